@@ -1,0 +1,3 @@
+module github.com/tracbus/tracbus
+
+go 1.26
