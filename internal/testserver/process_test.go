@@ -1,0 +1,145 @@
+package testserver
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func TestNothingIsLeft(t *testing.T) {
+	var servers []*RedisServer
+	var pids []int
+	t.Run("servers", func(t *testing.T) {
+		for i := range 3 {
+			s := Redis(t, RedisOptions{Unix: true})
+			Proxy(t, s.Addr())
+			servers = append(servers, s)
+			pids = append(pids, s.process.cmd.Process.Pid)
+			if i == 0 {
+				s.Restart()
+				pids = append(pids, s.process.cmd.Process.Pid)
+			}
+			if i == 1 {
+				s.Stop()
+			}
+		}
+	})
+	for _, pid := range pids {
+		if alive(pid) {
+			t.Errorf("process %d is left", pid)
+		}
+	}
+	for _, s := range servers {
+		if _, err := os.Stat(s.dir); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("folder %s is left: %v", s.dir, err)
+		}
+	}
+	noGoroutines(t)
+}
+
+func TestAFailedStartShowsItsLogAndLeavesNothing(t *testing.T) {
+	server := require(t, "redis-server")
+	p, err := start("eady to accept connections", server, "--port", "no number")
+	if err == nil {
+		p.kill()
+		t.Fatal("a server with a wrong port started")
+	}
+	if !strings.Contains(err.Error(), "no number") {
+		t.Errorf("error\n got %v\nwant one that quotes the server's log", err)
+	}
+	if _, err := start("ready", filepath.Join(t.TempDir(), "nothing")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("start of a program that is not there\n got %v\nwant %v", err, os.ErrNotExist)
+	}
+	noGoroutines(t)
+}
+
+// This test runs itself in a second process, which starts a server and is
+// killed.
+func TestAServerDiesWithItsTestProcess(t *testing.T) {
+	const child = "TRACBUS_TESTSERVER_CHILD"
+	if os.Getenv(child) != "" {
+		s := Redis(t, RedisOptions{})
+		fmt.Printf("server %d %s\n", s.process.cmd.Process.Pid, s.dir)
+		runtime.GC() // threads come and go, the server stays
+		select {}
+	}
+	if runtime.GOOS != "linux" {
+		t.Skip("TestAServerDiesWithItsTestProcess skipped: only Linux kills servers with the test process")
+	}
+	require(t, "redis-server")
+
+	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd.Env = append(os.Environ(), child+"=1")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var pid int
+	var dir string
+	for lines := bufio.NewScanner(out); pid == 0 && lines.Scan(); {
+		_, _ = fmt.Sscanf(lines.Text(), "server %d %s", &pid, &dir)
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // killed
+	if pid == 0 {
+		t.Fatal("the second process started no server")
+	}
+	if err := os.RemoveAll(dir); err != nil { // nobody is left to do it
+		t.Error(err)
+	}
+	eventually(t, "the server is gone", func() bool { return !alive(pid) })
+}
+
+// alive says whether a process runs. One that is dead and not yet waited for,
+// as may be in a container without an init, does not.
+func alive(pid int) bool {
+	if syscall.Kill(pid, 0) != nil {
+		return false
+	}
+	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return runtime.GOOS != "linux"
+	}
+	_, state, _ := strings.Cut(string(stat), ") ")
+	return !strings.HasPrefix(state, "Z")
+}
+
+// noGoroutines wants the package's goroutines to be over. Those that were waited
+// for may take a moment to be gone.
+func noGoroutines(t *testing.T) {
+	t.Helper()
+	const ours = "testserver.(*" // methods only: the tests themselves are functions
+	stacks := make([]byte, 1<<20)
+	eventually(t, "no goroutine is left", func() bool {
+		return !strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), ours)
+	})
+}
+
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	timeout := time.NewTimer(patience)
+	defer timeout.Stop()
+	for !is() {
+		select {
+		case <-tick.C:
+		case <-timeout.C:
+			t.Fatalf("not after %v: %s", patience, what)
+		}
+	}
+}

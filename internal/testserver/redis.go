@@ -1,0 +1,191 @@
+package testserver
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// RedisOptions says how a [RedisServer] differs from one that listens on plain
+// TCP and lets everybody do everything.
+type RedisOptions struct {
+	// Unix also listens on a unix socket. Zero means TCP only.
+	Unix bool
+
+	// Password is what the default user must give. Zero means none.
+	Password string
+
+	// Users are added to the default one, or replace it if one is so named.
+	// Zero means none.
+	Users []RedisUser
+
+	// TLS speaks TLS instead of plain TCP, and demands a client certificate
+	// unless Args say "--tls-auth-clients", "no". Zero means plain TCP.
+	TLS *CertFiles
+
+	// Args are added to the command line, where they win over everything
+	// else: "--appendonly", "yes" keeps data over a Restart. Zero means none.
+	Args []string
+}
+
+// RedisUser is a user as Redis's access control lists know it.
+type RedisUser struct {
+	Name     string
+	Password string // zero adds none
+	Rules    string // such as "~* &trac.* +publish"; "on" is added in front
+}
+
+// RedisServer is a Redis server that belongs to one test. It keeps nothing on
+// disk, so it is empty after a Restart.
+type RedisServer struct {
+	t       testing.TB
+	program string
+	dir     string
+	port    int
+	options RedisOptions
+	process *process // of the last start, which may be over
+}
+
+// Redis starts a Redis server that ends with the test.
+func Redis(t testing.TB, options RedisOptions) *RedisServer {
+	t.Helper()
+	s := &RedisServer{t: t, program: require(t, "redis-server"), options: options}
+
+	// Not t.TempDir: a unix socket's path may have some 100 bytes only.
+	dir, err := os.MkdirTemp("", "tb")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.dir = dir
+	t.Cleanup(s.remove)
+
+	for attempt := 1; ; attempt++ {
+		s.port = freePort(t)
+		err := s.start()
+		if err == nil {
+			return s
+		}
+		taken := strings.Contains(err.Error(), "Address already in use")
+		if !taken || attempt == 10 {
+			t.Fatalf("redis: %v", err)
+		}
+	}
+}
+
+// Addr returns the host and port, which stay the same over a Restart.
+func (s *RedisServer) Addr() string { return local(s.port) }
+
+// Port returns the port alone.
+func (s *RedisServer) Port() int { return s.port }
+
+// Socket returns the path of the unix socket, which exists if asked for.
+func (s *RedisServer) Socket() string { return filepath.Join(s.dir, "redis.sock") }
+
+// Kill ends the server as a crash does, and returns when it is gone. A stopped
+// server can be killed, and a dead one.
+func (s *RedisServer) Kill() { s.process.kill() }
+
+// Terminate ends the server as its administrator does, and returns when it is
+// gone.
+func (s *RedisServer) Terminate() {
+	s.t.Helper()
+	if err := s.process.terminate(); err != nil {
+		s.t.Fatalf("redis: %v", err)
+	}
+}
+
+// Restart starts the server again where it was, and returns when it answers. A
+// server that still runs is killed first.
+func (s *RedisServer) Restart() {
+	s.t.Helper()
+	s.process.kill()
+	if err := s.start(); err != nil {
+		s.t.Fatalf("redis: restart: %v", err)
+	}
+}
+
+// Stop halts the server: connections stay open, new ones are even made by the
+// kernel, and nothing is answered until Continue.
+func (s *RedisServer) Stop() {
+	s.t.Helper()
+	if err := s.process.stop(); err != nil {
+		s.t.Fatalf("redis: stop: %v", err)
+	}
+}
+
+// Continue lets a stopped server go on with all that waits for it.
+func (s *RedisServer) Continue() {
+	s.t.Helper()
+	if err := s.process.resume(); err != nil {
+		s.t.Fatalf("redis: continue: %v", err)
+	}
+}
+
+func (s *RedisServer) start() error {
+	path := filepath.Join(s.dir, "redis.conf")
+	if err := os.WriteFile(path, []byte(s.config()), 0o600); err != nil {
+		return err
+	}
+	p, err := start("eady to accept connections", s.program, append([]string{path}, s.options.Args...)...)
+	if err != nil {
+		return err
+	}
+	s.process = p
+	return nil
+}
+
+func (s *RedisServer) config() string {
+	var b strings.Builder
+	set := func(option string, values ...string) {
+		b.WriteString(option)
+		for _, v := range values {
+			b.WriteString(" " + strconv.Quote(v))
+		}
+		b.WriteString("\n")
+	}
+	set("bind", "127.0.0.1")
+	set("dir", s.dir)
+	set("save", "")
+	set("appendonly", "no")
+	set("daemonize", "no")
+	if tls := s.options.TLS; tls != nil {
+		set("port", "0")
+		set("tls-port", strconv.Itoa(s.port))
+		set("tls-ca-cert-file", tls.CA)
+		set("tls-cert-file", tls.ServerCert)
+		set("tls-key-file", tls.ServerKey)
+	} else {
+		set("port", strconv.Itoa(s.port))
+	}
+	if s.options.Unix {
+		set("unixsocket", s.Socket())
+	}
+	if s.options.Password != "" {
+		set("requirepass", s.options.Password)
+	}
+	for _, u := range s.options.Users {
+		rules := []string{u.Name, "on"}
+		if u.Password != "" {
+			rules = append(rules, ">"+u.Password)
+		}
+		set("user", append(rules, strings.Fields(u.Rules)...)...)
+	}
+	return b.String()
+}
+
+// remove ends the server and deletes its folder. The log of a failed test's
+// server is shown.
+func (s *RedisServer) remove() {
+	if s.process != nil {
+		s.process.kill()
+		if s.t.Failed() {
+			s.t.Logf("log of redis on %s:\n%s", s.Addr(), s.process.log)
+		}
+	}
+	if err := os.RemoveAll(s.dir); err != nil {
+		s.t.Error(fmt.Errorf("redis: %w", err))
+	}
+}
