@@ -1,5 +1,10 @@
 package tracbus
 
+import (
+	"strings"
+	"time"
+)
+
 // Realm names a kind of resource, as Trac does.
 type Realm string
 
@@ -8,3 +13,156 @@ const (
 	TicketRealm Realm = "ticket"
 	WikiRealm   Realm = "wiki"
 )
+
+// Resource is one thing of a realm: a ticket by its number, a page by its name.
+type Resource struct {
+	Realm Realm
+	ID    string
+}
+
+// String returns the resource as "ticket 17".
+func (r Resource) String() string { return string(r.Realm) + " " + r.ID }
+
+// Kind says what was done to a resource. It is a part of the channel's name.
+type Kind string
+
+// The kinds that every realm has. The rarer ones stand with their events.
+const (
+	Created Kind = "created"
+	Changed Kind = "changed"
+	Deleted Kind = "deleted"
+)
+
+// An Event tells of one change of one resource. The types are [TicketCreated],
+// [TicketChanged], [TicketDeleted], [WikiPageCreated], [WikiPageChanged],
+// [WikiPageDeleted], five rarer ones beside them, and [Resync], which tells
+// that changes were missed.
+//
+// Events are values, but their [Fields] are shared by all who are told: a
+// listener must not change them, and may keep them as long as it likes.
+type Event interface {
+	// About returns what all events share.
+	About() Change
+	// Resource returns what was changed.
+	Resource() Resource
+	// Kind returns what was done to it.
+	Kind() Kind
+	// WithChange returns a copy that says c of itself.
+	WithChange(c Change) Event
+}
+
+// Change is the part that all events share: which commit, by whom, when.
+type Change struct {
+	// Env is the tracker's short name. The bus fills it in.
+	Env string
+
+	// TID is the journal's transaction id, and Seq the place in that
+	// transaction. Zero means that there is no journal.
+	TID int64
+	Seq int
+
+	// Time is when the change was made. Zero means now, when the bus is told.
+	Time time.Time
+
+	// Author made the change, from the address IPNR, signed in or not.
+	Author        string
+	IPNR          string
+	Authenticated bool
+
+	// Comment is what the author said of it.
+	Comment string
+
+	// Primary says that this process made the change. The bus fills it in.
+	Primary bool
+
+	// Null and Absent say what the zero value of a part means: null in the
+	// tracker's database, or unknown, because a Redis message does not carry
+	// it. Zero means that every part is present.
+	Null, Absent Parts
+}
+
+// About returns c. Event types get this method by embedding a Change.
+func (c Change) About() Change { return c }
+
+// Parts is a set of the parts of an event that can be null or absent.
+type Parts uint16
+
+// The parts. Origin stands for TID, Seq, IPNR, Authenticated and Primary, which
+// no message of the original plugin carries; State for the values of a ticket
+// that did not change.
+const (
+	AuthorPart Parts = 1 << iota
+	CommentPart
+	TimePart
+	VersionPart
+	TextPart
+	OldTextPart
+	ReadonlyPart
+	StatePart
+	OriginPart
+)
+
+// Has says whether p holds all of q.
+func (p Parts) Has(q Parts) bool { return p&q == q }
+
+// text returns s as valid UTF-8: a run of other bytes becomes one U+FFFD, for
+// neither JSON nor most databases could keep it.
+func text(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
+
+// entering returns c as it is told: its texts valid, its time in whole
+// microseconds, and now if nobody said when.
+func (c Change) entering(env string) Change {
+	c.Env = env
+	c.Author, c.IPNR, c.Comment = text(c.Author), text(c.IPNR), text(c.Comment)
+	if c.Time.IsZero() && !(c.Null | c.Absent).Has(TimePart) {
+		c.Time = time.Now().UTC()
+	}
+	c.Time = micros(c.Time)
+	return c
+}
+
+// micros drops what no database and no message keeps: nanoseconds and the
+// monotonic clock. The offset stays, for the wire shows it.
+func micros(t time.Time) time.Time { return t.Truncate(time.Microsecond) }
+
+// Resync tells that changes were missed, or may have been: state that is kept
+// up to date by events must be loaded anew. It is told to [ResyncListener], to
+// functions registered for it or for every [Event], and is yielded by a
+// [Subscriber].
+type Resync struct {
+	Change
+
+	// Reason says why.
+	Reason ResyncReason
+
+	// Missed counts the changes that are known to be lost. Zero means that the
+	// number is unknown.
+	Missed int
+
+	// Err is the failure that led to it. It may be nil.
+	Err error
+}
+
+// ResyncReason says why changes were missed.
+type ResyncReason string
+
+// The reasons for a [Resync].
+const (
+	// Subscribed: a subscription begins here; what came before is not known.
+	Subscribed ResyncReason = "subscribed"
+	// Reconnected: a subscription was interrupted and stands again.
+	Reconnected ResyncReason = "reconnected"
+	// Overflowed: a listener's queue was full, and its oldest changes dropped.
+	Overflowed ResyncReason = "overflowed"
+	// GaveUp: a listener failed on a change until its repetitions were used up.
+	GaveUp ResyncReason = "gave up"
+)
+
+// Resource returns the zero Resource: a Resync is about all of them.
+func (Resync) Resource() Resource { return Resource{} }
+
+// Kind returns "resync".
+func (Resync) Kind() Kind { return "resync" }
+
+// WithChange implements [Event].
+func (e Resync) WithChange(c Change) Event { e.Change = c; return e }

@@ -1,0 +1,257 @@
+package tracbus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Bus tells events to listeners. It starts a goroutine per registration, which
+// [Registration.Close] or [Bus.Close] ends and waits for. Its methods may be
+// called concurrently, also by listeners, who may not call Close.
+type Bus struct {
+	env    string
+	config BusConfig
+	ctx    context.Context // of the listeners; ends when Close gives up
+	giveUp context.CancelFunc
+
+	// mu makes the order of events the same for all listeners.
+	mu            sync.Mutex
+	registrations []*Registration
+	closed        bool
+}
+
+// BusConfig holds what most trackers need not decide.
+type BusConfig struct {
+	// Queue bounds how many events wait for one listener, without those that
+	// it is being told. Zero means 10,000.
+	Queue int
+
+	// Batch bounds how many events a [BatchListener] gets in one call. Zero
+	// means 512.
+	Batch int
+
+	// Repeat is how often an [Everywhere] listener is told again of an event
+	// on which it failed. Zero means 3; negative means never.
+	Repeat int
+
+	// Backoff is the pause before the first repetition; it doubles with each,
+	// up to 64 times that. Zero means 50 ms.
+	Backoff time.Duration
+
+	// Logger gets failures of listeners. Zero means slog.Default().
+	Logger *slog.Logger
+}
+
+// ErrClosed is returned by [Bus.Notify] after [Bus.Close].
+var ErrClosed = errors.New("bus is closed")
+
+// NewBus returns a bus for the tracker called env, which is the second part of
+// every channel: for a Trac environment, the base name of its folder. It panics
+// if env is empty or not UTF-8.
+func NewBus(env string) *Bus { return BusConfig{}.NewBus(env) }
+
+// NewBus returns a bus with settings of its own.
+func (c BusConfig) NewBus(env string) *Bus {
+	if env == "" || text(env) != env {
+		panic(fmt.Sprintf("tracbus: NewBus needs the tracker's short name, got %q", env))
+	}
+	c.Queue = orDefault(c.Queue, 10_000)
+	c.Batch = orDefault(c.Batch, 512)
+	c.Repeat = max(orDefault(c.Repeat, 3), 0)
+	c.Backoff = orDefault(c.Backoff, 50*time.Millisecond)
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.Queue < 0 || c.Batch < 0 || c.Backoff < 0 {
+		panic("tracbus: BusConfig needs Queue, Batch and Backoff from zero")
+	}
+	b := &Bus{env: env, config: c}
+	b.ctx, b.giveUp = context.WithCancel(context.Background())
+	return b
+}
+
+func orDefault[T comparable](v, byDefault T) T {
+	var zero T
+	if v == zero {
+		return byDefault
+	}
+	return v
+}
+
+// Env returns the tracker's short name.
+func (b *Bus) Env() string { return b.env }
+
+// Notify tells events that this process has committed, in their order, to every
+// listener that is registered by now. It does not wait for any of them. Either
+// all events are taken or none: the error says which is malformed, and how, or
+// is [ErrClosed]. The events belong to the caller again when Notify returns.
+func (b *Bus) Notify(events ...Event) error {
+	var one [1]Event
+	taken := one[:0]
+	for i, e := range events {
+		e, err := b.entering(e)
+		if err != nil {
+			return fmt.Errorf("notify: event %d of %d, %T: %w", i+1, len(events), events[i], err)
+		}
+		taken = append(taken, e)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return fmt.Errorf("notify: %w", ErrClosed)
+	}
+	for _, e := range taken {
+		for _, r := range b.registrations {
+			r.put(e, true)
+		}
+	}
+	return nil
+}
+
+// entering returns e as all listeners will see it.
+func (b *Bus) entering(e Event) (Event, error) {
+	if e == nil {
+		return nil, errors.New("expected an event, got nil")
+	}
+	if env := e.About().Env; env != "" && env != b.env {
+		return nil, fmt.Errorf("env %q: expected that of the bus, %q", env, b.env)
+	}
+	if own, ok := e.(interface{ entering() (Event, error) }); ok {
+		var err error
+		if e, err = own.entering(); err != nil {
+			return nil, err
+		}
+	}
+	c := e.About().entering(b.env)
+	if y := c.Time.Year(); y < 1 || y > 9999 {
+		return nil, fmt.Errorf("time in year %d: expected a year from 1 to 9999", y)
+	}
+	c.Primary = true
+	return e.WithChange(c), nil
+}
+
+// register starts the goroutine of a listener.
+func (b *Bus) register(scope Scope, listener any, h handler) *Registration {
+	if scope == nil {
+		panic(fmt.Sprintf("tracbus: registering %s needs a scope", nameOf(listener)))
+	}
+	r := newRegistration(b, scope, listener, h)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		panic(fmt.Sprintf("tracbus: registering %s on a bus that is closed", r.name))
+	}
+	// A new slice, for Notify may be walking the old one.
+	b.registrations = append(b.registrations[:len(b.registrations):len(b.registrations)], r)
+	go r.run()
+	return r
+}
+
+// resync returns what a listener that missed changes is told.
+func (b *Bus) resync(reason ResyncReason) *Resync {
+	return &Resync{Change: Change{Env: b.env, Time: micros(time.Now().UTC()), Primary: true}, Reason: reason}
+}
+
+// forget takes a registration that has ended off the bus.
+func (b *Bus) forget(r *Registration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.registrations = slices.DeleteFunc(slices.Clone(b.registrations), func(other *Registration) bool { return other == r })
+}
+
+// Wait returns when every listener has been told of all that Notify has taken
+// so far, whether it could handle it or not, or when ctx ends.
+func (b *Bus) Wait(ctx context.Context) error {
+	for _, r := range b.all() {
+		if err := r.Wait(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Status returns what each registration has done, in the order in which they
+// were made.
+func (b *Bus) Status() []ListenerStatus {
+	var all []ListenerStatus
+	for _, r := range b.all() {
+		all = append(all, r.Status())
+	}
+	return all
+}
+
+func (b *Bus) all() []*Registration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.registrations
+}
+
+// Close stops taking events, delivers what waits, and waits for the bus's
+// goroutines. If ctx ends before, it ends the listeners' context and returns a
+// [*CloseError] that says what was not delivered. It may be called again, to
+// wait for listeners that were still running.
+func (b *Bus) Close(ctx context.Context) error {
+	b.mu.Lock()
+	b.closed = true
+	registrations := b.registrations
+	b.mu.Unlock()
+	for _, r := range registrations {
+		r.finish()
+	}
+	for _, r := range registrations {
+		r.ended(ctx)
+	}
+	b.giveUp()
+	return closeError(registrations)
+}
+
+// CloseError says what was not delivered when a bus or registration was closed.
+type CloseError struct {
+	Undelivered []Undelivered
+}
+
+// Undelivered is what one listener was not told.
+type Undelivered struct {
+	Listener string
+	Events   int   // how many, with those in the call that goes on
+	First    Event // the oldest of them
+	Running  bool  // the listener has not returned from its call
+}
+
+func closeError(registrations []*Registration) error {
+	var e CloseError
+	for _, r := range registrations {
+		if u, ok := r.abandon(); ok {
+			e.Undelivered = append(e.Undelivered, u)
+		}
+	}
+	if e.Undelivered == nil {
+		return nil
+	}
+	return &e
+}
+
+// Error names each listener, with how many events it was not told.
+func (e *CloseError) Error() string {
+	var s strings.Builder
+	s.WriteString("close: not delivered: ")
+	for i, u := range e.Undelivered {
+		if i > 0 {
+			s.WriteString("; ")
+		}
+		fmt.Fprintf(&s, "%d events to %s", u.Events, u.Listener)
+		if u.First != nil {
+			fmt.Fprintf(&s, ", from %s %s", u.First.Resource(), u.First.Kind())
+		}
+		if u.Running {
+			s.WriteString(" (the listener has not returned)")
+		}
+	}
+	return s.String()
+}

@@ -1,0 +1,221 @@
+package tracbus
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+)
+
+// run tells the listener what was queued for it, until the registration is
+// closed. It is the only one who calls the listener.
+func (r *Registration) run() {
+	ended := false
+	defer func() {
+		if ended {
+			close(r.done)
+		} else {
+			go r.run() // the listener has called runtime.Goexit: go on without it
+		}
+	}()
+	r.passOver()
+	for r.next() && r.ctx.Err() == nil {
+		r.tell()
+	}
+	ended = true
+}
+
+// next blocks until there is something to tell, and moves it to r.batch. It
+// reports false when nothing is left and the registration is closing.
+func (r *Registration) next() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.telling() > 0 { // the goroutine before this one left them
+		return !r.gone
+	}
+	clear(r.batch)
+	r.batch = r.batch[:0]
+	r.told.Store(0)
+	for {
+		r.releaseWaiters()
+		switch {
+		case r.gone:
+			return false
+		case r.stale != nil:
+			return true
+		case r.queue.n > 0:
+			r.batch = r.queue.pop(r.batch, r.bus.config.Batch)
+			r.left += uint64(len(r.batch))
+			return true
+		case r.closing:
+			return false
+		}
+		r.mu.Unlock()
+		<-r.wake
+		r.mu.Lock()
+	}
+}
+
+// tell tells what next found: that changes were missed, or a batch.
+func (r *Registration) tell() {
+	if stale := r.takeStale(); stale != nil {
+		r.tellResync(*stale)
+		return
+	}
+	if r.listener.batches != nil {
+		if err := r.repeat(func() error { return r.listener.batches.HandleBatch(r.ctx, r.batch) }); err != nil {
+			if r.ctx.Err() != nil {
+				return // not told: Close says so
+			}
+			r.fail(r.batch[0], len(r.batch), err)
+		}
+		r.told.Store(int64(len(r.batch)))
+		return
+	}
+	for i := int(r.told.Load()); i < len(r.batch) && r.ctx.Err() == nil; i++ {
+		e := r.batch[i]
+		if err := r.repeat(func() error { return r.listener.tell(r.ctx, e) }); err != nil {
+			r.fail(e, 1, err)
+		}
+		r.told.Store(int64(i + 1))
+	}
+}
+
+// repeat calls the listener until it succeeds, as often as the scope allows.
+func (r *Registration) repeat(call func() error) error {
+	for attempt := 0; ; attempt++ {
+		err := r.call(call)
+		if err == nil || !r.scope.repeats() || attempt >= r.bus.config.Repeat {
+			return err
+		}
+		if !r.pause(attempt) {
+			return err
+		}
+		r.mu.Lock()
+		r.status.Repeated++
+		r.status.LastError = err
+		r.mu.Unlock()
+	}
+}
+
+// pause waits before a repetition. It reports false if there is to be none.
+func (r *Registration) pause(attempt int) bool {
+	timer := time.NewTimer(r.bus.config.Backoff << min(attempt, 6))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-r.ctx.Done():
+		return false
+	}
+}
+
+// call makes a panic of the listener an error.
+func (r *Registration) call(f func() error) (err error) {
+	r.calling = true
+	defer func() {
+		if p := recover(); p != nil {
+			r.calling = false
+			err = &panicError{p, debug.Stack()}
+		}
+	}()
+	err = f()
+	r.calling = false
+	return err
+}
+
+// passOver fails the event on which the listener ended the goroutine before
+// this one, so that the listener is not told of it again and again.
+func (r *Registration) passOver() {
+	if !r.calling {
+		return
+	}
+	r.calling = false
+	i, n := int(r.told.Load()), 1
+	if r.listener.batches != nil {
+		n = len(r.batch)
+	}
+	if i < len(r.batch) {
+		r.fail(r.batch[i], n, errGoexit)
+		r.told.Add(int64(n))
+	} else { // in Resync
+		r.bus.config.Logger.Error("listener failed on resync", "listener", r.name, "err", errGoexit)
+	}
+}
+
+var errGoexit = errors.New("the listener called runtime.Goexit")
+
+// panicError is what a listener panicked with.
+type panicError struct {
+	value any
+	stack []byte
+}
+
+func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
+
+// Unwrap returns the value, where it is an error.
+func (e *panicError) Unwrap() error {
+	err, _ := e.value.(error)
+	return err
+}
+
+// fail reports n events, from e on, that the listener did not handle.
+func (r *Registration) fail(e Event, n int, err error) {
+	told := r.listener.resyncs != nil && r.scope.repeats()
+	r.mu.Lock()
+	r.status.Failed += uint64(n)
+	r.status.LastError = err
+	if told {
+		if r.stale == nil {
+			r.stale = r.bus.resync(GaveUp)
+		}
+		r.stale.Missed += n
+		r.stale.Err = err
+	}
+	r.mu.Unlock()
+
+	c := e.About()
+	attrs := []any{
+		"listener", r.name, "scope", r.scope.String(),
+		"resource", e.Resource().String(), "channel", channelOf(e, "").String(),
+		"tid", c.TID, "events", n, "err", err, "resync", told,
+	}
+	var p *panicError
+	if errors.As(err, &p) {
+		attrs = append(attrs, slog.String("stack", string(p.stack)))
+	}
+	r.bus.config.Logger.Error("listener failed", attrs...)
+}
+
+func (r *Registration) takeStale() *Resync {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	stale := r.stale
+	r.stale = nil
+	return stale
+}
+
+// tellResync tells the listener until it has understood: what comes after
+// would be added to a state that it does not have.
+func (r *Registration) tellResync(e Resync) {
+	if r.listener.resyncs == nil {
+		return
+	}
+	for attempt := 0; ; attempt++ {
+		err := r.call(func() error { return r.listener.resyncs.Resync(r.ctx, e) })
+		if err == nil {
+			return
+		}
+		r.mu.Lock()
+		r.status.LastError = err
+		r.mu.Unlock()
+		if attempt == 0 {
+			r.bus.config.Logger.Error("listener failed on resync, which is repeated",
+				"listener", r.name, "scope", r.scope.String(), "err", err)
+		}
+		if !r.pause(attempt) {
+			return
+		}
+	}
+}

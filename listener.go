@@ -1,0 +1,70 @@
+package tracbus
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"runtime"
+)
+
+// BatchListener takes many events in one call, which is how a [Publisher] sends
+// what waits in one round trip. [Bus.All] registers one for every realm. A
+// [TicketListener] or [WikiListener] that is one too is called this way only.
+//
+// events is the bus's to use again after the call; the events in it are not.
+// An error means that none was handled.
+type BatchListener interface {
+	HandleBatch(ctx context.Context, events []Event) error
+}
+
+// ResyncListener is a listener that is told when it missed changes, before the
+// next change. Until it returns nil, it is told again and nothing else.
+type ResyncListener interface {
+	Resync(ctx context.Context, e Resync) error
+}
+
+// A handler is a registered listener as its registration sees it.
+type handler interface {
+	// wants says whether the listener can be told of e. It is called often,
+	// and before e is queued.
+	wants(e Event) bool
+	// tell calls the listener. It is only called with what it wants.
+	tell(ctx context.Context, e Event) error
+}
+
+// All registers l for every change of every realm, and starts a goroutine that
+// calls it; see [Bus] for who ends it.
+func (b *Bus) All(scope Scope, l BatchListener) *Registration {
+	return b.register(scope, l, allHandler{})
+}
+
+// allHandler belongs to a BatchListener, so that it is never asked to tell.
+type allHandler struct{}
+
+func (allHandler) wants(Event) bool                  { return true }
+func (allHandler) tell(context.Context, Event) error { panic("tracbus: a batch listener has no tell") }
+
+// On registers f for the events of type E, and starts a goroutine that calls
+// it; see [Bus] for who ends it. E is one event type, or [Event] for all of
+// them, [Resync] included.
+func On[E Event](b *Bus, scope Scope, f func(context.Context, E) error) *Registration {
+	return b.register(scope, f, onHandler[E](f))
+}
+
+type onHandler[E Event] func(context.Context, E) error
+
+func (onHandler[E]) wants(e Event) bool {
+	_, ok := e.(E)
+	return ok
+}
+
+func (f onHandler[E]) tell(ctx context.Context, e Event) error { return f(ctx, e.(E)) }
+
+// nameOf returns what a log calls a listener: the name of a function, the type
+// of everything else.
+func nameOf(l any) string {
+	if v := reflect.ValueOf(l); v.Kind() == reflect.Func {
+		return runtime.FuncForPC(v.Pointer()).Name()
+	}
+	return fmt.Sprintf("%T", l)
+}

@@ -1,0 +1,231 @@
+package tracbus
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tracbus/tracbus/internal/wire"
+)
+
+// A message is an event that has a payload. Its channel follows from what all
+// events say of themselves.
+type message interface {
+	Event
+	// appendPayload appends the JSON object; all asks for every field of a
+	// ticket in new_values.
+	appendPayload(dst []byte, all bool) ([]byte, error)
+}
+
+// channelOf returns where e is published.
+func channelOf(e Event, prefix string) wire.Channel {
+	r := e.Resource()
+	return wire.Channel{Prefix: prefix, Env: e.About().Env, Realm: string(r.Realm), Kind: string(e.Kind()), ID: r.ID}
+}
+
+func appendInt(dst []byte, name string, n int64) []byte {
+	return strconv.AppendInt(wire.AppendKey(dst, name), n, 10)
+}
+
+// appendTime writes the zero time, which no commit has, as null.
+func appendTime(dst []byte, name string, t time.Time) []byte {
+	dst = wire.AppendKey(dst, name)
+	if t.IsZero() {
+		return append(dst, "null"...)
+	}
+	return wire.AppendTime(dst, t)
+}
+
+// appendText writes a text that can be null or absent.
+func appendText(dst []byte, name, s string, c Change, part Parts) []byte {
+	if part != 0 && c.Absent.Has(part) {
+		return dst
+	}
+	dst = wire.AppendKey(dst, name)
+	if part != 0 && s == "" && c.Null.Has(part) {
+		return append(dst, "null"...)
+	}
+	return wire.AppendString(dst, s)
+}
+
+// What [Decode] and a [Subscriber] return for a message they cannot tell as an
+// event, wrapped in a [DecodeError].
+var (
+	ErrUnknownChannel = errors.New("not a channel of tickets or pages")
+	ErrPayload        = errors.New("not a payload of this channel")
+)
+
+// DecodeError carries a message that is not told as an event.
+type DecodeError struct {
+	Channel string
+	Payload string // as it was received
+	Err     error  // wraps ErrUnknownChannel or ErrPayload
+}
+
+// Error names the channel and what is wrong, and leaves the payload out.
+func (e *DecodeError) Error() string {
+	return fmt.Sprintf("message on channel %.200q: %v", e.Channel, e.Err)
+}
+
+// Unwrap returns Err.
+func (e *DecodeError) Unwrap() error { return e.Err }
+
+// Decode returns the event that a message tells, from this library or from the
+// original plugin, in either form of new_values. The event says what channel
+// and payload say, and marks the rest absent. prefix is the first part of the
+// channel, "" for none; a channel that does not begin with it has all that
+// stands before the realm as its Env.
+//
+// Its errors are of type [*DecodeError].
+func Decode(prefix, channel, payload string) (Event, error) {
+	e, err := decode(prefix, channel, payload)
+	if err != nil {
+		return nil, &DecodeError{channel, payload, err}
+	}
+	return e, nil
+}
+
+// decoder returns the event of one kind of channel.
+type decoder func(c Change, kind Kind, members []wire.Member) (Event, error)
+
+func decode(prefix, channel, payload string) (Event, error) {
+	if !strings.Contains(channel, "."+string(TicketRealm)+".") && !strings.Contains(channel, "."+string(WikiRealm)+".") {
+		return nil, ErrUnknownChannel
+	}
+	var few [24]wire.Member
+	members, err := wire.ParseObject(few[:0], payload)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrPayload, err)
+	}
+	// Only the payload knows where the channel's id begins. A page has no
+	// member "id", but a ticket may have a field "name".
+	realm, id, decode := WikiRealm, memberText(members, "name"), decoder(decodePage)
+	if n := memberText(members, "id"); n != "" {
+		realm, id, decode = TicketRealm, n, decodeTicket
+	}
+	ch, ok := wire.ParseChannel(channel, prefix, string(realm), id)
+	if !ok {
+		if id == "" {
+			return nil, fmt.Errorf(`%w: expected a member "id" or "name"`, ErrPayload)
+		}
+		return nil, fmt.Errorf("%w: payload is of %.100q", ErrUnknownChannel, Resource{realm, id}.String())
+	}
+	return decode(Change{Env: ch.Env, Absent: OriginPart}, Kind(ch.Kind), members)
+}
+
+func memberText(members []wire.Member, name string) string {
+	for _, m := range members {
+		if m.Name == name && m.Kind != wire.Composite {
+			return m.Text
+		}
+	}
+	return ""
+}
+
+// parts reads the members of a payload that are no fields, one by one, and
+// keeps the first error.
+type parts struct {
+	members      []wire.Member
+	null, absent Parts
+	err          error
+}
+
+func (p *parts) find(name string, want wire.Kind, what string, part Parts) (wire.Member, bool) {
+	for _, m := range p.members {
+		if m.Name != name {
+			continue
+		}
+		switch {
+		case m.Kind == want:
+			return m, true
+		case m.Kind == wire.Null && part != 0:
+			p.null |= part
+		default:
+			p.fail("member %q: expected %s, found %.60s", name, what, m.Text)
+		}
+		return m, false
+	}
+	if part == 0 {
+		p.fail("member %q is missing", name)
+	}
+	p.absent |= part
+	return wire.Member{}, false
+}
+
+func (p *parts) fail(format string, args ...any) {
+	if p.err == nil {
+		p.err = fmt.Errorf("%w: "+format, append([]any{ErrPayload}, args...)...)
+	}
+}
+
+func (p *parts) text(name string, part Parts) string {
+	m, _ := p.find(name, wire.String, "a string", part)
+	if m.Kind != wire.String {
+		return ""
+	}
+	return m.Text
+}
+
+func (p *parts) integer(name string, part Parts) int64 {
+	m, ok := p.find(name, wire.Number, "an integer", part)
+	if !ok {
+		return 0
+	}
+	n, err := strconv.ParseInt(m.Text, 10, 64)
+	if err != nil {
+		p.fail("member %q: expected an integer of 64 bits, found %.60s", name, m.Text)
+	}
+	return n
+}
+
+// bool reads 0 and 1, and what Python sends for a True that went in as such.
+func (p *parts) bool(name string, part Parts) bool {
+	for _, m := range p.members {
+		if m.Name == name && m.Kind == wire.Bool {
+			return m.Text == "true"
+		}
+	}
+	switch n := p.integer(name, part); n {
+	case 0, 1:
+		return n == 1
+	default:
+		p.fail("member %q: expected 0 or 1, found %d", name, n)
+		return false
+	}
+}
+
+func (p *parts) time(name string, part Parts) time.Time {
+	m, ok := p.find(name, wire.String, "a time", part)
+	if !ok {
+		return time.Time{}
+	}
+	t, err := wire.ParseTime(m.Text)
+	if err != nil {
+		p.fail("member %q: %v", name, err)
+	}
+	return t
+}
+
+// fields reads an object within the payload.
+func (p *parts) fields(name string) Fields {
+	m, ok := p.find(name, wire.Composite, "an object", 0)
+	if !ok {
+		return nil
+	}
+	members, err := wire.ParseObject(nil, m.Text)
+	if err != nil {
+		p.fail("member %q: %v", name, err)
+		return nil
+	}
+	return p.flat(members, "")
+}
+
+func (p *parts) flat(members []wire.Member, except string) Fields {
+	f, err := fieldsOf(members, except)
+	if err != nil {
+		p.fail("%v", err)
+	}
+	return f
+}

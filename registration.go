@@ -1,0 +1,253 @@
+package tracbus
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+)
+
+// Registration is one listener on a bus, with the goroutine that calls it. Its
+// methods may be called concurrently, also by listeners, who may not call
+// Close.
+type Registration struct {
+	bus      *Bus
+	name     string
+	scope    Scope
+	listener listener
+
+	ctx    context.Context // of the listener's calls
+	cancel context.CancelFunc
+	wake   chan struct{} // holds one token: there is something new
+	done   chan struct{} // closed when the goroutine has ended
+
+	calling bool         // only the goroutine uses it: a call has not returned
+	told    atomic.Int64 // how many events of batch are told
+
+	mu      sync.Mutex
+	batch   []Event // what is being told; only the goroutine writes it
+	queue   queue   // what waits
+	left    uint64  // how many events left the queue, for batch or dropped
+	waiters []waiter
+	stale   *Resync // to be told before anything else
+	closing bool    // nothing more is queued
+	gone    bool    // nothing more is told
+	status  ListenerStatus
+}
+
+// listener is what was registered, under the interfaces that it has.
+type listener struct {
+	handler
+	batches BatchListener  // nil if it takes events one by one
+	resyncs ResyncListener // nil if it is not told that it missed changes
+	drops   dropCounter    // nil if it does not count what the bus dropped
+}
+
+// A dropCounter shows in its own figures what its bus dropped.
+type dropCounter interface{ countDropped(events int) }
+
+// resyncFunc is a function registered with [On] that takes a [Resync].
+type resyncFunc func(context.Context, Event) error
+
+func (f resyncFunc) Resync(ctx context.Context, e Resync) error { return f(ctx, e) }
+
+// ListenerStatus says what a registration has done so far.
+type ListenerStatus struct {
+	Listener string
+	Scope    Scope
+
+	Waiting  int    // events not told yet, with those in the call that goes on
+	Told     uint64 // events told, whether the listener failed on them or not
+	Failed   uint64 // of these, given up after a failure
+	Repeated uint64 // calls made again after a failure
+	Dropped  uint64 // events never told: too many waited, or the bus was closed
+
+	LastError error // of the last call that failed; nil if none did
+}
+
+func newRegistration(b *Bus, scope Scope, l any, h handler) *Registration {
+	r := &Registration{
+		bus:      b,
+		name:     nameOf(l),
+		scope:    scope,
+		listener: listener{handler: h},
+		wake:     make(chan struct{}, 1),
+		done:     make(chan struct{}),
+		queue:    queue{limit: b.config.Queue},
+	}
+	r.listener.batches, _ = l.(BatchListener)
+	r.listener.drops, _ = l.(dropCounter)
+	if r.listener.resyncs, _ = l.(ResyncListener); r.listener.resyncs == nil {
+		if _, all := h.(allHandler); !all && h.wants(Resync{}) {
+			r.listener.resyncs = resyncFunc(h.tell)
+		}
+	}
+	r.ctx, r.cancel = context.WithCancel(b.ctx)
+	return r
+}
+
+// put queues an event that the listener wants. It never waits.
+func (r *Registration) put(e Event, primary bool) {
+	if !r.scope.has(primary) || !r.listener.wants(e) {
+		return
+	}
+	r.mu.Lock()
+	if r.closing {
+		r.mu.Unlock()
+		return
+	}
+	dropped := r.queue.push(e)
+	if dropped {
+		r.drop()
+	}
+	idle := len(r.batch) == 0
+	r.mu.Unlock()
+	if idle {
+		r.signal()
+	}
+}
+
+// drop notes that the oldest event was dropped. The caller holds mu.
+func (r *Registration) drop() {
+	r.left++
+	r.status.Dropped++
+	if r.listener.drops != nil {
+		r.listener.drops.countDropped(1)
+	}
+	if r.stale == nil || r.stale.Missed == 0 {
+		r.bus.config.Logger.Warn("a listener is too slow: its oldest changes are dropped",
+			"listener", r.name, "scope", r.scope.String(), "bound", r.queue.limit)
+	}
+	if r.stale == nil {
+		r.stale = r.bus.resync(Overflowed)
+	}
+	r.stale.Missed++
+}
+
+func (r *Registration) signal() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// waiter is a call of Wait, for all events up to one.
+type waiter struct {
+	upTo uint64
+	done chan struct{}
+}
+
+// Wait returns when the listener has been told of all that the bus has taken so
+// far, whether it could handle it or not, or when ctx ends.
+func (r *Registration) Wait(ctx context.Context) error {
+	r.mu.Lock()
+	w := waiter{r.left + uint64(r.queue.n), make(chan struct{})}
+	if !r.reached(w.upTo) {
+		r.waiters = append(r.waiters, w)
+	} else {
+		close(w.done)
+	}
+	r.mu.Unlock()
+	select {
+	case <-w.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// reached says whether nothing up to upTo waits or is being told: a batch is
+// older than what was dropped meanwhile.
+func (r *Registration) reached(upTo uint64) bool {
+	return r.gone || len(r.batch) == 0 && r.left >= upTo
+}
+
+// releaseWaiters ends the calls of Wait that have what they waited for.
+func (r *Registration) releaseWaiters() {
+	rest := r.waiters[:0]
+	for _, w := range r.waiters {
+		if r.reached(w.upTo) {
+			close(w.done)
+		} else {
+			rest = append(rest, w)
+		}
+	}
+	clear(r.waiters[len(rest):])
+	r.waiters = rest
+}
+
+// Status returns what the registration has done so far.
+func (r *Registration) Status() ListenerStatus {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.status
+	s.Listener, s.Scope = r.name, r.scope
+	telling := r.telling()
+	s.Waiting = r.queue.n + telling
+	s.Told = r.left - s.Dropped - uint64(telling)
+	return s
+}
+
+// telling returns how many events of the batch are not told yet.
+func (r *Registration) telling() int { return len(r.batch) - int(r.told.Load()) }
+
+// Close takes the listener off the bus: it is told what waits, and nothing
+// more. If ctx ends before, its context ends, and a [*CloseError] says what it
+// was not told.
+func (r *Registration) Close(ctx context.Context) error {
+	r.finish()
+	if r.ended(ctx) {
+		r.bus.forget(r)
+	}
+	r.cancel()
+	return closeError([]*Registration{r})
+}
+
+// finish lets the goroutine end when all is told.
+func (r *Registration) finish() {
+	r.mu.Lock()
+	r.closing = true
+	r.mu.Unlock()
+	r.signal()
+}
+
+// ended waits for the goroutine until ctx ends, and says whether it has ended.
+func (r *Registration) ended(ctx context.Context) bool {
+	select {
+	case <-r.done:
+		return true
+	case <-ctx.Done():
+	}
+	return r.isDone()
+}
+
+func (r *Registration) isDone() bool {
+	select {
+	case <-r.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// abandon gives up what is not told, and says what that was.
+func (r *Registration) abandon() (Undelivered, bool) {
+	running := !r.isDone()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	u := Undelivered{Listener: r.name, Events: r.queue.n + r.telling(), Running: running}
+	if r.telling() > 0 {
+		u.First = r.batch[r.told.Load()]
+	} else if r.queue.n > 0 {
+		u.First = r.queue.first()
+	}
+	if r.listener.drops != nil {
+		r.listener.drops.countDropped(r.queue.n)
+	}
+	r.status.Dropped += uint64(r.queue.n)
+	r.left += uint64(r.queue.n)
+	r.queue = queue{}
+	r.closing, r.gone = true, true
+	r.releaseWaiters()
+	r.signal()
+	return u, u.Events > 0 || running
+}

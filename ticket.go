@@ -1,0 +1,244 @@
+package tracbus
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/tracbus/tracbus/internal/wire"
+)
+
+// TicketCreated tells that a ticket was created (Trac's ticket_created).
+type TicketCreated struct {
+	Change
+	ID     int64
+	Values Fields // all fields of the new ticket
+}
+
+// TicketChanged tells that fields of a ticket changed, or that it was commented
+// on (Trac's ticket_changed).
+type TicketChanged struct {
+	Change
+	ID int64
+
+	// Values holds all fields after the change. It is nil, and StatePart
+	// absent, where a message carries the changed fields only.
+	Values Fields
+
+	// New and Old hold the fields that changed, after and before. Where New is
+	// nil, the bus takes it from Values.
+	New, Old Fields
+}
+
+// TicketDeleted tells that a ticket was deleted (Trac's ticket_deleted).
+type TicketDeleted struct {
+	Change
+	ID     int64
+	Values Fields // all fields as they were at last
+}
+
+// TicketListener is told of every change of a ticket. The bus calls it from one
+// goroutine, one change at a time, in order. ctx ends when the bus gives up
+// waiting for the listener, at the deadline of [Bus.Close]. What a returned
+// error leads to is said at the [Scope] of the registration.
+type TicketListener interface {
+	TicketCreated(context.Context, TicketCreated) error
+	TicketChanged(context.Context, TicketChanged) error
+	TicketDeleted(context.Context, TicketDeleted) error
+}
+
+// Ticket registers l for every change of a ticket, and starts a goroutine that
+// calls it; see [Bus] for who ends it. Where l is also a
+// [TicketCommentListener], [TicketHistoryListener], [ResyncListener] or
+// [BatchListener], it is told in these ways too.
+func (b *Bus) Ticket(scope Scope, l TicketListener) *Registration {
+	return b.register(scope, l, ticketHandler{l})
+}
+
+// ticketHandler is the one place that asks a listener what it can be told.
+type ticketHandler struct{ TicketListener }
+
+func (h ticketHandler) wants(e Event) bool {
+	switch e.(type) {
+	case TicketCreated, TicketChanged, TicketDeleted:
+		return true
+	case TicketCommentEdited:
+		_, ok := h.TicketListener.(TicketCommentListener)
+		return ok
+	case TicketChangeDeleted:
+		_, ok := h.TicketListener.(TicketHistoryListener)
+		return ok
+	}
+	return false
+}
+
+func (h ticketHandler) tell(ctx context.Context, e Event) error {
+	switch e := e.(type) {
+	case TicketCreated:
+		return h.TicketCreated(ctx, e)
+	case TicketChanged:
+		return h.TicketChanged(ctx, e)
+	case TicketDeleted:
+		return h.TicketDeleted(ctx, e)
+	case TicketCommentEdited:
+		return h.TicketListener.(TicketCommentListener).TicketCommentEdited(ctx, e)
+	case TicketChangeDeleted:
+		return h.TicketListener.(TicketHistoryListener).TicketChangeDeleted(ctx, e)
+	}
+	return nil
+}
+
+func ticket(id int64) Resource { return Resource{TicketRealm, strconv.FormatInt(id, 10)} }
+
+// Resource returns the ticket.
+func (e TicketCreated) Resource() Resource { return ticket(e.ID) }
+
+// Resource returns the ticket.
+func (e TicketChanged) Resource() Resource { return ticket(e.ID) }
+
+// Resource returns the ticket.
+func (e TicketDeleted) Resource() Resource { return ticket(e.ID) }
+
+// Kind returns [Created].
+func (TicketCreated) Kind() Kind { return Created }
+
+// Kind returns [Changed].
+func (TicketChanged) Kind() Kind { return Changed }
+
+// Kind returns [Deleted].
+func (TicketDeleted) Kind() Kind { return Deleted }
+
+// WithChange implements [Event].
+func (e TicketCreated) WithChange(c Change) Event { e.Change = c; return e }
+
+// WithChange implements [Event].
+func (e TicketChanged) WithChange(c Change) Event { e.Change = c; return e }
+
+// WithChange implements [Event].
+func (e TicketDeleted) WithChange(c Change) Event { e.Change = c; return e }
+
+func (e TicketCreated) entering() (Event, error) {
+	values, err := enteringTicket(e.ID, e.Values)
+	e.Values = values
+	return e, err
+}
+
+func (e TicketDeleted) entering() (Event, error) {
+	values, err := enteringTicket(e.ID, e.Values)
+	e.Values = values
+	return e, err
+}
+
+func (e TicketChanged) entering() (_ Event, err error) {
+	if e.Values, err = enteringTicket(e.ID, e.Values); err != nil {
+		return nil, err
+	}
+	if e.Old, err = e.Old.entering(); err != nil {
+		return nil, fmt.Errorf("old value of %w", err)
+	}
+	if e.New, err = e.New.entering(); err != nil {
+		return nil, fmt.Errorf("new value of %w", err)
+	}
+	if e.New == nil && e.Values != nil {
+		e.New = changed(e.Values, e.Old)
+	}
+	return e, nil
+}
+
+func enteringTicket(id int64, values Fields) (Fields, error) {
+	if id < 1 {
+		return nil, fmt.Errorf("ticket %d: expected a number from 1", id)
+	}
+	return values.entering()
+}
+
+// changed returns the new values of the fields that old names. One that the
+// ticket does not have any more is sent as the plugin sends it: empty.
+func changed(values, old Fields) Fields {
+	f := make(Fields, len(old))
+	for name := range old {
+		if v, ok := values[name]; ok {
+			f[name] = v
+		} else {
+			f[name] = ""
+		}
+	}
+	return f
+}
+
+func (e TicketCreated) appendPayload(dst []byte, _ bool) ([]byte, error) {
+	return appendTicket(dst, e.ID, e.Values)
+}
+
+func (e TicketDeleted) appendPayload(dst []byte, _ bool) ([]byte, error) {
+	return appendTicket(dst, e.ID, e.Values)
+}
+
+// appendTicket writes all fields flat. A field called "id" gives way to the
+// ticket's number, as in the plugin.
+func appendTicket(dst []byte, id int64, values Fields) ([]byte, error) {
+	dst, err := appendFields(append(dst, '{'), values, "id")
+	dst = appendInt(dst, "id", id)
+	return append(dst, '}'), err
+}
+
+func (e TicketChanged) appendPayload(dst []byte, all bool) ([]byte, error) {
+	values := e.New
+	switch {
+	case all && e.Values != nil:
+		values = e.Values
+	case values == nil && e.Values != nil:
+		values = changed(e.Values, e.Old)
+	}
+	return appendDifference(dst, e.Change, e.ID, values, e.Old)
+}
+
+// decodeTicket returns the event of a channel of tickets. A payload does not
+// say who created a ticket, nor when a change was made, but in its fields.
+func decodeTicket(c Change, kind Kind, members []wire.Member) (e Event, err error) {
+	p := parts{members: members}
+	id := p.integer("id", 0)
+	switch kind {
+	case Created, Deleted:
+		c.Absent |= AuthorPart | CommentPart | TimePart
+		values := p.flat(members, "id")
+		if e = (TicketDeleted{c, id, values}); kind == Created {
+			e = TicketCreated{c, id, values}
+		}
+	case Changed:
+		c.Absent |= TimePart
+		c.Author, c.Comment = p.text("author", AuthorPart), p.text("comment", CommentPart)
+		e = decodeDifference(&c, id, p.fields("new_values"), p.fields("old_values"))
+	case CommentEdited:
+		c.Absent |= TimePart
+		c.Author, c.Comment = p.text("author", AuthorPart), p.text("comment", CommentPart)
+		e = TicketCommentEdited{c, id, p.time("time", TimePart), p.text("old_comment", OldTextPart)}
+	case ChangeDeleted:
+		c.Author, c.Comment = p.text("author", AuthorPart), p.text("comment", CommentPart)
+		e = TicketChangeDeleted{c, id, p.time("time", TimePart), p.fields("new_values"), p.fields("old_values")}
+	default:
+		return nil, ErrUnknownChannel
+	}
+	c = e.About()
+	c.Null, c.Absent = c.Null|p.null, c.Absent|p.absent
+	return e.WithChange(c), p.err
+}
+
+// decodeDifference tells the two forms of new_values apart: only the full state
+// has fields that did not change, of which a ticket has some always.
+func decodeDifference(c *Change, id int64, values, old Fields) Event {
+	for name := range values {
+		if _, ok := old[name]; !ok {
+			fresh := make(Fields, len(old))
+			for name := range old {
+				if v, ok := values[name]; ok {
+					fresh[name] = v
+				}
+			}
+			return TicketChanged{*c, id, values, fresh, old}
+		}
+	}
+	c.Absent |= StatePart
+	return TicketChanged{*c, id, nil, values, old}
+}

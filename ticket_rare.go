@@ -1,0 +1,110 @@
+package tracbus
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// The kinds of the rarer events of tickets.
+const (
+	CommentEdited Kind = "comment_edited"
+	ChangeDeleted Kind = "change_deleted"
+)
+
+// TicketCommentEdited tells that the comment of an earlier change was edited
+// (Trac's ticket_comment_modified). Comment holds the new text.
+type TicketCommentEdited struct {
+	Change
+	ID         int64
+	Edited     time.Time // when the edited comment had been made
+	OldComment string
+}
+
+// TicketChangeDeleted tells that an earlier change was taken out of a ticket's
+// history (Trac's ticket_change_deleted). Comment holds the deleted comment.
+type TicketChangeDeleted struct {
+	Change
+	ID      int64
+	Deleted time.Time // when the deleted change had been made
+	// New and Old hold what the deleted change had set, and what it had
+	// replaced.
+	New, Old Fields
+}
+
+// TicketCommentListener is a [TicketListener] that is told of edited comments
+// as well.
+type TicketCommentListener interface {
+	TicketCommentEdited(context.Context, TicketCommentEdited) error
+}
+
+// TicketHistoryListener is a [TicketListener] that is told of deleted changes
+// as well.
+type TicketHistoryListener interface {
+	TicketChangeDeleted(context.Context, TicketChangeDeleted) error
+}
+
+// Resource returns the ticket.
+func (e TicketCommentEdited) Resource() Resource { return ticket(e.ID) }
+
+// Resource returns the ticket.
+func (e TicketChangeDeleted) Resource() Resource { return ticket(e.ID) }
+
+// Kind returns [CommentEdited].
+func (TicketCommentEdited) Kind() Kind { return CommentEdited }
+
+// Kind returns [ChangeDeleted].
+func (TicketChangeDeleted) Kind() Kind { return ChangeDeleted }
+
+// WithChange implements [Event].
+func (e TicketCommentEdited) WithChange(c Change) Event { e.Change = c; return e }
+
+// WithChange implements [Event].
+func (e TicketChangeDeleted) WithChange(c Change) Event { e.Change = c; return e }
+
+func (e TicketCommentEdited) entering() (Event, error) {
+	_, err := enteringTicket(e.ID, nil)
+	e.Edited, e.OldComment = micros(e.Edited), text(e.OldComment)
+	return e, err
+}
+
+func (e TicketChangeDeleted) entering() (_ Event, err error) {
+	if e.Old, err = enteringTicket(e.ID, e.Old); err == nil {
+		e.New, err = e.New.entering()
+	}
+	e.Deleted = micros(e.Deleted)
+	return e, err
+}
+
+func (e TicketChangeDeleted) appendPayload(dst []byte, _ bool) ([]byte, error) {
+	dst, err := appendDifference(dst, e.Change, e.ID, e.New, e.Old)
+	dst = appendTime(dst[:len(dst)-1], "time", e.Deleted)
+	return append(dst, '}'), err
+}
+
+func appendDifference(dst []byte, c Change, id int64, values, old Fields) ([]byte, error) {
+	dst = append(dst, `{"new_values":{`...)
+	dst, err := appendFields(dst, values, "")
+	if err != nil {
+		return dst, fmt.Errorf("new value of %w", err)
+	}
+	dst = append(dst, `},"old_values":{`...)
+	if dst, err = appendFields(dst, old, ""); err != nil {
+		return dst, fmt.Errorf("old value of %w", err)
+	}
+	dst = append(dst, '}')
+	dst = appendText(dst, "author", c.Author, c, AuthorPart)
+	dst = appendText(dst, "comment", c.Comment, c, CommentPart)
+	dst = appendInt(dst, "id", id)
+	return append(dst, '}'), nil
+}
+
+func (e TicketCommentEdited) appendPayload(dst []byte, _ bool) ([]byte, error) {
+	dst = append(dst, '{')
+	dst = appendText(dst, "author", e.Author, e.Change, AuthorPart)
+	dst = appendText(dst, "comment", e.Comment, e.Change, CommentPart)
+	dst = appendText(dst, "old_comment", e.OldComment, Change{}, 0)
+	dst = appendTime(dst, "time", e.Edited)
+	dst = appendInt(dst, "id", e.ID)
+	return append(dst, '}'), nil
+}

@@ -1,0 +1,200 @@
+package tracbus
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/tracbus/tracbus/internal/wire"
+)
+
+// A Value is what a field holds: nil (null), a string, a bool, a [Number] or a
+// [time.Time]. On entering a bus it is normalised, so that it is the same value
+// wherever it is told: Go's other integers and floats become a Number, times
+// lose nanoseconds and the monotonic clock, bytes that are not UTF-8 become
+// U+FFFD. Everything else is refused with an error that names the field.
+//
+// Trac itself keeps null, string and time only, as [ticket-custom] in trac.ini
+// says which. A message carries JSON's types, so there a time comes back as the
+// string it was sent as; see [Fields.Time].
+type Value any
+
+// Number is an exact decimal number as JSON writes it: "17", "-0.5", "1e+16".
+type Number string
+
+// Fields holds the values of a ticket by the names of their fields.
+type Fields map[string]Value
+
+// Text returns a field's string, or "" where there is none.
+func (f Fields) Text(name string) string {
+	s, _ := f[name].(string)
+	return s
+}
+
+// Time returns a field's time, also where it is a string in the form that
+// messages have. It reports false where the field holds no time.
+func (f Fields) Time(name string) (time.Time, bool) {
+	switch v := f[name].(type) {
+	case time.Time:
+		return v, true
+	case string:
+		t, err := wire.ParseTime(v)
+		return t, err == nil
+	}
+	return time.Time{}, false
+}
+
+// entering returns a normalised copy of f, which is nil where f is.
+func (f Fields) entering() (Fields, error) {
+	if f == nil {
+		return nil, nil
+	}
+	g := make(Fields, len(f))
+	for name, v := range f {
+		v, err := normal(v)
+		if err != nil {
+			return nil, fmt.Errorf("field %q: %w", name, err)
+		}
+		g[text(name)] = v
+	}
+	return g, nil
+}
+
+func normal(v Value) (Value, error) {
+	switch v := v.(type) {
+	case nil, bool:
+		return v, nil
+	case string:
+		return text(v), nil
+	case time.Time:
+		if y := v.Year(); y < 1 || y > 9999 {
+			return nil, fmt.Errorf("time in year %d: expected a year from 1 to 9999", y)
+		}
+		return micros(v), nil
+	case Number:
+		return number(string(v))
+	case json.Number:
+		return number(string(v))
+	case int:
+		return integer(int64(v)), nil
+	case int64:
+		return integer(v), nil
+	case int32:
+		return integer(int64(v)), nil
+	case int16:
+		return integer(int64(v)), nil
+	case int8:
+		return integer(int64(v)), nil
+	case uint:
+		return Number(strconv.FormatUint(uint64(v), 10)), nil
+	case uint64:
+		return Number(strconv.FormatUint(v, 10)), nil
+	case uint32:
+		return integer(int64(v)), nil
+	case uint16:
+		return integer(int64(v)), nil
+	case uint8:
+		return integer(int64(v)), nil
+	case float64:
+		return float(v, 64)
+	case float32:
+		return float(float64(v), 32)
+	}
+	return nil, fmt.Errorf("value of type %T: expected nil, string, bool, number or time.Time", v)
+}
+
+func integer(n int64) Value { return Number(strconv.FormatInt(n, 10)) }
+
+func float(f float64, bits int) (Value, error) {
+	if math.IsNaN(f) || math.IsInf(f, 0) {
+		return nil, fmt.Errorf("number %v: expected a finite one", f)
+	}
+	return Number(wire.AppendFloat(nil, f, bits)), nil
+}
+
+func number(s string) (Value, error) {
+	if !wire.IsNumber(s) {
+		return nil, fmt.Errorf("number %.60q: expected decimal digits as JSON writes them", s)
+	}
+	return Number(s), nil
+}
+
+// appendFields appends f's members in the order of their names, so that one
+// event always makes one payload. except names a member to leave out.
+func appendFields(dst []byte, f Fields, except string) ([]byte, error) {
+	var few [48]string // most tickets have fewer: their names need no heap
+	names := few[:0]
+	for name := range f {
+		if name != except {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		var err error
+		dst = wire.AppendKey(dst, name)
+		if dst, err = appendValue(dst, f[name]); err != nil {
+			return dst, fmt.Errorf("field %q: %w", name, err)
+		}
+	}
+	return dst, nil
+}
+
+func appendValue(dst []byte, v Value) ([]byte, error) {
+	switch v := v.(type) {
+	case nil:
+		return append(dst, "null"...), nil
+	case string:
+		return wire.AppendString(dst, v), nil
+	case bool:
+		return strconv.AppendBool(dst, v), nil
+	case Number:
+		if wire.IsNumber(string(v)) {
+			return append(dst, v...), nil
+		}
+	case time.Time:
+		if year := v.Year(); year >= 1 && year <= 9999 {
+			return wire.AppendTime(dst, v), nil
+		}
+	}
+	// An event that did not come through a bus, which normalises.
+	v, err := normal(v)
+	if err != nil {
+		return dst, err
+	}
+	return appendValue(dst, v)
+}
+
+// fieldOf returns the value of a decoded member.
+func fieldOf(m wire.Member) (Value, error) {
+	switch m.Kind {
+	case wire.Null:
+		return nil, nil
+	case wire.String:
+		return m.Text, nil
+	case wire.Bool:
+		return m.Text == "true", nil
+	case wire.Number:
+		return Number(m.Text), nil
+	}
+	return nil, fmt.Errorf("member %.60q: expected null, string, bool or number, found %.60s", m.Name, m.Text)
+}
+
+// fieldsOf returns decoded members as fields, but for the one called except.
+func fieldsOf(members []wire.Member, except string) (Fields, error) {
+	f := make(Fields, len(members))
+	for _, m := range members {
+		if m.Name == except {
+			continue
+		}
+		v, err := fieldOf(m)
+		if err != nil {
+			return nil, err
+		}
+		f[m.Name] = v
+	}
+	return f, nil
+}
