@@ -107,7 +107,8 @@ func TestAServerDiesWithItsTestProcess(t *testing.T) {
 // alive says whether a process runs. One that is dead and not yet waited for,
 // as may be in a container without an init, does not.
 func alive(pid int) bool {
-	if syscall.Kill(pid, 0) != nil {
+	p, err := os.FindProcess(pid)
+	if err != nil || p.Signal(syscall.Signal(0)) != nil {
 		return false
 	}
 	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
