@@ -30,12 +30,12 @@ type Error struct {
 	Line    int // from 1; 0 where no line is to blame
 	Section string
 	Option  string
-	Problem string // what was expected, or "" where Err says it all
+	Want    string // what was expected, or "" where Err says it all
 	Err     error  // cause, or nil
 }
 
 func (e *Error) Error() string {
-	return fmt.Sprintf("%s:%d: [%s] %s: %s: %v", e.File, e.Line, e.Section, e.Option, e.Problem, e.Err)
+	return fmt.Sprintf("%s:%d: [%s] %s: %s: %v", e.File, e.Line, e.Section, e.Option, e.Want, e.Err)
 }
 
 func (e *Error) Unwrap() error { return e.Err }
@@ -113,7 +113,7 @@ func parse(path string, data []byte) (*document, error) {
 
 func (p *parser) read(line string) error {
 	if !utf8.ValidString(line) {
-		return p.fail("want UTF-8 text, found other bytes")
+		return p.fail("UTF-8 text, found other bytes")
 	}
 	value := strip(line)
 	switch {
@@ -134,9 +134,9 @@ func (p *parser) read(line string) error {
 	}
 	if p.section == nil {
 		if strings.HasPrefix(value, "\ufeff") {
-			return p.fail("want text without a byte-order mark (Trac refuses one; save the file as plain UTF-8)")
+			return p.fail("text without a byte-order mark (Trac refuses one; save the file as plain UTF-8)")
 		}
-		return p.fail("want a [section] before anything else")
+		return p.fail("a [section] before anything else")
 	}
 	return p.assignment(value)
 }
@@ -149,7 +149,7 @@ func (p *parser) header(name string) error {
 		p.section = newSection()
 		p.doc.sections[name] = p.section
 	case name != defaultSection:
-		return p.fail("want each section once in a file")
+		return p.fail("each section once in a file")
 	}
 	return nil
 }
@@ -158,15 +158,15 @@ func (p *parser) assignment(value string) error {
 	p.option = ""
 	at := strings.IndexAny(value, "=:")
 	if at < 0 {
-		return p.fail("want “option = value”, a [section], or an indented line that continues a value")
+		return p.fail("\"option = value\", a [section], or an indented line that continues a value")
 	}
 	name := lower(strings.TrimRightFunc(value[:at], isSpace))
 	if name == "" {
-		return p.fail("want the name of an option before the “%c”", value[at])
+		return p.fail("the name of an option before the %q", value[at])
 	}
 	p.option = name
 	if _, twice := p.section.values[name]; twice {
-		return p.fail("want each option once in a section (upper and lower case are the same)")
+		return p.fail("each option once in a section (upper and lower case are the same)")
 	}
 	p.section.names = append(p.section.names, name)
 	p.section.values[name] = Value{Text: strip(value[at+1:]), File: p.doc.path, Line: p.line}
@@ -184,7 +184,7 @@ func (p *parser) continueWith(line string) {
 }
 
 func (p *parser) fail(format string, args ...any) error {
-	return &Error{File: p.doc.path, Line: p.line, Section: p.name, Option: p.option, Problem: fmt.Sprintf(format, args...)}
+	return &Error{File: p.doc.path, Line: p.line, Section: p.name, Option: p.option, Want: fmt.Sprintf(format, args...)}
 }
 
 func newSection() *section { return &section{values: map[string]Value{}} }

@@ -26,7 +26,7 @@ func Load(path string) (*Config, error) {
 	if info, err := os.Stat(path); err != nil {
 		return nil, &Error{File: path, Err: plain(err)}
 	} else if !info.Mode().IsRegular() {
-		return nil, &Error{File: path, Problem: "want a file"}
+		return nil, &Error{File: path, Want: "a file"}
 	}
 	l := loader{seen: map[string]bool{}}
 	if err := l.load(path); err != nil {
@@ -93,7 +93,7 @@ func (l *loader) load(path string) error {
 			continue
 		}
 		if !filepath.IsAbs(parent) {
-			// Not filepath.Join: “..” after a symbolic link must mean what the system says.
+			// Not filepath.Join: ".." after a symbolic link must mean what the system says.
 			parent = filepath.Dir(path) + string(filepath.Separator) + parent
 		}
 		if err := l.inherit(files, parent); err != nil {
@@ -113,7 +113,7 @@ func (l *loader) inherit(by Value, path string) error {
 	for i, outer := range l.chain {
 		if outer == key {
 			return &Error{File: by.File, Line: by.Line, Section: "inherit", Option: "file",
-				Problem: fmt.Sprintf("want files that do not inherit each other, found %s",
+				Want: fmt.Sprintf("files that do not inherit each other, found %s",
 					strings.Join(append(l.chain[i:], key), " > "))}
 		}
 	}
