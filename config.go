@@ -3,6 +3,7 @@ package tracbus
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -80,8 +81,13 @@ func (e *ConfigError) Unwrap() error { return e.Err }
 // Is makes every ConfigError an [ErrConfig].
 func (e *ConfigError) Is(target error) bool { return target == ErrConfig }
 
+// because adds the cause; a path in it would tell what Value leaves out.
 func (e *ConfigError) because(err error) *ConfigError {
 	e.Err = err
+	var pathError *fs.PathError
+	if errors.As(err, &pathError) {
+		e.Err = pathError.Err
+	}
 	return e
 }
 

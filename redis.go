@@ -226,11 +226,11 @@ func (c RedisConfig) checkPlace() *ConfigError {
 func (l RedisLimits) check() *ConfigError {
 	switch {
 	case l.DialTimeout < 0:
-		return badRedis("dial_timeout", l.DialTimeout.String(), "a time")
+		return badRedis("dial_timeout", l.DialTimeout.String(), "a time above zero")
 	case l.ReadTimeout < 0:
-		return badRedis("read_timeout", l.ReadTimeout.String(), "a time")
+		return badRedis("read_timeout", l.ReadTimeout.String(), "a time above zero")
 	case l.WriteTimeout < 0:
-		return badRedis("write_timeout", l.WriteTimeout.String(), "a time")
+		return badRedis("write_timeout", l.WriteTimeout.String(), "a time above zero")
 	case l.PoolSize < 0:
 		return badRedis("pool_size", strconv.Itoa(l.PoolSize), "a number from 1")
 	}
