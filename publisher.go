@@ -1,5 +1,18 @@
 package tracbus
 
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/tracbus/tracbus/internal/ordered"
+)
+
 // DefaultPrefix is the first part of every channel unless configured otherwise
 // (plugin README, [redispub] channel_prefix).
 const DefaultPrefix = "trac"
@@ -24,4 +37,144 @@ type PublisherConfig struct {
 
 	// Skip names realms that are not published. Zero means that all are.
 	Skip []Realm
+
+	// MaxBackoff bounds the pause between tries while Redis is away, which
+	// begins at 50 ms and doubles. Zero means 2 s.
+	MaxBackoff time.Duration
+
+	// Logger is told once when Redis goes away and once when it is back. Zero
+	// means slog.Default().
+	Logger *slog.Logger
+}
+
+// prefixOf is the one reader of Prefix and NoPrefix.
+func prefixOf(prefix string, none bool) string {
+	switch {
+	case none && prefix != "":
+		panic(fmt.Sprintf("tracbus: prefix %q and NoPrefix contradict each other", prefix))
+	case none:
+		return ""
+	}
+	return orDefault(prefix, DefaultPrefix)
+}
+
+// Publisher is a listener that publishes every event on Redis, as the plugin
+// tracext-redispub does. Register it with [Bus.All], whose queue is what waits
+// while Redis is away: beyond [BusConfig.Queue] the oldest are dropped, and
+// counted in [Publisher.Stats].
+//
+// It sends what waits in one round trip, over one connection of the client's
+// pool, and the next when that was answered. A message whose answer was lost is
+// sent again, at once and before any other, after the connection that carried
+// it was killed; for that its Redis user needs "+client|id +client|kill +info"
+// beside "+publish". Where it does not have them, a message sent again may
+// arrive late.
+//
+// It starts no goroutine. Its methods may be called concurrently.
+type Publisher struct {
+	config PublisherConfig
+	prefix string
+
+	sending sync.Mutex // held through HandleBatch; guards outbox
+	outbox  outbox
+
+	mu    sync.Mutex
+	stats PublisherStats
+}
+
+// PublisherStats counts messages since the publisher was made. Every message
+// that it was given ends in one of Published, Refused, Dropped and
+// Unacknowledged.
+type PublisherStats struct {
+	Published      uint64 // Redis has acknowledged them
+	Unheard        uint64 // of these, nobody was subscribed
+	Refused        uint64 // could not be encoded, or the channel was forbidden
+	Dropped        uint64 // not sent: too many waited, or the bus was closed
+	Unacknowledged uint64 // sent, and the bus was closed before an answer came
+	Repeated       uint64 // sent again, because the answer was lost
+
+	Waiting   int       // held in this moment, without the bus's queue
+	Away      bool      // Redis did not answer the last try
+	Since     time.Time // of the last change of Away; zero if there was none
+	LastError error     // of the last message that failed; nil if none did
+}
+
+// NewPublisher returns a publisher over a client that the caller keeps and
+// closes, after the bus. It should have finite timeouts, as go-redis's defaults
+// are; while one runs, Redis's silence is waited for.
+func NewPublisher(client redis.UniversalClient, config PublisherConfig) *Publisher {
+	if client == nil {
+		panic("tracbus: NewPublisher needs a Redis client, got nil")
+	}
+	p := &Publisher{config: config, prefix: prefixOf(config.Prefix, config.NoPrefix)}
+	p.outbox = outbox{sender: ordered.New(client), refused: make(map[string]bool)}
+	p.config.MaxBackoff = orDefault(config.MaxBackoff, 2*time.Second)
+	if config.Logger == nil {
+		p.config.Logger = slog.Default()
+	}
+	return p
+}
+
+// Stats returns what was counted so far.
+func (p *Publisher) Stats() PublisherStats {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.stats
+}
+
+func (p *Publisher) countDropped(messages int) {
+	p.count(func(s *PublisherStats) { s.Dropped += uint64(messages) })
+}
+
+func (p *Publisher) count(add func(*PublisherStats)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	add(&p.stats)
+}
+
+// Close gives the publisher's connection back to the client's pool. Close the
+// bus before.
+func (p *Publisher) Close() {
+	p.sending.Lock()
+	defer p.sending.Unlock()
+	p.outbox.sender.Close()
+}
+
+// HandleBatch publishes events. It is called by the bus, and returns when Redis
+// has acknowledged them all or ctx has ended.
+func (p *Publisher) HandleBatch(ctx context.Context, events []Event) error {
+	p.sending.Lock()
+	defer p.sending.Unlock()
+	for len(events) > 0 {
+		n := p.encode(events)
+		if err := p.send(ctx); err != nil {
+			p.count(func(s *PublisherStats) { s.Dropped += uint64(p.published(events[n:])) })
+			return fmt.Errorf("publish: %w", err)
+		}
+		events = events[n:]
+	}
+	return nil
+}
+
+// published counts the events that are published at all.
+func (p *Publisher) published(events []Event) (n int) {
+	for _, e := range events {
+		if _, ok := p.message(e); ok {
+			n++
+		}
+	}
+	return n
+}
+
+// message returns e as a message, if its kind is published.
+func (p *Publisher) message(e Event) (message, bool) {
+	m, ok := e.(message)
+	if !ok || slices.Contains(p.config.Skip, e.Resource().Realm) {
+		return nil, false
+	}
+	switch e.Kind() {
+	case Created, Changed, Deleted:
+		return m, true
+	}
+	return m, p.config.Rare
 }

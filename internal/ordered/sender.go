@@ -1,0 +1,237 @@
+// Package ordered publishes messages in order over a connection that may break
+// at any byte. Its one secret is how to send again what was not answered,
+// without the first try arriving after the second.
+package ordered
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Message is what PUBLISH takes.
+type Message struct {
+	Channel, Payload []byte
+}
+
+// Outcome says what became of the messages of one [Sender.Send].
+type Outcome struct {
+	// Replies are Redis's answers to the first messages, in order.
+	Replies []Reply
+	// Unknown says that the messages after these may have been published.
+	Unknown bool
+	// Err says why these were not answered; nil if all were.
+	Err error
+}
+
+// Reply is Redis's answer to one message.
+type Reply struct {
+	Receivers int64
+	// Err is a refusal that concerns this message alone: the user has no right
+	// to the channel.
+	Err error
+}
+
+// Sender publishes over one connection of a client at a time. It is not for
+// concurrent use.
+type Sender struct {
+	client   redis.UniversalClient
+	conn     *redis.Conn
+	self     identity // of conn
+	doubt    bool     // the connection before may yet execute commands
+	suspect  identity // of that connection
+	unfenced bool
+	cmds     []*publish
+	replies  []Reply
+}
+
+// identity names a connection for as long as its server runs; a restarted
+// server counts its connections from 1 again.
+type identity struct {
+	server string
+	client int64
+}
+
+// New returns a sender over a borrowed client, which it never closes.
+func New(client redis.UniversalClient) *Sender { return &Sender{client: client} }
+
+// Unfenced says that a connection was broken and could not be killed, because
+// the Redis user may not look it up or kill it: a message that is sent again
+// can also arrive late.
+func (s *Sender) Unfenced() bool { return s.unfenced }
+
+// Close gives the connection back to the client's pool.
+func (s *Sender) Close() {
+	if s.conn != nil {
+		_ = s.conn.Close()
+		s.conn, s.self = nil, identity{}
+	}
+}
+
+// Send publishes messages in one round trip. The outcome is valid until the
+// next call.
+func (s *Sender) Send(ctx context.Context, messages []Message) Outcome {
+	if err := s.connect(ctx); err != nil {
+		return Outcome{Err: err}
+	}
+	pipe := s.conn.Pipeline()
+	for i, m := range messages {
+		if i == len(s.cmds) {
+			s.cmds = append(s.cmds, newPublish())
+		}
+		_ = pipe.Process(ctx, s.cmds[i].with(m)) // only queues
+	}
+	_, err := pipe.Exec(ctx)
+	out := s.outcome(messages, err)
+	if out.Err != nil {
+		s.doubt, s.suspect = out.Unknown, s.self
+		s.Close()
+	}
+	return out
+}
+
+func (s *Sender) outcome(messages []Message, err error) Outcome {
+	s.replies = s.replies[:0]
+	for i := range messages {
+		cmd := s.cmds[i]
+		// After a broken connection go-redis marks every command with its
+		// error, those that were answered before it too: the value tells.
+		answered := cmd.Val() >= 0
+		refused := cmd.Err()
+		var reply redis.Error
+		switch {
+		case answered:
+			s.replies = append(s.replies, Reply{Receivers: cmd.Val()})
+		case errors.As(refused, &reply) && strings.HasPrefix(reply.Error(), "NOPERM"):
+			s.replies = append(s.replies, Reply{Err: refused})
+		case errors.As(refused, &reply):
+			// Of the server's state, not of this message: those behind it may
+			// have met another state. All of them are sent again, in order.
+			return Outcome{s.replies, i+1 < len(messages), refused}
+		default:
+			return Outcome{s.replies, true, err}
+		}
+	}
+	return Outcome{Replies: s.replies}
+}
+
+// connect takes a connection from the pool, and makes sure that nothing which
+// the one before it carried is executed from now on.
+func (s *Sender) connect(ctx context.Context) error {
+	if s.conn != nil {
+		return nil
+	}
+	conn, err := s.take(ctx)
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	self, err := identify(ctx, conn)
+	if err == nil && s.doubt {
+		err = s.fence(ctx, conn, self)
+	}
+	if err != nil {
+		_ = conn.Close()
+		return fmt.Errorf("connect: %w", err)
+	}
+	s.conn, s.self, s.doubt = conn, self, false
+	return nil
+}
+
+// fence kills the suspect, if the server that it was connected to still runs.
+func (s *Sender) fence(ctx context.Context, conn *redis.Conn, self identity) error {
+	if s.suspect.server == "" || self.server == "" {
+		s.unfenced = true
+		return nil
+	}
+	if s.suspect.server != self.server {
+		return nil
+	}
+	err := conn.Do(ctx, "client", "kill", "id", s.suspect.client).Err()
+	if isRefusal(err) {
+		s.unfenced, err = true, nil
+	}
+	return err
+}
+
+func (s *Sender) take(ctx context.Context) (*redis.Conn, error) {
+	switch c := s.client.(type) {
+	case *redis.Client:
+		return c.Conn(), nil
+	case *redis.ClusterClient:
+		// A cluster hands every message to all its nodes, so that any one will
+		// do; one and the same keeps the order.
+		node, err := c.MasterForKey(ctx, "tracbus")
+		if err != nil {
+			return nil, err
+		}
+		return node.Conn(), nil
+	}
+	return nil, fmt.Errorf("client of type %T: expected *redis.Client or *redis.ClusterClient", s.client)
+}
+
+// identify asks for the connection's number and the server's run id, in one
+// round trip. The identity is empty for a user without the right to ask, and on
+// a server without the commands.
+func identify(ctx context.Context, conn *redis.Conn) (identity, error) {
+	pipe := conn.Pipeline()
+	number := pipe.ClientID(ctx)
+	info := pipe.Info(ctx, "server")
+	if _, err := pipe.Exec(ctx); isRefusal(err) {
+		return identity{}, nil
+	} else if err != nil {
+		return identity{}, err
+	}
+	_, rest, found := strings.Cut(info.Val(), "run_id:")
+	if !found {
+		return identity{}, nil
+	}
+	run, _, _ := strings.Cut(rest, "\r")
+	return identity{run, number.Val()}, nil
+}
+
+// isRefusal says whether err is an answer that the server would give again.
+func isRefusal(err error) bool {
+	var reply redis.Error
+	return errors.As(err, &reply) &&
+		(strings.HasPrefix(reply.Error(), "NOPERM") || strings.HasPrefix(reply.Error(), "ERR "))
+}
+
+// publish is a PUBLISH that is used again and again, and that go-redis never
+// repeats by itself: it would not stop the first try.
+type publish struct {
+	*redis.IntCmd
+	channel bytesArg
+	payload bytesArg
+}
+
+// unanswered is no count of receivers.
+const unanswered = -1
+
+func newPublish() *publish {
+	p := new(publish)
+	p.IntCmd = redis.NewIntCmd(context.Background(), "publish", &p.channel, &p.payload)
+	return p
+}
+
+func (p *publish) with(m Message) *publish {
+	p.channel, p.payload = m.Channel, m.Payload
+	p.SetVal(unanswered)
+	p.SetErr(nil)
+	return p
+}
+
+// NoRetry overrides go-redis's default.
+func (p *publish) NoRetry() bool { return true }
+
+// bytesArg is an argument that needs no allocation: go-redis asks a pointer to
+// it for its bytes.
+type bytesArg []byte
+
+// MarshalBinary implements encoding.BinaryMarshaler.
+func (b *bytesArg) MarshalBinary() ([]byte, error) { return *b, nil }
+
+// String makes hooks that trace commands print text.
+func (b *bytesArg) String() string { return string(*b) }
