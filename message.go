@@ -50,6 +50,37 @@ func appendText(dst []byte, name, s string, c Change, part Parts) []byte {
 	return wire.AppendString(dst, s)
 }
 
+// Encode returns the message that a [Publisher] with this configuration sends
+// for e, whether it skips e or not. An event of [Decode] becomes the message it
+// was, if AllValues says which form that had.
+func (c PublisherConfig) Encode(e Event) (channel, payload string, err error) {
+	b, middle, err := c.append(nil, e)
+	if err != nil {
+		return "", "", fmt.Errorf("encode %s %s: %w", e.Resource(), e.Kind(), err)
+	}
+	return string(b[:middle]), string(b[middle:]), nil
+}
+
+var (
+	errNoEnv     = errors.New("event without an env: a bus fills it in")
+	errNoPayload = errors.New("event without a payload")
+)
+
+// append appends e's channel, which ends at middle, and its payload.
+func (c PublisherConfig) append(dst []byte, e Event) (_ []byte, middle int, err error) {
+	m, ok := e.(message)
+	switch {
+	case !ok:
+		return dst, 0, errNoPayload
+	case e.About().Env == "":
+		return dst, 0, errNoEnv
+	}
+	dst = channelOf(e, prefixOf(c.Prefix, c.NoPrefix)).Append(dst)
+	middle = len(dst)
+	dst, err = m.appendPayload(dst, c.AllValues)
+	return dst, middle, err
+}
+
 // What [Decode] and a [Subscriber] return for a message they cannot tell as an
 // event, wrapped in a [DecodeError].
 var (

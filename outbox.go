@@ -2,7 +2,6 @@ package tracbus
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/tracbus/tracbus/internal/ordered"
@@ -25,8 +24,6 @@ type outbox struct {
 // answers to all that stands before them.
 const maxBytes = 1 << 20
 
-var errNoEnv = errors.New("event without an env: a bus fills it in")
-
 // encode puts the messages of the first events into the outbox, and returns how
 // many of the events it has dealt with.
 func (p *Publisher) encode(events []Event) (n int) {
@@ -37,15 +34,8 @@ func (p *Publisher) encode(events []Event) (n int) {
 		if !ok {
 			continue
 		}
-		start := len(o.buffer)
-		buffer := channelOf(e, p.prefix).Append(o.buffer)
-		middle := len(buffer)
-		buffer, err := e.appendPayload(buffer, p.config.AllValues)
-		if err == nil && e.About().Env == "" {
-			err = errNoEnv
-		}
+		buffer, middle, err := p.config.append(o.buffer, e)
 		if err != nil {
-			o.buffer = buffer[:start]
 			p.refuse(e, err)
 			continue
 		}
@@ -135,7 +125,7 @@ func (p *Publisher) refuse(e Event, err error) {
 	}
 	p.outbox.refused[sortOf(e)] = true
 	p.config.Logger.Error("message refused; more of its sort are only counted",
-		"channel", channelOf(e, p.prefix).String(), "tid", e.About().TID, "err", err)
+		"channel", channelOf(e, p.config.Prefix).String(), "tid", e.About().TID, "err", err)
 }
 
 // here notes whether Redis has answered, and logs when that changes.

@@ -73,7 +73,6 @@ func prefixOf(prefix string, none bool) string {
 // It starts no goroutine. Its methods may be called concurrently.
 type Publisher struct {
 	config PublisherConfig
-	prefix string
 
 	sending sync.Mutex // held through HandleBatch; guards outbox
 	outbox  outbox
@@ -106,7 +105,8 @@ func NewPublisher(client redis.UniversalClient, config PublisherConfig) *Publish
 	if client == nil {
 		panic("tracbus: NewPublisher needs a Redis client, got nil")
 	}
-	p := &Publisher{config: config, prefix: prefixOf(config.Prefix, config.NoPrefix)}
+	config.Prefix = prefixOf(config.Prefix, config.NoPrefix)
+	p := &Publisher{config: config}
 	p.outbox = outbox{sender: ordered.New(client), refused: make(map[string]bool)}
 	p.config.MaxBackoff = orDefault(config.MaxBackoff, 2*time.Second)
 	if config.Logger == nil {
