@@ -13,11 +13,12 @@ import (
 func (r *Registration) run() {
 	ended := false
 	defer func() {
-		if ended {
-			close(r.done)
-		} else {
+		if !ended {
 			go r.run() // the listener has called runtime.Goexit: go on without it
+			return
 		}
+		r.settle()
+		close(r.done)
 	}()
 	r.passOver()
 	for r.next() && r.ctx.Err() == nil {
@@ -42,7 +43,7 @@ func (r *Registration) next() bool {
 		switch {
 		case r.gone:
 			return false
-		case r.stale != nil:
+		case r.stale != nil || r.resync != nil:
 			return true
 		case r.queue.n > 0:
 			r.batch = r.queue.pop(r.batch, r.bus.config.Batch)
@@ -59,8 +60,8 @@ func (r *Registration) next() bool {
 
 // tell tells what next found: that changes were missed, or a batch.
 func (r *Registration) tell() {
-	if stale := r.takeStale(); stale != nil {
-		r.tellResync(*stale)
+	r.tellStale()
+	if len(r.batch) == 0 {
 		return
 	}
 	if r.listener.batches != nil {
@@ -75,17 +76,21 @@ func (r *Registration) tell() {
 	}
 	for i := int(r.told.Load()); i < len(r.batch) && r.ctx.Err() == nil; i++ {
 		e := r.batch[i]
-		if err := r.repeat(func() error { return r.listener.tell(r.ctx, e) }); err != nil {
+		err := r.repeat(func() error { return r.listener.tell(r.ctx, e) })
+		if err != nil {
 			r.fail(e, 1, err)
 		}
 		r.told.Store(int64(i + 1))
+		if err != nil {
+			r.tellStale() // before the next event of the batch
+		}
 	}
 }
 
 // repeat calls the listener until it succeeds, as often as the scope allows.
 func (r *Registration) repeat(call func() error) error {
 	for attempt := 0; ; attempt++ {
-		err := r.call(call)
+		err := r.call(anEvent, call)
 		if err == nil || !r.scope.repeats() || attempt >= r.bus.config.Repeat {
 			return err
 		}
@@ -111,36 +116,56 @@ func (r *Registration) pause(attempt int) bool {
 	}
 }
 
+// calls says what a listener is being told.
+type calls uint8
+
+const (
+	nothing calls = iota
+	anEvent
+	aResync
+)
+
 // call makes a panic of the listener an error.
-func (r *Registration) call(f func() error) (err error) {
-	r.calling = true
+func (r *Registration) call(what calls, f func() error) (err error) {
+	r.calling = what
 	defer func() {
 		if p := recover(); p != nil {
-			r.calling = false
+			r.calling = nothing
 			err = &panicError{p, debug.Stack()}
 		}
 	}()
 	err = f()
-	r.calling = false
+	r.calling = nothing
 	return err
 }
 
 // passOver fails the event on which the listener ended the goroutine before
 // this one, so that the listener is not told of it again and again.
 func (r *Registration) passOver() {
-	if !r.calling {
-		return
-	}
-	r.calling = false
-	i, n := int(r.told.Load()), 1
-	if r.listener.batches != nil {
-		n = len(r.batch)
-	}
-	if i < len(r.batch) {
+	was := r.calling
+	r.calling = nothing
+	switch was {
+	case anEvent:
+		i, n := int(r.told.Load()), 1
+		if r.listener.batches != nil {
+			n = len(r.batch)
+		}
 		r.fail(r.batch[i], n, errGoexit)
 		r.told.Add(int64(n))
-	} else { // in Resync
-		r.bus.config.Logger.Error("listener failed on resync", "listener", r.name, "err", errGoexit)
+	case aResync:
+		r.failResync(errGoexit)
+		r.pause(0)
+	}
+}
+
+// settle counts what a listener that was abandoned has not been told.
+func (r *Registration) settle() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.gone {
+		r.status.Dropped += uint64(r.telling())
+		r.batch = nil
+		r.told.Store(0)
 	}
 }
 
@@ -188,34 +213,36 @@ func (r *Registration) fail(e Event, n int, err error) {
 	r.bus.config.Logger.Error("listener failed", attrs...)
 }
 
-func (r *Registration) takeStale() *Resync {
+// tellStale tells the listener that it missed changes, if it did, until it has
+// understood: what comes after would be added to a state that it does not have.
+func (r *Registration) tellStale() {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	stale := r.stale
-	r.stale = nil
-	return stale
+	if r.resync == nil {
+		r.resync, r.stale = r.stale, nil
+	}
+	r.mu.Unlock()
+	for attempt := 0; r.resync != nil && r.listener.resyncs != nil; attempt++ {
+		err := r.call(aResync, func() error { return r.listener.resyncs.Resync(r.ctx, *r.resync) })
+		if err == nil {
+			break
+		}
+		r.failResync(err)
+		if !r.pause(attempt) {
+			break
+		}
+	}
+	r.resync, r.reported = nil, false
 }
 
-// tellResync tells the listener until it has understood: what comes after
-// would be added to a state that it does not have.
-func (r *Registration) tellResync(e Resync) {
-	if r.listener.resyncs == nil {
-		return
+// failResync reports, once for each Resync, that it has to be repeated.
+func (r *Registration) failResync(err error) {
+	r.mu.Lock()
+	r.status.Repeated++
+	r.status.LastError = err
+	r.mu.Unlock()
+	if !r.reported {
+		r.bus.config.Logger.Error("listener failed on resync, which is repeated",
+			"listener", r.name, "scope", r.scope.String(), "err", err)
 	}
-	for attempt := 0; ; attempt++ {
-		err := r.call(func() error { return r.listener.resyncs.Resync(r.ctx, e) })
-		if err == nil {
-			return
-		}
-		r.mu.Lock()
-		r.status.LastError = err
-		r.mu.Unlock()
-		if attempt == 0 {
-			r.bus.config.Logger.Error("listener failed on resync, which is repeated",
-				"listener", r.name, "scope", r.scope.String(), "err", err)
-		}
-		if !r.pause(attempt) {
-			return
-		}
-	}
+	r.reported = true
 }

@@ -20,8 +20,12 @@ type Registration struct {
 	wake   chan struct{} // holds one token: there is something new
 	done   chan struct{} // closed when the goroutine has ended
 
-	calling bool         // only the goroutine uses it: a call has not returned
-	told    atomic.Int64 // how many events of batch are told
+	// Only the goroutine uses these.
+	calling  calls   // what a call that has not returned tells
+	resync   *Resync // what is being told before anything else
+	reported bool    // that it has to be repeated
+
+	told atomic.Int64 // how many events of batch are told
 
 	mu      sync.Mutex
 	batch   []Event // what is being told; only the goroutine writes it
@@ -247,6 +251,11 @@ func (r *Registration) abandon() (Undelivered, bool) {
 	r.left += uint64(r.queue.n)
 	r.queue = queue{}
 	r.closing, r.gone = true, true
+	if !running {
+		r.status.Dropped += uint64(r.telling())
+		r.batch = nil
+		r.told.Store(0)
+	}
 	r.releaseWaiters()
 	r.signal()
 	return u, u.Events > 0 || running

@@ -1,0 +1,591 @@
+package tracbus_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tracbus/tracbus"
+)
+
+// logs keeps what a bus has logged.
+type logs struct {
+	mu      sync.Mutex
+	records []slog.Record
+}
+
+func (l *logs) Enabled(context.Context, slog.Level) bool { return true }
+func (l *logs) WithAttrs([]slog.Attr) slog.Handler       { return l }
+func (l *logs) WithGroup(string) slog.Handler            { return l }
+
+func (l *logs) Handle(_ context.Context, r slog.Record) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.records = append(l.records, r)
+	return nil
+}
+
+// lines returns what was logged as "message key=value …", of the given keys.
+func (l *logs) lines(keys ...string) []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var lines []string
+	for _, r := range l.records {
+		line := r.Message
+		r.Attrs(func(a slog.Attr) bool {
+			if slices.Contains(keys, a.Key) {
+				line += fmt.Sprintf(" %s=%v", a.Key, a.Value)
+			}
+			return true
+		})
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+// inBubble runs f with a bus whose goroutines must all have ended when f
+// returns: a bubble with one left does not end, but panics.
+func inBubble(t *testing.T, config tracbus.BusConfig, f func(t *testing.T, bus *tracbus.Bus, l *logs)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		l := new(logs)
+		config.Logger = slog.New(l)
+		f(t, config.NewBus("test"), l)
+	})
+}
+
+// comment is an event that carries n.
+func comment(n int) tracbus.TicketChanged {
+	return tracbus.TicketChanged{ID: int64(n), Change: tracbus.Change{Author: "joe"}}
+}
+
+// diary is what one listener was told.
+type diary struct {
+	mu      sync.Mutex
+	entries []string
+}
+
+func (d *diary) write(format string, args ...any) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.entries = append(d.entries, fmt.Sprintf(format, args...))
+}
+
+func (d *diary) read() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.entries)
+}
+
+// keep registers a listener that writes down the tickets it is told of.
+func (d *diary) keep(bus *tracbus.Bus, scope tracbus.Scope) *tracbus.Registration {
+	return tracbus.On(bus, scope, func(_ context.Context, e tracbus.TicketChanged) error {
+		d.write("%d", e.ID)
+		return nil
+	})
+}
+
+func tickets(from, to int) []string {
+	var all []string
+	for n := from; n <= to; n++ {
+		all = append(all, fmt.Sprint(n))
+	}
+	return all
+}
+
+// TestBadListenersSpareTheOthers is the isolation that the package comment
+// promises: one listener panics, one blocks for ever, one fails, one ends its
+// goroutine, one publishes, and two good ones are told everything in one order.
+func TestBadListenersSpareTheOthers(t *testing.T) {
+	inBubble(t, tracbus.BusConfig{Queue: 1000}, func(t *testing.T, bus *tracbus.Bus, l *logs) {
+		var before, after, answers diary
+		release := make(chan struct{})
+
+		before.keep(bus, tracbus.Primary)
+		tracbus.On(bus, tracbus.Primary, func(context.Context, tracbus.TicketChanged) error { panic("out of tea") })
+		tracbus.On(bus, tracbus.Primary, func(context.Context, tracbus.TicketChanged) error {
+			<-release // a listener that does not heed its context
+			return nil
+		})
+		tracbus.On(bus, tracbus.Primary, func(context.Context, tracbus.TicketChanged) error { return errors.New("no luck") })
+		tracbus.On(bus, tracbus.Primary, func(context.Context, tracbus.TicketChanged) error { runtime.Goexit(); return nil })
+		tracbus.On(bus, tracbus.Primary, func(_ context.Context, e tracbus.TicketChanged) error {
+			return bus.Notify(tracbus.WikiPageCreated{Page: tracbus.WikiPage{Name: fmt.Sprint("Answer", e.ID), Version: 1}})
+		})
+		tracbus.On(bus, tracbus.Primary, func(_ context.Context, e tracbus.WikiPageCreated) error {
+			answers.write("%s", e.Page.Name)
+			return nil
+		})
+		after.keep(bus, tracbus.Everywhere)
+
+		for n := 1; n <= 100; n++ {
+			require.NoError(t, bus.Notify(comment(n)))
+		}
+		synctest.Wait()
+		assert.Equal(t, tickets(1, 100), before.read())
+		assert.Equal(t, tickets(1, 100), after.read())
+		assert.Len(t, answers.read(), 100)
+		assert.Equal(t, "Answer1", answers.read()[0])
+
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		began := time.Now()
+		err := bus.Close(ctx)
+		assert.Equal(t, 5*time.Second, time.Since(began), "Close returns by its deadline, in the bubble's time")
+		var left *tracbus.CloseError
+		require.ErrorAs(t, err, &left)
+		require.Len(t, left.Undelivered, 1)
+		assert.Equal(t, 100, left.Undelivered[0].Events)
+		assert.True(t, left.Undelivered[0].Running)
+		assert.Equal(t, "ticket 1", left.Undelivered[0].First.Resource().String())
+		assert.ErrorContains(t, err, "close: not delivered: 100 events to github.com/tracbus/tracbus_test.TestBadListenersSpareTheOthers.")
+		assert.ErrorContains(t, err, "from ticket 1 changed (the listener has not returned)")
+
+		failures := l.lines("tid", "channel", "err")
+		assert.Len(t, failures, 300, "each failure is logged once")
+		for _, want := range []string{
+			"listener failed channel=test.ticket.changed.7 tid=0 err=panic: out of tea",
+			"listener failed channel=test.ticket.changed.7 tid=0 err=no luck",
+			"listener failed channel=test.ticket.changed.7 tid=0 err=the listener called runtime.Goexit",
+		} {
+			assert.Contains(t, failures, want)
+		}
+
+		close(release)
+		assert.NoError(t, bus.Close(context.Background()), "the straggler has returned")
+	})
+}
+
+// TestOneOrderForAll has many goroutines notify at once: whatever the order
+// becomes, it is the same for every listener, and that of each goroutine.
+func TestOneOrderForAll(t *testing.T) {
+	bus := tracbus.NewBus("test")
+	var diaries [4]diary
+	for i := range diaries {
+		diaries[i].keep(bus, tracbus.Primary)
+	}
+	var writers sync.WaitGroup
+	for w := range 8 {
+		writers.Go(func() {
+			for n := range 500 {
+				id := 1 + w*1000 + 2*n
+				assert.NoError(t, bus.Notify(comment(id), comment(id+1)))
+			}
+		})
+	}
+	writers.Wait()
+	require.NoError(t, bus.Wait(t.Context()))
+	require.NoError(t, bus.Close(t.Context()))
+
+	first := diaries[0].read()
+	require.Len(t, first, 8000)
+	for i := range diaries[1:] {
+		require.Equal(t, first, diaries[i+1].read())
+	}
+	var last [8]int
+	for i := 0; i < len(first); i += 2 {
+		var a, b int
+		_, err := fmt.Sscan(first[i]+" "+first[i+1], &a, &b)
+		require.NoError(t, err)
+		require.Equal(t, a+1, b, "events of one Notify stand together")
+		require.Greater(t, a, last[a/1000], "of goroutine %d", a/1000)
+		last[a/1000] = a
+	}
+}
+
+func TestPrimaryIsNotRepeated(t *testing.T) {
+	inBubble(t, tracbus.BusConfig{}, func(t *testing.T, bus *tracbus.Bus, l *logs) {
+		var d diary
+		r := tracbus.On(bus, tracbus.Primary, func(_ context.Context, e tracbus.TicketChanged) error {
+			d.write("%d", e.ID)
+			if e.ID == 2 {
+				return errors.New("no luck")
+			}
+			return nil
+		})
+		require.NoError(t, bus.Notify(comment(1), comment(2), comment(3)))
+		require.NoError(t, bus.Close(t.Context()))
+		assert.Equal(t, []string{"1", "2", "3"}, d.read())
+		assert.Equal(t, []string{"listener failed resource=ticket 2 err=no luck resync=false"}, l.lines("resource", "err", "resync"))
+		s := r.Status()
+		assert.EqualError(t, s.LastError, "no luck")
+		assert.Equal(t, []uint64{3, 1, 0, 0}, []uint64{s.Told, s.Failed, s.Repeated, s.Dropped})
+	})
+}
+
+// cache is a listener that must never be stale in silence.
+type cache struct {
+	diary
+	fail func(call string) error
+}
+
+func (c *cache) tell(format string, args ...any) error {
+	call := fmt.Sprintf(format, args...)
+	c.write("%s", call)
+	if c.fail == nil {
+		return nil
+	}
+	return c.fail(call)
+}
+
+func (c *cache) WikiPageCreated(_ context.Context, e tracbus.WikiPageCreated) error {
+	return c.tell("created %s", e.Page.Name)
+}
+
+func (c *cache) WikiPageChanged(_ context.Context, e tracbus.WikiPageChanged) error {
+	return c.tell("changed %s", e.Page.Name)
+}
+
+func (c *cache) WikiPageDeleted(_ context.Context, e tracbus.WikiPageDeleted) error {
+	return c.tell("deleted %s", e.Page.Name)
+}
+
+func (c *cache) Resync(_ context.Context, e tracbus.Resync) error {
+	return c.tell("resync %s, missed %d, err %v", e.Reason, e.Missed, e.Err)
+}
+
+func page(name string) tracbus.WikiPageCreated {
+	return tracbus.WikiPageCreated{Page: tracbus.WikiPage{Name: name, Version: 1}}
+}
+
+func TestEverywhereIsRepeatedThenResynced(t *testing.T) {
+	inBubble(t, tracbus.BusConfig{Repeat: 2, Backoff: time.Second}, func(t *testing.T, bus *tracbus.Bus, l *logs) {
+		fails := map[string]int{"created B": 99, "created C": 1, "resync gave up, missed 1, err B is bad": 2}
+		c := &cache{}
+		c.fail = func(call string) error {
+			if fails[call]--; fails[call] >= 0 {
+				return errors.New(call[len(call)-1:] + " is bad")
+			}
+			return nil
+		}
+		r := bus.Wiki(tracbus.Everywhere, c)
+		began := time.Now()
+		require.NoError(t, bus.Notify(page("A"), page("B"), page("C"), page("D")))
+		require.NoError(t, bus.Close(t.Context()))
+
+		gaveUp := "resync gave up, missed 1, err B is bad"
+		assert.Equal(t, []string{
+			"created A", "created B", "created B", "created B",
+			gaveUp, gaveUp, gaveUp, // until it has understood, and before anything else
+			"created C", "created C", "created D",
+		}, c.read())
+		assert.Equal(t, (1+2+1+2+1)*time.Second, time.Since(began), "the pause doubles")
+		assert.Equal(t, []string{
+			"listener failed resource=wiki B err=B is bad resync=true",
+			"listener failed on resync, which is repeated err=d is bad",
+		}, l.lines("resource", "err", "resync"))
+		s := r.Status()
+		assert.Equal(t, []uint64{4, 1, 5, 0}, []uint64{s.Told, s.Failed, s.Repeated, s.Dropped})
+	})
+}
+
+func TestFullQueueDropsTheOldestAndResyncs(t *testing.T) {
+	inBubble(t, tracbus.BusConfig{Queue: 3, Batch: 2}, func(t *testing.T, bus *tracbus.Bus, l *logs) {
+		release := make(chan struct{})
+		c := &cache{}
+		c.fail = func(call string) error {
+			if call == "created P1" {
+				<-release
+			}
+			return nil
+		}
+		r := bus.Wiki(tracbus.Primary, c)
+		require.NoError(t, bus.Notify(page("P1")))
+		synctest.Wait() // P1 is being told, and does not count
+		for n := 2; n <= 7; n++ {
+			require.NoError(t, bus.Notify(page(fmt.Sprint("P", n))))
+		}
+		assert.Equal(t, 4, r.Status().Waiting)
+		assert.Equal(t, uint64(3), r.Status().Dropped)
+		close(release)
+		require.NoError(t, bus.Wait(t.Context()))
+		assert.Equal(t, []string{"created P1", "resync overflowed, missed 3, err <nil>", "created P5", "created P6", "created P7"}, c.read())
+		assert.Equal(t, []string{"a listener is too slow: its oldest changes are dropped bound=3"}, l.lines("bound"))
+		assert.Equal(t, uint64(4), r.Status().Told)
+		require.NoError(t, bus.Close(t.Context()))
+	})
+}
+
+// batches takes events in batches, and may fail on some.
+type batches struct {
+	diary
+	fail func(events []tracbus.Event) error
+}
+
+func (b *batches) HandleBatch(_ context.Context, events []tracbus.Event) error {
+	first, last := events[0].Resource().ID, events[len(events)-1].Resource().ID
+	b.write("%s-%s", first, last)
+	if b.fail == nil {
+		return nil
+	}
+	return b.fail(events)
+}
+
+func TestWhatWaitsGoesInBatches(t *testing.T) {
+	inBubble(t, tracbus.BusConfig{Batch: 10}, func(t *testing.T, bus *tracbus.Bus, l *logs) {
+		gate := make(chan struct{})
+		b := &batches{}
+		b.fail = func(events []tracbus.Event) error {
+			<-gate
+			if events[0].Resource().ID == "12" {
+				return errors.New("no luck")
+			}
+			return nil
+		}
+		r := bus.All(tracbus.Primary, b)
+		require.NoError(t, bus.Notify(comment(1)))
+		synctest.Wait()
+		for n := 2; n <= 25; n++ {
+			require.NoError(t, bus.Notify(comment(n)))
+		}
+		close(gate)
+		require.NoError(t, bus.Close(t.Context()))
+		assert.Equal(t, []string{"1-1", "2-11", "12-21", "22-25"}, b.read())
+		assert.Equal(t, []string{"listener failed resource=ticket 12 events=10 err=no luck"}, l.lines("resource", "events", "err"))
+		assert.Equal(t, []uint64{25, 10}, []uint64{r.Status().Told, r.Status().Failed})
+	})
+}
+
+// clerk is told of everything that can happen to a ticket.
+type clerk struct{ diary }
+
+func (c *clerk) TicketCreated(_ context.Context, e tracbus.TicketCreated) error {
+	c.write("created %d", e.ID)
+	return nil
+}
+
+func (c *clerk) TicketChanged(_ context.Context, e tracbus.TicketChanged) error {
+	c.write("changed %d %v -> %v by %s in %s, primary %v", e.ID, e.Old["milestone"], e.New["milestone"], e.Author, e.Env, e.Primary)
+	return nil
+}
+
+func (c *clerk) TicketDeleted(_ context.Context, e tracbus.TicketDeleted) error {
+	c.write("deleted %d", e.ID)
+	return nil
+}
+
+// archivist is a clerk that is told of the rarer events too.
+type archivist struct{ clerk }
+
+func (a *archivist) TicketCommentEdited(_ context.Context, e tracbus.TicketCommentEdited) error {
+	a.write("comment %d", e.ID)
+	return nil
+}
+
+func (a *archivist) TicketChangeDeleted(_ context.Context, e tracbus.TicketChangeDeleted) error {
+	a.write("history %d", e.ID)
+	return nil
+}
+
+func TestListenersAreToldWhatTheyAskFor(t *testing.T) {
+	bus := tracbus.NewBus("test")
+	var plain clerk
+	var rare archivist
+	var all, one diary
+	bus.Ticket(tracbus.Primary, &plain)
+	bus.Ticket(tracbus.Primary, &rare)
+	tracbus.On(bus, tracbus.Primary, func(_ context.Context, e tracbus.Event) error {
+		all.write("%s %s", e.Resource(), e.Kind())
+		return nil
+	})
+	tracbus.On(bus, tracbus.Primary, func(_ context.Context, e tracbus.WikiPageRenamed) error {
+		one.write("%s -> %s", e.OldName, e.Page.Name)
+		return nil
+	})
+	values := tracbus.Fields{"summary": "s", "milestone": "m1"}
+	require.NoError(t, bus.Notify(
+		tracbus.TicketCreated{ID: 1, Values: values},
+		tracbus.TicketChanged{ID: 1, Values: values, Old: tracbus.Fields{"milestone": ""}, Change: tracbus.Change{Author: "joe"}},
+		tracbus.TicketCommentEdited{ID: 1, OldComment: "typo"},
+		tracbus.TicketChangeDeleted{ID: 1},
+		tracbus.WikiPageRenamed{Page: tracbus.WikiPage{Name: "New", Version: 2}, OldName: "Old"},
+		tracbus.TicketDeleted{ID: 1, Values: values},
+	))
+	require.NoError(t, bus.Close(t.Context()))
+
+	three := []string{"created 1", "changed 1  -> m1 by joe in test, primary true", "deleted 1"}
+	assert.Equal(t, three, plain.read())
+	assert.Equal(t, []string{three[0], three[1], "comment 1", "history 1", three[2]}, rare.read())
+	assert.Equal(t, []string{"Old -> New"}, one.read())
+	assert.Equal(t, []string{"ticket 1 created", "ticket 1 changed", "ticket 1 comment_edited", "ticket 1 change_deleted", "wiki New renamed", "ticket 1 deleted"}, all.read())
+}
+
+func TestMalformedEventsTellNobody(t *testing.T) {
+	bus := tracbus.NewBus("test")
+	var d diary
+	d.keep(bus, tracbus.Primary)
+	long := time.Date(12000, 1, 1, 0, 0, 0, 0, time.UTC)
+	wiki := func(p tracbus.WikiPage) tracbus.Event { return tracbus.WikiPageCreated{Page: p} }
+	for _, c := range []struct {
+		event tracbus.Event
+		want  string
+	}{
+		{nil, "notify: event 2 of 2, <nil>: expected an event, got nil"},
+		{tracbus.TicketCreated{}, "tracbus.TicketCreated: ticket 0: expected a number from 1"},
+		{tracbus.TicketCreated{ID: 1, Values: tracbus.Fields{"x": []string{"a"}}}, `field "x": value of type []string: expected nil, string, bool, number or time.Time`},
+		{tracbus.TicketChanged{ID: 1, Old: tracbus.Fields{"x": math.NaN()}}, `old value of field "x": number NaN: expected a finite one`},
+		{tracbus.TicketChanged{ID: 1, New: tracbus.Fields{"x": tracbus.Number("01")}}, `new value of field "x": number "01": expected decimal digits as JSON writes them`},
+		{tracbus.TicketDeleted{ID: 1, Values: tracbus.Fields{"due": long}}, `field "due": time in year 12000: expected a year from 1 to 9999`},
+		{tracbus.TicketChanged{ID: 1, Change: tracbus.Change{Env: "other"}}, `env "other": expected that of the bus, "test"`},
+		{tracbus.TicketChanged{ID: 1, Change: tracbus.Change{Time: long}}, "time in year 12000: expected a year from 1 to 9999"},
+		{wiki(tracbus.WikiPage{Version: 1}), `page name "": not a page name: it has a part ""`},
+		{wiki(tracbus.WikiPage{Name: "/A"}), `page name "/A": not a page name: it has a part ""`},
+		{wiki(tracbus.WikiPage{Name: "A/"}), `it has a part ""`},
+		{wiki(tracbus.WikiPage{Name: "A//B"}), `it has a part ""`},
+		{wiki(tracbus.WikiPage{Name: "A/../B"}), `it has a part ".."`},
+		{wiki(tracbus.WikiPage{Name: "."}), `it has a part "."`},
+		{wiki(tracbus.WikiPage{Name: "A\xff"}), "it is not valid UTF-8"},
+		{wiki(tracbus.WikiPage{Name: "A", Version: -1}), `version -1 of page "A": expected a number from 1`},
+		{wiki(tracbus.WikiPage{Name: "A", Time: long}), "expected a year from 1 to 9999"},
+		{tracbus.WikiPageRenamed{Page: tracbus.WikiPage{Name: "A"}}, `old page name "": not a page name`},
+	} {
+		err := bus.Notify(comment(1), c.event)
+		assert.ErrorContains(t, err, c.want)
+		assert.ErrorContains(t, err, "notify: event 2 of 2")
+	}
+	assert.ErrorIs(t, bus.Notify(wiki(tracbus.WikiPage{})), tracbus.ErrPageName)
+	require.NoError(t, bus.Close(t.Context()))
+	assert.Empty(t, d.read(), "all events are taken or none")
+	assert.ErrorIs(t, bus.Notify(comment(1)), tracbus.ErrClosed)
+}
+
+// TestEventsAreNormalised hands in what Go programs have, and changes it after.
+func TestEventsAreNormalised(t *testing.T) {
+	bus := tracbus.NewBus("test")
+	got := make(chan tracbus.TicketCreated, 1)
+	tracbus.On(bus, tracbus.Primary, func(_ context.Context, e tracbus.TicketCreated) error { got <- e; return nil })
+	paris := time.FixedZone("", 7200)
+	values := tracbus.Fields{
+		"int": 7, "int64": int64(math.MinInt64), "uint64": uint64(math.MaxUint64), "uint8": uint8(3), "float": 100.0, "float32": float32(0.1),
+		"null": nil, "bool": true, "text": "a\xffb", "number": tracbus.Number("1e+16"),
+		"time": time.Date(2020, 7, 2, 3, 4, 5, 123456789, paris), "bad\xff": "",
+	}
+	require.NoError(t, bus.Notify(tracbus.TicketCreated{ID: 1, Values: values, Change: tracbus.Change{Author: "\xfe"}}))
+	values["int"] = "changed after Notify"
+	e := <-got
+	assert.Equal(t, tracbus.Fields{
+		"int": tracbus.Number("7"), "int64": tracbus.Number("-9223372036854775808"), "uint64": tracbus.Number("18446744073709551615"),
+		"uint8": tracbus.Number("3"), "float": tracbus.Number("100.0"), "float32": tracbus.Number("0.1"),
+		"null": nil, "bool": true, "text": "a\uFFFDb", "number": tracbus.Number("1e+16"),
+		"time": time.Date(2020, 7, 2, 3, 4, 5, 123456000, paris), "bad\uFFFD": "",
+	}, e.Values)
+	assert.Equal(t, "\uFFFD", e.Author)
+	assert.False(t, e.Time.IsZero(), "when nobody said when, it is now")
+	assert.Zero(t, e.Time.Nanosecond()%1000)
+
+	due, ok := tracbus.Fields{"due": "2020-07-02T03:04:05.123456+02:00"}.Time("due")
+	assert.True(t, ok)
+	assert.True(t, due.Equal(e.Values["time"].(time.Time)), "a time that a message carries as a string")
+	_, ok = e.Values.Time("text")
+	assert.False(t, ok)
+	assert.Equal(t, "", e.Values.Text("int"), "a number is no text")
+	require.NoError(t, bus.Close(t.Context()))
+}
+
+func TestARegistrationEnds(t *testing.T) {
+	inBubble(t, tracbus.BusConfig{}, func(t *testing.T, bus *tracbus.Bus, l *logs) {
+		var d, other diary
+		r := d.keep(bus, tracbus.Primary)
+		other.keep(bus, tracbus.Primary)
+		require.NoError(t, bus.Notify(comment(1)))
+		require.NoError(t, r.Close(t.Context()))
+		require.NoError(t, bus.Notify(comment(2)))
+		require.NoError(t, r.Close(t.Context()), "a second time")
+		require.Len(t, bus.Status(), 1)
+		require.NoError(t, bus.Close(t.Context()))
+		assert.Equal(t, []string{"1"}, d.read())
+		assert.Equal(t, []string{"1", "2"}, other.read())
+	})
+}
+
+// TestCloseEndsListenersThatHeedTheirContext loses what waits behind them, and
+// says so.
+func TestCloseEndsListenersThatHeedTheirContext(t *testing.T) {
+	inBubble(t, tracbus.BusConfig{Batch: 4}, func(t *testing.T, bus *tracbus.Bus, l *logs) {
+		r := tracbus.On(bus, tracbus.Primary, func(ctx context.Context, e tracbus.TicketChanged) error {
+			if e.ID < 3 {
+				return nil
+			}
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		for n := 1; n <= 9; n++ {
+			require.NoError(t, bus.Notify(comment(n)))
+		}
+		waiting := make(chan error)
+		go func() { waiting <- bus.Wait(context.Background()) }()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		var left *tracbus.CloseError
+		require.ErrorAs(t, bus.Close(ctx), &left)
+		require.Len(t, left.Undelivered, 1)
+		assert.Equal(t, 7, left.Undelivered[0].Events)
+		assert.Equal(t, "3", left.Undelivered[0].First.Resource().ID)
+		assert.NoError(t, <-waiting, "nobody waits for what will never be told")
+		assert.Equal(t, uint64(5), r.Status().Dropped)
+	})
+}
+
+func TestWaitHeedsItsContext(t *testing.T) {
+	inBubble(t, tracbus.BusConfig{}, func(t *testing.T, bus *tracbus.Bus, l *logs) {
+		release := make(chan struct{})
+		tracbus.On(bus, tracbus.Primary, func(context.Context, tracbus.TicketChanged) error { <-release; return nil })
+		require.NoError(t, bus.Wait(t.Context()), "nothing waits")
+		require.NoError(t, bus.Notify(comment(1)))
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		assert.ErrorIs(t, bus.Wait(ctx), context.DeadlineExceeded)
+		close(release)
+		assert.NoError(t, bus.Wait(t.Context()))
+		require.NoError(t, bus.Close(t.Context()))
+	})
+}
+
+// TestGoexitInResync is the one call of a listener that has no event.
+func TestGoexitInResync(t *testing.T) {
+	inBubble(t, tracbus.BusConfig{Repeat: -1}, func(t *testing.T, bus *tracbus.Bus, l *logs) {
+		c := &cache{}
+		exits := 2
+		c.fail = func(call string) error {
+			switch {
+			case call == "created A":
+				return errors.New("no luck")
+			case call[:6] == "resync":
+				if exits--; exits >= 0 {
+					runtime.Goexit()
+				}
+			}
+			return nil
+		}
+		bus.Wiki(tracbus.Everywhere, c)
+		require.NoError(t, bus.Notify(page("A"), page("B")))
+		require.NoError(t, bus.Close(t.Context()))
+		resync := "resync gave up, missed 1, err no luck"
+		assert.Equal(t, []string{"created A", resync, resync, resync, "created B"}, c.read())
+		assert.Equal(t, []string{
+			"listener failed err=no luck",
+			"listener failed on resync, which is repeated err=the listener called runtime.Goexit",
+		}, l.lines("err"))
+	})
+}
+
+func TestProgrammingMistakesPanic(t *testing.T) {
+	bus := tracbus.NewBus("test")
+	assert.PanicsWithValue(t, `tracbus: NewBus needs the tracker's short name, got ""`, func() { tracbus.NewBus("") })
+	assert.PanicsWithValue(t, "tracbus: BusConfig needs Queue, Batch and Backoff from zero", func() { tracbus.BusConfig{Queue: -1}.NewBus("test") })
+	assert.PanicsWithValue(t, "tracbus: registering *tracbus_test.cache needs a scope", func() { bus.Wiki(nil, new(cache)) })
+	assert.PanicsWithValue(t, "tracbus: NewPublisher needs a Redis client, got nil", func() { tracbus.NewPublisher(nil, tracbus.PublisherConfig{}) })
+	require.NoError(t, bus.Close(t.Context()))
+	assert.PanicsWithValue(t, "tracbus: registering *tracbus_test.cache on a bus that is closed", func() { bus.Wiki(tracbus.Primary, new(cache)) })
+}
