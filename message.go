@@ -235,6 +235,8 @@ func (p *parts) time(name string, part Parts) time.Time {
 	t, err := wire.ParseTime(m.Text)
 	if err != nil {
 		p.fail("member %q: %v", name, err)
+	} else if t.IsZero() { // Go's word for no time
+		p.null |= part
 	}
 	return t
 }
