@@ -1,0 +1,181 @@
+// Subscriber shows what trackers publish, as it comes: the loop of the original
+// plugin's README, as a program.
+//
+//	go run ./examples/subscriber                                # trac.* on localhost:6379
+//	go run ./examples/subscriber -redis redis://host:6379 'trac.*.wiki.*' 'trac.*.ticket.*'
+//	go run ./examples/subscriber -trac-ini /srv/trac/myenv -json
+//
+// It reconnects by itself and ends, with code 0, at an interrupt.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/tracbus/tracbus"
+)
+
+const usage = `usage: subscriber [-redis URL | -trac-ini FILE] [-json] [PATTERN...]
+
+Prints the events of all channels that match a PATTERN, in Redis's notation.
+Without one, these are the channels of the prefix in the trac.ini, or trac.*
+
+  -redis URL      redis://user:password@host:port, rediss://… or unix://…
+                  (default redis://localhost:6379)
+  -trac-ini FILE  reads Redis and prefix from a trac.ini, or the folder of a Trac
+                  environment; this keeps the password out of the process list
+  -json           prints one line of JSON for each message, and nothing else
+`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second interrupt ends at once
+	o, err := parse(os.Args[1:])
+	if err == nil {
+		err = run(ctx, o)
+	}
+	var bad usageError
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Print(usage)
+	case errors.As(err, &bad):
+		fmt.Fprintf(os.Stderr, "subscriber: %v (-help shows what is)\n", err)
+		os.Exit(2)
+	case err != nil:
+		fmt.Fprintf(os.Stderr, "subscriber: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+// run prints events until ctx ends.
+func run(ctx context.Context, o options) error {
+	client, err := o.redis.NewClient()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+
+	show := showText(os.Stdout, colourful(os.Stdout))
+	if o.json {
+		show = showJSON(os.Stdout)
+	}
+	// Patterns may reach trackers of several prefixes, so none is taken off:
+	// the Env of each event is all that stands before the realm.
+	subscriber := tracbus.NewSubscriber(client, tracbus.SubscriberConfig{NoPrefix: true})
+	for event, err := range subscriber.Events(ctx, o.patterns...) {
+		if resync, ok := event.(tracbus.Resync); ok {
+			o.tell(resync)
+			continue
+		}
+		if undecoded := (*tracbus.DecodeError)(nil); err != nil && !errors.As(err, &undecoded) {
+			fmt.Fprintf(os.Stderr, "subscriber: %s; trying again\n", o.withoutSecrets(err.Error()))
+			continue
+		}
+		if err := show(event, err); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tell says from where on nothing is missed.
+func (o options) tell(e tracbus.Resync) {
+	again := ""
+	if e.Reason == tracbus.Reconnected {
+		again = " again; what was published meanwhile is missed"
+	}
+	fmt.Fprintf(os.Stderr, "subscriber: subscribed to %q%s\n", o.patterns, again)
+}
+
+// options are what the command line asks for.
+type options struct {
+	redis    tracbus.RedisConfig
+	patterns []string
+	json     bool
+}
+
+// usageError is a command line that cannot work.
+type usageError string
+
+func (e usageError) Error() string { return string(e) }
+
+func parse(args []string) (o options, err error) {
+	flags := flag.NewFlagSet("subscriber", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	url := flags.String("redis", "redis://localhost:6379", "")
+	ini := flags.String("trac-ini", "", "")
+	flags.BoolVar(&o.json, "json", false, "")
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return o, err
+	} else if err != nil {
+		return o, usageError(withoutURL(err.Error()))
+	}
+	given := map[string]bool{}
+	flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	o.patterns = flags.Args()
+	switch {
+	case given["redis"] && given["trac-ini"]:
+		return o, usageError("-redis and -trac-ini exclude each other")
+	case given["trac-ini"]:
+		return o, o.readTracIni(*ini)
+	}
+	if len(o.patterns) == 0 {
+		o.patterns = []string{tracbus.DefaultPrefix + ".*"}
+	}
+	o.redis, err = tracbus.ParseRedisURL(*url)
+	var bad *tracbus.ConfigError
+	if errors.As(err, &bad) {
+		return o, usageError("-redis: want " + bad.Want)
+	}
+	return o, err
+}
+
+// readTracIni takes from a trac.ini what a subscriber needs to know.
+func (o *options) readTracIni(path string) error {
+	c, err := tracbus.LoadConfig(path)
+	if err != nil {
+		return err
+	}
+	for _, warning := range c.Warnings {
+		fmt.Fprintf(os.Stderr, "subscriber: %s\n", warning)
+	}
+	o.redis = c.Redis
+	switch {
+	case len(o.patterns) > 0:
+	case c.Publisher.NoPrefix:
+		o.patterns = []string{"*"}
+	default:
+		o.patterns = []string{literal.Replace(c.Publisher.Prefix) + ".*"}
+	}
+	return nil
+}
+
+// literal makes a text a pattern that matches just that text.
+var literal = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`)
+
+// withoutURL hides what may be a URL in the wrong place, for it may hold a
+// password.
+func withoutURL(message string) string {
+	if strings.ContainsAny(message, "/@") {
+		return "a flag or value that is not known"
+	}
+	return message
+}
+
+// withoutSecrets hides passwords that a server has quoted.
+func (o options) withoutSecrets(message string) string {
+	for _, secret := range []tracbus.Secret{o.redis.Password, o.redis.Sentinel.Password} {
+		if text := secret.Reveal(); text != "" {
+			message = strings.ReplaceAll(message, text, secret.String())
+		}
+	}
+	return message
+}

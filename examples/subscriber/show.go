@@ -1,0 +1,198 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/tracbus/tracbus"
+)
+
+// show prints an event, or the error that stands for a message that is none. Its
+// own error is that of the output.
+type show func(event tracbus.Event, err error) error
+
+// showJSON prints one line for each message.
+func showJSON(w io.Writer) show {
+	lines := json.NewEncoder(w)
+	lines.SetEscapeHTML(false)
+	return func(event tracbus.Event, err error) error {
+		channel, payload, err := messageOf(event, err)
+		line := struct {
+			Channel string `json:"channel"`
+			Payload any    `json:"payload"`
+			Error   string `json:"error,omitempty"`
+		}{Channel: channel, Payload: payload}
+		if json.Valid([]byte(payload)) && utf8.ValidString(payload) {
+			line.Payload = json.RawMessage(payload)
+		}
+		if err != nil {
+			line.Error = err.Error()
+		}
+		return lines.Encode(line)
+	}
+}
+
+// messageOf returns the message that became an event, or an error.
+func messageOf(event tracbus.Event, err error) (channel, payload string, _ error) {
+	var undecoded *tracbus.DecodeError
+	if errors.As(err, &undecoded) {
+		return undecoded.Channel, undecoded.Payload, err
+	}
+	changed, _ := event.(tracbus.TicketChanged)
+	c := tracbus.PublisherConfig{NoPrefix: true, AllValues: changed.Values != nil}
+	return c.Encode(event)
+}
+
+// colourful says whether a file is a terminal whose user likes colours.
+func colourful(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0 &&
+		os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+}
+
+const (
+	bold   = "1"
+	faint  = "2"
+	red    = "31"
+	green  = "32"
+	yellow = "33"
+)
+
+// showText prints events for people.
+func showText(w io.Writer, colours bool) show {
+	paint := func(colour, text string) string {
+		if !colours {
+			return text
+		}
+		return "\x1b[" + colour + "m" + text + "\x1b[0m"
+	}
+	return func(event tracbus.Event, err error) error {
+		var undecoded *tracbus.DecodeError
+		if errors.As(err, &undecoded) {
+			_, err := fmt.Fprintf(w, "%s\n    %s\n", paint(red, printable(undecoded.Error())), quote(undecoded.Payload))
+			return err
+		}
+		about, colour := event.About(), yellow
+		switch event.Kind() {
+		case tracbus.Created:
+			colour = green
+		case tracbus.Deleted:
+			colour = red
+		}
+		var text strings.Builder
+		fmt.Fprintf(&text, "%s  %s  %s", paint(faint, printable(about.Env)),
+			paint(bold, printable(event.Resource().String())), paint(colour, string(event.Kind())))
+		if about.Author != "" {
+			fmt.Fprintf(&text, "  by %s", printable(about.Author))
+		}
+		if about.Comment != "" {
+			fmt.Fprintf(&text, "  %s", quote(about.Comment))
+		}
+		for _, detail := range details(event) {
+			fmt.Fprintf(&text, "\n    %s", detail)
+		}
+		_, err = fmt.Fprintln(w, text.String())
+		return err
+	}
+}
+
+// details are what one kind of event tells beside what all of them do.
+func details(event tracbus.Event) []string {
+	switch e := event.(type) {
+	case tracbus.TicketCreated:
+		return values(e.Values)
+	case tracbus.TicketChanged:
+		return difference(e.Old, e.New)
+	case tracbus.TicketDeleted:
+		return values(e.Values)
+	case tracbus.TicketCommentEdited:
+		return []string{"comment before: " + quote(e.OldComment)}
+	case tracbus.TicketChangeDeleted:
+		return append([]string{"change of " + e.Deleted.Format(time.DateTime)}, difference(e.Old, e.New)...)
+	case tracbus.WikiPageCreated:
+		return page(e.Page)
+	case tracbus.WikiPageChanged:
+		return append(page(e.Page), "text before: "+quote(e.OldText))
+	case tracbus.WikiPageDeleted:
+		return page(e.Page)
+	case tracbus.WikiPageRenamed:
+		return append(page(e.Page), "name before: "+quote(e.OldName))
+	case tracbus.WikiPageVersionDeleted:
+		return page(e.Page)
+	case tracbus.WikiPageCommentEdited:
+		return append(page(e.Page), "comment before: "+quote(e.OldComment))
+	}
+	return nil
+}
+
+func page(p tracbus.WikiPage) []string {
+	version := "version " + strconv.FormatInt(p.Version, 10)
+	if !p.Time.IsZero() {
+		version += " of " + p.Time.Format(time.DateTime)
+	}
+	if p.Readonly {
+		version += ", read-only"
+	}
+	return []string{version, "text: " + quote(p.Text)}
+}
+
+// values leaves out empty fields, of which a ticket has many.
+func values(f tracbus.Fields) (lines []string) {
+	for _, name := range slices.Sorted(maps.Keys(f)) {
+		if v := f[name]; v != nil && v != "" {
+			lines = append(lines, printable(name)+": "+value(v))
+		}
+	}
+	return lines
+}
+
+func difference(before, after tracbus.Fields) (lines []string) {
+	both := maps.Clone(after)
+	if both == nil {
+		both = tracbus.Fields{}
+	}
+	maps.Copy(both, before)
+	for _, name := range slices.Sorted(maps.Keys(both)) {
+		lines = append(lines, printable(name)+": "+value(before[name])+" → "+value(after[name]))
+	}
+	return lines
+}
+
+func value(v tracbus.Value) string {
+	switch v := v.(type) {
+	case nil:
+		return "null"
+	case string:
+		return quote(v)
+	}
+	return fmt.Sprint(v)
+}
+
+// quote returns a text on one line, shortened.
+func quote(s string) string {
+	const most = 200
+	if len(s) <= most {
+		return strconv.Quote(s)
+	}
+	return strconv.Quote(strings.ToValidUTF8(s[:most], "")) + fmt.Sprintf("… (%d bytes)", len(s))
+}
+
+// printable returns a text that cannot command a terminal: anybody may write a
+// page's name.
+func printable(s string) string {
+	odd := func(r rune) bool { return !unicode.IsPrint(r) }
+	if !utf8.ValidString(s) || strings.ContainsFunc(s, odd) {
+		return strconv.Quote(s)
+	}
+	return s
+}
