@@ -96,15 +96,14 @@ func (s *Sender) Send(ctx context.Context, messages []Message) Outcome {
 func (s *Sender) outcome(messages []Message, err error) Outcome {
 	s.replies = s.replies[:0]
 	for i := range messages {
-		cmd := s.cmds[i]
 		// After a broken connection go-redis marks every command with its
 		// error, those that were answered before it too: the value tells.
-		answered := cmd.Val() >= 0
-		refused := cmd.Err()
+		receivers, answered := s.cmds[i].Val().(int64)
+		refused := s.cmds[i].Err()
 		var reply redis.Error
 		switch {
 		case answered:
-			s.replies = append(s.replies, Reply{Receivers: cmd.Val()})
+			s.replies = append(s.replies, Reply{Receivers: receivers})
 		case errors.As(refused, &reply) && strings.HasPrefix(reply.Error(), "NOPERM"):
 			s.replies = append(s.replies, Reply{Err: refused})
 		case errors.As(refused, &reply):
@@ -200,25 +199,23 @@ func isRefusal(err error) bool {
 }
 
 // publish is a PUBLISH that is used again and again, and that go-redis never
-// repeats by itself: it would not stop the first try.
+// repeats by itself: it would not stop the first try. Its value is nil until it
+// was answered; that of an IntCmd would be 0 when reading the answer failed.
 type publish struct {
-	*redis.IntCmd
+	*redis.Cmd
 	channel bytesArg
 	payload bytesArg
 }
 
-// unanswered is no count of receivers.
-const unanswered = -1
-
 func newPublish() *publish {
 	p := new(publish)
-	p.IntCmd = redis.NewIntCmd(context.Background(), "publish", &p.channel, &p.payload)
+	p.Cmd = redis.NewCmd(context.Background(), "publish", &p.channel, &p.payload)
 	return p
 }
 
 func (p *publish) with(m Message) *publish {
 	p.channel, p.payload = m.Channel, m.Payload
-	p.SetVal(unanswered)
+	p.SetVal(nil)
 	p.SetErr(nil)
 	return p
 }

@@ -1,0 +1,220 @@
+package tracbus_test
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tracbus/tracbus"
+)
+
+// rounds is how often a scenario is repeated.
+func rounds(n int) int {
+	if testing.Short() {
+		return 1
+	}
+	return n
+}
+
+func TestPublisherWithAHealthyRedis(t *testing.T) {
+	r := newFaultRig(t, tracbus.BusConfig{})
+	r.underLoad(400, func() { r.published(2000) })
+	h := r.finish()
+	assert.Zero(t, h.stats.Repeated)
+	assert.Len(t, h.received, len(h.notified))
+	assert.Empty(t, r.log.with(""))
+}
+
+func TestPublisherWhileRedisIsKilledAndRestarted(t *testing.T) {
+	r := newFaultRig(t, tracbus.BusConfig{})
+	r.deaf = true
+	r.underLoad(400, func() {
+		for range rounds(3) {
+			r.published(1000)
+			r.server.Kill()
+			r.away()
+			r.notify(500) // returns although nobody is there
+			r.server.Restart()
+			r.published(1000)
+		}
+	})
+	h := r.finish()
+	assert.Equal(t, uint64(len(h.notified)), h.stats.Published)
+	t.Logf("Unheard while the subscriber was away too: %d; taken to the grave: %d", h.stats.Unheard, h.lost()-int(h.stats.Unheard))
+	assert.Len(t, r.log.with("Redis is away"), rounds(3))
+}
+
+func TestPublisherWhileRedisIsStopped(t *testing.T) {
+	r := newFaultRig(t, tracbus.BusConfig{})
+	r.filler = strings.Repeat("x", 2000) // what the stopped server has in its buffers takes it a while
+	r.underLoad(400, func() {
+		for range rounds(5) {
+			r.published(500)
+			r.server.Stop()
+			r.notify(300)
+			r.away()
+			r.server.Continue()
+			r.published(500)
+		}
+	})
+	h := r.finish()
+	assert.Equal(t, uint64(len(h.notified)), h.stats.Published)
+	assert.Len(t, r.log.with("Redis is away"), rounds(5))
+}
+
+func TestPublisherWhileClientsArePaused(t *testing.T) {
+	for _, mode := range []string{"all", "write"} { // under "write", PUBLISH waits, and CLIENT KILL does not
+		t.Run(mode, func(t *testing.T) {
+			r := newFaultRig(t, tracbus.BusConfig{})
+			admin := directClient(r)
+			r.underLoad(400, func() {
+				for range rounds(2) {
+					r.published(500)
+					require.NoError(t, admin.Do(context.Background(), "client", "pause", 500, mode).Err())
+					r.notify(300)
+					r.away()
+					r.published(500)
+				}
+			})
+			h := r.finish()
+			assert.Equal(t, uint64(len(h.notified)), h.stats.Published)
+		})
+	}
+}
+
+func TestPublisherWhenConnectionsAreCutAtAnyByte(t *testing.T) {
+	r := newFaultRig(t, tracbus.BusConfig{})
+	r.notify(1)
+	r.settled()
+	var offsets []int64
+	for n := int64(0); n < 400; n += 7 { // in the handshake, and in the first messages
+		offsets = append(offsets, n)
+	}
+	for range 60 {
+		offsets = append(offsets, rand.Int64N(40_000))
+	}
+	if testing.Short() {
+		offsets = offsets[len(offsets)-20:]
+	}
+	for _, n := range offsets {
+		r.proxy.CutAfter(n)
+		r.notify(1 + rand.IntN(200))
+		r.settled()
+	}
+	h := r.finish()
+	assert.Equal(t, uint64(len(h.notified)), h.stats.Published)
+	assert.NotZero(t, h.stats.Repeated)
+}
+
+func TestPublisherWhenConnectionsAreCutAtAnyTime(t *testing.T) {
+	r := newFaultRig(t, tracbus.BusConfig{})
+	r.filler = strings.Repeat("x", 500)
+	r.underLoad(400, func() {
+		for range 20 * rounds(3) {
+			r.published(1 + rand.IntN(300))
+			r.proxy.Cut()
+		}
+		r.published(1)
+	})
+	h := r.finish()
+	assert.Equal(t, uint64(len(h.notified)), h.stats.Published)
+}
+
+func TestPublisherWhenAnswersAreLost(t *testing.T) {
+	r := newFaultRig(t, tracbus.BusConfig{})
+	r.underLoad(400, func() {
+		for range rounds(3) {
+			r.published(500)
+			r.proxy.DropReplies()
+			r.notify(300)
+			r.away()
+			r.proxy.Resume()
+			r.published(500)
+		}
+	})
+	h := r.finish()
+	assert.Equal(t, uint64(len(h.notified)), h.stats.Published)
+	assert.NotZero(t, len(h.received)-len(h.notified), "some must have come twice")
+}
+
+func TestPublisherInFrontOfABlackHole(t *testing.T) {
+	r := newFaultRig(t, tracbus.BusConfig{})
+	r.filler = strings.Repeat("x", 2000)
+	r.underLoad(400, func() {
+		for range rounds(3) {
+			r.published(500)
+			r.proxy.Pause()
+			r.notify(300)
+			r.away()
+			r.proxy.Resume() // what was held back arrives now
+			r.published(500)
+		}
+	})
+	h := r.finish()
+	assert.Equal(t, uint64(len(h.notified)), h.stats.Published)
+}
+
+func TestPublisherWhenMoreWaitsThanTheBoundHolds(t *testing.T) {
+	const bound = 100
+	r := newFaultRig(t, tracbus.BusConfig{Queue: bound, Batch: 10})
+	r.notify(10)
+	r.settled()
+	r.proxy.Refuse()
+	r.proxy.Cut()
+	r.notify(1)
+	r.away()
+	r.notify(1000) // returns although nobody is there
+	r.proxy.Accept()
+	h := r.finish()
+	assert.GreaterOrEqual(t, h.stats.Dropped, uint64(1000-bound-10))
+	assert.Equal(t, uint64(len(h.notified)), h.stats.Published+h.stats.Dropped)
+	got := h.received[len(h.received)-bound:]
+	assert.Equal(t, h.notified[len(h.notified)-bound:], got, "the newest are kept")
+}
+
+func TestCloseWhileRedisIsAway(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		away    func(r *faultRig)
+		returns func(r *faultRig)
+	}{
+		{"killed", func(r *faultRig) { r.server.Kill() }, func(r *faultRig) { r.server.Restart() }},
+		{"stopped", func(r *faultRig) { r.server.Stop() }, func(r *faultRig) { r.server.Continue() }},
+		{"refused", func(r *faultRig) { r.proxy.Refuse(); r.proxy.Cut() }, func(r *faultRig) { r.proxy.Accept() }},
+		{"black hole", func(r *faultRig) { r.proxy.Pause() }, func(r *faultRig) { r.proxy.Resume() }},
+		{"mute", func(r *faultRig) { r.proxy.DropReplies() }, func(r *faultRig) { r.proxy.Resume() }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := newFaultRig(t, tracbus.BusConfig{Batch: 50})
+			r.deaf = tc.name == "killed"
+			r.notify(100)
+			r.settled()
+			tc.away(r)
+			r.notify(1)
+			r.away()
+			r.notify(199)
+
+			ctx, cancel := context.WithCancel(context.Background())
+			cancel()
+			err := r.bus.Close(ctx)
+			undelivered, ok := errors.AsType[*tracbus.CloseError](err)
+			require.True(t, ok, "got %v, want a CloseError", err)
+			require.Len(t, undelivered.Undelivered, 1)
+			u := undelivered.Undelivered[0]
+			assert.Equal(t, 200, u.Events)
+			assert.Equal(t, tracbus.Resource{Realm: tracbus.TicketRealm, ID: "3"}, u.First.Resource())
+
+			_ = r.bus.Close(within(t)) // waits for the call that was going on
+			assert.ErrorIs(t, r.bus.Notify(tracbus.TicketDeleted{ID: 1}), tracbus.ErrClosed)
+			tc.returns(r)
+			h := r.check()
+			assert.Equal(t, uint64(100), h.stats.Published)
+			assert.Equal(t, uint64(200), h.stats.Dropped+h.stats.Unacknowledged)
+		})
+	}
+}
