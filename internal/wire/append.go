@@ -4,6 +4,9 @@
 package wire
 
 import (
+	"encoding/binary"
+	"math/bits"
+	"slices"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -16,41 +19,63 @@ const hexDigits = "0123456789abcdef"
 // escaped, so that a payload can stand in JavaScript, as the plugin's can.
 func AppendString(dst []byte, s string) []byte {
 	dst = append(dst, '"')
-	done := 0
 	for i := 0; i < len(s); {
-		if c := s[i]; c < utf8.RuneSelf {
-			if c >= ' ' && c != '"' && c != '\\' {
-				i++
+		dst = slices.Grow(dst, 8+6) // the most that one turn writes
+		if len(s)-i >= 8 {
+			x := load(s[i : i+8])
+			n := plain(x)
+			// All eight are written, and those that must not stand are
+			// written over: that is cheaper than to copy some.
+			binary.LittleEndian.PutUint64(dst[len(dst):len(dst)+8], x)
+			dst = dst[:len(dst)+n]
+			if i += n; n == 8 {
 				continue
 			}
-			dst = append(dst, s[done:i]...)
-			dst = appendEscape(dst, c)
+		}
+		if c := s[i]; c < utf8.RuneSelf {
+			dst = appendASCII(dst, c)
 			i++
-			done = i
 			continue
 		}
 		r, n := utf8.DecodeRuneInString(s[i:])
 		if bad := r == utf8.RuneError && n == 1; bad || r == '\u2028' || r == '\u2029' {
-			dst = append(dst, s[done:i]...)
 			dst = append(dst, '\\', 'u',
 				hexDigits[r>>12&0xF], hexDigits[r>>8&0xF], hexDigits[r>>4&0xF], hexDigits[r&0xF])
-			done = i + n
+		} else {
+			dst = append(dst, s[i:i+n]...)
 		}
 		i += n
 	}
-	dst = append(dst, s[done:]...)
 	return append(dst, '"')
 }
 
-func appendEscape(dst []byte, c byte) []byte {
-	switch c {
-	case '"', '\\':
+func load(s string) uint64 {
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+}
+
+// plain returns how many of x's eight bytes, from the lowest, are ASCII and
+// stand for themselves. Each term has the high bit of a byte set where that
+// byte is, in turn: not ASCII, below a space, a quote, a backslash. A borrow can
+// set a bit above the first byte that is found, never below it.
+func plain(x uint64) int {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	quote, backslash := x^'"'*ones, x^'\\'*ones
+	found := (x | (x-' '*ones)&^x | (quote-ones)&^quote | (backslash-ones)&^backslash) & highs
+	return bits.TrailingZeros64(found) / 8
+}
+
+func appendASCII(dst []byte, c byte) []byte {
+	switch {
+	case c == '"' || c == '\\':
 		return append(dst, '\\', c)
-	case '\n':
+	case c >= ' ':
+		return append(dst, c)
+	case c == '\n':
 		return append(dst, '\\', 'n')
-	case '\r':
+	case c == '\r':
 		return append(dst, '\\', 'r')
-	case '\t':
+	case c == '\t':
 		return append(dst, '\\', 't')
 	}
 	return append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&0xF])

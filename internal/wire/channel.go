@@ -46,14 +46,14 @@ func ParseChannel(name, prefix, realm, id string) (Channel, bool) {
 	// The longer reading first: a page may be called "x.wiki.created".
 	if stem, ok := strings.CutSuffix(name, "."+id); ok {
 		if stem, kind, ok := cutLast(stem); ok && kind != "" && HasID(kind) {
-			if stem, ok := strings.CutSuffix(stem, "."+realm); ok {
+			if stem, ok := strings.CutSuffix(stem, "."+realm); ok && stem != "" {
 				c.Kind = kind
 				return c.within(stem, prefix), true
 			}
 		}
 	}
 	if stem, kind, ok := cutLast(name); ok && !HasID(kind) {
-		if stem, ok := strings.CutSuffix(stem, "."+realm); ok {
+		if stem, ok := strings.CutSuffix(stem, "."+realm); ok && stem != "" {
 			c.Kind = kind
 			return c.within(stem, prefix), true
 		}

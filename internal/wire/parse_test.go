@@ -224,7 +224,7 @@ func TestChannels(t *testing.T) {
 		assert.Equal(t, c.want, got, name)
 		assert.Equal(t, name, got.String())
 	}
-	for _, name := range []string{"", "ticket", "ticket.created", "trac.test.ticket.created.1", "trac.test.ticket.changed.2", "trac.test.wiki.created"} {
+	for _, name := range []string{"", "ticket", "ticket.created", "trac.test.ticket.created.1", "trac.test.ticket.changed.2", "trac.test.wiki.created", ".ticket.created", ".ticket.changed.1"} {
 		_, ok := ParseChannel(name, "trac", "ticket", "1")
 		assert.False(t, ok, name)
 	}
