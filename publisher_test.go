@@ -214,9 +214,19 @@ type faultRig struct {
 func newFaultRig(t testing.TB, config tracbus.BusConfig) *faultRig {
 	t.Helper()
 	noLeaks(t)
-	r := &faultRig{t: t, server: testserver.Redis(t, testserver.RedisOptions{})}
-	r.proxy = testserver.Proxy(t, r.server.Addr())
-	r.client = hastyClient(t, r.proxy.Addr())
+	server := testserver.Redis(t, testserver.RedisOptions{})
+	proxy := testserver.Proxy(t, server.Addr())
+	r := newFaultRigVia(t, server, proxy.Addr(), config)
+	r.proxy = proxy
+	return r
+}
+
+// newFaultRigVia makes the publisher connect to addr, whatever leads from there
+// to the server.
+func newFaultRigVia(t testing.TB, server *testserver.RedisServer, addr string, config tracbus.BusConfig) *faultRig {
+	t.Helper()
+	r := &faultRig{t: t, server: server}
+	r.client = hastyClient(t, addr)
 	r.client.AddHook(&r.trips)
 	r.ear = newEar(t, hastyClient(t, r.server.Addr()))
 	r.bus = config.NewBus("test")
