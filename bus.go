@@ -33,7 +33,7 @@ type BusConfig struct {
 	Queue int
 
 	// Batch bounds how many events a [BatchListener] gets in one call. Zero
-	// means 512.
+	// means 1,024.
 	Batch int
 
 	// Repeat is how often an [Everywhere] listener is told again of an event
@@ -62,7 +62,7 @@ func (c BusConfig) NewBus(env string) *Bus {
 		panic(fmt.Sprintf("tracbus: NewBus needs the tracker's short name, got %q", env))
 	}
 	c.Queue = orDefault(c.Queue, 10_000)
-	c.Batch = orDefault(c.Batch, 512)
+	c.Batch = orDefault(c.Batch, 1024)
 	c.Repeat = max(orDefault(c.Repeat, 3), 0)
 	c.Backoff = orDefault(c.Backoff, 50*time.Millisecond)
 	if c.Logger == nil {

@@ -8,30 +8,29 @@ import (
 )
 
 // outbox holds the messages of one round trip until Redis has acknowledged
-// them. Its memory is used again for the next.
+// them. Its memory is used again for the next but one.
 type outbox struct {
-	sender   *ordered.Sender
 	buffer   []byte // all channels and payloads, one behind the other
 	ends     []int  // where each ends in buffer
 	messages []ordered.Message
 	events   []Event // that the messages are of
-
-	refused map[string]bool // realms and kinds that Redis forbids; logged once
-	warned  bool            // that a message may arrive late
 }
 
-// maxBytes bounds a round trip, so that a few huge pages do not delay the
-// answers to all that stands before them.
-const maxBytes = 1 << 20
+// The bounds of a round trip: what is large enough to make little of the way
+// to Redis, and small enough that Redis works on one while the next is encoded.
+const (
+	maxMessages = 256
+	maxBytes    = 1 << 20
+)
 
-// encode puts the messages of the first events into the outbox, and returns how
-// many of the events it has dealt with.
-func (p *Publisher) encode(events []Event) (n int) {
-	o := &p.outbox
+// encode fills o with the messages of the first events, and returns the events
+// that are left for another.
+func (p *Publisher) encode(o *outbox, events []Event) (rest []Event) {
 	o.buffer, o.ends, o.messages, o.events = o.buffer[:0], o.ends[:0], o.messages[:0], o.events[:0]
-	for n = 0; n < len(events) && len(o.buffer) < maxBytes; n++ {
-		e, ok := p.message(events[n])
-		if !ok {
+	for len(events) > 0 && len(o.events) < maxMessages && len(o.buffer) < maxBytes {
+		e := events[0]
+		events = events[1:]
+		if !p.publishes(e) {
 			continue
 		}
 		buffer, middle, err := p.config.append(o.buffer, e)
@@ -49,16 +48,16 @@ func (p *Publisher) encode(events []Event) (n int) {
 		o.messages = append(o.messages, ordered.Message{Channel: o.buffer[start:middle], Payload: o.buffer[middle:end]})
 		start = end
 	}
-	return n
+	return events
 }
 
 // send publishes what encode has prepared. It tries until Redis has answered
-// for every message or ctx ends: the outbox keeps its order by not going on.
-func (p *Publisher) send(ctx context.Context) error {
-	messages, events := p.outbox.messages, p.outbox.events
+// for every message or ctx ends: the order is kept by not going on.
+func (p *Publisher) send(ctx context.Context, o *outbox) error {
+	messages, events := o.messages, o.events
 	unknown := 0 // how many of messages, from the first, may have been published
 	for try := 0; len(messages) > 0; try++ {
-		out := p.outbox.sender.Send(ctx, messages)
+		out := p.sender.Send(ctx, messages)
 		p.acknowledge(out.Replies, events)
 		messages, events = messages[len(out.Replies):], events[len(out.Replies):]
 		sent := out.Unknown || out.Err == nil || len(out.Replies) > 0
@@ -69,7 +68,10 @@ func (p *Publisher) send(ctx context.Context) error {
 			s.Waiting = len(messages)
 		})
 		if sent {
-			unknown, try = 0, 0
+			unknown = 0
+		}
+		if len(out.Replies) > 0 {
+			try = 0
 		}
 		if out.Unknown {
 			unknown = len(messages)
@@ -84,7 +86,7 @@ func (p *Publisher) send(ctx context.Context) error {
 			return out.Err
 		}
 	}
-	clear(p.outbox.events)
+	clear(o.events)
 	return nil
 }
 
@@ -100,14 +102,16 @@ func (p *Publisher) acknowledge(replies []ordered.Reply, events []Event) {
 			unheard++
 		}
 		published++
-		if len(p.outbox.refused) > 0 {
-			delete(p.outbox.refused, sortOf(events[i]))
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stats.Published += uint64(published)
+	p.stats.Unheard += uint64(unheard)
+	for i := 0; i < len(replies) && len(p.refused) > 0; i++ {
+		if replies[i].Err == nil { // the next refusal of its sort is news
+			delete(p.refused, sortOf(events[i]))
 		}
 	}
-	p.count(func(s *PublisherStats) {
-		s.Published += uint64(published)
-		s.Unheard += uint64(unheard)
-	})
 }
 
 // sortOf names what Redis forbids or allows together.
@@ -116,16 +120,16 @@ func sortOf(e Event) string { return string(e.Resource().Realm) + "." + string(e
 // refuse counts a message that will never be published, and logs the first of
 // its sort.
 func (p *Publisher) refuse(e Event, err error) {
-	p.count(func(s *PublisherStats) {
-		s.Refused++
-		s.LastError = err
-	})
-	if p.outbox.refused[sortOf(e)] {
-		return
+	p.mu.Lock()
+	p.stats.Refused++
+	p.stats.LastError = err
+	known := p.refused[sortOf(e)]
+	p.refused[sortOf(e)] = true
+	p.mu.Unlock()
+	if !known {
+		p.config.Logger.Error("message refused; more of its sort are only counted",
+			"channel", channelOf(e, p.config.Prefix).String(), "tid", e.About().TID, "err", err)
 	}
-	p.outbox.refused[sortOf(e)] = true
-	p.config.Logger.Error("message refused; more of its sort are only counted",
-		"channel", channelOf(e, p.config.Prefix).String(), "tid", e.About().TID, "err", err)
 }
 
 // here notes whether Redis has answered, and logs when that changes.
@@ -146,8 +150,8 @@ func (p *Publisher) here(err error) {
 	case was && !away:
 		p.config.Logger.Info("Redis is back: messages go out")
 	}
-	if !away && !p.outbox.warned && p.outbox.sender.Unfenced() {
-		p.outbox.warned = true
+	if !away && !p.warned && p.sender.Unfenced() {
+		p.warned = true
 		p.config.Logger.Warn("messages were sent again that may also arrive late: " +
 			"the Redis user may not use INFO, CLIENT ID and CLIENT KILL")
 	}

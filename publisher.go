@@ -74,11 +74,14 @@ func prefixOf(prefix string, none bool) string {
 type Publisher struct {
 	config PublisherConfig
 
-	sending sync.Mutex // held through HandleBatch; guards outbox
-	outbox  outbox
+	sending sync.Mutex // held through HandleBatch; guards what follows
+	sender  *ordered.Sender
+	boxes   [2]outbox
+	warned  bool // that a message may arrive late
 
-	mu    sync.Mutex
-	stats PublisherStats
+	mu      sync.Mutex
+	stats   PublisherStats
+	refused map[string]bool // realms and kinds that cannot be published; logged once
 }
 
 // PublisherStats counts messages since the publisher was made. Every message
@@ -106,8 +109,7 @@ func NewPublisher(client redis.UniversalClient, config PublisherConfig) *Publish
 		panic("tracbus: NewPublisher needs a Redis client, got nil")
 	}
 	config.Prefix = prefixOf(config.Prefix, config.NoPrefix)
-	p := &Publisher{config: config}
-	p.outbox = outbox{sender: ordered.New(client), refused: make(map[string]bool)}
+	p := &Publisher{config: config, sender: ordered.New(client), refused: make(map[string]bool)}
 	p.config.MaxBackoff = orDefault(config.MaxBackoff, 2*time.Second)
 	if config.Logger == nil {
 		p.config.Logger = slog.Default()
@@ -137,44 +139,58 @@ func (p *Publisher) count(add func(*PublisherStats)) {
 func (p *Publisher) Close() {
 	p.sending.Lock()
 	defer p.sending.Unlock()
-	p.outbox.sender.Close()
+	p.sender.Close()
 }
 
 // HandleBatch publishes events. It is called by the bus, and returns when Redis
-// has acknowledged them all or ctx has ended.
+// has acknowledged them all or ctx has ended. While Redis works on one round
+// trip, it prepares the next.
 func (p *Publisher) HandleBatch(ctx context.Context, events []Event) error {
 	p.sending.Lock()
 	defer p.sending.Unlock()
-	for len(events) > 0 {
-		n := p.encode(events)
-		if err := p.send(ctx); err != nil {
-			p.count(func(s *PublisherStats) { s.Dropped += uint64(p.published(events[n:])) })
-			return fmt.Errorf("publish: %w", err)
+	var preparing sync.WaitGroup
+	defer preparing.Wait()
+
+	box, spare := &p.boxes[0], &p.boxes[1]
+	rest := p.encode(box, events)
+	for {
+		next := rest
+		if len(rest) > 0 {
+			preparing.Go(func() { next = p.encode(spare, rest) })
 		}
-		events = events[n:]
+		err := p.send(ctx, box)
+		preparing.Wait()
+		switch {
+		case err != nil && len(rest) > 0:
+			p.countDropped(len(spare.messages) + p.published(next))
+			fallthrough
+		case err != nil:
+			return fmt.Errorf("publish: %w", err)
+		case len(rest) == 0:
+			return nil
+		}
+		box, spare, rest = spare, box, next
 	}
-	return nil
 }
 
 // published counts the events that are published at all.
 func (p *Publisher) published(events []Event) (n int) {
 	for _, e := range events {
-		if _, ok := p.message(e); ok {
+		if p.publishes(e) {
 			n++
 		}
 	}
 	return n
 }
 
-// message returns e as a message, if its kind is published.
-func (p *Publisher) message(e Event) (message, bool) {
-	m, ok := e.(message)
-	if !ok || slices.Contains(p.config.Skip, e.Resource().Realm) {
-		return nil, false
+// publishes says whether e is published at all.
+func (p *Publisher) publishes(e Event) bool {
+	if _, ok := e.(message); !ok || slices.Contains(p.config.Skip, e.Resource().Realm) {
+		return false
 	}
 	switch e.Kind() {
 	case Created, Changed, Deleted:
-		return m, true
+		return true
 	}
-	return m, p.config.Rare
+	return p.config.Rare
 }
