@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/tracbus/tracbus/internal/wire"
@@ -125,19 +126,23 @@ func number(s string) (Value, error) {
 // appendFields appends f's members in the order of their names, so that one
 // event always makes one payload. except names a member to leave out.
 func appendFields(dst []byte, f Fields, except string) ([]byte, error) {
-	var few [48]string // most tickets have fewer: their names need no heap
-	names := few[:0]
-	for name := range f {
+	type field struct {
+		name  string
+		value Value
+	}
+	var few [32]field // most tickets have fewer: then this needs no heap
+	fields := few[:0]
+	for name, value := range f {
 		if name != except {
-			names = append(names, name)
+			fields = append(fields, field{name, value})
 		}
 	}
-	slices.Sort(names)
-	for _, name := range names {
+	slices.SortFunc(fields, func(a, b field) int { return strings.Compare(a.name, b.name) })
+	for _, f := range fields {
 		var err error
-		dst = wire.AppendKey(dst, name)
-		if dst, err = appendValue(dst, f[name]); err != nil {
-			return dst, fmt.Errorf("field %q: %w", name, err)
+		dst = wire.AppendKey(dst, f.name)
+		if dst, err = appendValue(dst, f.value); err != nil {
+			return dst, fmt.Errorf("field %q: %w", f.name, err)
 		}
 	}
 	return dst, nil
