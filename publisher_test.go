@@ -21,7 +21,7 @@ import (
 )
 
 // patience is how long a test waits for what must happen before it fails.
-const patience = 30 * time.Second
+const patience = 5 * time.Second
 
 // until waits for a condition that nobody announces.
 func until(t testing.TB, what string, is func() bool) {

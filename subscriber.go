@@ -44,8 +44,9 @@ type Subscriber struct {
 // connection is lost or cannot be made.
 var ErrDisconnected = errors.New("not connected to Redis")
 
-// NewSubscriber returns a subscriber over a client that the caller keeps and
-// closes. An ACL user needs "+psubscribe +ping" and the channels.
+// NewSubscriber returns a subscriber that connects as the client does, which the
+// caller keeps and closes: each loop makes a connection of its own with the
+// client's settings. An ACL user needs "+psubscribe +ping" and the channels.
 func NewSubscriber(client redis.UniversalClient, config SubscriberConfig) *Subscriber {
 	if client == nil {
 		panic("tracbus: NewSubscriber needs a Redis client, got nil")

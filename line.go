@@ -1,0 +1,130 @@
+package tracbus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+)
+
+// line is one connection of a subscription. It breaks, whatever go-redis is
+// waiting for on it, as soon as its context ends, and is never replaced: a
+// PubSub would connect again by itself, without saying so, before it tells that
+// it lost a connection.
+type line struct {
+	ctx    context.Context
+	hangUp context.CancelCauseFunc
+	client *redis.Client
+	pubsub *redis.PubSub
+
+	listening atomic.Bool // someone waits for a message
+	heard     atomic.Bool // since the watch has last looked
+}
+
+// newLine returns a line with the settings of a borrowed client. It connects
+// when it is first used.
+func newLine(ctx context.Context, borrowed redis.UniversalClient) (*line, error) {
+	o, err := optionsOf(ctx, borrowed)
+	if err != nil {
+		return nil, err
+	}
+	l := new(line)
+	l.ctx, l.hangUp = context.WithCancelCause(ctx)
+	l.client = redis.NewClient(&redis.Options{
+		Network: o.Network, Addr: o.Addr, Dialer: l.once(o.Dialer), OnConnect: o.OnConnect,
+		ClientName: o.ClientName, DisableIdentity: o.DisableIdentity, IdentitySuffix: o.IdentitySuffix, Protocol: o.Protocol,
+		Username: o.Username, Password: o.Password,
+		CredentialsProvider: o.CredentialsProvider, CredentialsProviderContext: o.CredentialsProviderContext,
+		StreamingCredentialsProvider: o.StreamingCredentialsProvider,
+		ReadTimeout:                  o.ReadTimeout, WriteTimeout: o.WriteTimeout, ReadBufferSize: o.ReadBufferSize,
+		MaxRetries: -1, PipelinePoolSize: -1,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	})
+	l.pubsub = l.client.PSubscribe(l.ctx)
+	return l, nil
+}
+
+// optionsOf returns the settings for one server. In a cluster any node will do,
+// for it hands every message to all.
+func optionsOf(ctx context.Context, client redis.UniversalClient) (*redis.Options, error) {
+	switch c := client.(type) {
+	case *redis.Client:
+		return c.Options(), nil
+	case *redis.ClusterClient:
+		node, err := c.MasterForKey(ctx, strconv.Itoa(rand.Int()))
+		if err != nil {
+			return nil, err
+		}
+		return node.Options(), nil
+	}
+	return nil, fmt.Errorf("client of type %T: expected *redis.Client or *redis.ClusterClient", client)
+}
+
+type dialer = func(ctx context.Context, network, addr string) (net.Conn, error)
+
+func (l *line) once(dial dialer) dialer {
+	var dialed atomic.Bool
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if dialed.Swap(true) {
+			return nil, errors.New("the connection is lost")
+		}
+		conn, err := dial(ctx, network, addr)
+		if err == nil {
+			context.AfterFunc(l.ctx, func() { _ = conn.Close() })
+		}
+		return conn, err
+	}
+}
+
+// close ends the line.
+func (l *line) close() {
+	l.hangUp(nil)
+	_ = l.pubsub.Close()
+	_ = l.client.Close()
+}
+
+// receive waits for what comes next.
+func (l *line) receive() (any, error) {
+	l.heard.Store(true)
+	l.listening.Store(true)
+	received, err := l.pubsub.Receive(l.ctx)
+	l.listening.Store(false)
+	if errors.Is(context.Cause(l.ctx), errSilent) {
+		err = errSilent
+	}
+	return received, err
+}
+
+var errSilent = errors.New("Redis is silent, and does not answer a PING")
+
+// watch hangs up when the server has been silent, and then does not answer
+// either: a connection that is cut off somewhere on the way looks like one on
+// which nothing happens. It ends with the line.
+func (l *line) watch(silence time.Duration) {
+	tick := time.NewTicker(silence)
+	defer tick.Stop()
+	for asked := false; ; {
+		select {
+		case <-l.ctx.Done():
+			return
+		case <-tick.C:
+		}
+		switch {
+		case l.heard.Swap(false) || !l.listening.Load():
+			asked = false
+		case asked:
+			l.hangUp(errSilent)
+			return
+		default:
+			asked = true
+			_ = l.pubsub.Ping(l.ctx) // a failure is seen by receive
+		}
+	}
+}

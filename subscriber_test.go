@@ -1,0 +1,468 @@
+package tracbus_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/internal/testserver"
+)
+
+// told is one step of a loop over Events.
+type told struct {
+	event tracbus.Event
+	err   error
+}
+
+func (s told) String() string {
+	if s.err != nil {
+		return "error: " + s.err.Error()
+	}
+	if e, ok := s.event.(tracbus.Resync); ok {
+		return "resync: " + string(e.Reason)
+	}
+	return fmt.Sprintf("%s %s", s.event.Resource(), s.event.Kind())
+}
+
+// listening is a loop over Events in a goroutine, whose steps a test takes one
+// by one: the loop's body waits until the test has taken the last.
+type listening struct {
+	t      testing.TB
+	steps  chan told
+	ended  chan struct{}
+	cancel context.CancelFunc
+}
+
+func listen(t testing.TB, client redis.UniversalClient, config tracbus.SubscriberConfig, patterns ...string) *listening {
+	t.Helper()
+	if config.MaxBackoff == 0 {
+		config.MaxBackoff = 20 * time.Millisecond
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	l := &listening{t: t, steps: make(chan told), ended: make(chan struct{}), cancel: cancel}
+	go func() {
+		defer close(l.ended)
+		for e, err := range tracbus.NewSubscriber(client, config).Events(ctx, patterns...) {
+			select {
+			case l.steps <- told{e, err}:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	t.Cleanup(l.stop)
+	return l
+}
+
+// stop ends the loop and waits for it.
+func (l *listening) stop() {
+	l.cancel()
+	select {
+	case <-l.ended:
+	case <-time.After(patience):
+		l.t.Errorf("the loop did not end within %v", patience)
+	}
+}
+
+func (l *listening) next() told {
+	l.t.Helper()
+	select {
+	case s := <-l.steps:
+		return s
+	case <-time.After(patience):
+		l.t.Fatalf("the loop yielded nothing within %v", patience)
+		return told{}
+	}
+}
+
+// resync wants a Resync next.
+func (l *listening) resync(reason tracbus.ResyncReason) {
+	l.t.Helper()
+	s := l.next()
+	e, ok := s.event.(tracbus.Resync)
+	if s.err != nil || !ok || e.Reason != reason {
+		l.t.Fatalf("step\n got %v\nwant resync: %s", s, reason)
+	}
+	assert.False(l.t, e.Time.IsZero())
+}
+
+// lost wants one ErrDisconnected next.
+func (l *listening) lost() error {
+	l.t.Helper()
+	s := l.next()
+	if !errors.Is(s.err, tracbus.ErrDisconnected) {
+		l.t.Fatalf("step\n got %v\nwant an error that is %v", s, tracbus.ErrDisconnected)
+	}
+	return s.err
+}
+
+// hears publishes a change of a ticket, and wants it next.
+func (l *listening) hears(client *redis.Client, id int64) {
+	l.t.Helper()
+	publish(l.t, client, fmt.Sprintf("trac.test.ticket.changed.%d", id),
+		fmt.Sprintf(`{"id": %d, "new_values": {"a": "b"}, "old_values": {"a": "c"}, "author": "joe", "comment": ""}`, id))
+	l.takes(id)
+}
+
+func (l *listening) takes(id int64) {
+	l.t.Helper()
+	s := l.next()
+	e, ok := s.event.(tracbus.TicketChanged)
+	if s.err != nil || !ok || e.ID != id {
+		l.t.Fatalf("step\n got %v\nwant ticket %d changed", s, id)
+	}
+}
+
+func publish(t testing.TB, client *redis.Client, channel, payload string) {
+	t.Helper()
+	require.NoError(t, client.Publish(context.Background(), channel, payload).Err())
+}
+
+// sixEvents are one of each kind, with names and texts that are odd.
+func sixEvents() []tracbus.Event {
+	at := time.Date(2024, 2, 29, 12, 0, 0, 123456000, time.UTC)
+	c := tracbus.Change{Author: "jöe", Comment: "why\u2028not", IPNR: "127.0.0.1", Authenticated: true, TID: 9, Time: at}
+	page := tracbus.WikiPage{Name: "Odd *[page]?/ü\n.wiki.created", Version: 3, Text: strings.Repeat("long \"text\" \x00 ", 80_000), Readonly: true}
+	return []tracbus.Event{
+		tracbus.TicketCreated{Change: c, ID: 17, Values: tracbus.Fields{"summary": "a", "due": at, "none": nil}},
+		tracbus.TicketChanged{Change: c, ID: 17, Values: tracbus.Fields{"summary": "b", "x": "y"}, Old: tracbus.Fields{"summary": "a"}},
+		tracbus.TicketDeleted{Change: c, ID: 17, Values: tracbus.Fields{"summary": "b"}},
+		tracbus.WikiPageCreated{Change: c, Page: tracbus.WikiPage{Name: "WikiStart", Version: 1, Text: "t"}},
+		tracbus.WikiPageChanged{Change: c, Page: page, OldText: "old"},
+		tracbus.WikiPageDeleted{Change: c, Page: page},
+	}
+}
+
+func TestSubscriberReceivesWhatThePublisherSends(t *testing.T) {
+	noLeaks(t)
+	server := testserver.Redis(t, testserver.RedisOptions{})
+	client := hastyClient(t, server.Addr())
+	l := listen(t, client, tracbus.SubscriberConfig{})
+	l.resync(tracbus.Subscribed)
+
+	bus := tracbus.NewBus("test")
+	publisher := tracbus.NewPublisher(client, tracbus.PublisherConfig{})
+	bus.All(tracbus.Primary, publisher)
+	defer publisher.Close()
+	for _, sent := range sixEvents() {
+		require.NoError(t, bus.Notify(sent))
+		s := l.next()
+		require.NoError(t, s.err)
+		got, c := s.event, sent.About()
+		assert.IsType(t, sent, got)
+		assert.Equal(t, sent.Resource(), got.Resource())
+		about := got.About()
+		assert.Equal(t, "test", about.Env)
+		assert.True(t, about.Absent.Has(tracbus.OriginPart))
+		assert.Zero(t, about.TID)
+		if _, ok := sent.(tracbus.WikiPageDeleted); !ok && !about.Absent.Has(tracbus.AuthorPart) {
+			assert.Equal(t, c.Author, about.Author)
+			assert.Equal(t, c.Comment, about.Comment)
+		}
+		switch got := got.(type) {
+		case tracbus.TicketCreated:
+			assert.True(t, got.Absent.Has(tracbus.AuthorPart|tracbus.CommentPart|tracbus.TimePart))
+			due, ok := got.Values.Time("due")
+			assert.True(t, ok && due.Equal(c.Time), "due: %v", got.Values["due"])
+			assert.Equal(t, tracbus.Fields{"summary": "a", "due": got.Values["due"], "none": nil}, got.Values)
+		case tracbus.TicketChanged:
+			assert.True(t, got.Absent.Has(tracbus.StatePart|tracbus.TimePart))
+			assert.Nil(t, got.Values)
+			assert.Equal(t, tracbus.Fields{"summary": "b"}, got.New)
+			assert.Equal(t, tracbus.Fields{"summary": "a"}, got.Old)
+		case tracbus.TicketDeleted:
+			assert.Equal(t, tracbus.Fields{"summary": "b"}, got.Values)
+		case tracbus.WikiPageChanged:
+			sent := sent.(tracbus.WikiPageChanged)
+			assert.True(t, got.Page.Text == sent.Page.Text, "the long text")
+			assert.Equal(t, "old", got.OldText)
+			assert.True(t, got.Page.Readonly)
+			assert.True(t, got.Page.Time.Equal(c.Time))
+			assert.Equal(t, c.Author, got.Page.Author)
+		case tracbus.WikiPageDeleted:
+			assert.Equal(t, sent.(tracbus.WikiPageDeleted).Page, got.Page)
+		}
+	}
+	require.NoError(t, bus.Close(within(t)))
+}
+
+func TestSubscriberYieldsWhatItCannotDecode(t *testing.T) {
+	noLeaks(t)
+	server := testserver.Redis(t, testserver.RedisOptions{})
+	client := hastyClient(t, server.Addr())
+	l := listen(t, client, tracbus.SubscriberConfig{}, "*")
+	l.resync(tracbus.Subscribed)
+	for _, tc := range []struct {
+		channel, payload string
+		want             error
+	}{
+		{"other", "{}", tracbus.ErrUnknownChannel},
+		{"trac.test.milestone.created", `{"id": 1}`, tracbus.ErrUnknownChannel},
+		{"trac.test.ticket.created", "not JSON", tracbus.ErrPayload},
+		{"trac.test.ticket.created", "", tracbus.ErrPayload},
+		{"trac.test.wiki.created", "\xff\x00" + strings.Repeat("x", 1<<20), tracbus.ErrPayload},
+	} {
+		publish(t, client, tc.channel, tc.payload)
+		s := l.next()
+		decodeError, ok := errors.AsType[*tracbus.DecodeError](s.err)
+		require.True(t, ok, "got %.100v, want a DecodeError", s)
+		assert.ErrorIs(t, s.err, tc.want)
+		assert.Equal(t, tc.channel, decodeError.Channel)
+		assert.True(t, tc.payload == decodeError.Payload, "payload of %s", tc.channel)
+		l.hears(client, 1)
+	}
+}
+
+func TestSubscriberReconnects(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		fail func(server *testserver.RedisServer, proxy *testserver.TCPProxy, client *redis.Client)
+		mend func(server *testserver.RedisServer, proxy *testserver.TCPProxy)
+	}{
+		{"killed by the server",
+			func(_ *testserver.RedisServer, _ *testserver.TCPProxy, c *redis.Client) {
+				require.NoError(t, c.ClientKillByFilter(context.Background(), "TYPE", "pubsub").Err())
+			},
+			func(*testserver.RedisServer, *testserver.TCPProxy) {}},
+		{"server restarted",
+			func(s *testserver.RedisServer, _ *testserver.TCPProxy, _ *redis.Client) { s.Kill() },
+			func(s *testserver.RedisServer, _ *testserver.TCPProxy) { s.Restart() }},
+		{"black hole",
+			func(_ *testserver.RedisServer, p *testserver.TCPProxy, _ *redis.Client) { p.Pause() },
+			func(_ *testserver.RedisServer, p *testserver.TCPProxy) { p.Resume() }},
+		{"stopped",
+			func(s *testserver.RedisServer, _ *testserver.TCPProxy, _ *redis.Client) { s.Stop() },
+			func(s *testserver.RedisServer, _ *testserver.TCPProxy) { s.Continue() }},
+		{"answers lost",
+			func(_ *testserver.RedisServer, p *testserver.TCPProxy, _ *redis.Client) { p.DropReplies() },
+			func(_ *testserver.RedisServer, p *testserver.TCPProxy) { p.Resume() }},
+		{"cut and refused",
+			func(_ *testserver.RedisServer, p *testserver.TCPProxy, _ *redis.Client) { p.Refuse(); p.Cut() },
+			func(_ *testserver.RedisServer, p *testserver.TCPProxy) { p.Accept() }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			noLeaks(t)
+			server := testserver.Redis(t, testserver.RedisOptions{})
+			proxy := testserver.Proxy(t, server.Addr())
+			direct := hastyClient(t, server.Addr())
+			l := listen(t, hastyClient(t, proxy.Addr()), tracbus.SubscriberConfig{Silence: 100 * time.Millisecond})
+			l.resync(tracbus.Subscribed)
+			for id := range int64(3) {
+				l.hears(direct, 3*id+1)
+				tc.fail(server, proxy, direct)
+				l.lost() // once, however often it tries in vain
+				tc.mend(server, proxy)
+				l.resync(tracbus.Reconnected)
+				_ = direct.Ping(context.Background()) // its own connection may be of before
+				l.hears(direct, 3*id+2)
+			}
+		})
+	}
+}
+
+func TestSubscriberBeforeTheServer(t *testing.T) {
+	noLeaks(t)
+	server := testserver.Redis(t, testserver.RedisOptions{})
+	server.Kill()
+	l := listen(t, hastyClient(t, server.Addr()), tracbus.SubscriberConfig{})
+	l.lost()
+	server.Restart()
+	l.resync(tracbus.Subscribed)
+	l.hears(hastyClient(t, server.Addr()), 1)
+}
+
+func TestSubscriberWithASlowBodyLosesNothing(t *testing.T) {
+	noLeaks(t)
+	server := testserver.Redis(t, testserver.RedisOptions{})
+	direct := hastyClient(t, server.Addr())
+	const silence = 50 * time.Millisecond
+	l := listen(t, hastyClient(t, server.Addr()), tracbus.SubscriberConfig{Silence: silence})
+	l.resync(tracbus.Subscribed)
+	l.hears(direct, 1)
+	for id := int64(2); id < 100; id++ { // the body waits with the first of them
+		publish(t, direct, "trac.test.ticket.created", fmt.Sprintf(`{"id": %d}`, id))
+	}
+	<-time.NewTimer(5 * silence).C // the event that the slow body waits for
+	for id := int64(2); id < 100; id++ {
+		s := l.next()
+		require.NoError(t, s.err)
+		assert.Equal(t, strconv.FormatInt(id, 10), s.event.Resource().ID)
+	}
+	l.hears(direct, 100)
+}
+
+func TestSubscriberThatLagsTooFarIsToldSo(t *testing.T) {
+	noLeaks(t)
+	server := testserver.Redis(t, testserver.RedisOptions{})
+	direct := hastyClient(t, server.Addr())
+	require.NoError(t, direct.ConfigSet(context.Background(), "client-output-buffer-limit", "pubsub 1mb 512kb 1").Err())
+	l := listen(t, hastyClient(t, server.Addr()), tracbus.SubscriberConfig{Silence: 50 * time.Millisecond})
+	l.resync(tracbus.Subscribed)
+	payload := `{"id": 1, "text": "` + strings.Repeat("x", 1<<20) + `"}`
+	sent := 0
+	for heard := int64(1); heard > 0; sent++ { // until the server has given it up
+		var err error
+		heard, err = direct.Publish(context.Background(), "trac.test.ticket.created", payload).Result()
+		require.NoError(t, err)
+		require.Less(t, sent, 1000)
+	}
+	received := 0
+	var s told
+	for s = l.next(); s.err == nil; s = l.next() {
+		received++
+	}
+	require.ErrorIs(t, s.err, tracbus.ErrDisconnected)
+	assert.Less(t, received, sent)
+	l.resync(tracbus.Reconnected)
+	l.hears(direct, 2)
+}
+
+func TestSubscriberPatterns(t *testing.T) {
+	noLeaks(t)
+	server := testserver.Redis(t, testserver.RedisOptions{})
+	direct := hastyClient(t, server.Addr())
+
+	twice := listen(t, direct, tracbus.SubscriberConfig{}, "trac.*", "*.ticket.*", "trac.*")
+	twice.resync(tracbus.Subscribed)
+	twice.hears(direct, 1)
+	twice.takes(1) // two of the patterns match
+	twice.stop()
+
+	odd := listen(t, direct, tracbus.SubscriberConfig{Prefix: "tr*c[x]"})
+	odd.resync(tracbus.Subscribed)
+	publish(t, direct, "trac.test.ticket.created", `{"id": 1}`) // matches only if the prefix were a pattern
+	publish(t, direct, "tr*c[x].test.ticket.created", `{"id": 2}`)
+	assert.Equal(t, "ticket 2 created", odd.next().String())
+	odd.stop()
+
+	none := listen(t, direct, tracbus.SubscriberConfig{NoPrefix: true})
+	none.resync(tracbus.Subscribed)
+	publish(t, direct, "test.ticket.created", `{"id": 3}`)
+	assert.Equal(t, "ticket 3 created", none.next().String())
+}
+
+func TestSubscriberWithoutTheRight(t *testing.T) {
+	noLeaks(t)
+	server := testserver.Redis(t, testserver.RedisOptions{Users: []testserver.RedisUser{
+		{Name: "deaf", Password: "pw", Rules: "resetchannels &trac.* +publish"},
+	}})
+	admin := hastyClient(t, server.Addr())
+	client := redis.NewClient(&redis.Options{Addr: server.Addr(), Username: "deaf", Password: "pw"})
+	defer client.Close()
+	l := listen(t, client, tracbus.SubscriberConfig{}, "trac.*")
+	assert.ErrorContains(t, l.lost(), "NOPERM")
+	require.NoError(t, admin.Do(context.Background(), "acl", "setuser", "deaf", "+psubscribe", "+ping").Err())
+	l.resync(tracbus.Subscribed)
+	l.hears(admin, 1)
+	l.stop()
+}
+
+func TestLeavingTheLoopLeavesNothing(t *testing.T) {
+	t.Run("break", func(t *testing.T) {
+		noLeaks(t)
+		server := testserver.Redis(t, testserver.RedisOptions{})
+		client := hastyClient(t, server.Addr())
+		for e, err := range tracbus.NewSubscriber(client, tracbus.SubscriberConfig{}).Events(context.Background()) {
+			require.NoError(t, err)
+			require.IsType(t, tracbus.Resync{}, e)
+			break
+		}
+		until(t, "the server has no subscriber any more", func() bool {
+			n, err := client.Publish(context.Background(), "trac.x", "").Result()
+			return err == nil && n == 0
+		})
+	})
+	t.Run("break on an error", func(t *testing.T) {
+		noLeaks(t)
+		server := testserver.Redis(t, testserver.RedisOptions{})
+		server.Kill()
+		for _, err := range tracbus.NewSubscriber(hastyClient(t, server.Addr()), tracbus.SubscriberConfig{}).Events(context.Background()) {
+			require.ErrorIs(t, err, tracbus.ErrDisconnected)
+			break
+		}
+	})
+
+	// With timeouts as long as these, only the context can end the loop in time.
+	patient := func(t *testing.T, addr string) *redis.Client {
+		c := redis.NewClient(&redis.Options{Addr: addr, ReadTimeout: time.Hour, WriteTimeout: time.Hour, DialTimeout: time.Hour})
+		t.Cleanup(func() { _ = c.Close() })
+		return c
+	}
+	t.Run("cancelled in front of a black hole", func(t *testing.T) {
+		noLeaks(t)
+		server := testserver.Redis(t, testserver.RedisOptions{})
+		proxy := testserver.Proxy(t, server.Addr())
+		l := listen(t, patient(t, proxy.Addr()), tracbus.SubscriberConfig{Silence: time.Hour})
+		l.resync(tracbus.Subscribed)
+		proxy.Pause()
+		l.stop()
+	})
+	t.Run("cancelled while it connects to a black hole", func(t *testing.T) {
+		noLeaks(t)
+		addr, asked := hole(t)
+		l := listen(t, patient(t, addr), tracbus.SubscriberConfig{})
+		<-asked
+		l.stop()
+	})
+	t.Run("cancelled while it connects again to a black hole", func(t *testing.T) {
+		noLeaks(t)
+		server := testserver.Redis(t, testserver.RedisOptions{})
+		proxy := testserver.Proxy(t, server.Addr())
+		l := listen(t, patient(t, proxy.Addr()), tracbus.SubscriberConfig{})
+		l.resync(tracbus.Subscribed)
+		proxy.Pause()
+		proxy.Cut()
+		l.lost() // at once, not when the next connection has failed too
+		l.stop()
+	})
+	t.Run("cancelled while nobody is there", func(t *testing.T) {
+		noLeaks(t)
+		server := testserver.Redis(t, testserver.RedisOptions{})
+		server.Kill()
+		l := listen(t, patient(t, server.Addr()), tracbus.SubscriberConfig{MaxBackoff: time.Hour})
+		l.lost()
+		l.stop()
+	})
+}
+
+// hole returns the address of a server that accepts and is silent. The channel
+// gets a value for each connection on which something was said to it.
+func hole(t *testing.T) (addr string, asked <-chan struct{}) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	said := make(chan struct{}, 100)
+	var running sync.WaitGroup
+	running.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			running.Go(func() {
+				defer conn.Close()
+				buf := make([]byte, 1024)
+				if n, _ := conn.Read(buf); n > 0 {
+					said <- struct{}{}
+				}
+				_, _ = io.Copy(io.Discard, conn)
+			})
+		}
+	})
+	t.Cleanup(func() {
+		_ = listener.Close()
+		running.Wait()
+	})
+	return listener.Addr().String(), said
+}
