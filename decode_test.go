@@ -82,6 +82,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{"trac.test.ticket.changed.1", `{"id":1,"new_values":[],"old_values":{}}`, tracbus.ErrPayload, `member "new_values": byte 0: expected an object, found '['`},
 		{"trac.test.ticket.changed.1", `{"id":1,"new_values":{},"old_values":{},"author":3}`, tracbus.ErrPayload, `member "author": expected a string, found 3`},
 		{"trac.test.wiki.created", `{}`, tracbus.ErrPayload, `member "name" is missing`},
+		{"trac.test.wiki.created", `{"name":"A//B"}`, tracbus.ErrPageName, `page name "A//B": not a page name: it has a part ""`},
 		{"trac.test.wiki.changed.P", `{}`, tracbus.ErrPayload, `expected a member "id" or "name"`},
 		{"trac.test.wiki.created", `{"name":"P","readonly":2}`, tracbus.ErrPayload, `member "readonly": expected 0 or 1, found 2`},
 		{"trac.test.wiki.created", `{"name":"P","time":"2020-01-02T03:04:05"}`, tracbus.ErrPayload, `member "time": time "2020-01-02T03:04:05": expected a form like`},
@@ -153,6 +154,9 @@ func FuzzDecode(f *testing.F) {
 	f.Add("", "test.wiki.changed.x.wiki.created", `{"name":"x.wiki.created","version":2,"time":"2020-01-02T03:04:05.000006-03:30","author":null,"text":"\u2028\ud83d\ude00","comment":"","readonly":1,"old_text":"a"}`)
 	f.Add("trac", "trac.test.wiki.deleted", `{"name":"P","version":0,"time":null}`)
 	f.Add("trac", "trac.e.ticket.change_deleted.1", `{"id":1,"new_values":{},"old_values":{},"time":null}`)
+	for _, v := range vectorsOf(f, "testdata/vectors.jsonl") {
+		f.Add(v.Prefix, v.Channel, v.Data)
+	}
 	f.Fuzz(func(t *testing.T, prefix, channel, payload string) {
 		e, err := tracbus.Decode(prefix, channel, payload)
 		if err != nil {

@@ -81,6 +81,17 @@ func (c PublisherConfig) append(dst []byte, e Event) (_ []byte, middle int, err 
 	return dst, middle, err
 }
 
+// appendNumber writes a number that can be null or absent.
+func appendNumber(dst []byte, name string, n int64, c Change, part Parts) []byte {
+	switch {
+	case c.Absent.Has(part):
+		return dst
+	case n == 0 && c.Null.Has(part):
+		return append(wire.AppendKey(dst, name), "null"...)
+	}
+	return appendInt(dst, name, n)
+}
+
 // What [Decode] and a [Subscriber] return for a message they cannot tell as an
 // event, wrapped in a [DecodeError].
 var (
@@ -239,6 +250,17 @@ func (p *parts) time(name string, part Parts) time.Time {
 		p.null |= part
 	}
 	return t
+}
+
+// history reads when something had been done that is undone now. Null is a time
+// that nobody knows.
+func (p *parts) history(name string) time.Time {
+	for _, m := range p.members {
+		if m.Name == name && m.Kind == wire.Null {
+			return time.Time{}
+		}
+	}
+	return p.time(name, 0)
 }
 
 // fields reads an object within the payload.

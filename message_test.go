@@ -66,7 +66,7 @@ type pairs [][2]json.RawMessage
 
 // vectorsOf reads the recorded messages, and those of the file that the
 // variable names.
-func vectorsOf(t *testing.T, files ...string) []vector {
+func vectorsOf(t testing.TB, files ...string) []vector {
 	if more := os.Getenv("TRACBUS_VECTORS"); more != "" {
 		files = append(files, more)
 	}

@@ -212,10 +212,11 @@ func decodeTicket(c Change, kind Kind, members []wire.Member) (e Event, err erro
 	case CommentEdited:
 		c.Absent |= TimePart
 		c.Author, c.Comment = p.text("author", AuthorPart), p.text("comment", CommentPart)
-		e = TicketCommentEdited{c, id, p.time("time", TimePart), p.text("old_comment", OldTextPart)}
+		e = TicketCommentEdited{c, id, p.history("time"), p.text("old_comment", OldTextPart)}
 	case ChangeDeleted:
+		c.Absent |= TimePart
 		c.Author, c.Comment = p.text("author", AuthorPart), p.text("comment", CommentPart)
-		e = TicketChangeDeleted{c, id, p.time("time", TimePart), p.fields("new_values"), p.fields("old_values")}
+		e = TicketChangeDeleted{c, id, p.history("time"), p.fields("new_values"), p.fields("old_values")}
 	default:
 		return nil, ErrUnknownChannel
 	}

@@ -103,7 +103,7 @@ func (e TicketCommentEdited) appendPayload(dst []byte, _ bool) ([]byte, error) {
 	dst = append(dst, '{')
 	dst = appendText(dst, "author", e.Author, e.Change, AuthorPart)
 	dst = appendText(dst, "comment", e.Comment, e.Change, CommentPart)
-	dst = appendText(dst, "old_comment", e.OldComment, Change{}, 0)
+	dst = appendText(dst, "old_comment", e.OldComment, e.Change, OldTextPart)
 	dst = appendTime(dst, "time", e.Edited)
 	dst = appendInt(dst, "id", e.ID)
 	return append(dst, '}'), nil

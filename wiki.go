@@ -223,7 +223,7 @@ func (e WikiPageVersionDeleted) appendPayload(dst []byte, _ bool) ([]byte, error
 
 func (e WikiPageCommentEdited) appendPayload(dst []byte, _ bool) ([]byte, error) {
 	dst = appendPage(dst, e.Page, e.Change)
-	dst = appendText(dst, "old_comment", e.OldComment, Change{}, 0)
+	dst = appendText(dst, "old_comment", e.OldComment, e.Change, OldTextPart)
 	return append(dst, '}'), nil
 }
 
@@ -231,23 +231,18 @@ func (e WikiPageCommentEdited) appendPayload(dst []byte, _ bool) ([]byte, error)
 func appendPage(dst []byte, p WikiPage, c Change) []byte {
 	dst = append(dst, `{"name":`...)
 	dst = wire.AppendString(dst, p.Name)
-	if !c.Absent.Has(VersionPart) {
-		dst = appendInt(dst, "version", p.Version)
-	}
+	dst = appendNumber(dst, "version", p.Version, c, VersionPart)
 	if !c.Absent.Has(TimePart) {
 		dst = appendTime(dst, "time", p.Time)
 	}
 	dst = appendText(dst, "author", p.Author, c, AuthorPart)
 	dst = appendText(dst, "text", p.Text, c, TextPart)
 	dst = appendText(dst, "comment", p.Comment, c, CommentPart)
-	if !c.Absent.Has(ReadonlyPart) {
-		readonly := int64(0)
-		if p.Readonly {
-			readonly = 1
-		}
-		dst = appendInt(dst, "readonly", readonly)
+	readonly := int64(0)
+	if p.Readonly {
+		readonly = 1
 	}
-	return dst
+	return appendNumber(dst, "readonly", readonly, c, ReadonlyPart)
 }
 
 // decodePage returns the event of a channel of pages. Who changed a page, when
@@ -262,6 +257,9 @@ func decodePage(c Change, kind Kind, members []wire.Member) (e Event, err error)
 		Text:     p.text("text", TextPart),
 		Comment:  p.text("comment", CommentPart),
 		Readonly: p.bool("readonly", ReadonlyPart),
+	}
+	if err := CheckPageName(page.Name); err != nil {
+		p.fail("%w", err)
 	}
 	if kind == Created || kind == Changed {
 		c.Time, c.Author, c.Comment = page.Time, page.Author, page.Comment
