@@ -45,8 +45,8 @@ func (r *Registration) next() bool {
 			return false
 		case r.stale != nil || r.resync != nil:
 			return true
-		case r.queue.n > 0:
-			r.batch = r.queue.pop(r.batch, r.bus.config.Batch)
+		case r.queue.Len() > 0:
+			r.batch = r.queue.Pop(r.batch, r.bus.config.Batch)
 			r.left += uint64(len(r.batch))
 			return true
 		case r.closing:

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+
+	"github.com/tracbus/tracbus/internal/queue"
 )
 
 // Registration is one listener on a bus, with the goroutine that calls it. Its
@@ -28,9 +30,9 @@ type Registration struct {
 	told atomic.Int64 // how many events of batch are told
 
 	mu      sync.Mutex
-	batch   []Event // what is being told; only the goroutine writes it
-	queue   queue   // what waits
-	left    uint64  // how many events left the queue, for batch or dropped
+	batch   []Event            // what is being told; only the goroutine writes it
+	queue   queue.Queue[Event] // what waits
+	left    uint64             // how many events left the queue, for batch or dropped
 	waiters []waiter
 	stale   *Resync // to be told before anything else
 	closing bool    // nothing more is queued
@@ -76,7 +78,7 @@ func newRegistration(b *Bus, scope Scope, l any, h handler) *Registration {
 		listener: listener{handler: h},
 		wake:     make(chan struct{}, 1),
 		done:     make(chan struct{}),
-		queue:    queue{limit: b.config.Queue},
+		queue:    queue.New[Event](b.config.Queue),
 	}
 	r.listener.batches, _ = l.(BatchListener)
 	r.listener.drops, _ = l.(dropCounter)
@@ -99,7 +101,7 @@ func (r *Registration) put(e Event, primary bool) {
 		r.mu.Unlock()
 		return
 	}
-	dropped := r.queue.push(e)
+	dropped := r.queue.Push(e)
 	if dropped {
 		r.drop()
 	}
@@ -119,7 +121,7 @@ func (r *Registration) drop() {
 	}
 	if r.stale == nil || r.stale.Missed == 0 {
 		r.bus.config.Logger.Warn("a listener is too slow: its oldest changes are dropped",
-			"listener", r.name, "scope", r.scope.String(), "bound", r.queue.limit)
+			"listener", r.name, "scope", r.scope.String(), "bound", r.bus.config.Queue)
 	}
 	if r.stale == nil {
 		r.stale = r.bus.resync(Overflowed)
@@ -144,7 +146,7 @@ type waiter struct {
 // far, whether it could handle it or not, or when ctx ends.
 func (r *Registration) Wait(ctx context.Context) error {
 	r.mu.Lock()
-	w := waiter{r.left + uint64(r.queue.n), make(chan struct{})}
+	w := waiter{r.left + uint64(r.queue.Len()), make(chan struct{})}
 	if !r.reached(w.upTo) {
 		r.waiters = append(r.waiters, w)
 	} else {
@@ -186,7 +188,7 @@ func (r *Registration) Status() ListenerStatus {
 	s := r.status
 	s.Listener, s.Scope = r.name, r.scope
 	telling := r.telling()
-	s.Waiting = r.queue.n + telling
+	s.Waiting = r.queue.Len() + telling
 	s.Told = r.left - s.Dropped - uint64(telling)
 	return s
 }
@@ -238,18 +240,18 @@ func (r *Registration) abandon() (Undelivered, bool) {
 	running := !r.isDone()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	u := Undelivered{Listener: r.name, Events: r.queue.n + r.telling(), Running: running}
+	u := Undelivered{Listener: r.name, Events: r.queue.Len() + r.telling(), Running: running}
 	if r.telling() > 0 {
 		u.First = r.batch[r.told.Load()]
-	} else if r.queue.n > 0 {
-		u.First = r.queue.first()
+	} else if r.queue.Len() > 0 {
+		u.First = r.queue.First()
 	}
 	if r.listener.drops != nil {
-		r.listener.drops.countDropped(r.queue.n)
+		r.listener.drops.countDropped(r.queue.Len())
 	}
-	r.status.Dropped += uint64(r.queue.n)
-	r.left += uint64(r.queue.n)
-	r.queue = queue{}
+	r.status.Dropped += uint64(r.queue.Len())
+	r.left += uint64(r.queue.Len())
+	r.queue = queue.New[Event](0)
 	r.closing, r.gone = true, true
 	if !running {
 		r.status.Dropped += uint64(r.telling())
