@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -344,6 +347,54 @@ func TestCloseWhileRedisIsAway(t *testing.T) {
 			h := r.check()
 			assert.Equal(t, uint64(100), h.stats.Published)
 			assert.Equal(t, uint64(200), h.stats.Dropped+h.stats.Unacknowledged)
+		})
+	}
+}
+
+// BenchmarkNotifyUnderFault reports how long callers of Notify wait for it, while
+// Redis is well or not.
+func BenchmarkNotifyUnderFault(b *testing.B) {
+	for _, bc := range []struct {
+		name string
+		fail func(r *faultRig)
+		mend func(r *faultRig)
+	}{
+		{"healthy", nil, nil},
+		{"stopped", func(r *faultRig) { r.server.Stop() }, func(r *faultRig) { r.server.Continue() }},
+		{"killed", func(r *faultRig) { r.server.Kill() }, func(r *faultRig) { r.server.Restart() }},
+	} {
+		b.Run(bc.name, func(b *testing.B) {
+			r := newFaultRig(b, tracbus.BusConfig{Logger: slog.New(slog.DiscardHandler)})
+			r.notify(10)
+			r.settled()
+			if bc.fail != nil {
+				bc.fail(r)
+				r.notify(1)
+				r.away()
+			}
+			e := tracbus.TicketChanged{
+				ID:     17,
+				Values: tracbus.Fields{"summary": "Test ticket", "milestone": "milestone1", "status": "new", "owner": "joe", "type": "defect"},
+				Old:    tracbus.Fields{"milestone": ""},
+			}
+			took := make([]time.Duration, 0, 1<<20)
+			b.ReportAllocs()
+			for b.Loop() {
+				start := time.Now()
+				err := r.bus.Notify(e)
+				took = append(took, time.Since(start))
+				if err != nil {
+					b.Fatal(err)
+				}
+			}
+			slices.Sort(took)
+			at := func(percent int) float64 { return float64(took[(len(took)-1)*percent/100].Nanoseconds()) }
+			b.ReportMetric(at(50), "p50-ns")
+			b.ReportMetric(at(99), "p99-ns")
+			b.ReportMetric(at(100), "max-ns")
+			if bc.mend != nil {
+				bc.mend(r)
+			}
 		})
 	}
 }
