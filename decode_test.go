@@ -84,7 +84,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{"trac.test.wiki.created", `{}`, tracbus.ErrPayload, `member "name" is missing`},
 		{"trac.test.wiki.created", `{"name":"A//B"}`, tracbus.ErrPageName, `page name "A//B": not a page name: it has a part ""`},
 		{"trac.test.wiki.changed.P", `{}`, tracbus.ErrPayload, `expected a member "id" or "name"`},
-		{"trac.test.wiki.created", `{"name":"P","readonly":2}`, tracbus.ErrPayload, `member "readonly": expected 0 or 1, found 2`},
+		{"trac.test.wiki.created", `{"name":"P","readonly":"yes"}`, tracbus.ErrPayload, `member "readonly": expected an integer, found yes`},
 		{"trac.test.wiki.created", `{"name":"P","time":"2020-01-02T03:04:05"}`, tracbus.ErrPayload, `member "time": time "2020-01-02T03:04:05": expected a form like`},
 	} {
 		_, err := tracbus.Decode("trac", c.channel, c.payload)

@@ -222,20 +222,15 @@ func (p *parts) integer(name string, part Parts) int64 {
 	return n
 }
 
-// bool reads 0 and 1, and what Python sends for a True that went in as such.
+// bool reads a number as Python does, and what it sends for a True that went in
+// as such.
 func (p *parts) bool(name string, part Parts) bool {
 	for _, m := range p.members {
 		if m.Name == name && m.Kind == wire.Bool {
 			return m.Text == "true"
 		}
 	}
-	switch n := p.integer(name, part); n {
-	case 0, 1:
-		return n == 1
-	default:
-		p.fail("member %q: expected 0 or 1, found %d", name, n)
-		return false
-	}
+	return p.integer(name, part) != 0
 }
 
 func (p *parts) time(name string, part Parts) time.Time {

@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"unicode/utf8"
@@ -33,8 +32,9 @@ const maxDepth = 100
 
 // ParseObject reads a JSON object, appending its members to dst in their order.
 // It is strict, because what it let pass would be told as something that was
-// never sent: duplicate names, bytes that are not UTF-8, escapes of half a
-// surrogate pair, NaN and Infinity (which Python writes) are errors.
+// never sent: duplicate names, bytes that are not UTF-8, NaN and Infinity (which
+// Python writes) are errors. Only the escape of half a surrogate pair, which
+// Python can write too and Go's strings cannot hold, becomes U+FFFD.
 func ParseObject(dst []Member, s string) ([]Member, error) {
 	p := parser{in: s}
 	p.space()
@@ -333,15 +333,12 @@ func (p *parser) escape() (rune, error) {
 	return 0, p.want("an escape")
 }
 
-var errHalf = errors.New("half of a surrogate pair is no character")
-
 func (p *parser) unicode() (rune, error) {
-	at := p.pos - 2
 	r, err := p.hex4()
 	if err != nil || r < 0xD800 || r > 0xDFFF {
 		return r, err
 	}
-	if r < 0xDC00 && p.take('\\') && p.take('u') {
+	if after := p.pos; r < 0xDC00 && p.take('\\') && p.take('u') {
 		low, err := p.hex4()
 		if err != nil {
 			return 0, err
@@ -349,8 +346,11 @@ func (p *parser) unicode() (rune, error) {
 		if low >= 0xDC00 && low <= 0xDFFF {
 			return (r-0xD800)<<10 + (low - 0xDC00) + 0x10000, nil
 		}
+		p.pos = after // another character, to be read on its own
+	} else {
+		p.pos = after
 	}
-	return 0, fmt.Errorf("byte %d: %w", at, errHalf)
+	return utf8.RuneError, nil
 }
 
 func (p *parser) hex4() (rune, error) {
