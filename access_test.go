@@ -3,6 +3,8 @@ package tracbus_test
 import (
 	"context"
 	"log/slog"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -114,6 +116,25 @@ func (r *userRig) channels(n int, t *testing.T) (channels []string) {
 		channels = append(channels, m.Channel)
 	}
 	return channels
+}
+
+func TestSubscriberThatMayOnlySubscribe(t *testing.T) {
+	noLeaks(t)
+	server := testserver.Redis(t, testserver.RedisOptions{Users: []testserver.RedisUser{
+		{Name: "few", Password: "pw", Rules: "resetchannels &trac.* +psubscribe"},
+	}})
+	client := redis.NewClient(&redis.Options{Addr: server.Addr(), Username: "few", Password: "pw"})
+	t.Cleanup(func() { _ = client.Close() })
+	l := listen(t, client, tracbus.SubscriberConfig{Silence: 20 * time.Millisecond}, "trac.*")
+	l.resync(tracbus.Subscribed)
+	admin := hastyClient(t, server.Addr())
+	until(t, "the server has refused some PINGs", func() bool {
+		info, err := admin.Info(context.Background(), "errorstats").Result()
+		_, count, _ := strings.Cut(info, "errorstat_NOPERM:count=")
+		n, _ := strconv.Atoi(strings.TrimSpace(count))
+		return err == nil && n >= 5
+	})
+	l.hears(admin, 1) // and nothing before
 }
 
 func TestPublisherThatMayOnlyPublish(t *testing.T) {

@@ -2,6 +2,7 @@ package tracbus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -39,7 +40,10 @@ func (r *receiver) session(ctx context.Context) error {
 
 	for confirmed := 0; !r.left; {
 		received, err := line.receive()
-		if err != nil {
+		var reply redis.Error
+		if r.connected && errors.As(err, &reply) {
+			continue // to a PING, which the user may not use
+		} else if err != nil {
 			return err
 		}
 		switch m := received.(type) {

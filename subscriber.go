@@ -46,7 +46,7 @@ var ErrDisconnected = errors.New("not connected to Redis")
 
 // NewSubscriber returns a subscriber that connects as the client does, which the
 // caller keeps and closes: each loop makes a connection of its own with the
-// client's settings. An ACL user needs "+psubscribe +ping" and the channels.
+// client's settings. An ACL user needs "+psubscribe" and the channels.
 func NewSubscriber(client redis.UniversalClient, config SubscriberConfig) *Subscriber {
 	if client == nil {
 		panic("tracbus: NewSubscriber needs a Redis client, got nil")

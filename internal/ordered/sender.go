@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -87,7 +88,9 @@ func (s *Sender) Send(ctx context.Context, messages []Message) Outcome {
 	_, err := pipe.Exec(ctx)
 	out := s.outcome(messages, err)
 	if out.Err != nil {
-		s.doubt, s.suspect = out.Unknown, s.self
+		// Where the last one was answered, nothing is on its way any more.
+		last := s.cmds[len(messages)-1].Err()
+		s.doubt, s.suspect = last != nil && !isReply(last), s.self
 		s.Close()
 	}
 	return out
@@ -100,13 +103,12 @@ func (s *Sender) outcome(messages []Message, err error) Outcome {
 		// error, those that were answered before it too: the value tells.
 		receivers, answered := s.cmds[i].Val().(int64)
 		refused := s.cmds[i].Err()
-		var reply redis.Error
 		switch {
 		case answered:
 			s.replies = append(s.replies, Reply{Receivers: receivers})
-		case errors.As(refused, &reply) && strings.HasPrefix(reply.Error(), "NOPERM"):
+		case isReply(refused, "NOPERM"):
 			s.replies = append(s.replies, Reply{Err: refused})
-		case errors.As(refused, &reply):
+		case isReply(refused):
 			// Of the server's state, not of this message: those behind it may
 			// have met another state. All of them are sent again, in order.
 			return Outcome{s.replies, i+1 < len(messages), refused}
@@ -149,7 +151,7 @@ func (s *Sender) fence(ctx context.Context, conn *redis.Conn, self identity) err
 		return nil
 	}
 	err := conn.Do(ctx, "client", "kill", "id", s.suspect.client).Err()
-	if isRefusal(err) {
+	if isReply(err, "NOPERM", "ERR ") {
 		s.unfenced, err = true, nil
 	}
 	return err
@@ -176,9 +178,10 @@ func (s *Sender) take(ctx context.Context) (*redis.Conn, error) {
 // a server without the commands.
 func identify(ctx context.Context, conn *redis.Conn) (identity, error) {
 	pipe := conn.Pipeline()
-	number := pipe.ClientID(ctx)
+	number := once{redis.NewIntCmd(ctx, "client", "id")}
+	_ = pipe.Process(ctx, number) // only queues
 	info := pipe.Info(ctx, "server")
-	if _, err := pipe.Exec(ctx); isRefusal(err) {
+	if _, err := pipe.Exec(ctx); isReply(err, "NOPERM", "ERR ") {
 		return identity{}, nil
 	} else if err != nil {
 		return identity{}, err
@@ -191,12 +194,22 @@ func identify(ctx context.Context, conn *redis.Conn) (identity, error) {
 	return identity{run, number.Val()}, nil
 }
 
-// isRefusal says whether err is an answer that the server would give again.
-func isRefusal(err error) bool {
+// isReply says whether err is Redis's answer, and begins with one of the words,
+// if any are given.
+func isReply(err error, words ...string) bool {
 	var reply redis.Error
-	return errors.As(err, &reply) &&
-		(strings.HasPrefix(reply.Error(), "NOPERM") || strings.HasPrefix(reply.Error(), "ERR "))
+	if !errors.As(err, &reply) {
+		return false
+	}
+	return len(words) == 0 || slices.ContainsFunc(words, func(w string) bool { return strings.HasPrefix(reply.Error(), w) })
 }
+
+// once is a command whose pipeline go-redis does not repeat: whoever sends
+// messages decides himself when to try again.
+type once struct{ *redis.IntCmd }
+
+// NoRetry overrides go-redis's default.
+func (once) NoRetry() bool { return true }
 
 // publish is a PUBLISH that is used again and again, and that go-redis never
 // repeats by itself: it would not stop the first try. Its value is nil until it
