@@ -446,7 +446,7 @@ func TestMalformedEventsTellNobody(t *testing.T) {
 		{wiki(tracbus.WikiPage{Name: "A/../B"}), `it has a part ".."`},
 		{wiki(tracbus.WikiPage{Name: "."}), `it has a part "."`},
 		{wiki(tracbus.WikiPage{Name: "A\xff"}), "it is not valid UTF-8"},
-		{wiki(tracbus.WikiPage{Name: "A", Version: -1}), `version -1 of page "A": expected a number from 1`},
+		{wiki(tracbus.WikiPage{Name: "A", Version: -1}), `version -1 of page "A": expected 0 or more`},
 		{wiki(tracbus.WikiPage{Name: "A", Time: long}), "expected a year from 1 to 9999"},
 		{tracbus.WikiPageRenamed{Page: tracbus.WikiPage{Name: "A"}}, `old page name "": not a page name`},
 	} {
@@ -491,6 +491,31 @@ func TestEventsAreNormalised(t *testing.T) {
 	assert.False(t, ok)
 	assert.Equal(t, "", e.Values.Text("int"), "a number is no text")
 	require.NoError(t, bus.Close(t.Context()))
+}
+
+// TestAPageHasTheTimeOfItsChange wherever the application said it, if at all.
+func TestAPageHasTheTimeOfItsChange(t *testing.T) {
+	at := time.Date(2020, 1, 2, 3, 4, 5, 0, time.UTC)
+	inBubble(t, tracbus.BusConfig{}, func(t *testing.T, bus *tracbus.Bus, l *logs) {
+		var got []tracbus.WikiPageCreated
+		tracbus.On(bus, tracbus.Primary, func(_ context.Context, e tracbus.WikiPageCreated) error { got = append(got, e); return nil })
+		said := tracbus.Change{Time: at, Author: "joe", Comment: "c"}
+		require.NoError(t, bus.Notify(
+			page("Nowhere"),
+			tracbus.WikiPageCreated{Change: said, Page: tracbus.WikiPage{Name: "Change", Version: 1}},
+			tracbus.WikiPageCreated{Page: tracbus.WikiPage{Name: "Page", Version: 1, Time: at, Author: "joe", Comment: "c"}},
+			tracbus.WikiPageCreated{Page: tracbus.WikiPage{Name: "Null", Version: 1}, Change: tracbus.Change{Null: tracbus.TimePart}},
+		))
+		require.NoError(t, bus.Close(t.Context()))
+		require.Len(t, got, 4)
+		for i, want := range []time.Time{time.Now().UTC(), at, at, {}} { // the bubble's clock stands still
+			assert.Equal(t, want, got[i].Time, got[i].Page.Name)
+			assert.Equal(t, want, got[i].Page.Time, got[i].Page.Name)
+		}
+		for _, e := range got[1:3] {
+			assert.Equal(t, []string{"joe", "joe", "c", "c"}, []string{e.Author, e.Page.Author, e.Comment, e.Page.Comment})
+		}
+	})
 }
 
 func TestARegistrationEnds(t *testing.T) {

@@ -114,11 +114,17 @@ func text(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
 func (c Change) entering(env string) Change {
 	c.Env = env
 	c.Author, c.IPNR, c.Comment = text(c.Author), text(c.IPNR), text(c.Comment)
-	if c.Time.IsZero() && !(c.Null | c.Absent).Has(TimePart) {
-		c.Time = time.Now().UTC()
-	}
-	c.Time = micros(c.Time)
+	c.Time = micros(c.when())
 	return c
+}
+
+// when returns the change's time, which is now unless it is known or known to
+// be missing.
+func (c Change) when() time.Time {
+	if c.Time.IsZero() && !(c.Null | c.Absent).Has(TimePart) {
+		return time.Now().UTC()
+	}
+	return c.Time
 }
 
 // micros drops what no database and no message keeps: nanoseconds and the

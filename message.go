@@ -52,7 +52,8 @@ func appendText(dst []byte, name, s string, c Change, part Parts) []byte {
 
 // Encode returns the message that a [Publisher] with this configuration sends
 // for e, whether it skips e or not. An event of [Decode] becomes the message it
-// was, if AllValues says which form that had.
+// was, if this configuration has the channel's prefix and says which form of
+// new_values it had.
 func (c PublisherConfig) Encode(e Event) (channel, payload string, err error) {
 	b, middle, err := c.append(nil, e)
 	if err != nil {
@@ -118,7 +119,8 @@ func (e *DecodeError) Unwrap() error { return e.Err }
 // original plugin, in either form of new_values. The event says what channel
 // and payload say, and marks the rest absent. prefix is the first part of the
 // channel, "" for none; a channel that does not begin with it has all that
-// stands before the realm as its Env.
+// stands before the realm as its Env. Members that such a message does not have
+// are passed over.
 //
 // Its errors are of type [*DecodeError].
 func Decode(prefix, channel, payload string) (Event, error) {
@@ -185,7 +187,7 @@ func (p *parts) find(name string, want wire.Kind, what string, part Parts) (wire
 		case m.Kind == wire.Null && part != 0:
 			p.null |= part
 		default:
-			p.fail("member %q: expected %s, found %.60s", name, what, m.Text)
+			p.fail("member %q: expected %s, found %.60q", name, what, m.Text)
 		}
 		return m, false
 	}
@@ -217,7 +219,7 @@ func (p *parts) integer(name string, part Parts) int64 {
 	}
 	n, err := strconv.ParseInt(m.Text, 10, 64)
 	if err != nil {
-		p.fail("member %q: expected an integer of 64 bits, found %.60s", name, m.Text)
+		p.fail("member %q: expected an integer of 64 bits, found %.60q", name, m.Text)
 	}
 	return n
 }

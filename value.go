@@ -185,7 +185,7 @@ func fieldOf(m wire.Member) (Value, error) {
 	case wire.Number:
 		return Number(m.Text), nil
 	}
-	return nil, fmt.Errorf("member %.60q: expected null, string, bool or number, found %.60s", m.Name, m.Text)
+	return nil, fmt.Errorf("member %.60q: expected null, string, bool or number, found %.60q", m.Name, m.Text)
 }
 
 // fieldsOf returns decoded members as fields, but for the one called except.

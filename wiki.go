@@ -13,7 +13,7 @@ import (
 // WikiPage is one version of a page.
 type WikiPage struct {
 	Name     string
-	Version  int64 // from 1
+	Version  int64 // from 1; 0 of a page that has no text yet, but is read-only
 	Text     string
 	Readonly bool
 
@@ -166,7 +166,7 @@ func (p WikiPage) entering() (WikiPage, error) {
 		return p, fmt.Errorf("time of page %.100q in year %d: expected a year from 1 to 9999", p.Name, y)
 	}
 	if p.Version < 0 {
-		return p, fmt.Errorf("version %d of page %.100q: expected a number from 1", p.Version, p.Name)
+		return p, fmt.Errorf("version %d of page %.100q: expected 0 or more", p.Version, p.Name)
 	}
 	p.Text, p.Author, p.Comment = text(p.Text), text(p.Author), text(p.Comment)
 	p.Time = micros(p.Time)
@@ -175,24 +175,15 @@ func (p WikiPage) entering() (WikiPage, error) {
 
 // same fills in what a change and the version it made have in common.
 func same(c Change, p WikiPage) (Change, WikiPage, error) {
-	if c.Time.IsZero() && !p.Time.IsZero() {
+	if c.Time.IsZero() {
 		c.Time = p.Time
 	}
+	c.Time = c.when()
 	if p.Time.IsZero() {
 		p.Time = c.Time
 	}
-	if c.Author == "" {
-		c.Author = p.Author
-	}
-	if p.Author == "" {
-		p.Author = c.Author
-	}
-	if c.Comment == "" {
-		c.Comment = p.Comment
-	}
-	if p.Comment == "" {
-		p.Comment = c.Comment
-	}
+	c.Author, p.Author = orDefault(c.Author, p.Author), orDefault(p.Author, c.Author)
+	c.Comment, p.Comment = orDefault(c.Comment, p.Comment), orDefault(p.Comment, c.Comment)
 	p, err := p.entering()
 	return c, p, err
 }
