@@ -108,7 +108,7 @@ func (r *iniSection) failAt(bad *ConfigError) {
 	if r.found.err != nil {
 		return
 	}
-	r.found.err, bad.File = bad, r.file
+	r.found.err, bad.File, bad.Section = bad, r.file, r.name
 	if v, ok := r.ini.Lookup(r.name, bad.Option); ok {
 		bad.File, bad.Line = v.File, v.Line
 	}

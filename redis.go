@@ -301,7 +301,7 @@ func checkHost(option, host string) *ConfigError {
 	return nil
 }
 
-// badRedis is an error about an option of [redis_client].
+// badRedis is an error about a setting, which is called as in [redis_client].
 func badRedis(option, value, want string) *ConfigError {
-	return &ConfigError{Section: "redis_client", Option: option, Value: printable(option, value), Want: want}
+	return &ConfigError{Option: option, Value: printable(option, value), Want: want}
 }

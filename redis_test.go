@@ -120,9 +120,9 @@ func TestLoadConfigRefusesRedis(t *testing.T) {
 
 func TestRedisConfigErrorsInGo(t *testing.T) {
 	for want, c := range map[string]tracbus.RedisConfig{
-		`[redis_client] host = "r": want host:port, an IPv6 address in brackets`: {Addr: "r"},
-		`[redis_client] host = "r:x": want a port from 1 to 65535`:               {Addr: "r:x"},
-		`[redis_client] read_timeout = "-1ns": want a time above zero`:           {Limits: tracbus.RedisLimits{ReadTimeout: -1}},
+		`host = "r": want host:port, an IPv6 address in brackets`: {Addr: "r"},
+		`host = "r:x": want a port from 1 to 65535`:               {Addr: "r:x"},
+		`read_timeout = "-1ns": want a time above zero`:           {Limits: tracbus.RedisLimits{ReadTimeout: -1}},
 	} {
 		client, err := c.NewClient()
 		assert.EqualError(t, err, want)
