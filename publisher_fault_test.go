@@ -2,14 +2,9 @@ package tracbus_test
 
 import (
 	"context"
-	"errors"
-	"io"
-	"log/slog"
 	"math/rand/v2"
-	"net"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -26,15 +21,6 @@ func rounds(n int) int {
 		return 1
 	}
 	return n
-}
-
-func TestPublisherWithAHealthyRedis(t *testing.T) {
-	r := newFaultRig(t, tracbus.BusConfig{})
-	r.underLoad(400, func() { r.published(2000) })
-	h := r.finish()
-	assert.Zero(t, h.stats.Repeated)
-	assert.Len(t, h.received, len(h.notified))
-	assert.Empty(t, r.log.with(""))
 }
 
 func TestPublisherWhileRedisIsKilledAndRestarted(t *testing.T) {
@@ -189,168 +175,6 @@ func TestPublisherWhenAnOldConnectionIsSlow(t *testing.T) {
 	assert.Empty(t, r.log.with("late"))
 }
 
-// detour is a proxy that can hold back what the connections of one time send,
-// while it carries later ones.
-type detour struct {
-	target   string
-	listener net.Listener
-	running  sync.WaitGroup
-
-	mu    sync.Mutex
-	now   *era
-	past  *era // nil unless held
-	conns []net.Conn
-}
-
-// era is the time between two calls of hold.
-type era struct {
-	held  chan struct{} // nil while its connections are carried; closed by release
-	links sync.WaitGroup
-}
-
-func newDetour(t testing.TB, target string) *detour {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	d := &detour{target: target, listener: l, now: &era{}}
-	d.running.Go(func() {
-		for {
-			client, err := l.Accept()
-			if err != nil {
-				return
-			}
-			d.carry(client)
-		}
-	})
-	t.Cleanup(func() {
-		_ = l.Close()
-		d.mu.Lock()
-		if d.past != nil {
-			close(d.past.held)
-		}
-		for _, c := range d.conns {
-			_ = c.Close()
-		}
-		d.mu.Unlock()
-		d.running.Wait()
-	})
-	return d
-}
-
-func (d *detour) addr() string { return d.listener.Addr().String() }
-
-// hold holds back what is sent over the connections that there are.
-func (d *detour) hold() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.past, d.now = d.now, &era{}
-	d.past.held = make(chan struct{})
-}
-
-// release lets it go on its way, and returns when the server has it, or has
-// closed the connection.
-func (d *detour) release() {
-	d.mu.Lock()
-	past := d.past
-	d.past = nil
-	d.mu.Unlock()
-	close(past.held)
-	past.links.Wait()
-}
-
-func (d *detour) carry(client net.Conn) {
-	server, err := net.Dial("tcp", d.target)
-	if err != nil {
-		_ = client.Close()
-		return
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.conns = append(d.conns, client, server)
-	e := d.now
-	e.links.Add(1)
-	d.running.Go(func() {
-		defer e.links.Done()
-		defer server.Close()
-		buf := make([]byte, 1<<20)
-		for {
-			n, err := client.Read(buf)
-			d.mu.Lock()
-			held := e.held
-			d.mu.Unlock()
-			if held != nil {
-				<-held
-			}
-			if _, broken := server.Write(buf[:n]); err != nil || broken != nil {
-				return
-			}
-		}
-	})
-	d.running.Go(func() {
-		defer client.Close()
-		_, _ = io.Copy(client, server)
-	})
-}
-
-func TestPublisherWhenMoreWaitsThanTheBoundHolds(t *testing.T) {
-	const bound = 100
-	r := newFaultRig(t, tracbus.BusConfig{Queue: bound, Batch: 10})
-	r.notify(10)
-	r.settled()
-	r.proxy.Refuse()
-	r.proxy.Cut()
-	r.notify(1)
-	r.away()
-	r.notify(1000) // returns although nobody is there
-	r.proxy.Accept()
-	h := r.finish()
-	assert.GreaterOrEqual(t, h.stats.Dropped, uint64(1000-bound-10))
-	assert.Equal(t, uint64(len(h.notified)), h.stats.Published+h.stats.Dropped)
-	got := h.received[len(h.received)-bound:]
-	assert.Equal(t, h.notified[len(h.notified)-bound:], got, "the newest are kept")
-}
-
-func TestCloseWhileRedisIsAway(t *testing.T) {
-	for _, tc := range []struct {
-		name    string
-		away    func(r *faultRig)
-		returns func(r *faultRig)
-	}{
-		{"killed", func(r *faultRig) { r.server.Kill() }, func(r *faultRig) { r.server.Restart() }},
-		{"stopped", func(r *faultRig) { r.server.Stop() }, func(r *faultRig) { r.server.Continue() }},
-		{"refused", func(r *faultRig) { r.proxy.Refuse(); r.proxy.Cut() }, func(r *faultRig) { r.proxy.Accept() }},
-		{"black hole", func(r *faultRig) { r.proxy.Pause() }, func(r *faultRig) { r.proxy.Resume() }},
-		{"mute", func(r *faultRig) { r.proxy.DropReplies() }, func(r *faultRig) { r.proxy.Resume() }},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			r := newFaultRig(t, tracbus.BusConfig{Batch: 50})
-			r.deaf = tc.name == "killed"
-			r.notify(100)
-			r.settled()
-			tc.away(r)
-			r.notify(1)
-			r.away()
-			r.notify(199)
-
-			ctx, cancel := context.WithCancel(context.Background())
-			cancel()
-			err := r.bus.Close(ctx)
-			undelivered, ok := errors.AsType[*tracbus.CloseError](err)
-			require.True(t, ok, "got %v, want a CloseError", err)
-			require.Len(t, undelivered.Undelivered, 1)
-			u := undelivered.Undelivered[0]
-			assert.Equal(t, 200, u.Events)
-			assert.Equal(t, tracbus.Resource{Realm: tracbus.TicketRealm, ID: "3"}, u.First.Resource())
-
-			_ = r.bus.Close(within(t)) // waits for the call that was going on
-			assert.ErrorIs(t, r.bus.Notify(tracbus.TicketDeleted{ID: 1}), tracbus.ErrClosed)
-			tc.returns(r)
-			h := r.check()
-			assert.Equal(t, uint64(100), h.stats.Published)
-			assert.Equal(t, uint64(200), h.stats.Dropped+h.stats.Unacknowledged)
-		})
-	}
-}
-
 // BenchmarkNotifyUnderFault reports how long callers of Notify wait for it, while
 // Redis is well or not.
 func BenchmarkNotifyUnderFault(b *testing.B) {
@@ -364,7 +188,7 @@ func BenchmarkNotifyUnderFault(b *testing.B) {
 		{"killed", func(r *faultRig) { r.server.Kill() }, func(r *faultRig) { r.server.Restart() }},
 	} {
 		b.Run(bc.name, func(b *testing.B) {
-			r := newFaultRig(b, tracbus.BusConfig{Logger: slog.New(slog.DiscardHandler)})
+			r := newFaultRig(b, tracbus.BusConfig{})
 			r.notify(10)
 			r.settled()
 			if bc.fail != nil {

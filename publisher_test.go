@@ -2,365 +2,80 @@ package tracbus_test
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
-	"log/slog"
-	"strconv"
-	"strings"
-	"sync"
-	"sync/atomic"
+	"errors"
 	"testing"
-	"time"
 
-	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/tracbus/tracbus"
-	"github.com/tracbus/tracbus/internal/testserver"
 )
 
-// patience is how long a test waits for what must happen before it fails.
-const patience = 5 * time.Second
-
-// until waits for a condition that nobody announces.
-func until(t testing.TB, what string, is func() bool) {
-	t.Helper()
-	deadline := time.NewTimer(patience)
-	defer deadline.Stop()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for !is() {
-		select {
-		case <-tick.C:
-		case <-deadline.C:
-			t.Fatalf("not within %v: %s", patience, what)
-		}
-	}
+func TestPublisherWithAHealthyRedis(t *testing.T) {
+	r := newFaultRig(t, tracbus.BusConfig{})
+	r.underLoad(400, func() { r.published(2000) })
+	h := r.finish()
+	assert.Zero(t, h.stats.Repeated)
+	assert.Len(t, h.received, len(h.notified))
+	assert.Empty(t, r.log.with(""))
 }
 
-// noLeaks fails the test if a goroutine is left when all else was cleaned up.
-func noLeaks(t testing.TB) {
-	ignore := goleak.IgnoreCurrent()
-	t.Cleanup(func() { goleak.VerifyNone(t, ignore) })
+func TestPublisherWhenMoreWaitsThanTheBoundHolds(t *testing.T) {
+	const bound = 100
+	r := newFaultRig(t, tracbus.BusConfig{Queue: bound, Batch: 10})
+	r.notify(10)
+	r.settled()
+	r.proxy.Refuse()
+	r.proxy.Cut()
+	r.notify(1)
+	r.away()
+	r.notify(1000) // returns although nobody is there
+	r.proxy.Accept()
+	h := r.finish()
+	assert.GreaterOrEqual(t, h.stats.Dropped, uint64(1000-bound-10))
+	assert.Equal(t, uint64(len(h.notified)), h.stats.Published+h.stats.Dropped)
+	got := h.received[len(h.received)-bound:]
+	assert.Equal(t, h.notified[len(h.notified)-bound:], got, "the newest are kept")
 }
 
-// hastyClient makes a client that gives up soon, and is closed with the test.
-func hastyClient(t testing.TB, addr string) *redis.Client {
-	t.Helper()
-	c := redis.NewClient(&redis.Options{
-		Addr:        addr,
-		ReadTimeout: 200 * time.Millisecond, WriteTimeout: 200 * time.Millisecond, DialTimeout: 200 * time.Millisecond,
-		DialerRetryTimeout: 5 * time.Millisecond, MaxRetries: -1,
-	})
-	t.Cleanup(func() { _ = c.Close() })
-	return c
-}
+func TestCloseWhileRedisIsAway(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		away    func(r *faultRig)
+		returns func(r *faultRig)
+	}{
+		{"killed", func(r *faultRig) { r.server.Kill() }, func(r *faultRig) { r.server.Restart() }},
+		{"stopped", func(r *faultRig) { r.server.Stop() }, func(r *faultRig) { r.server.Continue() }},
+		{"refused", func(r *faultRig) { r.proxy.Refuse(); r.proxy.Cut() }, func(r *faultRig) { r.proxy.Accept() }},
+		{"black hole", func(r *faultRig) { r.proxy.Pause() }, func(r *faultRig) { r.proxy.Resume() }},
+		{"mute", func(r *faultRig) { r.proxy.DropReplies() }, func(r *faultRig) { r.proxy.Resume() }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := newFaultRig(t, tracbus.BusConfig{Batch: 50})
+			r.deaf = tc.name == "killed"
+			r.notify(100)
+			r.settled()
+			tc.away(r)
+			r.notify(1)
+			r.away()
+			r.notify(199)
 
-// within is a context for what must not take long.
-func within(t testing.TB) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	t.Cleanup(cancel)
-	return ctx
-}
+			ctx, cancel := context.WithCancel(context.Background())
+			cancel()
+			err := r.bus.Close(ctx)
+			undelivered, ok := errors.AsType[*tracbus.CloseError](err)
+			require.True(t, ok, "got %v, want a CloseError", err)
+			require.Len(t, undelivered.Undelivered, 1)
+			u := undelivered.Undelivered[0]
+			assert.Equal(t, 200, u.Events)
+			assert.Equal(t, tracbus.Resource{Realm: tracbus.TicketRealm, ID: "3"}, u.First.Resource())
 
-// logRecorder keeps what is logged.
-type logRecorder struct {
-	mu    sync.Mutex
-	lines []string
-}
-
-func (l *logRecorder) Enabled(context.Context, slog.Level) bool { return true }
-func (l *logRecorder) WithAttrs([]slog.Attr) slog.Handler       { return l }
-func (l *logRecorder) WithGroup(string) slog.Handler            { return l }
-
-func (l *logRecorder) Handle(_ context.Context, r slog.Record) error {
-	line := r.Message
-	r.Attrs(func(a slog.Attr) bool { line += " " + a.String(); return true })
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.lines = append(l.lines, line)
-	return nil
-}
-
-// with returns the lines that contain one of the words.
-func (l *logRecorder) with(words ...string) (found []string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, line := range l.lines {
-		for _, w := range words {
-			if strings.Contains(line, w) {
-				found = append(found, line)
-				break
-			}
-		}
-	}
-	return found
-}
-
-// ear is a raw subscriber to everything, connected to the server directly.
-type ear struct {
-	pubsub     *redis.PubSub
-	subscribed atomic.Int64 // how often
-	heard      atomic.Int64
-	done       chan struct{}
-
-	mu       sync.Mutex
-	messages []*redis.Message
-}
-
-func newEar(t testing.TB, client *redis.Client) *ear {
-	t.Helper()
-	e := &ear{pubsub: client.PSubscribe(context.Background(), "*"), done: make(chan struct{})}
-	go e.listen()
-	t.Cleanup(func() {
-		_ = e.pubsub.Close()
-		<-e.done
-	})
-	until(t, "the raw subscriber subscribes", func() bool { return e.subscribed.Load() > 0 })
-	return e
-}
-
-func (e *ear) listen() {
-	defer close(e.done)
-	for {
-		received, err := e.pubsub.Receive(context.Background())
-		if err == nil {
-			e.take(received)
-		} else if err.Error() == "redis: client is closed" {
-			return
-		}
-	}
-}
-
-func (e *ear) take(received any) {
-	switch m := received.(type) {
-	case *redis.Subscription:
-		e.subscribed.Add(1)
-	case *redis.Message:
-		e.mu.Lock()
-		e.messages = append(e.messages, m)
-		e.mu.Unlock()
-		e.heard.Add(1)
-	}
-}
-
-func (e *ear) all() []*redis.Message {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.messages
-}
-
-// tripRecorder notes what the publisher hands to its client in each round trip.
-type tripRecorder struct {
-	mu    sync.Mutex
-	trips [][]int
-}
-
-func (r *tripRecorder) DialHook(next redis.DialHook) redis.DialHook          { return next }
-func (r *tripRecorder) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
-func (r *tripRecorder) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return func(ctx context.Context, cmds []redis.Cmder) error {
-		var trip []int
-		for _, cmd := range cmds {
-			if cmd.Name() == "publish" {
-				trip = append(trip, noteOf(fmt.Sprint(cmd.Args()[2])).n)
-			}
-		}
-		if trip != nil {
-			r.mu.Lock()
-			r.trips = append(r.trips, trip)
-			r.mu.Unlock()
-		}
-		return next(ctx, cmds)
-	}
-}
-
-// noteOf reads a payload that a fault rig sent.
-func noteOf(payload string) note {
-	var p struct {
-		ID  int
-		New struct{ N, Version int } `json:"new_values"`
-	}
-	if err := json.Unmarshal([]byte(payload), &p); err != nil {
-		return note{-1, 0, 0}
-	}
-	return note{p.New.N, p.ID, p.New.Version}
-}
-
-// rigTickets is how many tickets a fault rig changes in turn.
-const rigTickets = 7
-
-// faultRig is a bus that publishes to a server of its own through a proxy, with
-// a subscriber that is connected to the server directly.
-type faultRig struct {
-	t         testing.TB
-	server    *testserver.RedisServer
-	proxy     *testserver.TCPProxy
-	client    *redis.Client
-	bus       *tracbus.Bus
-	publisher *tracbus.Publisher
-	trips     tripRecorder
-	log       logRecorder
-	ear       *ear
-	deaf      bool
-
-	mu       sync.Mutex // makes the order of notes that of Notify
-	notified []note
-	filler   string
-}
-
-func newFaultRig(t testing.TB, config tracbus.BusConfig) *faultRig {
-	t.Helper()
-	noLeaks(t)
-	server := testserver.Redis(t, testserver.RedisOptions{})
-	proxy := testserver.Proxy(t, server.Addr())
-	r := newFaultRigVia(t, server, proxy.Addr(), config)
-	r.proxy = proxy
-	return r
-}
-
-// newFaultRigVia makes the publisher connect to addr, whatever leads from there
-// to the server.
-func newFaultRigVia(t testing.TB, server *testserver.RedisServer, addr string, config tracbus.BusConfig) *faultRig {
-	t.Helper()
-	r := &faultRig{t: t, server: server}
-	r.client = hastyClient(t, addr)
-	r.client.AddHook(&r.trips)
-	r.ear = newEar(t, hastyClient(t, r.server.Addr()))
-	r.bus = config.NewBus("test")
-	r.publisher = tracbus.NewPublisher(r.client, tracbus.PublisherConfig{
-		Logger: slog.New(&r.log), MaxBackoff: 20 * time.Millisecond,
-	})
-	r.bus.All(tracbus.Primary, r.publisher)
-	t.Cleanup(func() {
-		ended, cancel := context.WithCancel(context.Background())
-		cancel()
-		_ = r.bus.Close(ended) // of a test that failed before its end
-		_ = r.bus.Close(within(t))
-		r.publisher.Close()
-	})
-	return r
-}
-
-// notify tells n events, each a change of one of rigTickets tickets.
-func (r *faultRig) notify(n int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for range n {
-		k := len(r.notified)
-		next := note{k, 1 + k%rigTickets, 1 + k/rigTickets}
-		values := tracbus.Fields{"n": next.n, "version": next.version, "filler": r.filler}
-		if err := r.bus.Notify(tracbus.TicketChanged{ID: int64(next.ticket), New: values, Old: tracbus.Fields{"n": nil}}); err != nil {
-			r.t.Errorf("notify: %v", err)
-			return
-		}
-		r.notified = append(r.notified, next)
-	}
-}
-
-func (r *faultRig) count() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return len(r.notified)
-}
-
-// underLoad does something while another goroutine notifies without end, with
-// at most ahead messages on their way.
-func (r *faultRig) underLoad(ahead int, do func()) {
-	stop, stopped := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(stopped)
-		tick := time.NewTicker(time.Millisecond)
-		defer tick.Stop()
-		for {
-			s := r.publisher.Stats()
-			if r.count()-int(s.Published+s.Dropped+s.Refused) < ahead {
-				r.notify(ahead / 4)
-			}
-			select {
-			case <-stop:
-				return
-			case <-tick.C:
-			}
-		}
-	}()
-	defer func() { close(stop); <-stopped }()
-	do()
-}
-
-// published waits until Redis has acknowledged n messages more.
-func (r *faultRig) published(n int) {
-	r.t.Helper()
-	want := r.publisher.Stats().Published + uint64(n)
-	until(r.t, fmt.Sprintf("%d messages are published", want), func() bool { return r.publisher.Stats().Published >= want })
-}
-
-// away waits until the publisher has noticed that Redis is away.
-func (r *faultRig) away() {
-	r.t.Helper()
-	until(r.t, "the publisher sees that Redis is away", func() bool { return r.publisher.Stats().Away })
-}
-
-// settled waits until all is published.
-func (r *faultRig) settled() {
-	r.t.Helper()
-	require.NoError(r.t, r.bus.Wait(within(r.t)))
-}
-
-// finish closes the bus and checks the history. It returns it, for what a
-// scenario checks beyond.
-func (r *faultRig) finish() history {
-	r.t.Helper()
-	require.NoError(r.t, r.bus.Close(within(r.t)))
-	return r.check()
-}
-
-func (r *faultRig) check() history {
-	r.t.Helper()
-	// What the server sends after these, it sent before to the ear.
-	last := "the end " + strconv.Itoa(len(r.ear.all()))
-	until(r.t, "the raw subscriber hears the end", func() bool {
-		n, err := directClient(r).Publish(context.Background(), "end", last).Result()
-		return err == nil && n > 0
-	})
-	h := history{notified: r.notified, sent: r.trips.trips, stats: r.publisher.Stats(), deaf: r.deaf}
-	until(r.t, "the raw subscriber hears the end", func() bool {
-		all := r.ear.all()
-		return len(all) > 0 && all[len(all)-1].Payload == last
-	})
-	for _, m := range r.ear.all() {
-		if m.Channel != "end" {
-			h.received = append(h.received, noteOf(m.Payload))
-		}
-	}
-	for _, fault := range h.faults() {
-		r.t.Error(fault)
-	}
-	r.checkLog(h.stats)
-	r.t.Logf("%d notified, %d received, %d round trips: Published %d, Repeated %d, Dropped %d, Unacknowledged %d, Unheard %d; acknowledged and not heard: %d",
-		len(h.notified), len(h.received), len(h.sent), h.stats.Published, h.stats.Repeated, h.stats.Dropped,
-		h.stats.Unacknowledged, h.stats.Unheard, h.lost())
-	return h
-}
-
-func directClient(r *faultRig) *redis.Client { return hastyClient(r.t, r.server.Addr()) }
-
-// checkLog wants "away" and "back" in turn.
-func (r *faultRig) checkLog(s tracbus.PublisherStats) {
-	r.t.Helper()
-	lines := r.log.with("away", "back")
-	for i, line := range lines {
-		want := "Redis is away"
-		if i%2 == 1 {
-			want = "Redis is back"
-		}
-		if !strings.HasPrefix(line, want) {
-			r.t.Errorf("log line %d\n got %s\nwant %s", i, line, want)
-		}
-	}
-	if got, want := len(lines)%2 == 1, s.Away; got != want {
-		r.t.Errorf("the log says last that Redis is away: %v, Stats say: %v", got, want)
+			_ = r.bus.Close(within(t)) // waits for the call that was going on
+			assert.ErrorIs(t, r.bus.Notify(tracbus.TicketDeleted{ID: 1}), tracbus.ErrClosed)
+			tc.returns(r)
+			h := r.check()
+			assert.Equal(t, uint64(100), h.stats.Published)
+			assert.Equal(t, uint64(200), h.stats.Dropped+h.stats.Unacknowledged)
+		})
 	}
 }

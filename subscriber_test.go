@@ -4,11 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -19,116 +16,6 @@ import (
 	"github.com/tracbus/tracbus"
 	"github.com/tracbus/tracbus/internal/testserver"
 )
-
-// told is one step of a loop over Events.
-type told struct {
-	event tracbus.Event
-	err   error
-}
-
-func (s told) String() string {
-	if s.err != nil {
-		return "error: " + s.err.Error()
-	}
-	if e, ok := s.event.(tracbus.Resync); ok {
-		return "resync: " + string(e.Reason)
-	}
-	return fmt.Sprintf("%s %s", s.event.Resource(), s.event.Kind())
-}
-
-// listening is a loop over Events in a goroutine, whose steps a test takes one
-// by one: the loop's body waits until the test has taken the last.
-type listening struct {
-	t      testing.TB
-	steps  chan told
-	ended  chan struct{}
-	cancel context.CancelFunc
-}
-
-func listen(t testing.TB, client redis.UniversalClient, config tracbus.SubscriberConfig, patterns ...string) *listening {
-	t.Helper()
-	if config.MaxBackoff == 0 {
-		config.MaxBackoff = 20 * time.Millisecond
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	l := &listening{t: t, steps: make(chan told), ended: make(chan struct{}), cancel: cancel}
-	go func() {
-		defer close(l.ended)
-		for e, err := range tracbus.NewSubscriber(client, config).Events(ctx, patterns...) {
-			select {
-			case l.steps <- told{e, err}:
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-	t.Cleanup(l.stop)
-	return l
-}
-
-// stop ends the loop and waits for it.
-func (l *listening) stop() {
-	l.cancel()
-	select {
-	case <-l.ended:
-	case <-time.After(patience):
-		l.t.Errorf("the loop did not end within %v", patience)
-	}
-}
-
-func (l *listening) next() told {
-	l.t.Helper()
-	select {
-	case s := <-l.steps:
-		return s
-	case <-time.After(patience):
-		l.t.Fatalf("the loop yielded nothing within %v", patience)
-		return told{}
-	}
-}
-
-// resync wants a Resync next.
-func (l *listening) resync(reason tracbus.ResyncReason) {
-	l.t.Helper()
-	s := l.next()
-	e, ok := s.event.(tracbus.Resync)
-	if s.err != nil || !ok || e.Reason != reason {
-		l.t.Fatalf("step\n got %v\nwant resync: %s", s, reason)
-	}
-	assert.False(l.t, e.Time.IsZero())
-}
-
-// lost wants one ErrDisconnected next.
-func (l *listening) lost() error {
-	l.t.Helper()
-	s := l.next()
-	if !errors.Is(s.err, tracbus.ErrDisconnected) {
-		l.t.Fatalf("step\n got %v\nwant an error that is %v", s, tracbus.ErrDisconnected)
-	}
-	return s.err
-}
-
-// hears publishes a change of a ticket, and wants it next.
-func (l *listening) hears(client *redis.Client, id int64) {
-	l.t.Helper()
-	publish(l.t, client, fmt.Sprintf("trac.test.ticket.changed.%d", id),
-		fmt.Sprintf(`{"id": %d, "new_values": {"a": "b"}, "old_values": {"a": "c"}, "author": "joe", "comment": ""}`, id))
-	l.takes(id)
-}
-
-func (l *listening) takes(id int64) {
-	l.t.Helper()
-	s := l.next()
-	e, ok := s.event.(tracbus.TicketChanged)
-	if s.err != nil || !ok || e.ID != id {
-		l.t.Fatalf("step\n got %v\nwant ticket %d changed", s, id)
-	}
-}
-
-func publish(t testing.TB, client *redis.Client, channel, payload string) {
-	t.Helper()
-	require.NoError(t, client.Publish(context.Background(), channel, payload).Err())
-}
 
 // sixEvents are one of each kind, with names and texts that are odd.
 func sixEvents() []tracbus.Event {
@@ -287,14 +174,23 @@ func TestSubscriberWithASlowBodyLosesNothing(t *testing.T) {
 	noLeaks(t)
 	server := testserver.Redis(t, testserver.RedisOptions{})
 	direct := hastyClient(t, server.Addr())
-	const silence = 50 * time.Millisecond
-	l := listen(t, hastyClient(t, server.Addr()), tracbus.SubscriberConfig{Silence: silence})
+	proxy := testserver.Proxy(t, server.Addr())
+	config := tracbus.SubscriberConfig{Silence: 50 * time.Millisecond}
+	l := listen(t, hastyClient(t, server.Addr()), config)
 	l.resync(tracbus.Subscribed)
 	l.hears(direct, 1)
+	dead := listen(t, hastyClient(t, proxy.Addr()), config, "nothing")
+	dead.resync(tracbus.Subscribed)
+	proxy.Pause()
 	for id := int64(2); id < 100; id++ { // the body waits with the first of them
 		publish(t, direct, "trac.test.ticket.created", fmt.Sprintf(`{"id": %d}`, id))
 	}
-	<-time.NewTimer(5 * silence).C // the event that the slow body waits for
+	for range 3 { // meanwhile another one, on a line that is dead, gives up three times
+		dead.lost()
+		proxy.Resume()
+		dead.resync(tracbus.Reconnected)
+		proxy.Pause()
+	}
 	for id := int64(2); id < 100; id++ {
 		s := l.next()
 		require.NoError(t, s.err)
@@ -367,102 +263,4 @@ func TestSubscriberWithoutTheRight(t *testing.T) {
 	l.resync(tracbus.Subscribed)
 	l.hears(admin, 1)
 	l.stop()
-}
-
-func TestLeavingTheLoopLeavesNothing(t *testing.T) {
-	t.Run("break", func(t *testing.T) {
-		noLeaks(t)
-		server := testserver.Redis(t, testserver.RedisOptions{})
-		client := hastyClient(t, server.Addr())
-		for e, err := range tracbus.NewSubscriber(client, tracbus.SubscriberConfig{}).Events(context.Background()) {
-			require.NoError(t, err)
-			require.IsType(t, tracbus.Resync{}, e)
-			break
-		}
-		until(t, "the server has no subscriber any more", func() bool {
-			n, err := client.Publish(context.Background(), "trac.x", "").Result()
-			return err == nil && n == 0
-		})
-	})
-	t.Run("break on an error", func(t *testing.T) {
-		noLeaks(t)
-		server := testserver.Redis(t, testserver.RedisOptions{})
-		server.Kill()
-		for _, err := range tracbus.NewSubscriber(hastyClient(t, server.Addr()), tracbus.SubscriberConfig{}).Events(context.Background()) {
-			require.ErrorIs(t, err, tracbus.ErrDisconnected)
-			break
-		}
-	})
-
-	// With timeouts as long as these, only the context can end the loop in time.
-	patient := func(t *testing.T, addr string) *redis.Client {
-		c := redis.NewClient(&redis.Options{Addr: addr, ReadTimeout: time.Hour, WriteTimeout: time.Hour, DialTimeout: time.Hour})
-		t.Cleanup(func() { _ = c.Close() })
-		return c
-	}
-	t.Run("cancelled in front of a black hole", func(t *testing.T) {
-		noLeaks(t)
-		server := testserver.Redis(t, testserver.RedisOptions{})
-		proxy := testserver.Proxy(t, server.Addr())
-		l := listen(t, patient(t, proxy.Addr()), tracbus.SubscriberConfig{Silence: time.Hour})
-		l.resync(tracbus.Subscribed)
-		proxy.Pause()
-		l.stop()
-	})
-	t.Run("cancelled while it connects to a black hole", func(t *testing.T) {
-		noLeaks(t)
-		addr, asked := hole(t)
-		l := listen(t, patient(t, addr), tracbus.SubscriberConfig{})
-		<-asked
-		l.stop()
-	})
-	t.Run("cancelled while it connects again to a black hole", func(t *testing.T) {
-		noLeaks(t)
-		server := testserver.Redis(t, testserver.RedisOptions{})
-		proxy := testserver.Proxy(t, server.Addr())
-		l := listen(t, patient(t, proxy.Addr()), tracbus.SubscriberConfig{})
-		l.resync(tracbus.Subscribed)
-		proxy.Pause()
-		proxy.Cut()
-		l.lost() // at once, not when the next connection has failed too
-		l.stop()
-	})
-	t.Run("cancelled while nobody is there", func(t *testing.T) {
-		noLeaks(t)
-		server := testserver.Redis(t, testserver.RedisOptions{})
-		server.Kill()
-		l := listen(t, patient(t, server.Addr()), tracbus.SubscriberConfig{MaxBackoff: time.Hour})
-		l.lost()
-		l.stop()
-	})
-}
-
-// hole returns the address of a server that accepts and is silent. The channel
-// gets a value for each connection on which something was said to it.
-func hole(t *testing.T) (addr string, asked <-chan struct{}) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	said := make(chan struct{}, 100)
-	var running sync.WaitGroup
-	running.Go(func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			running.Go(func() {
-				defer conn.Close()
-				buf := make([]byte, 1024)
-				if n, _ := conn.Read(buf); n > 0 {
-					said <- struct{}{}
-				}
-				_, _ = io.Copy(io.Discard, conn)
-			})
-		}
-	})
-	t.Cleanup(func() {
-		_ = listener.Close()
-		running.Wait()
-	})
-	return listener.Addr().String(), said
 }

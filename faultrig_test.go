@@ -1,0 +1,236 @@
+package tracbus_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/internal/testserver"
+)
+
+// tripRecorder notes what the publisher hands to its client in each round trip.
+type tripRecorder struct {
+	mu    sync.Mutex
+	trips [][]int
+}
+
+func (r *tripRecorder) DialHook(next redis.DialHook) redis.DialHook          { return next }
+func (r *tripRecorder) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+func (r *tripRecorder) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		var trip []int
+		for _, cmd := range cmds {
+			if cmd.Name() == "publish" {
+				trip = append(trip, noteOf(fmt.Sprint(cmd.Args()[2])).n)
+			}
+		}
+		if trip != nil {
+			r.mu.Lock()
+			r.trips = append(r.trips, trip)
+			r.mu.Unlock()
+		}
+		return next(ctx, cmds)
+	}
+}
+
+// noteOf reads a payload that a fault rig sent.
+func noteOf(payload string) note {
+	var p struct {
+		ID  int
+		New struct{ N, Version int } `json:"new_values"`
+	}
+	if err := json.Unmarshal([]byte(payload), &p); err != nil {
+		return note{-1, 0, 0}
+	}
+	return note{p.New.N, p.ID, p.New.Version}
+}
+
+// rigTickets is how many tickets a fault rig changes in turn.
+const rigTickets = 7
+
+// faultRig is a bus that publishes to a server of its own through a proxy, with
+// a subscriber that is connected to the server directly.
+type faultRig struct {
+	t         testing.TB
+	server    *testserver.RedisServer
+	proxy     *testserver.TCPProxy
+	client    *redis.Client
+	bus       *tracbus.Bus
+	publisher *tracbus.Publisher
+	trips     tripRecorder
+	log       logRecorder
+	ear       *ear
+	deaf      bool
+
+	mu       sync.Mutex // makes the order of notes that of Notify
+	notified []note
+	filler   string
+}
+
+func newFaultRig(t testing.TB, config tracbus.BusConfig) *faultRig {
+	t.Helper()
+	noLeaks(t)
+	server := testserver.Redis(t, testserver.RedisOptions{})
+	proxy := testserver.Proxy(t, server.Addr())
+	r := newFaultRigVia(t, server, proxy.Addr(), config)
+	r.proxy = proxy
+	return r
+}
+
+// newFaultRigVia makes the publisher connect to addr, whatever leads from there
+// to the server.
+func newFaultRigVia(t testing.TB, server *testserver.RedisServer, addr string, config tracbus.BusConfig) *faultRig {
+	t.Helper()
+	r := &faultRig{t: t, server: server}
+	r.client = hastyClient(t, addr)
+	r.client.AddHook(&r.trips)
+	r.ear = newEar(t, hastyClient(t, r.server.Addr()))
+	if config.Logger == nil {
+		config.Logger = slog.New(slog.DiscardHandler)
+	}
+	r.bus = config.NewBus("test")
+	r.publisher = tracbus.NewPublisher(r.client, tracbus.PublisherConfig{
+		Logger: slog.New(&r.log), MaxBackoff: 20 * time.Millisecond,
+	})
+	r.bus.All(tracbus.Primary, r.publisher)
+	t.Cleanup(func() {
+		ended, cancel := context.WithCancel(context.Background())
+		cancel()
+		_ = r.bus.Close(ended) // of a test that failed before its end
+		_ = r.bus.Close(within(t))
+		r.publisher.Close()
+	})
+	return r
+}
+
+// notify tells n events, each a change of one of rigTickets tickets.
+func (r *faultRig) notify(n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for range n {
+		k := len(r.notified)
+		next := note{k, 1 + k%rigTickets, 1 + k/rigTickets}
+		values := tracbus.Fields{"n": next.n, "version": next.version, "filler": r.filler}
+		if err := r.bus.Notify(tracbus.TicketChanged{ID: int64(next.ticket), New: values, Old: tracbus.Fields{"n": nil}}); err != nil {
+			r.t.Errorf("notify: %v", err)
+			return
+		}
+		r.notified = append(r.notified, next)
+	}
+}
+
+func (r *faultRig) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.notified)
+}
+
+// underLoad does something while another goroutine notifies without end, with
+// at most ahead messages on their way.
+func (r *faultRig) underLoad(ahead int, do func()) {
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for {
+			s := r.publisher.Stats()
+			if r.count()-int(s.Published+s.Dropped+s.Refused) < ahead {
+				r.notify(ahead / 4)
+			}
+			select {
+			case <-stop:
+				return
+			case <-tick.C:
+			}
+		}
+	}()
+	defer func() { close(stop); <-stopped }()
+	do()
+}
+
+// published waits until Redis has acknowledged n messages more.
+func (r *faultRig) published(n int) {
+	r.t.Helper()
+	want := r.publisher.Stats().Published + uint64(n)
+	until(r.t, fmt.Sprintf("%d messages are published", want), func() bool { return r.publisher.Stats().Published >= want })
+}
+
+// away waits until the publisher has noticed that Redis is away.
+func (r *faultRig) away() {
+	r.t.Helper()
+	until(r.t, "the publisher sees that Redis is away", func() bool { return r.publisher.Stats().Away })
+}
+
+// settled waits until all is published.
+func (r *faultRig) settled() {
+	r.t.Helper()
+	require.NoError(r.t, r.bus.Wait(within(r.t)))
+}
+
+// finish closes the bus and checks the history. It returns it, for what a
+// scenario checks beyond.
+func (r *faultRig) finish() history {
+	r.t.Helper()
+	require.NoError(r.t, r.bus.Close(within(r.t)))
+	return r.check()
+}
+
+func (r *faultRig) check() history {
+	r.t.Helper()
+	// What the server sends after these, it sent before to the ear.
+	last := "the end " + strconv.Itoa(len(r.ear.all()))
+	direct := directClient(r)
+	until(r.t, "the raw subscriber is there at the end", func() bool {
+		n, err := direct.Publish(context.Background(), "end", last).Result()
+		return err == nil && n > 0
+	})
+	h := history{notified: r.notified, sent: r.trips.trips, stats: r.publisher.Stats(), deaf: r.deaf}
+	until(r.t, "the raw subscriber hears the end", func() bool {
+		all := r.ear.all()
+		return len(all) > 0 && all[len(all)-1].Payload == last
+	})
+	for _, m := range r.ear.all() {
+		if m.Channel != "end" {
+			h.received = append(h.received, noteOf(m.Payload))
+		}
+	}
+	for _, fault := range h.faults() {
+		r.t.Error(fault)
+	}
+	r.checkLog(h.stats)
+	r.t.Logf("%d notified, %d received, %d round trips: Published %d, Repeated %d, Dropped %d, Unacknowledged %d, Unheard %d; acknowledged and not heard: %d",
+		len(h.notified), len(h.received), len(h.sent), h.stats.Published, h.stats.Repeated, h.stats.Dropped,
+		h.stats.Unacknowledged, h.stats.Unheard, h.lost())
+	return h
+}
+
+func directClient(r *faultRig) *redis.Client { return hastyClient(r.t, r.server.Addr()) }
+
+// checkLog wants "away" and "back" in turn.
+func (r *faultRig) checkLog(s tracbus.PublisherStats) {
+	r.t.Helper()
+	lines := r.log.with("away", "back")
+	for i, line := range lines {
+		want := "Redis is away"
+		if i%2 == 1 {
+			want = "Redis is back"
+		}
+		if !strings.HasPrefix(line, want) {
+			r.t.Errorf("log line %d\n got %s\nwant %s", i, line, want)
+		}
+	}
+	if got, want := len(lines)%2 == 1, s.Away; got != want {
+		r.t.Errorf("the log says last that Redis is away: %v, Stats say: %v", got, want)
+	}
+}
