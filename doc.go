@@ -20,8 +20,9 @@
 // The words: an [Event] tells of one [Change] of one [Resource]. A [Bus] tells
 // events to listeners, each registered with a [Scope]. A [Publisher] is a
 // listener that sends them to Redis; a [Subscriber] receives them there. A
-// change goes Notify, Registration.put, Registration.run, Publisher.HandleBatch,
-// PUBLISH: three files, bus.go, registration.go and publisher.go.
+// change goes Bus.Notify, Registration.put, Registration.run,
+// Publisher.HandleBatch, Sender.Send, PUBLISH: read bus.go, registration.go,
+// delivery.go, publisher.go and internal/ordered.
 //
 // # Guarantees
 //
@@ -46,9 +47,9 @@
 //   - Messages of one bus are published in the order of its events.
 //   - While Redis is away, they wait and are published when it is back; what the
 //     bound does not hold is lost, oldest first, and counted.
-//   - A message whose answer was lost is sent again, so it may arrive twice:
-//     directly after, before any later message. It never arrives late, for the
-//     connection that carried it is killed first.
+//   - A message whose answer was lost is sent again, so it may arrive twice. It
+//     never arrives late, after a newer message was sent, for the connection
+//     that carried it is killed first, if the Redis user may do that.
 //
 // Of the subscriber:
 //

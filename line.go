@@ -102,7 +102,7 @@ func (l *line) receive() (any, error) {
 	return received, err
 }
 
-var errSilent = errors.New("Redis is silent, and does not answer a PING")
+var errSilent = errors.New("silence, and no answer to a PING")
 
 // watch hangs up when the server has been silent, and then does not answer
 // either: a connection that is cut off somewhere on the way looks like one on
