@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -42,8 +43,10 @@ type Sender struct {
 	client   redis.UniversalClient
 	conn     *redis.Conn
 	self     identity // of conn
-	doubt    bool     // the connection before may yet execute commands
-	suspect  identity // of that connection
+	used     time.Time
+	idle     time.Duration // after which conn may have been closed
+	doubt    bool          // the connection before may yet execute commands
+	suspect  identity      // of that connection
 	unfenced bool
 	cmds     []*publish
 	replies  []Reply
@@ -57,7 +60,7 @@ type identity struct {
 }
 
 // New returns a sender over a borrowed client, which it never closes.
-func New(client redis.UniversalClient) *Sender { return &Sender{client: client} }
+func New(client redis.UniversalClient) *Sender { return &Sender{client: client, idle: time.Second} }
 
 // Unfenced says that a connection was broken and could not be killed, because
 // the Redis user may not look it up or kill it: a message that is sent again
@@ -86,6 +89,7 @@ func (s *Sender) Send(ctx context.Context, messages []Message) Outcome {
 		_ = pipe.Process(ctx, s.cmds[i].with(m)) // only queues
 	}
 	_, err := pipe.Exec(ctx)
+	s.used = time.Now()
 	out := s.outcome(messages, err)
 	if out.Err != nil {
 		// Where the last one was answered, nothing is on its way any more.
@@ -122,7 +126,7 @@ func (s *Sender) outcome(messages []Message, err error) Outcome {
 // connect takes a connection from the pool, and makes sure that nothing which
 // the one before it carried is executed from now on.
 func (s *Sender) connect(ctx context.Context) error {
-	if s.conn != nil {
+	if s.conn != nil && s.stands(ctx) {
 		return nil
 	}
 	conn, err := s.take(ctx)
@@ -139,6 +143,20 @@ func (s *Sender) connect(ctx context.Context) error {
 	}
 	s.conn, s.self, s.doubt = conn, self, false
 	return nil
+}
+
+// stands says whether the connection can be used. Servers and firewalls close
+// idle ones; to find that out with a message would leave it in doubt.
+func (s *Sender) stands(ctx context.Context) bool {
+	if time.Since(s.used) < s.idle {
+		return true
+	}
+	self, err := identify(ctx, s.conn)
+	if err != nil || self != s.self {
+		s.Close()
+		return false
+	}
+	return true
 }
 
 // fence kills the suspect, if the server that it was connected to still runs.

@@ -25,6 +25,7 @@ type script struct {
 	mu     sync.Mutex
 	answer func(payload string) string // "" closes the connection
 	asked  []string                    // "1 publish a": connection, command, last argument
+	conns  []net.Conn
 }
 
 func newScript(t *testing.T, answer func(payload string) string) (*script, *redis.Client) {
@@ -40,6 +41,9 @@ func newScript(t *testing.T, answer func(payload string) string) (*script, *redi
 			if err != nil {
 				return
 			}
+			s.mu.Lock()
+			s.conns = append(s.conns, conn)
+			s.mu.Unlock()
 			s.running.Go(func() { s.serve(conn, id) })
 		}
 	})
@@ -180,6 +184,21 @@ func TestAServerThatCannotNowIsNotAskedTwice(t *testing.T) {
 	s.wantAsked(t, "1 publish a", "1 publish b")
 	wantOutcome(t, sender.Send(context.Background(), messages("b")), "1", false, "")
 	s.wantAsked(t, "1 publish a", "1 publish b", "1 publish b")
+}
+
+// A connection that was closed while nothing was sent puts no message in doubt.
+func TestAnIdleConnectionThatWasClosed(t *testing.T) {
+	s, client := newScript(t, func(string) string { return ":1" })
+	sender := New(client)
+	defer sender.Close()
+	sender.idle = 0
+	wantOutcome(t, sender.Send(context.Background(), messages("a")), "1", false, "")
+	wantOutcome(t, sender.Send(context.Background(), messages("b")), "1", false, "")
+	s.mu.Lock()
+	_ = s.conns[0].Close()
+	s.mu.Unlock()
+	wantOutcome(t, sender.Send(context.Background(), messages("c")), "1", false, "")
+	s.wantAsked(t, "1 publish a", "1 publish b", "2 publish c")
 }
 
 func TestASuspectThatMayNotBeKilled(t *testing.T) {
