@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -612,6 +613,10 @@ func TestProgrammingMistakesPanic(t *testing.T) {
 	assert.PanicsWithValue(t, "tracbus: BusConfig needs Queue, Batch and Backoff from zero", func() { tracbus.BusConfig{Queue: -1}.NewBus("test") })
 	assert.PanicsWithValue(t, "tracbus: registering *tracbus_test.cache needs a scope", func() { bus.Wiki(nil, new(cache)) })
 	assert.PanicsWithValue(t, "tracbus: NewPublisher needs a Redis client, got nil", func() { tracbus.NewPublisher(nil, tracbus.PublisherConfig{}) })
+	ring := redis.NewRing(&redis.RingOptions{})
+	defer func() { assert.NoError(t, ring.Close()) }()
+	assert.PanicsWithValue(t, "tracbus: NewSubscriber needs a *redis.Client or *redis.ClusterClient, got *redis.Ring", func() { tracbus.NewSubscriber(ring, tracbus.SubscriberConfig{}) })
+	assert.PanicsWithValue(t, `tracbus: prefix "x" and NoPrefix contradict each other`, func() { tracbus.SubscriberConfig{Prefix: "x", NoPrefix: true}.Pattern() })
 	require.NoError(t, bus.Close(t.Context()))
 	assert.PanicsWithValue(t, "tracbus: registering *tracbus_test.cache on a bus that is closed", func() { bus.Wiki(tracbus.Primary, new(cache)) })
 }

@@ -74,13 +74,19 @@ type handler interface {
 // All registers l for every change of every realm, and starts a goroutine that
 // calls it; see [Bus] for who ends it.
 func (b *Bus) All(scope Scope, l BatchListener) *Registration {
-	return b.register(scope, l, allHandler{})
+	filter, _ := l.(eventFilter)
+	return b.register(scope, l, allHandler{filter})
 }
 
-// allHandler belongs to a BatchListener, so that it is never asked to tell.
-type allHandler struct{}
+// An eventFilter is a batch listener that has no use for some events. They are
+// not queued for it, so that they push out nothing when the queue is full.
+type eventFilter interface{ wants(e Event) bool }
 
-func (allHandler) wants(Event) bool                  { return true }
+// allHandler belongs to a BatchListener, so that it is never asked to tell.
+type allHandler struct{ eventFilter }
+
+func (h allHandler) wants(e Event) bool { return h.eventFilter == nil || h.eventFilter.wants(e) }
+
 func (allHandler) tell(context.Context, Event) error { panic("tracbus: a batch listener has no tell") }
 
 // On registers f for the events of type E, and starts a goroutine that calls

@@ -30,7 +30,7 @@ func (p *Publisher) encode(o *outbox, events []Event) (rest []Event) {
 	for len(events) > 0 && len(o.events) < maxMessages && len(o.buffer) < maxBytes {
 		e := events[0]
 		events = events[1:]
-		if !p.publishes(e) {
+		if !p.wants(e) {
 			continue
 		}
 		buffer, middle, err := p.config.append(o.buffer, e)

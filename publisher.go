@@ -105,9 +105,7 @@ type PublisherStats struct {
 // closes, after the bus. It should have finite timeouts, as go-redis's defaults
 // are; while one runs, Redis's silence is waited for.
 func NewPublisher(client redis.UniversalClient, config PublisherConfig) *Publisher {
-	if client == nil {
-		panic("tracbus: NewPublisher needs a Redis client, got nil")
-	}
+	mustServe("NewPublisher", client)
 	config.Prefix = prefixOf(config.Prefix, config.NoPrefix)
 	p := &Publisher{config: config, sender: ordered.New(client), refused: make(map[string]bool)}
 	p.config.MaxBackoff = orDefault(config.MaxBackoff, 2*time.Second)
@@ -115,6 +113,17 @@ func NewPublisher(client redis.UniversalClient, config PublisherConfig) *Publish
 		p.config.Logger = slog.Default()
 	}
 	return p
+}
+
+// mustServe panics with what is wrong with a client.
+func mustServe(what string, client redis.UniversalClient) {
+	switch client.(type) {
+	case *redis.Client, *redis.ClusterClient:
+	case nil:
+		panic(fmt.Sprintf("tracbus: %s needs a Redis client, got nil", what))
+	default:
+		panic(fmt.Sprintf("tracbus: %s needs a *redis.Client or *redis.ClusterClient, got %T", what, client))
+	}
 }
 
 // Stats returns what was counted so far.
@@ -134,8 +143,8 @@ func (p *Publisher) count(add func(*PublisherStats)) {
 	add(&p.stats)
 }
 
-// Close gives the publisher's connection back to the client's pool. Close the
-// bus before.
+// Close gives the publisher's connection back to the client's pool, which
+// matters only where the client is used on. Close the bus before.
 func (p *Publisher) Close() {
 	p.sending.Lock()
 	defer p.sending.Unlock()
@@ -176,15 +185,15 @@ func (p *Publisher) HandleBatch(ctx context.Context, events []Event) error {
 // published counts the events that are published at all.
 func (p *Publisher) published(events []Event) (n int) {
 	for _, e := range events {
-		if p.publishes(e) {
+		if p.wants(e) {
 			n++
 		}
 	}
 	return n
 }
 
-// publishes says whether e is published at all.
-func (p *Publisher) publishes(e Event) bool {
+// wants says whether e is published at all: the bus queues nothing else.
+func (p *Publisher) wants(e Event) bool {
 	if _, ok := e.(message); !ok || slices.Contains(p.config.Skip, e.Resource().Realm) {
 		return false
 	}

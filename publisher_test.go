@@ -3,8 +3,10 @@ package tracbus_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"testing"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -78,4 +80,28 @@ func TestCloseWhileRedisIsAway(t *testing.T) {
 			assert.Equal(t, uint64(200), h.stats.Dropped+h.stats.Unacknowledged)
 		})
 	}
+}
+
+// TestWhatIsNotPublishedDoesNotWait, so that it pushes nothing out of a full
+// queue while Redis is away.
+func TestWhatIsNotPublishedDoesNotWait(t *testing.T) {
+	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"}) // nobody listens there
+	defer func() { assert.NoError(t, client.Close()) }()
+	bus := tracbus.BusConfig{Queue: 10, Logger: slog.New(slog.DiscardHandler)}.NewBus("test")
+	publisher := tracbus.NewPublisher(client, tracbus.PublisherConfig{Skip: []tracbus.Realm{tracbus.WikiRealm}, Logger: slog.New(slog.DiscardHandler)})
+	r := bus.All(tracbus.Primary, publisher)
+	for n := 1; n <= 5; n++ {
+		require.NoError(t, bus.Notify(tracbus.TicketDeleted{ID: int64(n)}))
+		for range 20 {
+			require.NoError(t, bus.Notify(
+				tracbus.WikiPageDeleted{Page: tracbus.WikiPage{Name: "Skipped"}},
+				tracbus.TicketCommentEdited{ID: int64(n)}, // rare
+			))
+		}
+	}
+	assert.Equal(t, 5, r.Status().Waiting)
+	assert.Zero(t, publisher.Stats().Dropped)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	assert.ErrorContains(t, bus.Close(ended), "5 events to *tracbus.Publisher, from ticket 1 deleted")
 }

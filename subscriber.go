@@ -3,12 +3,16 @@ package tracbus
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/tracbus/tracbus/internal/line"
 )
 
 // SubscriberConfig says what a [Subscriber] listens to.
@@ -31,6 +35,15 @@ type SubscriberConfig struct {
 	MaxBackoff time.Duration
 }
 
+// Pattern returns the pattern of all channels of the prefix.
+func (c SubscriberConfig) Pattern() string {
+	prefix := prefixOf(c.Prefix, c.NoPrefix)
+	if prefix == "" {
+		return "*"
+	}
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(prefix) + ".*"
+}
+
 // Subscriber receives what a [Publisher], or the original plugin, publishes. It
 // holds no connection but within [Subscriber.Events]. It may be used
 // concurrently.
@@ -46,11 +59,11 @@ var ErrDisconnected = errors.New("not connected to Redis")
 
 // NewSubscriber returns a subscriber that connects as the client does, which the
 // caller keeps and closes: each loop makes a connection of its own with the
-// client's settings. An ACL user needs "+psubscribe" and the channels.
+// client's settings. An ACL user needs "+psubscribe" and the channels; Redis
+// compares its patterns with theirs as texts, so that a user with "&trac.*" may
+// not subscribe to "trac.*.wiki.*". It panics as [NewPublisher] does.
 func NewSubscriber(client redis.UniversalClient, config SubscriberConfig) *Subscriber {
-	if client == nil {
-		panic("tracbus: NewSubscriber needs a Redis client, got nil")
-	}
+	mustServe("NewSubscriber", client)
 	s := &Subscriber{client: client, config: config, prefix: prefixOf(config.Prefix, config.NoPrefix)}
 	s.config.Silence = orDefault(config.Silence, 15*time.Second)
 	s.config.MaxBackoff = orDefault(config.MaxBackoff, 2*time.Second)
@@ -76,7 +89,7 @@ func NewSubscriber(client redis.UniversalClient, config SubscriberConfig) *Subsc
 // connection: nothing is dropped in silence.
 func (s *Subscriber) Events(ctx context.Context, patterns ...string) iter.Seq2[Event, error] {
 	if len(patterns) == 0 {
-		patterns = []string{s.ownPattern()}
+		patterns = []string{s.config.Pattern()}
 	}
 	patterns = slices.Compact(slices.Sorted(slices.Values(patterns))) // each is confirmed once
 	return func(yield func(Event, error) bool) {
@@ -103,10 +116,73 @@ func (s *Subscriber) Events(ctx context.Context, patterns ...string) iter.Seq2[E
 	}
 }
 
-// ownPattern matches all channels of the prefix, and takes it literally.
-func (s *Subscriber) ownPattern() string {
-	if s.prefix == "" {
-		return "*"
+// receiver is one loop over [Subscriber.Events].
+type receiver struct {
+	subscriber *Subscriber
+	patterns   []string
+	yield      func(Event, error) bool
+
+	left      bool // the caller has left the loop
+	begun     bool // a subscription has stood before
+	connected bool // the subscription stands, or did in the last session
+	told      bool // the caller knows that it does not stand
+}
+
+// session subscribes and receives until the connection is lost, ctx ends or the
+// caller leaves the loop.
+func (r *receiver) session(ctx context.Context) error {
+	r.connected = false
+	line, err := line.New(ctx, r.subscriber.client)
+	if err != nil {
+		return err
 	}
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`, `^`, `\^`).Replace(s.prefix) + ".*"
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	defer line.Close()
+	if err := line.Subscribe(r.patterns...); err != nil {
+		return err
+	}
+	watching.Go(func() { line.Watch(r.subscriber.config.Silence) })
+
+	for confirmed := 0; !r.left; {
+		received, err := line.Receive()
+		var reply redis.Error
+		if r.connected && errors.As(err, &reply) {
+			continue // to a PING, which the user may not use
+		} else if err != nil {
+			return err
+		}
+		switch m := received.(type) {
+		case *redis.Subscription:
+			if confirmed++; confirmed == len(r.patterns) {
+				r.stands()
+			}
+		case *redis.Message:
+			r.left = !r.yield(Decode(r.subscriber.prefix, m.Channel, m.Payload))
+		}
+	}
+	return nil
+}
+
+// stands tells the caller from where on it misses nothing.
+func (r *receiver) stands() {
+	reason := Subscribed
+	if r.begun {
+		reason = Reconnected
+	}
+	r.begun, r.connected, r.told = true, true, false
+	e := Resync{
+		Change: Change{Time: micros(time.Now().UTC()), Absent: AuthorPart | CommentPart | OriginPart},
+		Reason: reason,
+	}
+	r.left = !r.yield(e, nil)
+}
+
+// lost tells the caller, once, that the subscription does not stand.
+func (r *receiver) lost(err error) {
+	if r.told {
+		return
+	}
+	r.told = true
+	r.left = !r.yield(nil, fmt.Errorf("subscribe: %w: %w", ErrDisconnected, err))
 }

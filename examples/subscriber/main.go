@@ -128,7 +128,7 @@ func parse(args []string) (o options, err error) {
 		return o, o.readTracIni(*ini)
 	}
 	if len(o.patterns) == 0 {
-		o.patterns = []string{tracbus.DefaultPrefix + ".*"}
+		o.patterns = []string{tracbus.SubscriberConfig{}.Pattern()}
 	}
 	o.redis, err = tracbus.ParseRedisURL(*url)
 	var bad *tracbus.ConfigError
@@ -148,18 +148,12 @@ func (o *options) readTracIni(path string) error {
 		fmt.Fprintf(os.Stderr, "subscriber: %s\n", warning)
 	}
 	o.redis = c.Redis
-	switch {
-	case len(o.patterns) > 0:
-	case c.Publisher.NoPrefix:
-		o.patterns = []string{"*"}
-	default:
-		o.patterns = []string{literal.Replace(c.Publisher.Prefix) + ".*"}
+	if len(o.patterns) == 0 {
+		channels := tracbus.SubscriberConfig{Prefix: c.Publisher.Prefix, NoPrefix: c.Publisher.NoPrefix}
+		o.patterns = []string{channels.Pattern()}
 	}
 	return nil
 }
-
-// literal makes a text a pattern that matches just that text.
-var literal = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`)
 
 // withoutURL hides what may be a URL in the wrong place, for it may hold a
 // password.

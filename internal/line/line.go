@@ -1,4 +1,6 @@
-package tracbus
+// Package line holds one connection of a Redis subscription. Its one secret is
+// how to be told when that connection breaks, which go-redis mends in silence.
+package line
 
 import (
 	"context"
@@ -14,11 +16,11 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// line is one connection of a subscription. It breaks, whatever go-redis is
+// Line is one connection of a subscription. It breaks, whatever go-redis is
 // waiting for on it, as soon as its context ends, and is never replaced: a
 // PubSub would connect again by itself, without saying so, before it tells that
 // it lost a connection.
-type line struct {
+type Line struct {
 	ctx    context.Context
 	hangUp context.CancelCauseFunc
 	client *redis.Client
@@ -28,14 +30,14 @@ type line struct {
 	heard     atomic.Bool // since the watch has last looked
 }
 
-// newLine returns a line with the settings of a borrowed client. It connects
-// when it is first used.
-func newLine(ctx context.Context, borrowed redis.UniversalClient) (*line, error) {
+// New returns a line with the settings of a borrowed client. It connects when it
+// subscribes, and lasts until ctx ends or it is closed.
+func New(ctx context.Context, borrowed redis.UniversalClient) (*Line, error) {
 	o, err := optionsOf(ctx, borrowed)
 	if err != nil {
 		return nil, err
 	}
-	l := new(line)
+	l := new(Line)
 	l.ctx, l.hangUp = context.WithCancelCause(ctx)
 	l.client = redis.NewClient(&redis.Options{
 		Network: o.Network, Addr: o.Addr, Dialer: l.once(o.Dialer), OnConnect: o.OnConnect,
@@ -69,7 +71,7 @@ func optionsOf(ctx context.Context, client redis.UniversalClient) (*redis.Option
 
 type dialer = func(ctx context.Context, network, addr string) (net.Conn, error)
 
-func (l *line) once(dial dialer) dialer {
+func (l *Line) once(dial dialer) dialer {
 	var dialed atomic.Bool
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		if dialed.Swap(true) {
@@ -83,15 +85,20 @@ func (l *line) once(dial dialer) dialer {
 	}
 }
 
-// close ends the line.
-func (l *line) close() {
+// Subscribe asks for patterns; Receive returns a confirmation for each.
+func (l *Line) Subscribe(patterns ...string) error { return l.pubsub.PSubscribe(l.ctx, patterns...) }
+
+// Close ends the line.
+func (l *Line) Close() {
 	l.hangUp(nil)
 	_ = l.pubsub.Close()
 	_ = l.client.Close()
 }
 
-// receive waits for what comes next.
-func (l *line) receive() (any, error) {
+// Receive waits for what comes next: a *redis.Subscription, a *redis.Message or
+// a *redis.Pong. An error that is no answer of Redis means that the line is
+// broken.
+func (l *Line) Receive() (any, error) {
 	l.heard.Store(true)
 	l.listening.Store(true)
 	received, err := l.pubsub.Receive(l.ctx)
@@ -104,10 +111,10 @@ func (l *line) receive() (any, error) {
 
 var errSilent = errors.New("silence, and no answer to a PING")
 
-// watch hangs up when the server has been silent, and then does not answer
+// Watch hangs up when the server has been silent, and then does not answer
 // either: a connection that is cut off somewhere on the way looks like one on
 // which nothing happens. It ends with the line.
-func (l *line) watch(silence time.Duration) {
+func (l *Line) Watch(silence time.Duration) {
 	tick := time.NewTicker(silence)
 	defer tick.Stop()
 	for asked := false; ; {
@@ -124,7 +131,7 @@ func (l *line) watch(silence time.Duration) {
 			return
 		default:
 			asked = true
-			_ = l.pubsub.Ping(l.ctx) // a failure is seen by receive
+			_ = l.pubsub.Ping(l.ctx) // a failure is seen by Receive
 		}
 	}
 }
