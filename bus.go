@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -13,7 +14,7 @@ import (
 
 // Bus tells events to listeners. It starts a goroutine per registration, which
 // [Registration.Close] or [Bus.Close] ends and waits for. Its methods may be
-// called concurrently, also by listeners, who may not call Close.
+// called concurrently, also by listeners, who may not call Close or Wait.
 type Bus struct {
 	env    string
 	config BusConfig
@@ -101,23 +102,39 @@ func (b *Bus) Notify(events ...Event) error {
 		}
 		taken = append(taken, e)
 	}
+	crowded, err := b.put(taken)
+	for _, r := range crowded { // after all locks are released
+		b.config.Logger.Warn("a listener is too slow: its oldest changes are dropped",
+			"listener", r.name, "scope", r.scope.String(), "bound", b.config.Queue)
+	}
+	return err
+}
+
+// put queues events for every listener, and returns those listeners whose
+// queues begin to overflow.
+func (b *Bus) put(events []Event) (crowded []*Registration, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
-		return fmt.Errorf("notify: %w", ErrClosed)
+		return nil, fmt.Errorf("notify: %w", ErrClosed)
 	}
-	for _, e := range taken {
+	for _, e := range events {
 		for _, r := range b.registrations {
-			r.put(e, true)
+			if r.put(e, true) {
+				crowded = append(crowded, r)
+			}
 		}
 	}
-	return nil
+	return crowded, nil
 }
 
 // entering returns e as all listeners will see it.
 func (b *Bus) entering(e Event) (Event, error) {
-	if e == nil {
+	switch t := reflect.TypeOf(e); {
+	case t == nil:
 		return nil, errors.New("expected an event, got nil")
+	case t.Kind() == reflect.Pointer:
+		return nil, fmt.Errorf("expected a value of type %s, got a pointer to one", t.Elem())
 	}
 	if env := e.About().Env; env != "" && env != b.env {
 		return nil, fmt.Errorf("env %q: expected that of the bus, %q", env, b.env)
@@ -128,12 +145,9 @@ func (b *Bus) entering(e Event) (Event, error) {
 			return nil, err
 		}
 	}
-	c := e.About().entering(b.env)
-	if y := c.Time.Year(); y < 1 || y > 9999 {
-		return nil, fmt.Errorf("time in year %d: expected a year from 1 to 9999", y)
-	}
+	c, err := e.About().entering(b.env)
 	c.Primary = true
-	return e.WithChange(c), nil
+	return e.WithChange(c), err
 }
 
 // register starts the goroutine of a listener.
@@ -155,7 +169,7 @@ func (b *Bus) register(scope Scope, listener any, h handler) *Registration {
 
 // resync returns what a listener that missed changes is told.
 func (b *Bus) resync(reason ResyncReason) *Resync {
-	return &Resync{Change: Change{Env: b.env, Time: micros(time.Now().UTC()), Primary: true}, Reason: reason}
+	return &Resync{Change: Change{Env: b.env, Time: time.Now().UTC().Truncate(time.Microsecond), Primary: true}, Reason: reason}
 }
 
 // forget takes a registration that has ended off the bus.
@@ -166,7 +180,8 @@ func (b *Bus) forget(r *Registration) {
 }
 
 // Wait returns when every listener has been told of all that Notify has taken
-// so far, whether it could handle it or not, or when ctx ends.
+// so far, whether it could handle it or not, and of what it missed; or when ctx
+// ends. A listener that calls it waits for itself.
 func (b *Bus) Wait(ctx context.Context) error {
 	for _, r := range b.all() {
 		if err := r.Wait(ctx); err != nil {
@@ -205,7 +220,7 @@ func (b *Bus) Close(ctx context.Context) error {
 		r.finish()
 	}
 	for _, r := range registrations {
-		r.ended(ctx)
+		r.waitForEnd(ctx)
 	}
 	b.giveUp()
 	return closeError(registrations)

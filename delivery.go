@@ -17,8 +17,7 @@ func (r *Registration) run() {
 			go r.run() // the listener has called runtime.Goexit: go on without it
 			return
 		}
-		r.settle()
-		close(r.done)
+		r.end()
 	}()
 	r.passOver()
 	for r.next() && r.ctx.Err() == nil {
@@ -39,11 +38,18 @@ func (r *Registration) next() bool {
 	r.batch = r.batch[:0]
 	r.told.Store(0)
 	for {
+		if r.queue.Len() == 0 {
+			r.crowded = false
+		}
+		if r.overflow != nil { // all that was before it has been told
+			r.owe(*r.overflow)
+			r.overflow = nil
+		}
 		r.releaseWaiters()
 		switch {
 		case r.gone:
 			return false
-		case r.stale != nil || r.resync != nil:
+		case r.resync != nil:
 			return true
 		case r.queue.Len() > 0:
 			r.batch = r.queue.Pop(r.batch, r.bus.config.Batch)
@@ -58,9 +64,34 @@ func (r *Registration) next() bool {
 	}
 }
 
+// owe makes the listener be told e before the next event, together with what it
+// is owed already.
+func (r *Registration) owe(e Resync) {
+	if r.resync == nil {
+		r.resync = &e
+		return
+	}
+	r.resync.Missed += e.Missed
+}
+
+// end is the last that the goroutine does.
+func (r *Registration) end() {
+	r.mu.Lock()
+	r.ended = true
+	if r.gone {
+		r.settle()
+	}
+	leaving := r.leaving
+	r.mu.Unlock()
+	if leaving {
+		r.bus.forget(r)
+	}
+	close(r.done)
+}
+
 // tell tells what next found: that changes were missed, or a batch.
 func (r *Registration) tell() {
-	r.tellStale()
+	r.tellResync()
 	if len(r.batch) == 0 {
 		return
 	}
@@ -82,7 +113,7 @@ func (r *Registration) tell() {
 		}
 		r.told.Store(int64(i + 1))
 		if err != nil {
-			r.tellStale() // before the next event of the batch
+			r.tellResync() // before the next event of the batch
 		}
 	}
 }
@@ -158,17 +189,6 @@ func (r *Registration) passOver() {
 	}
 }
 
-// settle counts what a listener that was abandoned has not been told.
-func (r *Registration) settle() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.gone {
-		r.status.Dropped += uint64(r.telling())
-		r.batch = nil
-		r.told.Store(0)
-	}
-}
-
 var errGoexit = errors.New("the listener called runtime.Goexit")
 
 // panicError is what a listener panicked with.
@@ -192,11 +212,10 @@ func (r *Registration) fail(e Event, n int, err error) {
 	r.status.Failed += uint64(n)
 	r.status.LastError = err
 	if told {
-		if r.stale == nil {
-			r.stale = r.bus.resync(GaveUp)
-		}
-		r.stale.Missed += n
-		r.stale.Err = err
+		r.owing = true
+		e := *r.bus.resync(GaveUp)
+		e.Missed, e.Err = n, err
+		r.owe(e)
 	}
 	r.mu.Unlock()
 
@@ -213,15 +232,13 @@ func (r *Registration) fail(e Event, n int, err error) {
 	r.bus.config.Logger.Error("listener failed", attrs...)
 }
 
-// tellStale tells the listener that it missed changes, if it did, until it has
+// tellResync tells the listener that it missed changes, if it did, until it has
 // understood: what comes after would be added to a state that it does not have.
-func (r *Registration) tellStale() {
-	r.mu.Lock()
+func (r *Registration) tellResync() {
 	if r.resync == nil {
-		r.resync, r.stale = r.stale, nil
+		return
 	}
-	r.mu.Unlock()
-	for attempt := 0; r.resync != nil && r.listener.resyncs != nil; attempt++ {
+	for attempt := 0; ; attempt++ {
 		err := r.call(aResync, func() error { return r.listener.resyncs.Resync(r.ctx, *r.resync) })
 		if err == nil {
 			break
@@ -232,6 +249,9 @@ func (r *Registration) tellStale() {
 		}
 	}
 	r.resync, r.reported = nil, false
+	r.mu.Lock()
+	r.owing = r.overflow != nil
+	r.mu.Unlock()
 }
 
 // failResync reports, once for each Resync, that it has to be repeated.

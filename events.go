@@ -111,11 +111,11 @@ func text(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
 
 // entering returns c as it is told: its texts valid, its time in whole
 // microseconds, and now if nobody said when.
-func (c Change) entering(env string) Change {
+func (c Change) entering(env string) (_ Change, err error) {
 	c.Env = env
 	c.Author, c.IPNR, c.Comment = text(c.Author), text(c.IPNR), text(c.Comment)
-	c.Time = micros(c.when())
-	return c
+	c.Time, err = enteringTime(c.when())
+	return c, err
 }
 
 // when returns the change's time, which is now unless it is known or known to
@@ -126,10 +126,6 @@ func (c Change) when() time.Time {
 	}
 	return c.Time
 }
-
-// micros drops what no database and no message keeps: nanoseconds and the
-// monotonic clock. The offset stays, for the wire shows it.
-func micros(t time.Time) time.Time { return t.Truncate(time.Microsecond) }
 
 // Resync tells that changes were missed, or may have been: state that is kept
 // up to date by events must be loaded anew. It is told to [ResyncListener], to

@@ -2,6 +2,7 @@ package tracbus
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -24,20 +25,24 @@ type Registration struct {
 
 	// Only the goroutine uses these.
 	calling  calls   // what a call that has not returned tells
-	resync   *Resync // what is being told before anything else
+	resync   *Resync // to be told before the next event
 	reported bool    // that it has to be repeated
 
 	told atomic.Int64 // how many events of batch are told
 
-	mu      sync.Mutex
-	batch   []Event            // what is being told; only the goroutine writes it
-	queue   queue.Queue[Event] // what waits
-	left    uint64             // how many events left the queue, for batch or dropped
-	waiters []waiter
-	stale   *Resync // to be told before anything else
-	closing bool    // nothing more is queued
-	gone    bool    // nothing more is told
-	status  ListenerStatus
+	mu       sync.Mutex
+	batch    []Event            // what is being told; only the goroutine writes it
+	queue    queue.Queue[Event] // what waits
+	left     uint64             // how many events left the queue, for batch or dropped
+	overflow *Resync            // of what was dropped behind batch
+	crowded  bool               // the queue has overflowed since it was last empty
+	owing    bool               // the listener is to be told a Resync
+	waiters  []waiter
+	closing  bool // nothing more is queued
+	leaving  bool // the registration was closed, not the bus
+	gone     bool // nothing more is told
+	ended    bool // the goroutine has done its last
+	status   ListenerStatus
 }
 
 // listener is what was registered, under the interfaces that it has.
@@ -91,18 +96,19 @@ func newRegistration(b *Bus, scope Scope, l any, h handler) *Registration {
 	return r
 }
 
-// put queues an event that the listener wants. It never waits.
-func (r *Registration) put(e Event, primary bool) {
+// put queues an event that the listener wants, and never waits. It reports true
+// if the queue begins to overflow.
+func (r *Registration) put(e Event, primary bool) (overflows bool) {
 	if !r.scope.has(primary) || !r.listener.wants(e) {
-		return
+		return false
 	}
 	r.mu.Lock()
 	if r.closing {
 		r.mu.Unlock()
-		return
+		return false
 	}
-	dropped := r.queue.Push(e)
-	if dropped {
+	if r.queue.Push(e) {
+		overflows = !r.crowded
 		r.drop()
 	}
 	idle := len(r.batch) == 0
@@ -110,23 +116,25 @@ func (r *Registration) put(e Event, primary bool) {
 	if idle {
 		r.signal()
 	}
+	return overflows
 }
 
 // drop notes that the oldest event was dropped. The caller holds mu.
 func (r *Registration) drop() {
+	r.crowded = true
 	r.left++
 	r.status.Dropped++
 	if r.listener.drops != nil {
 		r.listener.drops.countDropped(1)
 	}
-	if r.stale == nil || r.stale.Missed == 0 {
-		r.bus.config.Logger.Warn("a listener is too slow: its oldest changes are dropped",
-			"listener", r.name, "scope", r.scope.String(), "bound", r.bus.config.Queue)
+	if r.listener.resyncs == nil {
+		return
 	}
-	if r.stale == nil {
-		r.stale = r.bus.resync(Overflowed)
+	if r.overflow == nil {
+		r.overflow = r.bus.resync(Overflowed)
 	}
-	r.stale.Missed++
+	r.overflow.Missed++
+	r.owing = true
 }
 
 func (r *Registration) signal() {
@@ -143,28 +151,32 @@ type waiter struct {
 }
 
 // Wait returns when the listener has been told of all that the bus has taken so
-// far, whether it could handle it or not, or when ctx ends.
+// far, whether it could handle it or not, and of what it missed; or when ctx
+// ends. A listener that calls it waits for itself.
 func (r *Registration) Wait(ctx context.Context) error {
 	r.mu.Lock()
 	w := waiter{r.left + uint64(r.queue.Len()), make(chan struct{})}
-	if !r.reached(w.upTo) {
-		r.waiters = append(r.waiters, w)
-	} else {
-		close(w.done)
+	if r.reached(w.upTo) {
+		r.mu.Unlock()
+		return nil
 	}
+	r.waiters = append(r.waiters, w)
 	r.mu.Unlock()
 	select {
 	case <-w.done:
 		return nil
 	case <-ctx.Done():
-		return ctx.Err()
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.waiters = slices.DeleteFunc(r.waiters, func(other waiter) bool { return other.done == w.done })
+	return ctx.Err()
 }
 
 // reached says whether nothing up to upTo waits or is being told: a batch is
 // older than what was dropped meanwhile.
 func (r *Registration) reached(upTo uint64) bool {
-	return r.gone || len(r.batch) == 0 && r.left >= upTo
+	return r.gone || len(r.batch) == 0 && r.left >= upTo && !r.owing
 }
 
 // releaseWaiters ends the calls of Wait that have what they waited for.
@@ -198,12 +210,13 @@ func (r *Registration) telling() int { return len(r.batch) - int(r.told.Load()) 
 
 // Close takes the listener off the bus: it is told what waits, and nothing
 // more. If ctx ends before, its context ends, and a [*CloseError] says what it
-// was not told.
+// was not told. It may be called again, to wait for a call that was going on.
 func (r *Registration) Close(ctx context.Context) error {
+	r.mu.Lock()
+	r.leaving = true
+	r.mu.Unlock()
 	r.finish()
-	if r.ended(ctx) {
-		r.bus.forget(r)
-	}
+	r.waitForEnd(ctx)
 	r.cancel()
 	return closeError([]*Registration{r})
 }
@@ -216,33 +229,27 @@ func (r *Registration) finish() {
 	r.signal()
 }
 
-// ended waits for the goroutine until ctx ends, and says whether it has ended.
-func (r *Registration) ended(ctx context.Context) bool {
+// waitForEnd waits for the goroutine until ctx ends.
+func (r *Registration) waitForEnd(ctx context.Context) {
 	select {
 	case <-r.done:
-		return true
-	case <-ctx.Done():
-	}
-	return r.isDone()
-}
-
-func (r *Registration) isDone() bool {
-	select {
-	case <-r.done:
-		return true
+		return
 	default:
-		return false
+	}
+	select {
+	case <-r.done:
+	case <-ctx.Done():
 	}
 }
 
 // abandon gives up what is not told, and says what that was.
 func (r *Registration) abandon() (Undelivered, bool) {
-	running := !r.isDone()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	u := Undelivered{Listener: r.name, Events: r.queue.Len() + r.telling(), Running: running}
-	if r.telling() > 0 {
-		u.First = r.batch[r.told.Load()]
+	told := int(r.told.Load()) // once, for the goroutine may be counting on
+	u := Undelivered{Listener: r.name, Events: r.queue.Len() + len(r.batch) - told, Running: !r.ended}
+	if told < len(r.batch) {
+		u.First = r.batch[told]
 	} else if r.queue.Len() > 0 {
 		u.First = r.queue.First()
 	}
@@ -253,12 +260,18 @@ func (r *Registration) abandon() (Undelivered, bool) {
 	r.left += uint64(r.queue.Len())
 	r.queue = queue.New[Event](0)
 	r.closing, r.gone = true, true
-	if !running {
-		r.status.Dropped += uint64(r.telling())
-		r.batch = nil
-		r.told.Store(0)
+	if r.ended {
+		r.settle()
 	}
 	r.releaseWaiters()
 	r.signal()
-	return u, u.Events > 0 || running
+	return u, u.Events > 0 || u.Running
+}
+
+// settle counts what will not be told of a batch. The caller holds mu, and the
+// goroutine has done its last.
+func (r *Registration) settle() {
+	r.status.Dropped += uint64(r.telling())
+	r.batch = nil
+	r.told.Store(0)
 }

@@ -172,7 +172,7 @@ func (r *receiver) stands() {
 	}
 	r.begun, r.connected, r.told = true, true, false
 	e := Resync{
-		Change: Change{Time: micros(time.Now().UTC()), Absent: AuthorPart | CommentPart | OriginPart},
+		Change: Change{Time: time.Now().UTC().Truncate(time.Microsecond), Absent: AuthorPart | CommentPart | OriginPart},
 		Reason: reason,
 	}
 	r.left = !r.yield(e, nil)

@@ -139,8 +139,12 @@ func (e TicketChanged) entering() (_ Event, err error) {
 	if e.New, err = e.New.entering(); err != nil {
 		return nil, fmt.Errorf("new value of %w", err)
 	}
-	if e.New == nil && e.Values != nil {
+	switch {
+	case e.New != nil:
+	case e.Values != nil:
 		e.New = changed(e.Values, e.Old)
+	case len(e.Old) > 0:
+		return nil, fmt.Errorf("ticket %d: old values, and no new ones: expected Values or New", e.ID)
 	}
 	return e, nil
 }

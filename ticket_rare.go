@@ -62,17 +62,23 @@ func (e TicketCommentEdited) WithChange(c Change) Event { e.Change = c; return e
 // WithChange implements [Event].
 func (e TicketChangeDeleted) WithChange(c Change) Event { e.Change = c; return e }
 
-func (e TicketCommentEdited) entering() (Event, error) {
-	_, err := enteringTicket(e.ID, nil)
-	e.Edited, e.OldComment = micros(e.Edited), text(e.OldComment)
+func (e TicketCommentEdited) entering() (_ Event, err error) {
+	if _, err := enteringTicket(e.ID, nil); err != nil {
+		return nil, err
+	}
+	e.OldComment = text(e.OldComment)
+	e.Edited, err = enteringTime(e.Edited)
 	return e, err
 }
 
 func (e TicketChangeDeleted) entering() (_ Event, err error) {
-	if e.Old, err = enteringTicket(e.ID, e.Old); err == nil {
-		e.New, err = e.New.entering()
+	if e.Old, err = enteringTicket(e.ID, e.Old); err != nil {
+		return nil, err
 	}
-	e.Deleted = micros(e.Deleted)
+	if e.New, err = e.New.entering(); err != nil {
+		return nil, err
+	}
+	e.Deleted, err = enteringTime(e.Deleted)
 	return e, err
 }
 

@@ -2,12 +2,14 @@ package tracbus
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/tracbus/tracbus/internal/wire"
 )
@@ -56,10 +58,13 @@ func (f Fields) entering() (Fields, error) {
 	g := make(Fields, len(f))
 	for name, v := range f {
 		v, err := normal(v)
+		if err == nil && !utf8.ValidString(name) {
+			err = errors.New("expected a name in UTF-8")
+		}
 		if err != nil {
 			return nil, fmt.Errorf("field %q: %w", name, err)
 		}
-		g[text(name)] = v
+		g[name] = v
 	}
 	return g, nil
 }
@@ -71,10 +76,7 @@ func normal(v Value) (Value, error) {
 	case string:
 		return text(v), nil
 	case time.Time:
-		if y := v.Year(); y < 1 || y > 9999 {
-			return nil, fmt.Errorf("time in year %d: expected a year from 1 to 9999", y)
-		}
-		return micros(v), nil
+		return enteringTime(v)
 	case Number:
 		return number(string(v))
 	case json.Number:
@@ -105,6 +107,23 @@ func normal(v Value) (Value, error) {
 		return float(float64(v), 32)
 	}
 	return nil, fmt.Errorf("value of type %T: expected nil, string, bool, number or time.Time", v)
+}
+
+// enteringTime drops what no database and no message keeps: nanoseconds and the
+// monotonic clock. The offset stays, for the wire shows it.
+func enteringTime(t time.Time) (time.Time, error) {
+	return t.Truncate(time.Microsecond), checkTime(t)
+}
+
+// checkTime refuses what Trac's Python cannot read.
+func checkTime(t time.Time) error {
+	if y := t.Year(); y < 1 || y > 9999 {
+		return fmt.Errorf("time in year %d: expected a year from 1 to 9999", y)
+	}
+	if _, s := t.Zone(); s <= -86400 || s >= 86400 {
+		return fmt.Errorf("time with an offset of %v: expected less than a day", time.Duration(s)*time.Second)
+	}
+	return nil
 }
 
 func integer(n int64) Value { return Number(strconv.FormatInt(n, 10)) }
@@ -161,7 +180,7 @@ func appendValue(dst []byte, v Value) ([]byte, error) {
 			return append(dst, v...), nil
 		}
 	case time.Time:
-		if year := v.Year(); year >= 1 && year <= 9999 {
+		if checkTime(v) == nil {
 			return wire.AppendTime(dst, v), nil
 		}
 	}

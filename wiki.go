@@ -162,14 +162,14 @@ func (p WikiPage) entering() (WikiPage, error) {
 	if err := CheckPageName(p.Name); err != nil {
 		return p, err
 	}
-	if y := p.Time.Year(); y < 1 || y > 9999 {
-		return p, fmt.Errorf("time of page %.100q in year %d: expected a year from 1 to 9999", p.Name, y)
-	}
 	if p.Version < 0 {
 		return p, fmt.Errorf("version %d of page %.100q: expected 0 or more", p.Version, p.Name)
 	}
 	p.Text, p.Author, p.Comment = text(p.Text), text(p.Author), text(p.Comment)
-	p.Time = micros(p.Time)
+	var err error
+	if p.Time, err = enteringTime(p.Time); err != nil {
+		return p, fmt.Errorf("page %.100q: %w", p.Name, err)
+	}
 	return p, nil
 }
 
