@@ -96,7 +96,7 @@ func (b *Bus) Notify(events ...Event) error {
 	var one [1]Event
 	taken := one[:0]
 	for i, e := range events {
-		e, err := b.entering(e)
+		e, err := entering(e, b.env, true)
 		if err != nil {
 			return fmt.Errorf("notify: event %d of %d, %T: %w", i+1, len(events), events[i], err)
 		}
@@ -128,16 +128,19 @@ func (b *Bus) put(events []Event) (crowded []*Registration, err error) {
 	return crowded, nil
 }
 
-// entering returns e as all listeners will see it.
-func (b *Bus) entering(e Event) (Event, error) {
+// entering returns e as all listeners will see it, on the bus of an env; "" keeps
+// the event's own.
+func entering(e Event, env string, primary bool) (Event, error) {
 	switch t := reflect.TypeOf(e); {
 	case t == nil:
 		return nil, errors.New("expected an event, got nil")
 	case t.Kind() == reflect.Pointer:
 		return nil, fmt.Errorf("expected a value of type %s, got a pointer to one", t.Elem())
 	}
-	if env := e.About().Env; env != "" && env != b.env {
-		return nil, fmt.Errorf("env %q: expected that of the bus, %q", env, b.env)
+	if own := e.About().Env; env == "" {
+		env = own
+	} else if own != "" && own != env {
+		return nil, fmt.Errorf("env %q: expected that of the bus, %q", own, env)
 	}
 	if own, ok := e.(interface{ entering() (Event, error) }); ok {
 		var err error
@@ -145,8 +148,8 @@ func (b *Bus) entering(e Event) (Event, error) {
 			return nil, err
 		}
 	}
-	c, err := e.About().entering(b.env)
-	c.Primary = true
+	c, err := e.About().entering(env)
+	c.Primary = c.Primary || primary
 	return e.WithChange(c), err
 }
 

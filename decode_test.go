@@ -73,6 +73,8 @@ func TestDecodeRefuses(t *testing.T) {
 		{"trac.test.ticket.exploded.1", `{"id":1}`, tracbus.ErrUnknownChannel, ""},
 		{"trac.test.ticket.changed.2", `{"id":1}`, tracbus.ErrUnknownChannel, `payload is of "ticket 1"`},
 		{"trac.test.ticket.created", `{"id":"1"}`, tracbus.ErrPayload, `member "id": expected an integer, found "1"`},
+		{"trac.test.ticket.created", `{"id":0}`, tracbus.ErrPayload, `member "id": expected a number from 1, found 0`},
+		{"trac.test.wiki.created", `{"name":"P","version":-1}`, tracbus.ErrPayload, `member "version": expected 0 or more, found -1`},
 		{"trac.test.ticket.created", `{"id":1.5}`, tracbus.ErrPayload, `member "id": expected an integer of 64 bits, found "1.5"`},
 		{"trac.test.ticket.created", `{"id":99999999999999999999}`, tracbus.ErrPayload, "expected an integer of 64 bits"},
 		{"trac.test.ticket.created", `{"id":1,"cc":["a"]}`, tracbus.ErrPayload, `member "cc": expected null, string, bool or number, found "[\"a\"]"`},

@@ -55,7 +55,11 @@ func appendText(dst []byte, name, s string, c Change, part Parts) []byte {
 // was, if this configuration has the channel's prefix and says which form of
 // new_values it had.
 func (c PublisherConfig) Encode(e Event) (channel, payload string, err error) {
-	b, middle, err := c.append(nil, e)
+	told, err := entering(e, "", false)
+	if err != nil {
+		return "", "", fmt.Errorf("encode %T: %w", e, err)
+	}
+	b, middle, err := c.append(nil, told)
 	if err != nil {
 		return "", "", fmt.Errorf("encode %s %s: %w", e.Resource(), e.Kind(), err)
 	}

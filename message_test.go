@@ -2,6 +2,7 @@ package tracbus_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -58,7 +59,9 @@ type vectorPage struct {
 
 func (p *vectorPage) UnmarshalJSON(data []byte) error {
 	var m map[string]any
-	if err := json.Unmarshal(data, &m); err != nil {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.UseNumber() // microseconds of the year 9999 are no float64
+	if err := d.Decode(&m); err != nil {
 		return err
 	}
 	*p = vectorPage{Name: m["name"], Version: m["version"], Time: m["time"], Author: m["author"], Text: m["text"],
@@ -130,15 +133,23 @@ var deviations = []deviation{
 	{
 		name: "offset with a fraction of a second", why: "Go's zones have whole seconds; the instant is kept",
 		has: anyTime(func(o map[string]any) bool {
-			s, ok := o["offset_s"].(float64)
-			return ok && s != float64(int64(s))
+			s, err := strconv.ParseFloat(fmt.Sprint(o["offset_s"]), 64)
+			return err == nil && s != math.Trunc(s)
 		}),
+	},
+	{
+		name: "page of the year 1", why: "Go's zero time is no time: ours is of now",
+		has: func(v vector) bool {
+			o, ok := v.page().Time.(map[string]any)
+			return ok && fmt.Sprint(o["utc_us"]) == "-62135596800000000"
+		},
+		unrecorded: true, untold: true,
 	},
 	{
 		name: "readonly as a bool, or another number", why: "it is 0 or 1 in Trac's database, and so on our wire",
 		has: func(v vector) bool {
 			r := v.page().Readonly
-			return r != nil && r != 0.0 && r != 1.0
+			return r != nil && r != json.Number("0") && r != json.Number("1")
 		},
 	},
 	{
@@ -157,6 +168,7 @@ type deviation struct {
 	name, why  string
 	has        func(v vector) bool
 	refused    string // what the error says; empty where the value is normalised
+	untold     bool   // the value is lost
 	unrecorded bool   // only other files than ours may have it
 }
 
@@ -226,12 +238,12 @@ func (v vector) event(t *testing.T) tracbus.Event {
 	if p.Time != nil {
 		page.Time = value(t, p.Time).(time.Time)
 	}
-	page.Readonly = p.Readonly != nil && p.Readonly != false && p.Readonly != 0.0
+	page.Readonly = p.Readonly != nil && p.Readonly != false && p.Readonly != json.Number("0")
 	if p.Readonly == nil {
 		n.parts |= tracbus.ReadonlyPart
 	}
-	if version, ok := p.Version.(float64); ok {
-		page.Version = int64(version)
+	if version, ok := p.Version.(json.Number); ok {
+		page.Version = int64(number(t, version))
 	} else {
 		n.parts |= tracbus.VersionPart
 	}
@@ -335,14 +347,7 @@ func timeOf(t *testing.T, o map[string]any) time.Time {
 		require.NoError(t, err)
 		return at
 	}
-	micros, err := strconv.ParseFloat(fmt.Sprint(o["utc_us"]), 64) // exact up to 2^53, the year 2255
-	require.NoError(t, err)
-	at := time.UnixMicro(int64(micros)).UTC()
-	if n, ok := o["utc_us"].(json.Number); ok {
-		exact, err := n.Int64()
-		require.NoError(t, err)
-		at = time.UnixMicro(exact).UTC()
-	}
+	at := time.UnixMicro(int64(number(t, o["utc_us"]))).UTC()
 	offset, err := strconv.ParseFloat(fmt.Sprint(o["offset_s"]), 64)
 	require.NoError(t, err)
 	if offset == 0 {
@@ -469,13 +474,14 @@ func TestRecordedMessages(t *testing.T) {
 	found := make([]int, len(deviations))
 	for _, v := range vectorsOf(t, "testdata/vectors.jsonl") {
 		t.Run(fmt.Sprintf("%s/%d", v.ID, v.Step), func(t *testing.T) {
-			normalised, refused := false, false
+			normalised, refused, untold := false, false, false
 			for i, d := range deviations {
 				if !d.has(v) {
 					continue
 				}
 				found[i]++
 				normalised = true
+				untold = untold || d.untold
 				if d.refused != "" {
 					_, err := rig.publish(v.plugin(), v.event(t))
 					require.ErrorContains(t, err, d.refused, "%s: %s", d.name, d.why)
@@ -486,6 +492,10 @@ func TestRecordedMessages(t *testing.T) {
 				sent, err := rig.publish(v.plugin(), v.event(t))
 				require.NoError(t, err)
 				assert.Equal(t, v.Channel, sent.Channel)
+				if untold {
+					assert.NotEqual(t, meaning(t, v.Data, normalised), meaning(t, sent.Payload, normalised), "take it off the list")
+					return
+				}
 				assert.Equal(t, meaning(t, v.Data, normalised), meaning(t, sent.Payload, normalised))
 			}
 			e, err := tracbus.Decode(v.Prefix, v.Channel, v.Data)

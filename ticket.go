@@ -202,6 +202,9 @@ func (e TicketChanged) appendPayload(dst []byte, all bool) ([]byte, error) {
 func decodeTicket(c Change, kind Kind, members []wire.Member) (e Event, err error) {
 	p := parts{members: members}
 	id := p.integer("id", 0)
+	if id < 1 {
+		p.fail("member %q: expected a number from 1, found %d", "id", id)
+	}
 	switch kind {
 	case Created, Deleted:
 		c.Absent |= AuthorPart | CommentPart | TimePart

@@ -252,6 +252,9 @@ func decodePage(c Change, kind Kind, members []wire.Member) (e Event, err error)
 	if err := CheckPageName(page.Name); err != nil {
 		p.fail("%w", err)
 	}
+	if page.Version < 0 {
+		p.fail("member %q: expected 0 or more, found %d", "version", page.Version)
+	}
 	if kind == Created || kind == Changed {
 		c.Time, c.Author, c.Comment = page.Time, page.Author, page.Comment
 	}

@@ -42,23 +42,42 @@ func (c Channel) String() string { return string(c.Append(nil)) }
 // A channel under another prefix has all before the realm as its env, so that
 // it still appends to the same name.
 func ParseChannel(name, prefix, realm, id string) (Channel, bool) {
+	// The longer reading first: a page may be called "x.wiki.created". But a
+	// page may also be called "created" in an env called "wiki", so that a kind
+	// nobody knows gives way to one that all know.
 	c := Channel{Realm: realm, ID: id}
-	// The longer reading first: a page may be called "x.wiki.created".
-	if stem, ok := strings.CutSuffix(name, "."+id); ok {
-		if stem, kind, ok := cutLast(stem); ok && kind != "" && HasID(kind) {
-			if stem, ok := strings.CutSuffix(stem, "."+realm); ok && stem != "" {
-				c.Kind = kind
-				return c.within(stem, prefix), true
-			}
-		}
+	long, isLong := "", false
+	if rest, ok := strings.CutSuffix(name, "."+id); ok {
+		long, c.Kind, isLong = cutKind(rest, realm)
+		isLong = isLong && HasID(c.Kind)
 	}
-	if stem, kind, ok := cutLast(name); ok && !HasID(kind) {
-		if stem, ok := strings.CutSuffix(stem, "."+realm); ok && stem != "" {
-			c.Kind = kind
-			return c.within(stem, prefix), true
-		}
+	if isLong && known(c.Kind) {
+		return c.within(long, prefix), true
 	}
-	return Channel{}, false
+	if short, kind, ok := cutKind(name, realm); ok && !HasID(kind) {
+		c.Kind = kind
+		return c.within(short, prefix), true
+	}
+	return c.within(long, prefix), isLong
+}
+
+// cutKind cuts ".realm.kind" off a channel, and leaves an env.
+func cutKind(s, realm string) (stem, kind string, ok bool) {
+	i := strings.LastIndexByte(s, '.')
+	if i < 0 || i == len(s)-1 {
+		return "", "", false
+	}
+	stem, ok = strings.CutSuffix(s[:i], "."+realm)
+	return stem, s[i+1:], ok && stem != ""
+}
+
+// known says whether a kind is one that this library has.
+func known(kind string) bool {
+	switch kind {
+	case "changed", "comment_edited", "change_deleted", "renamed", "version_deleted":
+		return true
+	}
+	return !HasID(kind)
 }
 
 func (c Channel) within(stem, prefix string) Channel {
@@ -69,12 +88,4 @@ func (c Channel) within(stem, prefix string) Channel {
 		}
 	}
 	return c
-}
-
-func cutLast(s string) (before, after string, found bool) {
-	i := strings.LastIndexByte(s, '.')
-	if i < 0 {
-		return s, "", false
-	}
-	return s[:i], s[i+1:], true
 }

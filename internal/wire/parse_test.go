@@ -118,6 +118,7 @@ func FuzzParseChannel(f *testing.F) {
 		{"trac.test.ticket.created", "trac", "ticket", "1"},
 		{"trac.test.ticket.changed.17", "trac", "ticket", "17"},
 		{"trac.test.wiki.changed.x.wiki.created", "trac", "wiki", "x.wiki.created"},
+		{"trac.wiki.wiki.created", "trac", "wiki", "created"},
 		{"a.b.my.env.wiki.deleted", "a.b", "wiki", "P"},
 		{"ünï.wiki.changed.a\r\nPUBLISH x y\r\n", "", "wiki", "a\r\nPUBLISH x y\r\n"},
 		{"trac.....ticket.created", "trac", "ticket", ""},
@@ -226,6 +227,9 @@ func TestChannels(t *testing.T) {
 		"test.ticket.created":                   {"", Channel{"", "test", "ticket", "created", "1"}},
 		"trac..ticket.created":                  {"trac", Channel{"", "trac.", "ticket", "created", "1"}},
 		"trac.test.wiki.changed.x.wiki.created": {"trac", Channel{"trac", "test", "wiki", "changed", "x.wiki.created"}},
+		"trac.wiki.wiki.created":                {"trac", Channel{"trac", "wiki", "wiki", "created", "created"}},
+		"trac.a.wiki.wiki.deleted":              {"trac", Channel{"trac", "a.wiki", "wiki", "deleted", "deleted"}},
+		"trac.test.wiki.exploded.P":             {"trac", Channel{"trac", "test", "wiki", "exploded", "P"}},
 	} {
 		got, ok := ParseChannel(name, c.prefix, c.want.Realm, c.want.ID)
 		assert.True(t, ok, name)
