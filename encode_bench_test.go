@@ -19,10 +19,11 @@ func BenchmarkEncode(b *testing.B) {
 	}
 	old := Fields{"milestone": "milestone1", "owner": "", "status": "new"}
 	ticket := TicketChanged{Change: Change{Env: "test", Author: "joe", Comment: "Moved."}, ID: 17, Values: values, Old: old}
+	line := " * Printing needs a style sheet of its own for paper: see [wiki:Manual/Css].\r\n"
 	wiki := WikiPageChanged{
 		Change:  Change{Env: "test"},
-		Page:    WikiPage{Name: "Manual/Printing", Version: 7, Time: at, Author: "joe", Comment: "c", Text: strings.Repeat("Print it.\n", 100)},
-		OldText: strings.Repeat("Print it!\n", 100),
+		Page:    WikiPage{Name: "Manual/Printing", Version: 7, Time: at, Author: "joe", Comment: "c", Text: strings.Repeat(line, 30)},
+		OldText: strings.Repeat(line, 29),
 	}
 	for _, c := range []struct {
 		name  string

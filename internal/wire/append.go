@@ -4,9 +4,7 @@
 package wire
 
 import (
-	"encoding/binary"
 	"math/bits"
-	"slices"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -19,34 +17,49 @@ const hexDigits = "0123456789abcdef"
 // escaped, so that a payload can stand in JavaScript, as the plugin's can.
 func AppendString(dst []byte, s string) []byte {
 	dst = append(dst, '"')
-	for i := 0; i < len(s); {
-		dst = slices.Grow(dst, 8+6) // the most that one turn writes
-		if len(s)-i >= 8 {
-			x := load(s[i : i+8])
-			n := plain(x)
-			// All eight are written, and those that must not stand are
-			// written over: that is cheaper than to copy some.
-			binary.LittleEndian.PutUint64(dst[len(dst):len(dst)+8], x)
-			dst = dst[:len(dst)+n]
-			if i += n; n == 8 {
-				continue
-			}
+	for {
+		n := plainPrefix(s)
+		dst = append(dst, s[:n]...)
+		if s = s[n:]; s == "" {
+			return append(dst, '"')
 		}
-		if c := s[i]; c < utf8.RuneSelf {
-			dst = appendASCII(dst, c)
-			i++
+		if s[0] < utf8.RuneSelf {
+			dst = appendEscape(dst, s[0])
+			if s = s[1:]; s != "" && s[0] == '\n' { // the other half of a line's end
+				dst = append(dst, '\\', 'n')
+				s = s[1:]
+			}
 			continue
 		}
-		r, n := utf8.DecodeRuneInString(s[i:])
+		r, n := utf8.DecodeRuneInString(s)
 		if bad := r == utf8.RuneError && n == 1; bad || r == '\u2028' || r == '\u2029' {
 			dst = append(dst, '\\', 'u',
 				hexDigits[r>>12&0xF], hexDigits[r>>8&0xF], hexDigits[r>>4&0xF], hexDigits[r&0xF])
 		} else {
-			dst = append(dst, s[i:i+n]...)
+			dst = append(dst, s[:n]...)
 		}
-		i += n
+		s = s[n:]
 	}
-	return append(dst, '"')
+}
+
+// plainPrefix returns how many bytes of s, from the first, are ASCII and stand
+// for themselves.
+func plainPrefix(s string) int {
+	i := 0
+	for ; len(s)-i >= 16; i += 16 { // two at a time keep the processor busy
+		if marks(load(s[i:i+8]))|marks(load(s[i+8:i+16])) != 0 {
+			break
+		}
+	}
+	for ; len(s)-i >= 8; i += 8 {
+		if m := marks(load(s[i : i+8])); m != 0 {
+			return i + bits.TrailingZeros64(m)/8
+		}
+	}
+	for i < len(s) && s[i] >= ' ' && s[i] < utf8.RuneSelf && s[i] != '"' && s[i] != '\\' {
+		i++
+	}
+	return i
 }
 
 func load(s string) uint64 {
@@ -54,28 +67,25 @@ func load(s string) uint64 {
 		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
 }
 
-// plain returns how many of x's eight bytes, from the lowest, are ASCII and
-// stand for themselves. Each term has the high bit of a byte set where that
-// byte is, in turn: not ASCII, below a space, a quote, a backslash. A borrow can
-// set a bit above the first byte that is found, never below it.
-func plain(x uint64) int {
+// marks sets the high bit of the first byte of x, from the lowest, that is not
+// ASCII or does not stand for itself. Its terms find what is, in turn: not
+// ASCII, below a space, a quote, a backslash. A borrow can set bits above that
+// byte, never below it.
+func marks(x uint64) uint64 {
 	const ones, highs = 0x0101010101010101, 0x8080808080808080
 	quote, backslash := x^'"'*ones, x^'\\'*ones
-	found := (x | (x-' '*ones)&^x | (quote-ones)&^quote | (backslash-ones)&^backslash) & highs
-	return bits.TrailingZeros64(found) / 8
+	return (x | (x-' '*ones)&^x | (quote-ones)&^quote | (backslash-ones)&^backslash) & highs
 }
 
-func appendASCII(dst []byte, c byte) []byte {
-	switch {
-	case c == '"' || c == '\\':
+func appendEscape(dst []byte, c byte) []byte {
+	switch c {
+	case '"', '\\':
 		return append(dst, '\\', c)
-	case c >= ' ':
-		return append(dst, c)
-	case c == '\n':
+	case '\n':
 		return append(dst, '\\', 'n')
-	case c == '\r':
+	case '\r':
 		return append(dst, '\\', 'r')
-	case c == '\t':
+	case '\t':
 		return append(dst, '\\', 't')
 	}
 	return append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&0xF])
