@@ -29,7 +29,8 @@ type Config struct {
 	TicketFields []TicketField
 
 	// Warnings are for the log: what Trac passes over, such as an inherited file
-	// that is not there, or an unknown word where "enabled" is expected.
+	// that is not there, an unknown word where "enabled" is expected, or an unknown
+	// option of [redispub] or [redis_client].
 	Warnings []string
 }
 
@@ -117,14 +118,19 @@ func LoadConfig(path string) (*Config, error) {
 	for _, missing := range ini.Missing {
 		found.warn(missing, "[inherit] file: there is no file "+missing.Text)
 	}
-	section := func(name string) *iniSection { return &iniSection{ini: ini, file: file, name: name, found: found} }
+	section := func(name string) *iniSection {
+		return &iniSection{ini: ini, file: file, name: name, found: found, known: map[string]bool{}}
+	}
+	publisher, client := section("redispub"), section("redis_client")
 	c := &Config{
 		Env:          env,
-		Publisher:    readPublisher(section("redispub")),
-		Redis:        readRedis(section("redis_client")),
+		Publisher:    readPublisher(publisher),
+		Redis:        readRedis(client),
 		TicketFields: readTicketFields(section("ticket-custom")),
 	}
 	c.Publisher.Skip = readComponents(section("components"))
+	publisher.warnOfUnknown()
+	client.warnOfUnknown()
 	c.Warnings = found.warnings
 	if found.err != nil {
 		return nil, found.err

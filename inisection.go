@@ -18,6 +18,7 @@ type iniSection struct {
 	file  string // trac.ini, also where an option is inherited
 	name  string
 	found *findings
+	known map[string]bool // options that were asked for
 }
 
 // findings are what is wrong with the file. The first error stays, so that
@@ -28,8 +29,13 @@ type findings struct {
 }
 
 func (r *iniSection) has(option string) bool {
-	_, ok := r.ini.Lookup(r.name, option)
+	_, ok := r.lookup(option)
 	return ok
+}
+
+func (r *iniSection) lookup(option string) (tracini.Value, bool) {
+	r.known[option] = true
+	return r.ini.Lookup(r.name, option)
 }
 
 // text is an option's value, or "".
@@ -37,7 +43,7 @@ func (r *iniSection) text(option string) string { return r.textOr(option, "") }
 
 // textOr is an option's value, which may be empty, or other where there is none.
 func (r *iniSection) textOr(option, other string) string {
-	if v, ok := r.ini.Lookup(r.name, option); ok {
+	if v, ok := r.lookup(option); ok {
 		return v.Text
 	}
 	return other
@@ -118,6 +124,16 @@ func (r *iniSection) failAt(bad *ConfigError) {
 func (r *iniSection) warn(option, what string) {
 	v, _ := r.ini.Lookup(r.name, option)
 	r.found.warn(v, fmt.Sprintf("[%s] %s %s", r.name, option, what))
+}
+
+// warnOfUnknown notes the options that nobody has asked for, once all are read.
+// Those of [DEFAULT] may be meant for another section.
+func (r *iniSection) warnOfUnknown() {
+	for option, v := range r.ini.Options(r.name) {
+		if !r.known[option] && v.Section == r.name {
+			r.warn(option, "is not an option here, so it is passed over")
+		}
+	}
 }
 
 func (f *findings) warn(at tracini.Value, what string) {

@@ -157,6 +157,43 @@ func TestLoadConfigWarnsOfUnknownSwitches(t *testing.T) {
 	}, config.Warnings)
 }
 
+// A misspelt option is passed over, as in Trac, but not in silence. Its value may
+// be a secret.
+func TestLoadConfigWarnsOfUnknownOptions(t *testing.T) {
+	config, dir, err := loadIni(t, `
+[DEFAULT]
+meant_for = another section
+[inherit]
+file = base.ini
+[redispub]
+Chanel_Prefix = hunter2
+channel_prefix = p
+new_values = all
+rare_events = on
+[redis_client]
+tls_cafile = hunter2
+host = r
+[other]
+whatever = 1
+`, "base.ini", "[redis_client]\nport = 1\npass = hunter2\ntls_cafile = hunter2\n")
+	require.NoError(t, err)
+	assert.Equal(t, []string{
+		dir + "/trac.ini:7: [redispub] chanel_prefix is not an option here, so it is passed over",
+		dir + "/trac.ini:12: [redis_client] tls_cafile is not an option here, so it is passed over",
+		dir + "/base.ini:3: [redis_client] pass is not an option here, so it is passed over",
+	}, config.Warnings)
+
+	for _, ini := range []string{
+		"host = h\nport = 1\ndb = 2\nusername = u\npassword = p\ntls = on\ntls_server_name = s\ntls_ca =\ntls_cert =\ntls_key =\nunix_socket_path =\nurl =",
+		"url = redis://h\nhost =\nport =\ndb =\nusername =\npassword =\nunix_socket_path =\ndial_timeout = 1\nread_timeout = 1\nwrite_timeout = 1\npool_size = 1",
+		"master_name = m\nsentinel_addrs = s\nsentinel_username = u\nsentinel_password = p\ncluster_addrs =",
+	} {
+		config, _, err := loadIni(t, "[redis_client]\n"+ini)
+		require.NoError(t, err, ini)
+		assert.Empty(t, config.Warnings, ini)
+	}
+}
+
 func TestLoadConfigTicketFields(t *testing.T) {
 	config, dir, err := loadIni(t, `
 [DEFAULT]

@@ -1,6 +1,7 @@
 package tracbus
 
 import (
+	"crypto/subtle"
 	"fmt"
 	"log/slog"
 )
@@ -11,6 +12,9 @@ const hidden = "[secret]"
 // A Secret is a password that never prints: not by fmt with any verb, not by
 // log/slog, not as JSON or text, and not as a field of some other struct that
 // does not know of it. Zero means none.
+//
+// Secrets are compared by [Secret.Equal]: to == two of the same text are
+// different, but for zero.
 type Secret struct {
 	text *string // behind a pointer: fmt prints unexported strings of foreign structs
 }
@@ -29,6 +33,12 @@ func (s Secret) Reveal() string {
 		return ""
 	}
 	return *s.text
+}
+
+// Equal tells whether both are the same text, in a time that does not depend on
+// where they differ.
+func (s Secret) Equal(other Secret) bool {
+	return subtle.ConstantTimeCompare([]byte(s.Reveal()), []byte(other.Reveal())) == 1
 }
 
 // String returns "[secret]", or nothing where there is no secret.

@@ -68,3 +68,15 @@ func TestSecretShowsWhetherThereIsOne(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, `{"Password":"[secret]"}`, string(written))
 }
+
+func TestSecretEqual(t *testing.T) {
+	for _, c := range []struct {
+		a, b string
+		want bool
+	}{{"p", "p", true}, {"", "", true}, {"p", "q", false}, {"p", "pp", false}, {"p", "", false}} {
+		a, b := tracbus.NewSecret(c.a), tracbus.NewSecret(c.b)
+		assert.Equal(t, c.want, a.Equal(b), "%q and %q", c.a, c.b)
+		assert.Equal(t, c.want, b.Equal(a), "%q and %q", c.b, c.a)
+	}
+	assert.True(t, tracbus.NewSecret("") == tracbus.Secret{}, "zero may be compared by ==")
+}

@@ -18,9 +18,10 @@ const defaultSection = "DEFAULT"
 
 // A Value is an option's text and the place it was read from.
 type Value struct {
-	Text string // continuation lines are joined by newlines
-	File string
-	Line int // of the option's name, from 1
+	Text    string // continuation lines are joined by newlines
+	File    string
+	Line    int    // of the option's name, from 1
+	Section string // also "DEFAULT", which lends its options to every section
 }
 
 // An Error is a file that Trac would refuse, too. It never holds text of the
@@ -169,7 +170,7 @@ func (p *parser) assignment(value string) error {
 		return p.fail("each option once in a section (upper and lower case are the same)")
 	}
 	p.section.names = append(p.section.names, name)
-	p.section.values[name] = Value{Text: strip(value[at+1:]), File: p.doc.path, Line: p.line}
+	p.section.values[name] = Value{Text: strip(value[at+1:]), File: p.doc.path, Line: p.line, Section: p.name}
 	return nil
 }
 

@@ -106,7 +106,7 @@ func (l *loader) load(path string) error {
 // inherit loads what the option named by, if it is there and new.
 func (l *loader) inherit(by Value, path string) error {
 	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
-		l.config.Missing = append(l.config.Missing, Value{Text: path, File: by.File, Line: by.Line})
+		l.config.Missing = append(l.config.Missing, Value{Text: path, File: by.File, Line: by.Line, Section: by.Section})
 		return nil
 	}
 	key := identity(path)
