@@ -47,6 +47,8 @@
 //   - Messages of one bus are published in the order of its events.
 //   - While Redis is away, they wait and are published when it is back; what the
 //     bound does not hold is lost, oldest first, and counted.
+//   - A message that is too long for Redis, which closes the connection on it, is
+//     refused and counted after some tries; those behind it are published.
 //   - A message whose answer was lost is sent again, so it may arrive twice, with
 //     those that were sent in the same round trip. It never arrives after one of
 //     a later round trip, for the connection that carried it is killed first, if

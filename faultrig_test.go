@@ -82,17 +82,27 @@ func newFaultRig(t testing.TB, config tracbus.BusConfig) *faultRig {
 	noLeaks(t)
 	server := testserver.Redis(t, testserver.RedisOptions{})
 	proxy := testserver.Proxy(t, server.Addr())
-	r := newFaultRigVia(t, server, proxy.Addr(), config)
+	r := newFaultRigVia(t, server, hastyClient(t, proxy.Addr()), config)
 	r.proxy = proxy
 	return r
 }
 
-// newFaultRigVia makes the publisher connect to addr, whatever leads from there
-// to the server.
-func newFaultRigVia(t testing.TB, server *testserver.RedisServer, addr string, config tracbus.BusConfig) *faultRig {
+// patientClient makes a client that never gives up before the test does.
+func patientClient(t testing.TB, addr string) *redis.Client {
 	t.Helper()
-	r := &faultRig{t: t, server: server}
-	r.client = hastyClient(t, addr)
+	c := redis.NewClient(&redis.Options{
+		Addr:        addr,
+		ReadTimeout: 2 * patience, WriteTimeout: 2 * patience, DialTimeout: 2 * patience, PoolTimeout: 2 * patience,
+	})
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// newFaultRigVia makes the publisher use a client, whatever leads from there to
+// the server.
+func newFaultRigVia(t testing.TB, server *testserver.RedisServer, client *redis.Client, config tracbus.BusConfig) *faultRig {
+	t.Helper()
+	r := &faultRig{t: t, server: server, client: client}
 	r.client.AddHook(&r.trips)
 	r.ear = newEar(t, hastyClient(t, r.server.Addr()))
 	if config.Logger == nil {

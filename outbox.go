@@ -51,31 +51,54 @@ func (p *Publisher) encode(o *outbox, events []Event) (rest []Event) {
 	return events
 }
 
+// What Redis closes the connection on, instead of answering, would block all
+// that is behind it. After maxHangUps in a row messages are sent one by one, and
+// after maxHangUpsAlone one is refused. One smaller than minRefused never is:
+// Redis takes whatever is that small (no limit of its can be set below 1 MB), so
+// that the network is to blame, which will be mended.
+const (
+	maxHangUps      = 3
+	maxHangUpsAlone = 5
+	minRefused      = 64 << 10
+)
+
 // send publishes what encode has prepared. It tries until Redis has answered
 // for every message or ctx ends: the order is kept by not going on.
 func (p *Publisher) send(ctx context.Context, o *outbox) error {
 	messages, events := o.messages, o.events
 	unknown := 0 // how many of messages, from the first, may have been published
+	hangUps := 0 // in a row
+	alone := false
 	for try := 0; len(messages) > 0; try++ {
-		out := p.sender.Send(ctx, messages)
-		p.acknowledge(out.Replies, events)
-		messages, events = messages[len(out.Replies):], events[len(out.Replies):]
-		sent := out.Unknown || out.Err == nil || len(out.Replies) > 0
-		p.count(func(s *PublisherStats) {
-			if sent {
-				s.Repeated += uint64(unknown)
-			}
-			s.Waiting = len(messages)
-		})
-		if sent {
-			unknown = 0
+		trip := messages
+		if alone {
+			trip = messages[:1]
 		}
-		if len(out.Replies) > 0 {
-			try = 0
+		out := p.sender.Send(ctx, trip)
+		p.acknowledge(out.Replies, events)
+		if out.Unknown || out.Err == nil || len(out.Replies) > 0 { // it was sent
+			p.count(func(s *PublisherStats) { s.Repeated += uint64(min(unknown, len(trip))) })
 		}
 		if out.Unknown {
-			unknown = len(messages)
+			unknown = max(unknown, len(trip))
 		}
+		done := len(out.Replies)
+		if out.HungUp {
+			hangUps++
+		} else {
+			hangUps = 0
+		}
+		switch {
+		case !alone && hangUps == maxHangUps:
+			alone, hangUps = true, 0
+		case alone && hangUps >= maxHangUpsAlone && len(trip[0].Channel)+len(trip[0].Payload) >= minRefused:
+			p.refuse(events[0], out.Err)
+			done, hangUps = 1, 0
+		}
+		if done > 0 {
+			messages, events, unknown, try = messages[done:], events[done:], max(unknown-done, 0), 0
+		}
+		p.count(func(s *PublisherStats) { s.Waiting = len(messages) })
 		p.here(out.Err)
 		if len(messages) > 0 && !p.pause(ctx, try) {
 			p.count(func(s *PublisherStats) {

@@ -70,6 +70,12 @@ func prefixOf(prefix string, none bool) string {
 // beside "+publish". Where it does not have them, a message sent again may
 // arrive late.
 //
+// On a message that is too long for it, Redis closes the connection. Where it
+// does so again and again, the publisher sends messages one by one, and refuses
+// one of 64 KiB or more that alone ends five new connections in a row, so that
+// it does not block what is behind it. A Redis that is away, or silent, never
+// makes it refuse one.
+//
 // It starts no goroutine. Its methods may be called concurrently.
 type Publisher struct {
 	config PublisherConfig
@@ -90,7 +96,7 @@ type Publisher struct {
 type PublisherStats struct {
 	Published      uint64 // Redis has acknowledged them
 	Unheard        uint64 // of these, nobody was subscribed
-	Refused        uint64 // could not be encoded, or the channel was forbidden
+	Refused        uint64 // could not be encoded, the channel was forbidden, or Redis hung up on them
 	Dropped        uint64 // not sent: too many waited, or the bus was closed
 	Unacknowledged uint64 // sent, and the bus was closed before an answer came
 	Repeated       uint64 // sent again, because the answer was lost

@@ -2,12 +2,17 @@ package tracbus_test
 
 import (
 	"context"
+	"io"
 	"math/rand/v2"
+	"net"
+	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -159,7 +164,7 @@ func TestPublisherWhenAnOldConnectionIsSlow(t *testing.T) {
 	noLeaks(t)
 	server := testserver.Redis(t, testserver.RedisOptions{})
 	d := newDetour(t, server.Addr())
-	r := newFaultRigVia(t, server, d.addr(), tracbus.BusConfig{})
+	r := newFaultRigVia(t, server, hastyClient(t, d.addr()), tracbus.BusConfig{})
 	r.underLoad(400, func() {
 		for range rounds(4) {
 			r.published(500)
@@ -173,6 +178,111 @@ func TestPublisherWhenAnOldConnectionIsSlow(t *testing.T) {
 	h := r.finish()
 	assert.Equal(t, uint64(len(h.notified)), h.stats.Published)
 	assert.Empty(t, r.log.with("late"))
+}
+
+func TestPublisherWithMessagesThatRedisDoesNotTake(t *testing.T) {
+	noLeaks(t)
+	server := testserver.Redis(t, testserver.RedisOptions{Args: []string{"--proto-max-bulk-len", "1048576"}})
+	r := newFaultRigVia(t, server, patientClient(t, server.Addr()), tracbus.BusConfig{})
+	for range 2 { // with others before, between and behind
+		r.notify(20)
+		r.filler = strings.Repeat("x", 2<<20)
+		r.notify(1)
+		r.filler = ""
+	}
+	r.notify(20)
+	r.settled()
+	r.filler = strings.Repeat("x", 1<<20-1000) // just short enough
+	r.notify(2)
+	h := r.finish()
+	assert.Equal(t, uint64(2), h.stats.Refused)
+	assert.Equal(t, uint64(62), h.stats.Published)
+	assert.Error(t, h.stats.LastError)
+	assert.False(t, h.stats.Away)
+	assert.Len(t, r.log.with("message refused"), 2, "the second is news, for others of its sort went out between")
+}
+
+// saboteur is what a client meets instead of its server.
+type saboteur struct {
+	fail func(publish bool) error // nil lets the round trip through
+}
+
+func (s *saboteur) DialHook(next redis.DialHook) redis.DialHook          { return next }
+func (s *saboteur) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+func (s *saboteur) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		err := s.fail(cmds[len(cmds)-1].Name() == "publish")
+		if err == nil {
+			return next(ctx, cmds)
+		}
+		for _, cmd := range cmds {
+			cmd.SetErr(err)
+		}
+		return err
+	}
+}
+
+// TestPublisherRefusesNothingThatRedisMightTake, however often it fails.
+func TestPublisherRefusesNothingThatRedisMightTake(t *testing.T) {
+	const failures = 30
+	reset := &net.OpError{Op: "write", Net: "tcp", Err: syscall.ECONNRESET}
+	for _, tc := range []struct {
+		name    string
+		size    int
+		fail    func(n int, publish bool) error // the n-th time, from 0
+		refused uint64
+	}{
+		{"long, always hung up on", 64 << 10, func(_ int, publish bool) error {
+			if publish {
+				return io.EOF
+			}
+			return nil
+		}, 1},
+		{"short, always hung up on", 63 << 10, func(_ int, publish bool) error {
+			if publish {
+				return reset
+			}
+			return nil
+		}, 0},
+		{"long, in silence", 1 << 20, func(_ int, publish bool) error {
+			if publish {
+				return os.ErrDeadlineExceeded
+			}
+			return nil
+		}, 0},
+		{"long, no connection answers", 1 << 20, func(int, bool) error { return reset }, 0},
+		{"long, some connections do not answer", 1 << 20, func(n int, publish bool) error {
+			if publish || n%5 == 0 {
+				return reset
+			}
+			return nil
+		}, 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			noLeaks(t)
+			server := testserver.Redis(t, testserver.RedisOptions{})
+			client := patientClient(t, server.Addr())
+			r := newFaultRigVia(t, server, client, tracbus.BusConfig{})
+			n, failed := 0, 0
+			client.AddHook(&saboteur{func(publish bool) error {
+				err := tc.fail(n, publish)
+				n++
+				if failed == failures || err == nil {
+					return nil
+				}
+				failed++
+				return err
+			}})
+			r.filler = strings.Repeat("x", tc.size)
+			r.notify(1)
+			r.filler = ""
+			r.settled()
+			r.notify(10)
+			h := r.finish()
+			assert.Equal(t, tc.refused, h.stats.Refused)
+			assert.Equal(t, 11-tc.refused, h.stats.Published)
+		})
+	}
 }
 
 // BenchmarkNotifyUnderFault reports how long callers of Notify wait for it, while

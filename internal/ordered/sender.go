@@ -25,6 +25,9 @@ type Outcome struct {
 	Replies []Reply
 	// Unknown says that the messages after these may have been published.
 	Unknown bool
+	// HungUp says that none was answered, because Redis closed a connection on
+	// which it had answered just before, as it does on what is too long for it.
+	HungUp bool
 	// Err says why these were not answered; nil if all were.
 	Err error
 }
@@ -43,6 +46,7 @@ type Sender struct {
 	client   redis.UniversalClient
 	conn     *redis.Conn
 	self     identity // of conn
+	fresh    bool     // conn has answered, and carried no message yet
 	used     time.Time
 	idle     time.Duration // after which conn may have been closed
 	doubt    bool          // the connection before may yet execute commands
@@ -89,8 +93,9 @@ func (s *Sender) Send(ctx context.Context, messages []Message) Outcome {
 		_ = pipe.Process(ctx, s.cmds[i].with(m)) // only queues
 	}
 	_, err := pipe.Exec(ctx)
-	s.used = time.Now()
 	out := s.outcome(messages, err)
+	out.HungUp = s.fresh && len(out.Replies) == 0 && isHangUp(out.Err)
+	s.used, s.fresh = time.Now(), false
 	if out.Err != nil {
 		// Where the last one was answered, nothing is on its way any more.
 		last := s.cmds[len(messages)-1].Err()
@@ -112,12 +117,12 @@ func (s *Sender) outcome(messages []Message, err error) Outcome {
 			s.replies = append(s.replies, Reply{Receivers: receivers})
 		case isReply(refused, "NOPERM"):
 			s.replies = append(s.replies, Reply{Err: refused})
-		case isReply(refused):
+		case isReply(refused) && !isReply(refused, protocolError):
 			// Of the server's state, not of this message: those behind it may
 			// have met another state. All of them are sent again, in order.
-			return Outcome{s.replies, i+1 < len(messages), refused}
+			return Outcome{Replies: s.replies, Unknown: i+1 < len(messages), Err: refused}
 		default:
-			return Outcome{s.replies, true, err}
+			return Outcome{Replies: s.replies, Unknown: true, Err: err}
 		}
 	}
 	return Outcome{Replies: s.replies}
@@ -141,7 +146,7 @@ func (s *Sender) connect(ctx context.Context) error {
 		_ = conn.Close()
 		return fmt.Errorf("connect: %w", err)
 	}
-	s.conn, s.self, s.doubt = conn, self, false
+	s.conn, s.self, s.fresh, s.doubt = conn, self, true, false
 	return nil
 }
 
@@ -220,6 +225,20 @@ func isReply(err error, words ...string) bool {
 		return false
 	}
 	return len(words) == 0 || slices.ContainsFunc(words, func(w string) bool { return strings.HasPrefix(reply.Error(), w) })
+}
+
+// protocolError begins the last answer on a connection that Redis closes.
+const protocolError = "ERR Protocol error"
+
+// isHangUp says whether err is the other side's end of a connection. One that is
+// only silent is no such end: while CLIENT PAUSE lasts, say, it answers later.
+func isHangUp(err error) bool {
+	var waited interface{ Timeout() bool }
+	switch {
+	case err == nil, errors.Is(err, context.Canceled), errors.As(err, &waited) && waited.Timeout():
+		return false
+	}
+	return !isReply(err) || isReply(err, protocolError)
 }
 
 // once is a command whose pipeline go-redis does not repeat: whoever sends
