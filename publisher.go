@@ -110,8 +110,19 @@ type PublisherStats struct {
 // NewPublisher returns a publisher over a client that the caller keeps and
 // closes, after the bus. It should have finite timeouts, as go-redis's defaults
 // are; while one runs, Redis's silence is waited for.
+//
+// From the first message until [Publisher.Close] it keeps one connection of the
+// client's pool for itself. Where others use the client too, another publisher
+// or the caller, PoolSize must leave one for them: of a pool of one, they wait
+// for a connection in vain.
+//
+// It panics if the client is nil or of a kind that cannot serve, or if the
+// configuration contradicts itself.
 func NewPublisher(client redis.UniversalClient, config PublisherConfig) *Publisher {
 	mustServe("NewPublisher", client)
+	if config.MaxBackoff < 0 {
+		panic("tracbus: PublisherConfig needs MaxBackoff from zero")
+	}
 	config.Prefix = prefixOf(config.Prefix, config.NoPrefix)
 	p := &Publisher{config: config, sender: ordered.New(client), refused: make(map[string]bool)}
 	p.config.MaxBackoff = orDefault(config.MaxBackoff, 2*time.Second)
@@ -123,10 +134,12 @@ func NewPublisher(client redis.UniversalClient, config PublisherConfig) *Publish
 
 // mustServe panics with what is wrong with a client.
 func mustServe(what string, client redis.UniversalClient) {
+	switch client {
+	case nil, (*redis.Client)(nil), (*redis.ClusterClient)(nil):
+		panic(fmt.Sprintf("tracbus: %s needs a Redis client, got nil", what))
+	}
 	switch client.(type) {
 	case *redis.Client, *redis.ClusterClient:
-	case nil:
-		panic(fmt.Sprintf("tracbus: %s needs a Redis client, got nil", what))
 	default:
 		panic(fmt.Sprintf("tracbus: %s needs a *redis.Client or *redis.ClusterClient, got %T", what, client))
 	}

@@ -11,10 +11,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/internal/testserver"
 )
 
 func TestPublisherWithAHealthyRedis(t *testing.T) {
-	r := newFaultRig(t, tracbus.BusConfig{})
+	noLeaks(t)
+	server := testserver.Redis(t, testserver.RedisOptions{})
+	r := newFaultRigVia(t, server, patientClient(t, server.Addr()), tracbus.BusConfig{})
 	r.underLoad(400, func() { r.published(2000) })
 	h := r.finish()
 	assert.Zero(t, h.stats.Repeated)
@@ -104,4 +107,33 @@ func TestWhatIsNotPublishedDoesNotWait(t *testing.T) {
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	assert.ErrorContains(t, bus.Close(ended), "5 events to *tracbus.Publisher, from ticket 1 deleted")
+}
+
+func TestWhatCannotServePanicsAtOnce(t *testing.T) {
+	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
+	defer func() { assert.NoError(t, client.Close()) }()
+	publisher := func(c redis.UniversalClient, config tracbus.PublisherConfig) func() {
+		return func() { tracbus.NewPublisher(c, config) }
+	}
+	subscriber := func(c redis.UniversalClient, config tracbus.SubscriberConfig) func() {
+		return func() { tracbus.NewSubscriber(c, config) }
+	}
+	var (
+		none    *redis.Client
+		cluster *redis.ClusterClient
+	)
+	for _, tc := range []struct {
+		call func()
+		want string
+	}{
+		{publisher(nil, tracbus.PublisherConfig{}), "tracbus: NewPublisher needs a Redis client, got nil"},
+		{publisher(none, tracbus.PublisherConfig{}), "tracbus: NewPublisher needs a Redis client, got nil"},
+		{publisher(cluster, tracbus.PublisherConfig{}), "tracbus: NewPublisher needs a Redis client, got nil"},
+		{publisher(client, tracbus.PublisherConfig{MaxBackoff: -1}), "tracbus: PublisherConfig needs MaxBackoff from zero"},
+		{subscriber(none, tracbus.SubscriberConfig{}), "tracbus: NewSubscriber needs a Redis client, got nil"},
+		{subscriber(client, tracbus.SubscriberConfig{Silence: -1}), "tracbus: SubscriberConfig needs Silence and MaxBackoff from zero"},
+		{subscriber(client, tracbus.SubscriberConfig{MaxBackoff: -1}), "tracbus: SubscriberConfig needs Silence and MaxBackoff from zero"},
+	} {
+		assert.PanicsWithValue(t, tc.want, tc.call)
+	}
 }

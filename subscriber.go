@@ -64,6 +64,9 @@ var ErrDisconnected = errors.New("not connected to Redis")
 // not subscribe to "trac.*.wiki.*". It panics as [NewPublisher] does.
 func NewSubscriber(client redis.UniversalClient, config SubscriberConfig) *Subscriber {
 	mustServe("NewSubscriber", client)
+	if config.Silence < 0 || config.MaxBackoff < 0 {
+		panic("tracbus: SubscriberConfig needs Silence and MaxBackoff from zero")
+	}
 	s := &Subscriber{client: client, config: config, prefix: prefixOf(config.Prefix, config.NoPrefix)}
 	s.config.Silence = orDefault(config.Silence, 15*time.Second)
 	s.config.MaxBackoff = orDefault(config.MaxBackoff, 2*time.Second)
