@@ -35,7 +35,7 @@ func sixEvents() []tracbus.Event {
 func TestSubscriberReceivesWhatThePublisherSends(t *testing.T) {
 	noLeaks(t)
 	server := testserver.Redis(t, testserver.RedisOptions{})
-	client := hastyClient(t, server.Addr())
+	client := patientClient(t, server.Addr())
 	l := listen(t, client, tracbus.SubscriberConfig{})
 	l.resync(tracbus.Subscribed)
 
@@ -88,7 +88,7 @@ func TestSubscriberReceivesWhatThePublisherSends(t *testing.T) {
 func TestSubscriberYieldsWhatItCannotDecode(t *testing.T) {
 	noLeaks(t)
 	server := testserver.Redis(t, testserver.RedisOptions{})
-	client := hastyClient(t, server.Addr())
+	client := patientClient(t, server.Addr())
 	l := listen(t, client, tracbus.SubscriberConfig{}, "*")
 	l.resync(tracbus.Subscribed)
 	for _, tc := range []struct {
@@ -173,10 +173,10 @@ func TestSubscriberBeforeTheServer(t *testing.T) {
 func TestSubscriberWithASlowBodyLosesNothing(t *testing.T) {
 	noLeaks(t)
 	server := testserver.Redis(t, testserver.RedisOptions{})
-	direct := hastyClient(t, server.Addr())
+	direct := patientClient(t, server.Addr())
 	proxy := testserver.Proxy(t, server.Addr())
 	config := tracbus.SubscriberConfig{Silence: 50 * time.Millisecond}
-	l := listen(t, hastyClient(t, server.Addr()), config)
+	l := listen(t, patientClient(t, server.Addr()), config)
 	l.resync(tracbus.Subscribed)
 	l.hears(direct, 1)
 	dead := listen(t, hastyClient(t, proxy.Addr()), config, "nothing")
@@ -202,9 +202,9 @@ func TestSubscriberWithASlowBodyLosesNothing(t *testing.T) {
 func TestSubscriberThatLagsTooFarIsToldSo(t *testing.T) {
 	noLeaks(t)
 	server := testserver.Redis(t, testserver.RedisOptions{})
-	direct := hastyClient(t, server.Addr())
+	direct := patientClient(t, server.Addr())
 	require.NoError(t, direct.ConfigSet(context.Background(), "client-output-buffer-limit", "pubsub 1mb 512kb 1").Err())
-	l := listen(t, hastyClient(t, server.Addr()), tracbus.SubscriberConfig{Silence: 50 * time.Millisecond})
+	l := listen(t, patientClient(t, server.Addr()), tracbus.SubscriberConfig{Silence: 50 * time.Millisecond})
 	l.resync(tracbus.Subscribed)
 	payload := `{"id": 1, "text": "` + strings.Repeat("x", 1<<20) + `"}`
 	sent := 0
@@ -228,7 +228,7 @@ func TestSubscriberThatLagsTooFarIsToldSo(t *testing.T) {
 func TestSubscriberPatterns(t *testing.T) {
 	noLeaks(t)
 	server := testserver.Redis(t, testserver.RedisOptions{})
-	direct := hastyClient(t, server.Addr())
+	direct := patientClient(t, server.Addr())
 
 	twice := listen(t, direct, tracbus.SubscriberConfig{}, "trac.*", "*.ticket.*", "trac.*")
 	twice.resync(tracbus.Subscribed)
@@ -254,7 +254,7 @@ func TestSubscriberWithoutTheRight(t *testing.T) {
 	server := testserver.Redis(t, testserver.RedisOptions{Users: []testserver.RedisUser{
 		{Name: "deaf", Password: "pw", Rules: "resetchannels &trac.* +publish"},
 	}})
-	admin := hastyClient(t, server.Addr())
+	admin := patientClient(t, server.Addr())
 	client := redis.NewClient(&redis.Options{Addr: server.Addr(), Username: "deaf", Password: "pw"})
 	defer client.Close()
 	l := listen(t, client, tracbus.SubscriberConfig{}, "trac.*")
