@@ -279,6 +279,10 @@ func TestPublisherRefusesNothingThatRedisMightTake(t *testing.T) {
 			r.settled()
 			r.notify(10)
 			h := r.finish()
+			if tc.refused > 0 {
+				again := slices.IndexFunc(h.sent, func(trip []int) bool { return trip[0] > 0 })
+				assert.Equal(t, 3+5, again, "tries before it is refused")
+			}
 			assert.Equal(t, tc.refused, h.stats.Refused)
 			assert.Equal(t, 11-tc.refused, h.stats.Published)
 		})
