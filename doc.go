@@ -38,15 +38,16 @@
 //   - What waits for a listener is bounded. Beyond the bound its oldest events
 //     are dropped and counted, and it is told [Resync] before the next event.
 //   - A listener may call Notify. It cannot deadlock, for nothing waits.
-//   - Close delivers what waits, by the deadline of its context, and returns what
-//     was not delivered. After it no goroutine is left, but for a listener that
-//     ignores its context; call Close again to wait for that one.
+//   - Close delivers what waits. It returns by the deadline of its context, and
+//     says what was not delivered. Calls that have not returned by then have an
+//     ended context; call Close again to wait for them. When it has returned
+//     nil, no goroutine is left.
 //
 // Of the publisher, while its process lives:
 //
 //   - Messages of one bus are published in the order of its events.
 //   - While Redis is away, they wait and are published when it is back; what the
-//     bound does not hold is lost, oldest first, and counted.
+//     bound does not hold is lost, the oldest that wait first, and counted.
 //   - A message that is too long for Redis, which closes the connection on it, is
 //     refused and counted after some tries; those behind it are published.
 //   - A message whose answer was lost is sent again, so it may arrive twice, with

@@ -111,7 +111,8 @@ type DecodeError struct {
 	Err     error  // wraps ErrUnknownChannel or ErrPayload
 }
 
-// Error names the channel and what is wrong, and leaves the payload out.
+// Error names the channel and what is wrong, and quotes no more of the payload
+// than that.
 func (e *DecodeError) Error() string {
 	return fmt.Sprintf("message on channel %.200q: %v", e.Channel, e.Err)
 }
