@@ -49,6 +49,8 @@ type ConfigError struct {
 	Err     error  // the cause, or nil
 }
 
+// Error names the place, the setting, its value unless that may be secret, and
+// what was expected.
 func (e *ConfigError) Error() string {
 	var place []string
 	if e.File != "" {
