@@ -182,6 +182,23 @@ func TestAppendString(t *testing.T) {
 	}
 }
 
+// TestAppendStringAnywhere puts every byte at every place of words of all
+// lengths, for text is scanned some bytes at a time.
+func TestAppendStringAnywhere(t *testing.T) {
+	for length := 1; length <= 40; length++ {
+		for at := range length {
+			for c := range 256 {
+				s := []byte(strings.Repeat("x", length))
+				s[at] = byte(c)
+				want := strings.ToValidUTF8(string(s), "\uFFFD")
+				var got string
+				require.NoError(t, json.Unmarshal(AppendString(nil, string(s)), &got), "%q", s)
+				require.Equal(t, want, got)
+			}
+		}
+	}
+}
+
 func TestAppendFloat(t *testing.T) {
 	for f, want := range map[float64]string{
 		0: "0.0", 1.5: "1.5", 100: "100.0", -7: "-7.0", 1e16: "10000000000000000.0", 1e21: "1e+21", 1e-7: "1e-07", 5e-324: "5e-324", 0.1: "0.1",
