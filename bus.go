@@ -239,7 +239,7 @@ type Undelivered struct {
 	Listener string
 	Events   int   // how many, with those in the call that goes on
 	First    Event // the oldest of them
-	Running  bool  // the listener has not returned from its call
+	Running  bool  // a call of the listener had not returned
 }
 
 func closeError(registrations []*Registration) error {

@@ -350,6 +350,40 @@ func TestWhatIsMissedLaterIsToldLater(t *testing.T) {
 	})
 }
 
+// TestResyncsDoNotStarveEvents of a listener whose Resync takes so long that its
+// queue overflows meanwhile, each time.
+func TestResyncsDoNotStarveEvents(t *testing.T) {
+	inBubble(t, tracbus.BusConfig{Queue: 10}, func(t *testing.T, bus *tracbus.Bus, l *logs) {
+		c := &cache{}
+		c.fail = func(call string) error {
+			if call[:6] == "resync" {
+				time.Sleep(50 * time.Millisecond) // of the bubble's time
+			}
+			return nil
+		}
+		r := bus.Wiki(tracbus.Primary, c)
+		for range 500 {
+			for range 3 {
+				require.NoError(t, bus.Notify(page("A"), page("B"), page("C"), page("D"), page("E")))
+			}
+			time.Sleep(2 * time.Millisecond)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		require.NoError(t, bus.Wait(ctx), "for what was missed until now")
+		require.NoError(t, bus.Close(t.Context()))
+		resyncs := 0
+		for _, call := range c.read() {
+			if call[:6] == "resync" {
+				resyncs++
+			}
+		}
+		assert.Positive(t, resyncs)
+		assert.GreaterOrEqual(t, r.Status().Told, uint64(10*resyncs), "with each Resync comes a batch")
+		assert.Equal(t, uint64(7500), r.Status().Told+r.Status().Dropped)
+	})
+}
+
 // asking is a slog handler that looks at the bus whose failures it handles.
 type asking struct {
 	*logs
@@ -687,6 +721,16 @@ func TestWaitIsForTheResyncToo(t *testing.T) {
 		}
 		require.NoError(t, bus.Close(t.Context()))
 	})
+}
+
+func TestClosingAnIdleBusNeedsNoTime(t *testing.T) {
+	for range 200 {
+		bus := tracbus.NewBus("test")
+		new(diary).keep(bus, tracbus.Primary)
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		require.NoError(t, bus.Close(ended))
+	}
 }
 
 func TestWaitHeedsItsContext(t *testing.T) {

@@ -20,7 +20,7 @@ func (r *Registration) run() {
 		r.end()
 	}()
 	r.passOver()
-	for r.next() && r.ctx.Err() == nil {
+	for r.next() {
 		r.tell()
 	}
 	ended = true
@@ -31,8 +31,8 @@ func (r *Registration) run() {
 func (r *Registration) next() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.telling() > 0 { // the goroutine before this one left them
-		return !r.gone
+	if r.telling() > 0 { // left by the goroutine before this one, or given up
+		return r.ctx.Err() == nil
 	}
 	clear(r.batch)
 	r.batch = r.batch[:0]
@@ -43,17 +43,20 @@ func (r *Registration) next() bool {
 		}
 		if r.overflow != nil { // all that was before it has been told
 			r.owe(*r.overflow)
+			r.covered.overflows = r.owed.overflows
 			r.overflow = nil
 		}
 		r.releaseWaiters()
 		switch {
-		case r.gone:
-			return false
-		case r.resync != nil:
-			return true
+		case r.gone || r.ctx.Err() != nil:
+			return false // what waits stays where Close counts it
 		case r.queue.Len() > 0:
+			// In the same turn as a Resync: else a listener whose Resync takes
+			// long would be told nothing else while its queue overflows.
 			r.batch = r.queue.Pop(r.batch, r.bus.config.Batch)
 			r.left += uint64(len(r.batch))
+			return true
+		case r.resync != nil:
 			return true
 		case r.closing:
 			return false
@@ -148,7 +151,7 @@ func (r *Registration) pause(attempt int) bool {
 }
 
 // calls says what a listener is being told.
-type calls uint8
+type calls = uint32
 
 const (
 	nothing calls = iota
@@ -158,24 +161,22 @@ const (
 
 // call makes a panic of the listener an error.
 func (r *Registration) call(what calls, f func() error) (err error) {
-	r.calling = what
+	r.calling.Store(what)
 	defer func() {
 		if p := recover(); p != nil {
-			r.calling = nothing
+			r.calling.Store(nothing)
 			err = &panicError{p, debug.Stack()}
 		}
 	}()
 	err = f()
-	r.calling = nothing
+	r.calling.Store(nothing)
 	return err
 }
 
 // passOver fails the event on which the listener ended the goroutine before
 // this one, so that the listener is not told of it again and again.
 func (r *Registration) passOver() {
-	was := r.calling
-	r.calling = nothing
-	switch was {
+	switch r.calling.Swap(nothing) {
 	case anEvent:
 		i, n := int(r.told.Load()), 1
 		if r.listener.batches != nil {
@@ -212,7 +213,8 @@ func (r *Registration) fail(e Event, n int, err error) {
 	r.status.Failed += uint64(n)
 	r.status.LastError = err
 	if told {
-		r.owing = true
+		r.owed.failures++
+		r.covered.failures = r.owed.failures
 		e := *r.bus.resync(GaveUp)
 		e.Missed, e.Err = n, err
 		r.owe(e)
@@ -238,7 +240,7 @@ func (r *Registration) tellResync() {
 	if r.resync == nil {
 		return
 	}
-	for attempt := 0; ; attempt++ {
+	for attempt := 0; r.ctx.Err() == nil; attempt++ {
 		err := r.call(aResync, func() error { return r.listener.resyncs.Resync(r.ctx, *r.resync) })
 		if err == nil {
 			break
@@ -250,7 +252,7 @@ func (r *Registration) tellResync() {
 	}
 	r.resync, r.reported = nil, false
 	r.mu.Lock()
-	r.owing = r.overflow != nil
+	r.paid = r.covered
 	r.mu.Unlock()
 }
 

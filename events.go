@@ -87,9 +87,10 @@ func (c Change) About() Change { return c }
 // Parts is a set of the parts of an event that can be null or absent.
 type Parts uint16
 
-// The parts. Origin stands for TID, Seq, IPNR, Authenticated and Primary, which
-// no message of the original plugin carries; State for the values of a ticket
-// that did not change.
+// The parts. Author, Comment and Time are of the Page, in an event that has one.
+// Origin stands for what no message of the original plugin carries: TID, Seq,
+// IPNR, Authenticated, Primary, and who deleted or renamed a page, and when.
+// State stands for the values of a ticket that did not change.
 const (
 	AuthorPart Parts = 1 << iota
 	CommentPart

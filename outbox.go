@@ -1,6 +1,7 @@
 package tracbus
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -106,7 +107,7 @@ func (p *Publisher) send(ctx context.Context, o *outbox) error {
 				s.Dropped += uint64(len(messages) - unknown)
 				s.Waiting = 0
 			})
-			return out.Err
+			return cmp.Or(out.Err, ctx.Err())
 		}
 	}
 	clear(o.events)

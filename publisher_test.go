@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"testing"
 
+	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -82,6 +83,28 @@ func TestCloseWhileRedisIsAway(t *testing.T) {
 			assert.Equal(t, uint64(100), h.stats.Published)
 			assert.Equal(t, uint64(200), h.stats.Dropped+h.stats.Unacknowledged)
 		})
+	}
+}
+
+// TestEveryMessageIsCountedOnce, wherever Close finds it.
+func TestEveryMessageIsCountedOnce(t *testing.T) {
+	client := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
+	defer func() { assert.NoError(t, client.Close()) }()
+	for range 300 {
+		bus := tracbus.BusConfig{Batch: 1}.NewBus("test")
+		publisher := tracbus.NewPublisher(client, tracbus.PublisherConfig{})
+		r := bus.All(tracbus.Primary, publisher)
+		for n := 1; n <= 100; n++ {
+			require.NoError(t, bus.Notify(tracbus.TicketDeleted{ID: int64(n)}))
+		}
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		_ = bus.Close(ended) // what it says is another test's
+		require.NoError(t, bus.Close(t.Context()))
+		s := publisher.Stats()
+		require.Equal(t, uint64(100), s.Published+s.Refused+s.Dropped+s.Unacknowledged, "%+v", s)
+		require.Equal(t, uint64(100), r.Status().Told+r.Status().Dropped, "%+v", r.Status())
+		publisher.Close()
 	}
 }
 

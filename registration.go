@@ -24,11 +24,12 @@ type Registration struct {
 	done   chan struct{} // closed when the goroutine has ended
 
 	// Only the goroutine uses these.
-	calling  calls   // what a call that has not returned tells
 	resync   *Resync // to be told before the next event
-	reported bool    // that it has to be repeated
+	covered  debts   // what resync makes good
+	reported bool    // that resync has to be repeated
 
-	told atomic.Int64 // how many events of batch are told
+	calling atomic.Uint32 // what a call that has not returned tells
+	told    atomic.Int64  // how many events of batch are told
 
 	mu       sync.Mutex
 	batch    []Event            // what is being told; only the goroutine writes it
@@ -36,7 +37,8 @@ type Registration struct {
 	left     uint64             // how many events left the queue, for batch or dropped
 	overflow *Resync            // of what was dropped behind batch
 	crowded  bool               // the queue has overflowed since it was last empty
-	owing    bool               // the listener is to be told a Resync
+	owed     debts              // Resyncs that the listener was to be told
+	paid     debts              // and has been
 	waiters  []waiter
 	closing  bool // nothing more is queued
 	leaving  bool // the registration was closed, not the bus
@@ -132,9 +134,9 @@ func (r *Registration) drop() {
 	}
 	if r.overflow == nil {
 		r.overflow = r.bus.resync(Overflowed)
+		r.owed.overflows++
 	}
 	r.overflow.Missed++
-	r.owing = true
 }
 
 func (r *Registration) signal() {
@@ -144,9 +146,14 @@ func (r *Registration) signal() {
 	}
 }
 
-// waiter is a call of Wait, for all events up to one.
+// debts counts the Resyncs of each reason.
+type debts struct{ overflows, failures uint64 }
+
+// waiter is a call of Wait, for all events up to one, and for the Resyncs that
+// were owed then.
 type waiter struct {
 	upTo uint64
+	owed debts
 	done chan struct{}
 }
 
@@ -155,8 +162,8 @@ type waiter struct {
 // ends. A listener that calls it waits for itself.
 func (r *Registration) Wait(ctx context.Context) error {
 	r.mu.Lock()
-	w := waiter{r.left + uint64(r.queue.Len()), make(chan struct{})}
-	if r.reached(w.upTo) {
+	w := waiter{r.left + uint64(r.queue.Len()), r.owed, make(chan struct{})}
+	if r.reached(w) {
 		r.mu.Unlock()
 		return nil
 	}
@@ -173,17 +180,18 @@ func (r *Registration) Wait(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// reached says whether nothing up to upTo waits or is being told: a batch is
+// reached says whether nothing that w waits for is still to be told: a batch is
 // older than what was dropped meanwhile.
-func (r *Registration) reached(upTo uint64) bool {
-	return r.gone || len(r.batch) == 0 && r.left >= upTo && !r.owing
+func (r *Registration) reached(w waiter) bool {
+	return r.gone || len(r.batch) == 0 && r.left >= w.upTo &&
+		r.paid.overflows >= w.owed.overflows && r.paid.failures >= w.owed.failures
 }
 
 // releaseWaiters ends the calls of Wait that have what they waited for.
 func (r *Registration) releaseWaiters() {
 	rest := r.waiters[:0]
 	for _, w := range r.waiters {
-		if r.reached(w.upTo) {
+		if r.reached(w) {
 			close(w.done)
 		} else {
 			rest = append(rest, w)
@@ -242,12 +250,12 @@ func (r *Registration) waitForEnd(ctx context.Context) {
 	}
 }
 
-// abandon gives up what is not told, and says what that was.
+// abandon gives up what is not told, and says what that was. The listener's
+// context has ended.
 func (r *Registration) abandon() (Undelivered, bool) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	told := int(r.told.Load()) // once, for the goroutine may be counting on
-	u := Undelivered{Listener: r.name, Events: r.queue.Len() + len(r.batch) - told, Running: !r.ended}
+	u := Undelivered{Listener: r.name, Events: r.queue.Len() + len(r.batch) - told}
 	if told < len(r.batch) {
 		u.First = r.batch[told]
 	} else if r.queue.Len() > 0 {
@@ -263,8 +271,13 @@ func (r *Registration) abandon() (Undelivered, bool) {
 	if r.ended {
 		r.settle()
 	}
+	u.Running = len(r.batch) > 0 || r.calling.Load() != nothing
 	r.releaseWaiters()
+	r.mu.Unlock()
 	r.signal()
+	if !u.Running {
+		<-r.done // at once, for it will not call the listener again
+	}
 	return u, u.Events > 0 || u.Running
 }
 
