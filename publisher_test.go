@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime"
 	"testing"
 
 	"github.com/alicebob/miniredis/v2"
@@ -96,6 +97,9 @@ func TestEveryMessageIsCountedOnce(t *testing.T) {
 		r := bus.All(tracbus.Primary, publisher)
 		for n := 1; n <= 100; n++ {
 			require.NoError(t, bus.Notify(tracbus.TicketDeleted{ID: int64(n)}))
+		}
+		for publisher.Stats().Published < 10 { // close in the midst of it
+			runtime.Gosched()
 		}
 		ended, cancel := context.WithCancel(t.Context())
 		cancel()
