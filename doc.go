@@ -36,7 +36,8 @@
 //     to the log once, with listener, tid and channel, and ends nothing; a
 //     listener that is slow, or blocks for ever, delays only itself.
 //   - What waits for a listener is bounded. Beyond the bound its oldest events
-//     are dropped and counted, and it is told [Resync] before the next event.
+//     are dropped and counted, and it is told [Resync] before the first event
+//     behind the gap.
 //   - A listener may call Notify. It cannot deadlock, for nothing waits.
 //   - Close delivers what waits. It returns by the deadline of its context, and
 //     says what was not delivered. Calls that have not returned by then have an
@@ -76,5 +77,5 @@
 // # Asked of listeners
 //
 // Return an error if you did not handle the event; return soon after the context
-// has ended; do not call Close from within a call.
+// has ended; do not call Close or Wait from within a call.
 package tracbus
