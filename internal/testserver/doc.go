@@ -8,8 +8,11 @@
 //	proxy := testserver.Proxy(t, server.Addr())
 //	client := redis.NewClient(&redis.Options{Addr: proxy.Addr()})
 //
+// There are [Redis], [Postgres] and [MariaDB].
+//
 // Faults come in two kinds. A server can be killed, restarted, stopped and
-// continued; a [TCPProxy] in front of it can cut, refuse, swallow and hold back.
+// continued, and a database be put back to a backup; a [TCPProxy] in front of it
+// can cut, refuse, swallow and hold back.
 //
 // Where a server is not installed, the test is skipped in one line. With
 // TRACBUS_REQUIRE_SERVERS set to anything, it fails instead, so that a machine

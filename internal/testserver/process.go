@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -17,30 +18,38 @@ import (
 // Servers need milliseconds; a crowded machine may need more.
 const patience = 30 * time.Second
 
-// process is one run of a server program. It dies with the test process,
-// however that one ends, where the operating system can see to it.
+// process is one run of a server program, with the processes that the program
+// starts itself. It dies with the test process, however that one ends, where the
+// operating system can see to it.
 type process struct {
-	cmd  *exec.Cmd
-	log  *serverLog
-	gone chan struct{} // closed once the program has ended and was waited for
+	cmd   *exec.Cmd
+	log   *serverLog
+	gone  chan struct{} // closed once the program has ended and was waited for
+	guard *guard        // of a halted program with children, else nil
 }
 
 // start runs a program and returns when its log says the words that mean ready.
 // The error of a program that ends instead holds its log.
 func start(ready, program string, args ...string) (*process, error) {
+	return startCommand(ready, exec.Command(program, args...), syscall.SIGKILL)
+}
+
+// startCommand is start for a command that needs more than arguments. The
+// signal is the one it gets when the test process is gone.
+func startCommand(ready string, cmd *exec.Cmd, orphaned syscall.Signal) (*process, error) {
 	p := &process{
-		cmd:  exec.Command(program, args...),
+		cmd:  cmd,
 		log:  &serverLog{words: ready, ready: make(chan struct{})},
 		gone: make(chan struct{}),
 	}
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	p.cmd.WaitDelay = time.Second // its own children may keep the log open
-	dieWithParent(p.cmd)
+	dieWithParent(p.cmd, orphaned)
 
 	started := make(chan error)
 	go p.run(started)
 	if err := <-started; err != nil {
-		return nil, fmt.Errorf("start %s: %w", program, err)
+		return nil, fmt.Errorf("start %s: %w", cmd.Path, err)
 	}
 
 	timeout := time.NewTimer(patience)
@@ -49,10 +58,10 @@ func start(ready, program string, args ...string) (*process, error) {
 	case <-p.log.ready:
 		return p, nil
 	case <-p.gone:
-		return nil, fmt.Errorf("%s ended before it was ready:\n%s", program, p.log)
+		return nil, fmt.Errorf("%s ended before it was ready:\n%s", cmd.Path, p.log)
 	case <-timeout.C:
 		p.kill()
-		return nil, fmt.Errorf("%s not ready after %v:\n%s", program, patience, p.log)
+		return nil, fmt.Errorf("%s not ready after %v:\n%s", cmd.Path, patience, p.log)
 	}
 }
 
@@ -71,16 +80,28 @@ func (p *process) run(started chan<- error) {
 	close(p.gone)
 }
 
-// kill ends the program at once, also a stopped one, and waits until it is gone.
+// kill ends the program and its children at once, also stopped ones, and waits
+// until they are gone. The program is stopped first, so that no child comes
+// after the count.
 func (p *process) kill() {
-	_ = p.cmd.Process.Kill() // fails if it is gone already
+	p.guard.dismiss()
+	p.guard = nil
+	var children []int
+	if p.halt() == nil { // else it is gone, and its number may be another's
+		children = p.children()
+	}
+	_ = p.cmd.Process.Kill()
+	for _, pid := range children {
+		_ = signal(pid, syscall.SIGKILL)
+	}
 	<-p.gone
+	await(func() bool { return !slices.ContainsFunc(children, alive) }) // nobody survives it
 }
 
-// terminate asks the program to end and waits until it is gone. One that does
-// not obey is killed.
-func (p *process) terminate() error {
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+// terminate asks the program with a signal to end and waits until it is gone.
+// One that does not obey is killed.
+func (p *process) terminate(sig syscall.Signal) error {
+	if err := p.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("terminate: %w", err)
 	}
 	timeout := time.NewTimer(patience)
@@ -90,8 +111,47 @@ func (p *process) terminate() error {
 		return nil
 	case <-timeout.C:
 		p.kill()
-		return fmt.Errorf("%s still there %v after SIGTERM:\n%s", filepath.Base(p.cmd.Path), patience, p.log)
+		return fmt.Errorf("%s still there %v after %v:\n%s", filepath.Base(p.cmd.Path), patience, sig, p.log)
 	}
+}
+
+// signal sends a signal to a process that is not our own child.
+func signal(pid int, sig os.Signal) error {
+	p, err := os.FindProcess(pid)
+	if err != nil {
+		return err
+	}
+	return p.Signal(sig)
+}
+
+// alive says whether a process runs. One that is dead and not yet waited for,
+// as may be in a container without an init, does not.
+func alive(pid int) bool {
+	if signal(pid, syscall.Signal(0)) != nil {
+		return false
+	}
+	if runtime.GOOS != "linux" {
+		return true
+	}
+	state, _, err := stat(pid)
+	return err == nil && state != 'Z'
+}
+
+// await waits until something is so that no event tells of. It is false when
+// that took too long.
+func await(is func() bool) bool {
+	timeout := time.NewTimer(patience)
+	defer timeout.Stop()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !is() {
+		select {
+		case <-tick.C:
+		case <-timeout.C:
+			return false
+		}
+	}
+	return true
 }
 
 // serverLog collects what a program prints, and watches for the words that mean

@@ -10,7 +10,6 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -66,9 +65,26 @@ func TestAFailedStartShowsItsLogAndLeavesNothing(t *testing.T) {
 // killed.
 func TestAServerDiesWithItsTestProcess(t *testing.T) {
 	const child = "TRACBUS_TESTSERVER_CHILD"
-	if os.Getenv(child) != "" {
-		s := Redis(t, RedisOptions{})
-		fmt.Printf("server %d %s\n", s.process.cmd.Process.Pid, s.dir)
+	starts := map[string]func(testing.TB) (dir string, p *process){
+		"redis": func(t testing.TB) (string, *process) {
+			s := Redis(t, RedisOptions{})
+			return s.dir, s.process
+		},
+	}
+	for _, kind := range databases {
+		starts[kind.kind] = func(t testing.TB) (string, *process) {
+			s := kind.start(t).base()
+			return s.dir, s.process
+		}
+		starts[kind.kind+" stopped"] = func(t testing.TB) (string, *process) {
+			s := kind.start(t).base()
+			s.Stop()
+			return s.dir, s.process
+		}
+	}
+	if start := starts[os.Getenv(child)]; start != nil {
+		dir, p := start(t)
+		fmt.Println("server", dir, p.cmd.Process.Pid, p.children())
 		runtime.GC() // threads come and go, the server stays
 		select {}
 	}
@@ -76,47 +92,48 @@ func TestAServerDiesWithItsTestProcess(t *testing.T) {
 		t.Skip("TestAServerDiesWithItsTestProcess skipped: only Linux kills servers with the test process")
 	}
 	require(t, "redis-server")
+	require(t, "mariadbd", "/usr/sbin/mariadbd")
+	require(t, "initdb", "/usr/lib/postgresql/*/bin/initdb")
 
-	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
-	cmd.Env = append(os.Environ(), child+"=1")
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
+	for name := range starts {
+		t.Run(name, func(t *testing.T) {
+			cmd := exec.Command(os.Args[0], "-test.run=^TestAServerDiesWithItsTestProcess$", "-test.v")
+			cmd.Env = append(os.Environ(), child+"="+name)
+			out, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			var words []string
+			for lines := bufio.NewScanner(out); words == nil && lines.Scan(); {
+				if said, is := strings.CutPrefix(lines.Text(), "server "); is {
+					words = strings.Fields(strings.NewReplacer("[", "", "]", "").Replace(said))
+				}
+			}
+			if err := cmd.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			_ = cmd.Wait() // killed
+			if words == nil {
+				t.Fatal("the second process started no server")
+			}
+			if strings.HasPrefix(name, "postgres") && len(words) < 4 {
+				t.Errorf("processes of %s\n got %q\nwant several", name, words[1:])
+			}
+			for _, word := range words[1:] {
+				pid, err := strconv.Atoi(word)
+				if err != nil {
+					t.Fatal(err)
+				}
+				eventually(t, "process "+word+" is gone", func() bool { return !alive(pid) && !holdsMemory(t, pid) })
+			}
+			if err := os.RemoveAll(words[0]); err != nil { // nobody is left to do it
+				t.Error(err)
+			}
+		})
 	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	var pid int
-	var dir string
-	for lines := bufio.NewScanner(out); pid == 0 && lines.Scan(); {
-		_, _ = fmt.Sscanf(lines.Text(), "server %d %s", &pid, &dir)
-	}
-	if err := cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = cmd.Wait() // killed
-	if pid == 0 {
-		t.Fatal("the second process started no server")
-	}
-	if err := os.RemoveAll(dir); err != nil { // nobody is left to do it
-		t.Error(err)
-	}
-	eventually(t, "the server is gone", func() bool { return !alive(pid) })
-}
-
-// alive says whether a process runs. One that is dead and not yet waited for,
-// as may be in a container without an init, does not.
-func alive(pid int) bool {
-	p, err := os.FindProcess(pid)
-	if err != nil || p.Signal(syscall.Signal(0)) != nil {
-		return false
-	}
-	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-	if err != nil {
-		return runtime.GOOS != "linux"
-	}
-	_, state, _ := strings.Cut(string(stat), ") ")
-	return !strings.HasPrefix(state, "Z")
 }
 
 // noGoroutines wants the package's goroutines to be over. Those that were waited

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -92,7 +93,7 @@ func (s *RedisServer) Kill() { s.process.kill() }
 // gone.
 func (s *RedisServer) Terminate() {
 	s.t.Helper()
-	if err := s.process.terminate(); err != nil {
+	if err := s.process.terminate(syscall.SIGTERM); err != nil {
 		s.t.Fatalf("redis: %v", err)
 	}
 }
