@@ -1,0 +1,279 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Batch is what follows a place: whole transactions, in their order.
+type Batch struct {
+	// Places are the transactions, those without a change that was asked for
+	// too. The batch reaches to the last of them.
+	Places  []Place
+	Changes []Change
+	// More says that there is more to read at once.
+	More bool
+}
+
+// batchBytes bounds the texts of a batch, but for those of one transaction.
+const batchBytes = 8 << 20
+
+// Read reads up to limit transactions behind a place, of these realms. It takes
+// only what is decided: no transaction can appear before or among them any more.
+// It returns ErrPruned or ErrRewound, wrapped, where the place is gone.
+func (s *Store) Read(ctx context.Context, q SQL, from Place, limit int, realms []string) (Batch, error) {
+	transactions, more, err := s.transactions(ctx, q, from, limit)
+	if err != nil || len(transactions) == 0 {
+		return Batch{}, err
+	}
+	b := Batch{More: more}
+	upTo := transactions[len(transactions)-1].TID
+	parts := 0
+	for _, realm := range realms {
+		if !slices.ContainsFunc(transactions, func(t Transaction) bool { return t.has(realm) }) {
+			continue
+		}
+		changes, reached, err := s.changes(ctx, q, realm, from.TID, upTo)
+		if err != nil {
+			return Batch{}, err
+		}
+		parts++
+		if reached < upTo {
+			upTo, b.More = reached, true
+		}
+		b.Changes = append(b.Changes, changes...)
+	}
+	if parts > 1 { // each is as of another moment, and it may have been pruned between them
+		if err := s.kept(ctx, q, from); err != nil {
+			return Batch{}, err
+		}
+	}
+	b.Changes = slices.DeleteFunc(b.Changes, func(c Change) bool { return c.TID > upTo })
+	slices.SortFunc(b.Changes, func(a, c Change) int {
+		if a.TID != c.TID {
+			return int(min(max(a.TID-c.TID, -1), 1))
+		}
+		return a.Seq - c.Seq
+	})
+	i := 0
+	for _, t := range transactions {
+		if t.TID > upTo {
+			break
+		}
+		b.Places = append(b.Places, Place{t.TID, t.Mark})
+		n := i
+		for ; i < len(b.Changes) && b.Changes[i].TID == t.TID; i++ {
+			b.Changes[i].Origin = t.Origin
+		}
+		if known := slices.IndexFunc(realms, t.has); i == n && known >= 0 {
+			damage := fmt.Errorf("the transaction has no rows in %s", t.Realms)
+			if err := s.gone(ctx, q, from, damage); err != damage { // pruned since it was read
+				return Batch{}, err
+			}
+			b.Changes = slices.Insert(b.Changes, i, Change{TID: t.TID, Origin: t.Origin, Realm: realms[known], Damage: damage})
+			i++
+		}
+	}
+	return b, nil
+}
+
+func (t Transaction) has(realm string) bool {
+	for r := range strings.SplitSeq(t.Realms, ",") {
+		if r == realm {
+			return true
+		}
+	}
+	return false
+}
+
+// transactions reads the decided ones behind a place. The place itself is read
+// with them, to see that this is still the history that it belongs to.
+func (s *Store) transactions(ctx context.Context, q SQL, from Place, limit int) (found []Transaction, more bool, err error) {
+	upTo := int64(1) << 48
+	if s.dialect.Name == "postgresql" {
+		bound, err := s.bound(ctx, q)
+		if err != nil {
+			return nil, false, err
+		}
+		upTo = max(bound, from.TID)
+	}
+	rows, err := q.QueryContext(ctx, s.SQL("SELECT tid, mark, origin, realms FROM {journal_transaction} WHERE tid >= ? AND tid <= ? ORDER BY tid LIMIT ?"),
+		from.TID, upTo, limit+2) // the place itself, and one to know of more
+	if err != nil {
+		return nil, false, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var t Transaction
+		if err := rows.Scan(&t.TID, &t.Mark, &t.Origin, &t.Realms); err != nil {
+			return nil, false, err
+		}
+		found = append(found, t)
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return nil, false, err
+	}
+	if len(found) > 0 && found[0].TID == from.TID && (from.Mark == "" || found[0].Mark == from.Mark) {
+		found = found[1:]
+	} else {
+		if err := s.gone(ctx, q, from, nil); err != nil {
+			return nil, false, err
+		}
+		if len(found) > 0 && found[0].TID == from.TID { // pruned, and here again
+			return nil, false, ErrRewound
+		}
+	}
+	found, more = found[:min(len(found), limit)], len(found) > limit
+	if s.dialect.prefix {
+		found, more = contiguous(found, from.TID, more)
+	}
+	return found, more, nil
+}
+
+// contiguous takes what follows a tid without a gap: a snapshot can show a later
+// commit without the earlier one, which the next will show.
+func contiguous(found []Transaction, after int64, more bool) ([]Transaction, bool) {
+	for i, t := range found {
+		if t.TID != after+int64(i)+1 {
+			return found[:i], false
+		}
+	}
+	return found, more
+}
+
+// gone says why a place is not there: it was pruned, with what came after it, or
+// this is not the history that it was seen in. Pruned up to the place itself is
+// as good as there. Otherwise it returns the error that is given.
+func (s *Store) gone(ctx context.Context, q SQL, from Place, otherwise error) error {
+	floor, err := s.Floor(ctx, q)
+	switch {
+	case err != nil:
+		return err
+	case floor > from.TID:
+		return fmt.Errorf("%w: it begins behind tid %d, and tid %d is the place", ErrPruned, floor, from.TID)
+	case otherwise != nil:
+		return otherwise
+	case floor < from.TID && from.Mark != "":
+		return fmt.Errorf("%w: tid %d with the mark %s is not in it", ErrRewound, from.TID, from.Mark)
+	}
+	return nil
+}
+
+// kept returns ErrPruned where what is behind a place is pruned, in part or all
+// of it: the floor rises before the rows go.
+func (s *Store) kept(ctx context.Context, q SQL, from Place) error {
+	floor, err := s.Floor(ctx, q)
+	if err == nil && floor > from.TID {
+		err = fmt.Errorf("%w: it begins behind tid %d, and tid %d is the place", ErrPruned, floor, from.TID)
+	}
+	return err
+}
+
+// Floor returns the tid up to which changes are pruned.
+func (s *Store) Floor(ctx context.Context, q SQL) (floor int64, err error) {
+	err = q.QueryRowContext(ctx, s.SQL("SELECT floor FROM {journal_facts} WHERE one = 1")).Scan(&floor)
+	return floor, err
+}
+
+// bound returns the tid up to which every transaction has ended, on PostgreSQL.
+func (s *Store) bound(ctx context.Context, q SQL) (int64, error) {
+	var bound int64
+	var standby bool
+	err := q.QueryRowContext(ctx, s.SQL("SELECT bound, standby FROM {journal_bound}()")).Scan(&bound, &standby)
+	if err == nil && standby {
+		err = fmt.Errorf("%w: this server is a standby, which does not show the primary's locks: expected the primary", ErrUnfit)
+	}
+	return bound, err
+}
+
+// selectChanges is ended by more of the join's condition, a WHERE and an ORDER BY
+// that both tables' keys can follow: PostgreSQL else reads all of the history,
+// and MySQL sorts on disk.
+const selectChanges = `SELECT j.tid, j.seq, j.id, j."change", j.time, j.author, j.ipnr, j.authenticated, j.comment, j.parts, j.state,
+	h.field, h.old_type, h.old_value, h.new_type, h.new_value
+FROM {REALM_journal} j LEFT JOIN {REALM_history} h ON h.tid = j.tid AND h.seq = j.seq `
+
+// changes reads a realm's changes of some transactions, and says up to which
+// tid: less than asked for, where they are long.
+func (s *Store) changes(ctx context.Context, q SQL, realm string, after, upTo int64) (all []Change, reached int64, err error) {
+	text := selectChanges + "AND h.tid > ? AND h.tid <= ? WHERE j.tid > ? AND j.tid <= ? ORDER BY j.tid, j.seq"
+	rows, err := q.QueryContext(ctx, s.SQL(strings.ReplaceAll(text, "REALM", realm)), after, upTo, after, upTo)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer rows.Close()
+	bytes := 0
+	for rows.Next() {
+		c, n, err := scanChange(rows, realm)
+		if err != nil {
+			return nil, 0, err
+		}
+		if last := len(all) - 1; last >= 0 && all[last].TID == c.TID && all[last].Seq == c.Seq {
+			all[last].Fields = append(all[last].Fields, c.Fields...)
+		} else if bytes > batchBytes && last >= 0 && all[last].TID != c.TID {
+			return all, all[last].TID, rows.Close()
+		} else {
+			all = append(all, c)
+		}
+		bytes += n
+	}
+	return all, upTo, errors.Join(rows.Err(), rows.Close())
+}
+
+// scanChange reads a change with one of its fields, and how long it is. SQLite's
+// columns can hold what does not fit their type: that is Damage.
+func scanChange(rows *sql.Rows, realm string) (c Change, bytes int, err error) {
+	var field sql.NullString
+	var f Field
+	c.Realm = realm
+	err = rows.Scan(&c.TID, &c.Seq, &c.ID, &c.Kind, &c.Time, &c.Author, &c.IPNR, &c.Authenticated, &c.Comment, &c.Parts, &c.State,
+		&field, &f.Old.Type, &f.Old.Text, &f.New.Type, &f.New.Text)
+	if err != nil {
+		damaged := Change{Realm: realm, Damage: err}
+		var rest [14]any
+		all := []any{&damaged.TID, &damaged.Seq}
+		for i := range rest {
+			all = append(all, &rest[i])
+		}
+		if rows.Scan(all...) == nil {
+			return damaged, 0, nil
+		}
+	}
+	if field.Valid {
+		f.Name = field.String
+		c.Fields = []Field{f}
+	}
+	return c, len(c.State) + len(c.Comment) + len(f.Old.Text.String) + len(f.New.Text.String), err
+}
+
+// Of returns the changes of one resource behind a tid, oldest first, up to
+// limit, as far as they are decided. Their Origin is not filled in.
+func (s *Store) Of(ctx context.Context, q SQL, realm, id string, after int64, seq, limit int) (all []Change, err error) {
+	some := `(SELECT * FROM {REALM_journal} WHERE id = ? AND (tid > ? OR tid = ? AND seq > ?) AND tid <= ? ORDER BY tid, seq LIMIT ?) j`
+	text := strings.Replace(selectChanges, "{REALM_journal} j", some, 1) + "ORDER BY j.tid, j.seq"
+	upTo, err := s.decided(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := q.QueryContext(ctx, s.SQL(strings.ReplaceAll(text, "REALM", realm)), id, after, after, seq, upTo, limit)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		c, _, err := scanChange(rows, realm)
+		if err != nil {
+			return nil, err
+		}
+		if last := len(all) - 1; last >= 0 && all[last].TID == c.TID && all[last].Seq == c.Seq {
+			all[last].Fields = append(all[last].Fields, c.Fields...)
+		} else {
+			all = append(all, c)
+		}
+	}
+	return all, errors.Join(rows.Err(), rows.Close())
+}

@@ -1,0 +1,177 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+//go:embed schema
+var files embed.FS
+
+// version is the schema's that this library writes and reads.
+const version = 1
+
+// Text returns the statements that make the tables of a journal, for those who
+// have a migration tool of their own.
+func Text(dialect, schema string, realms []string) (string, error) {
+	d := dialects[dialect]
+	if d == nil {
+		return "", fmt.Errorf("dialect %q: expected sqlite, postgresql or mysql", dialect)
+	}
+	if err := d.checkSchema(schema); err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	statements := d.statements("")
+	for _, realm := range realms {
+		statements = append(statements, d.statements(realm)...)
+	}
+	for _, statement := range statements {
+		b.WriteString(strings.TrimSpace(d.write(schema, statement)) + "\n\n")
+	}
+	return b.String(), nil
+}
+
+// statements returns what makes the common tables, or those of a realm.
+func (d *Dialect) statements(realm string) []string {
+	name := "schema/" + d.Name + ".sql"
+	if realm != "" {
+		name = "schema/" + d.Name + "_realm.sql"
+	}
+	text, err := files.ReadFile(name)
+	if err != nil {
+		panic("tracbus: " + err.Error()) // embedded with the program
+	}
+	return strings.Split(strings.ReplaceAll(string(text), "REALM", realm), "\n\n")
+}
+
+// migrate makes the tables that are missing, one process at a time, or says
+// which are.
+func (s *Store) migrate(ctx context.Context, manual bool) error {
+	missing, err := s.missing(ctx, s.db)
+	if err != nil {
+		return err
+	}
+	if missing != nil && manual {
+		return fmt.Errorf("%w: tables are missing: %s", ErrSchema, strings.Join(missing, ", "))
+	}
+	if missing != nil {
+		if err := s.create(ctx); err != nil {
+			return fmt.Errorf("create the tables of the journal: %w", err)
+		}
+	}
+	if err := s.readFacts(ctx); err != nil {
+		return err
+	}
+	return s.checkParts(ctx)
+}
+
+// readFacts reads what names the journal, and refuses one of the future.
+func (s *Store) readFacts(ctx context.Context) error {
+	var found int
+	err := s.db.QueryRowContext(ctx, s.SQL("SELECT uuid, schema_version, lock_class FROM {journal_facts} WHERE one = 1")).Scan(&s.uuid, &found, &s.class)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return fmt.Errorf("%w: journal_facts has no row", ErrSchema)
+	case err != nil:
+		return err
+	case found != version:
+		return fmt.Errorf("%w: the tables are of version %d, this library knows version %d", ErrSchema, found, version)
+	}
+	return nil
+}
+
+// common returns the names of the tables that all realms share.
+func (d *Dialect) common() []string {
+	tables := []string{"journal_facts", "journal_transaction"}
+	if d.Name == "mysql" {
+		tables = append(tables, "journal_head", "journal_lock")
+	}
+	return tables
+}
+
+// missing names the tables that are not there: common ones, "<realm>_journal" or
+// "<realm>_history".
+func (s *Store) missing(ctx context.Context, q SQL) (names []string, err error) {
+	tables := s.dialect.common()
+	for _, realm := range s.realms {
+		tables = append(tables, realm+"_journal", realm+"_history")
+	}
+	for _, name := range tables {
+		var n int
+		if err := q.QueryRowContext(ctx, s.SQL(s.dialect.hasTable), s.schema, name).Scan(&n); err != nil {
+			return nil, err
+		}
+		if n == 0 {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
+
+// create runs the migration. Where tables are made within a transaction, all are
+// or none; elsewhere the statements can be repeated.
+func (s *Store) create(ctx context.Context) error {
+	conn, err := s.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Rollback()
+	if s.dialect.migrating != "" {
+		if err := drain(conn.QueryContext(ctx, s.dialect.migrating)); err != nil {
+			return err
+		}
+	}
+	missing, err := s.missing(ctx, conn) // again: another process may have been faster
+	if err != nil {
+		return err
+	}
+	if err := s.half(missing); err != nil {
+		return err
+	}
+	for _, statement := range s.needed(missing) {
+		if _, err := conn.ExecContext(ctx, s.dialect.write(s.schema, statement)); err != nil {
+			return fmt.Errorf("%.60q: %w", statement, err)
+		}
+	}
+	return s.Commit(ctx, conn, commitLimit)
+}
+
+// half refuses tables of which only some were taken away. On MySQL, which cannot
+// make tables within a transaction, a process may have died half way.
+func (s *Store) half(missing []string) error {
+	for _, name := range missing {
+		sister := "journal_facts"
+		if realm, ok := strings.CutSuffix(name, "_journal"); ok {
+			sister = realm + "_history"
+		} else if realm, ok := strings.CutSuffix(name, "_history"); ok {
+			sister = realm + "_journal"
+		} else if name == sister {
+			sister = "journal_transaction"
+		}
+		common := name != "journal_facts" && slices.Contains(s.dialect.common(), name)
+		if (s.dialect.txDDL || common) && !slices.Contains(missing, sister) {
+			return fmt.Errorf("%w: %s is missing, although %s is there", ErrSchema, name, sister)
+		}
+	}
+	return nil
+}
+
+// needed returns the statements that make what is missing.
+func (s *Store) needed(missing []string) (statements []string) {
+	is := func(name string) bool { return slices.Contains(missing, name) }
+	if is("journal_facts") {
+		statements = s.dialect.statements("")
+	}
+	for _, realm := range s.realms {
+		if is(realm+"_journal") || is(realm+"_history") {
+			statements = append(statements, s.dialect.statements(realm)...)
+		}
+	}
+	return statements
+}
