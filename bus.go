@@ -25,6 +25,10 @@ type Bus struct {
 	mu            sync.Mutex
 	registrations []*Registration
 	closed        bool
+	journal       *Journal // nil on a bus that works alone
+	fed           int64    // the tid up to which the journal has told it
+
+	hungry chan struct{} // holds one token: a listener that lags has room again
 }
 
 // BusConfig holds what most trackers need not decide.
@@ -72,7 +76,7 @@ func (c BusConfig) NewBus(env string) *Bus {
 	if c.Queue < 0 || c.Batch < 0 || c.Backoff < 0 {
 		panic("tracbus: BusConfig needs Queue, Batch and Backoff from zero")
 	}
-	b := &Bus{env: env, config: c}
+	b := &Bus{env: env, config: c, hungry: make(chan struct{}, 1)}
 	b.ctx, b.giveUp = context.WithCancel(context.Background())
 	return b
 }
@@ -91,7 +95,7 @@ func (b *Bus) Env() string { return b.env }
 // Notify tells events that this process has committed, in their order, to every
 // listener that is registered by now. It does not wait for any of them. Either
 // all events are taken or none: the error says which is malformed, and how, or
-// is [ErrClosed]. The events belong to the caller again when Notify returns.
+// is [ErrClosed], or [ErrJournaled] on a bus with a journal. The events belong to the caller again when Notify returns.
 func (b *Bus) Notify(events ...Event) error {
 	var one [1]Event
 	taken := one[:0]
@@ -115,8 +119,11 @@ func (b *Bus) Notify(events ...Event) error {
 func (b *Bus) put(events []Event) (crowded []*Registration, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.closed {
+	switch {
+	case b.closed:
 		return nil, fmt.Errorf("notify: %w", ErrClosed)
+	case b.journal != nil:
+		return nil, fmt.Errorf("notify: %w: expected the change in a ModelTransaction, whose Record tells it after the commit", ErrJournaled)
 	}
 	for _, e := range events {
 		for _, r := range b.registrations {
@@ -131,11 +138,8 @@ func (b *Bus) put(events []Event) (crowded []*Registration, err error) {
 // entering returns e as all listeners will see it, on the bus of an env; "" keeps
 // the event's own.
 func entering(e Event, env string, primary bool) (Event, error) {
-	switch t := reflect.TypeOf(e); {
-	case t == nil:
-		return nil, errors.New("expected an event, got nil")
-	case t.Kind() == reflect.Pointer:
-		return nil, fmt.Errorf("expected a value of type %s, got a pointer to one", t.Elem())
+	if err := checkType(e); err != nil {
+		return nil, err
 	}
 	if own := e.About().Env; env == "" {
 		env = own
@@ -153,6 +157,17 @@ func entering(e Event, env string, primary bool) (Event, error) {
 	return e.WithChange(c), err
 }
 
+// checkType refuses what is no event, but looks like one to the compiler.
+func checkType(e Event) error {
+	switch t := reflect.TypeOf(e); {
+	case t == nil:
+		return errors.New("expected an event, got nil")
+	case t.Kind() == reflect.Pointer:
+		return fmt.Errorf("expected a value of type %s, got a pointer to one", t.Elem())
+	}
+	return nil
+}
+
 // register starts the goroutine of a listener.
 func (b *Bus) register(scope Scope, listener any, h handler) *Registration {
 	if scope == nil {
@@ -166,6 +181,9 @@ func (b *Bus) register(scope Scope, listener any, h handler) *Registration {
 	}
 	// A new slice, for Notify may be walking the old one.
 	b.registrations = append(b.registrations[:len(b.registrations):len(b.registrations)], r)
+	if b.journal != nil {
+		r.attach(b.fed)
+	}
 	go r.run()
 	return r
 }
@@ -240,6 +258,7 @@ type Undelivered struct {
 	Events   int   // how many, with those in the call that goes on
 	First    Event // the oldest of them
 	Running  bool  // a call of the listener had not returned
+	Behind   int64 // the tid behind which the journal was not read for it, for its queue was full; 0 if all that this process committed was
 }
 
 func closeError(registrations []*Registration) error {
@@ -269,6 +288,9 @@ func (e *CloseError) Error() string {
 		}
 		if u.Running {
 			s.WriteString(" (the listener has not returned)")
+		}
+		if u.Behind > 0 {
+			fmt.Fprintf(&s, ", and what the journal has behind tid %d", u.Behind)
 		}
 	}
 	return s.String()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"time"
 )
 
@@ -53,8 +54,11 @@ func (r *Registration) next() bool {
 		case r.queue.Len() > 0:
 			// In the same turn as a Resync: else a listener whose Resync takes
 			// long would be told nothing else while its queue overflows.
-			r.batch = r.queue.Pop(r.batch, r.bus.config.Batch)
+			r.pop()
 			r.left += uint64(len(r.batch))
+			if r.lagging && r.queue.Len() <= r.bus.config.Queue/2 {
+				signal(r.bus.hungry)
+			}
 			return true
 		case r.resync != nil:
 			return true
@@ -67,6 +71,26 @@ func (r *Registration) next() bool {
 	}
 }
 
+// pop moves to batch what is told next: events up to a Resync that stands among
+// them, or that alone.
+func (r *Registration) pop() {
+	for r.queue.Len() > 0 && len(r.batch) < r.bus.config.Batch && (len(r.batch) == 0 || !r.isResync(r.queue.First())) {
+		r.batch = r.queue.Pop(r.batch, 1)
+		if r.isResync(r.batch[0]) {
+			return
+		}
+	}
+}
+
+// isResync says whether e is told to the listener as the Resync that it is.
+func (r *Registration) isResync(e Event) bool {
+	if r.listener.resyncs == nil {
+		return false
+	}
+	_, ok := e.(Resync)
+	return ok
+}
+
 // owe makes the listener be told e before the next event, together with what it
 // is owed already.
 func (r *Registration) owe(e Resync) {
@@ -74,7 +98,26 @@ func (r *Registration) owe(e Resync) {
 		r.resync = &e
 		return
 	}
-	r.resync.Missed += e.Missed
+	r.resync.add(e)
+}
+
+// add makes e stand for another Resync too. The graver reason is told.
+func (e *Resync) add(other Resync) {
+	e.Missed += other.Missed
+	if other.Reason.gravity() > e.Reason.gravity() {
+		e.Reason, e.Err = other.Reason, other.Err
+	}
+}
+
+// gravity says how much a reason puts in doubt.
+func (r ResyncReason) gravity() int {
+	switch r {
+	case Rewound:
+		return 2
+	case Pruned:
+		return 1
+	}
+	return 0
 }
 
 // end is the last that the goroutine does.
@@ -98,20 +141,42 @@ func (r *Registration) tell() {
 	if len(r.batch) == 0 {
 		return
 	}
+	if e := r.batch[0]; r.isResync(e) {
+		if tid := e.About().TID; tid == 0 || !r.shown.has(tid) { // without a tid it is of all that came before
+			r.owe(e.(Resync))
+		}
+		r.told.Store(1)
+		r.tellResync()
+		return
+	}
 	if r.listener.batches != nil {
+		if r.passShown(); len(r.batch) == 0 {
+			return
+		}
 		if err := r.repeat(func() error { return r.listener.batches.HandleBatch(r.ctx, r.batch) }); err != nil {
 			if r.ctx.Err() != nil {
 				return // not told: Close says so
 			}
-			r.fail(r.batch[0], len(r.batch), err)
+			if r.reloads(err) {
+				r.owe(*r.bus.resync(Loading))
+				r.tellResync() // before anybody who waits for the batch goes on
+			} else {
+				r.fail(r.batch[0], len(r.batch), err)
+			}
 		}
 		r.told.Store(int64(len(r.batch)))
 		return
 	}
 	for i := int(r.told.Load()); i < len(r.batch) && r.ctx.Err() == nil; i++ {
 		e := r.batch[i]
+		if r.shown.has(e.About().TID) {
+			r.told.Store(int64(i + 1))
+			continue
+		}
 		err := r.repeat(func() error { return r.listener.tell(r.ctx, e) })
-		if err != nil {
+		if r.reloads(err) {
+			r.owe(*r.bus.resync(Loading))
+		} else if err != nil {
 			r.fail(e, 1, err)
 		}
 		r.told.Store(int64(i + 1))
@@ -121,11 +186,23 @@ func (r *Registration) tell() {
 	}
 }
 
+// reloads says whether an error asks for the listener to be loaded anew.
+func (r *Registration) reloads(err error) bool {
+	return r.listener.loads != nil && r.shown.journal && errors.Is(err, ErrReload)
+}
+
+// passShown takes out of the batch what the listener has from the tables.
+func (r *Registration) passShown() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.batch = slices.DeleteFunc(r.batch, func(e Event) bool { return r.shown.has(e.About().TID) })
+}
+
 // repeat calls the listener until it succeeds, as often as the scope allows.
 func (r *Registration) repeat(call func() error) error {
 	for attempt := 0; ; attempt++ {
 		err := r.call(anEvent, call)
-		if err == nil || !r.scope.repeats() || attempt >= r.bus.config.Repeat {
+		if err == nil || r.reloads(err) || !r.scope.repeats() || attempt >= r.bus.config.Repeat {
 			return err
 		}
 		if !r.pause(attempt) {

@@ -1,6 +1,7 @@
-// Package tracbus tells others what changed in a tracker: listeners in the same
-// process, and programs that subscribe to Redis, as the Trac plugin
-// tracext-redispub does, whose channels and payloads it keeps.
+// Package tracbus tells others what changed in a tracker: listeners in all of its
+// processes, and programs that subscribe to Redis, as the Trac plugin
+// tracext-redispub does, whose channels and payloads it keeps. It keeps the
+// changes themselves in a journal, in tables beside the tracker's own.
 //
 //	bus := tracbus.NewBus("myenv")
 //	bus.Wiki(tracbus.Everywhere, pageCache) // a WikiListener
@@ -9,36 +10,82 @@
 //	})
 //	bus.All(tracbus.Primary, tracbus.NewPublisher(rdb, tracbus.PublisherConfig{}))
 //
-//	err := bus.Notify(tracbus.TicketChanged{ // after your commit
-//		Change: tracbus.Change{Author: "joe", Comment: "Updated milestone."},
-//		ID:     17,
-//		Values: tracbus.Fields{"summary": "Test ticket", "milestone": "milestone1"},
-//		Old:    tracbus.Fields{"milestone": ""},
-//	})
-//	err = bus.Close(ctx)
+//	j, err := tracbus.OpenJournal(ctx, db, bus, tracbus.JournalConfig{Dialect: tracbus.PostgreSQL})
+//	go j.Run(context.Background()) // tells the bus, until j.Close
+//
+//	tid, err := j.Update(ctx, tracbus.Who{Author: "joe", IPNR: ip, Authenticated: true},
+//		func(tx *tracbus.ModelTransaction) error {
+//			return tx.Save(ctx, tracbus.TicketEdit{ID: 17, Set: tracbus.Fields{"milestone": "m1"}})
+//		})
+//	err = errors.Join(j.Close(ctx), bus.Close(ctx))
+//
+// A program without a database tells the bus itself, with [Bus.Notify].
 //
 // The words: an [Event] tells of one [Change] of one [Resource]. A [Bus] tells
-// events to listeners, each registered with a [Scope]. A [Publisher] is a
-// listener that sends them to Redis; a [Subscriber] receives them there. A
-// change goes Bus.Notify, Registration.put, Registration.run,
-// Publisher.HandleBatch, Sender.Send, PUBLISH: read bus.go, registration.go,
-// delivery.go, publisher.go and internal/ordered.
+// events to listeners, each registered with a [Scope]. A [Journal] keeps changes
+// in a database and tells its bus of them. A [ModelTransaction] is a unit of
+// work: it writes resources, each through a [Model], and what the journal says
+// of them, in one SQL transaction. Its tid is its place in the order of all. A
+// change is primary in the process that committed it, and secondary in the
+// others. A [Publisher] is a listener that sends events to Redis; a [Subscriber]
+// receives them there.
+//
+// A change goes Journal.Update, ModelTransaction.Save, ModelTransaction.Commit,
+// Store.Append; the follower of every process reads it: follower.follow,
+// Bus.feed, Registration.run, Publisher.HandleBatch, Sender.Send, PUBLISH. Read
+// commit.go, transaction.go, follower.go, feed.go, registration.go, delivery.go,
+// publisher.go, and below them internal/store and internal/ordered.
 //
 // # Guarantees
+//
+// Of the journal:
+//
+//   - Every process tells its bus of every change of its realms that is committed
+//     after its OpenJournal, exactly once, all processes in the same order, that
+//     of the tids. Changes of one resource come in the order of their commits.
+//     Slow, rolled back and killed transactions do not change that.
+//   - A change is primary in one process, which committed it, and secondary in
+//     all others. A process that is started anew is another one.
+//   - Nothing is told of a transaction that is not committed. What is told is
+//     committed: a listener can read it.
+//   - The function of Update runs once at most. When Update returns nil, the
+//     commit holds, whatever becomes of telling it. An error that wraps
+//     [ErrNotCommitted] says that it does not, and never will. One that wraps
+//     [ErrCommitUnknown] says that the database's answer was lost, and could not
+//     be asked for again: if the transaction landed, it is told like any other.
+//   - What comes after a transaction that has taken its tid and not ended is held
+//     back until it ends, never skipped. [Journal.Status] shows who holds it back,
+//     as far as the database tells, and the log does after some seconds.
+//   - A slow listener loses nothing: what its queue has no room for is read again
+//     from the journal. What was pruned by then is not there.
+//   - A [LoadListener] is told of exactly the changes that the snapshot it was
+//     loaded from did not show.
+//   - Since and History yield events that are equal to those that were told, but
+//     for Primary, also when the resource has moved on, or is gone.
+//   - While the database is away, Run tries again, and goes on where it stopped.
+//     If the database's history went back, or changes were pruned before they
+//     were read, or are damaged, it says so: in the log, and by a [Resync] to
+//     every listener that takes one. What stands behind the place from which it
+//     goes on is told, some of it again where the history went back.
+//   - Close ends Run, and tells the bus of what this process committed and Run has
+//     not told, also where it had ended before.
 //
 // Of the bus:
 //
 //   - Notify does not wait for listeners or Redis. It returns an error, and
 //     tells nothing, if one of its events is malformed.
-//   - Every listener is told of every event of its kinds, in the order in which
-//     Notify took them, one call at a time. Events of one Notify stand together.
+//   - Every listener is told of every event of its kinds and its scope, in the
+//     order of the tids, or without a journal in that in which Notify took them,
+//     one call at a time. Events of one transaction, or one Notify, stand
+//     together.
 //   - Listeners are isolated. An error, a panic or a runtime.Goexit is reported
 //     to the log once, with listener, tid and channel, and ends nothing; a
 //     listener that is slow, or blocks for ever, delays only itself.
-//   - What waits for a listener is bounded. Beyond the bound its oldest events
-//     are dropped and counted, and it is told [Resync] before the first event
-//     behind the gap.
-//   - A listener may call Notify. It cannot deadlock, for nothing waits.
+//   - What waits for a listener is bounded. Without a journal, its oldest events
+//     are dropped and counted beyond the bound, and it is told [Resync] before
+//     the first event behind the gap.
+//   - A listener may call Notify, or Update where there is a journal. It cannot
+//     deadlock, for nothing waits for it.
 //   - Close delivers what waits. It returns by the deadline of its context, and
 //     says what was not delivered. Calls that have not returned by then have an
 //     ended context; call Close again to wait for them. When it has returned
@@ -47,8 +94,9 @@
 // Of the publisher, while its process lives:
 //
 //   - Messages of one bus are published in the order of its events.
-//   - While Redis is away, they wait and are published when it is back; what the
-//     bound does not hold is lost, the oldest that wait first, and counted.
+//   - While Redis is away, they wait and are published when it is back. Without a
+//     journal, what the bound does not hold is lost, the oldest that wait first,
+//     and counted.
 //   - A message that is too long for Redis, which closes the connection on it, is
 //     refused and counted after some tries; those behind it are published.
 //   - A message whose answer was lost is sent again, so it may arrive twice, with
@@ -64,14 +112,30 @@
 //
 // # Not promised
 //
-//   - Without a journal, an event that a process had taken and not yet delivered
-//     is lost when the process dies.
+//   - What is written without the journal, such as by Trac itself, is not in it:
+//     nobody is told.
+//   - A process need not be told of what was committed before its OpenJournal. It
+//     begins at the end of the journal, and loads its state from tables.
+//   - What a process had taken for a Primary listener, or from Notify, and not
+//     delivered, is lost when it dies. With a journal, other processes are told
+//     of the change as secondary, and Since and History have it.
+//   - A transaction that hangs between its tid and its commit holds back what the
+//     others are told. On MySQL and MariaDB it holds up the other writers too; on
+//     SQLite any open transaction does.
+//   - The journal needs the primary server: a PostgreSQL standby is refused, a
+//     replica of MySQL is not recognised.
+//   - MySQL and MariaDB show a commit before it is safe on disk, and so do
+//     PostgreSQL without synchronous_commit and SQLite without synchronous=FULL.
+//     What a loss of power then takes back has been told already, and is a
+//     history that went back.
 //   - Redis pub/sub keeps nothing: a message reaches those who are subscribed when
 //     it is published. A Redis that is killed may have acknowledged a message
 //     without delivering it.
-//   - Two processes that each have a bus publish in no common order.
-//   - Listeners run concurrently with each other and with the caller of Notify;
-//     that one listener was told says nothing of the others. [Bus.Wait] does.
+//   - Two processes that publish, each what it committed, do so in no common
+//     order.
+//   - Listeners run concurrently with each other and with those who make changes;
+//     that one listener was told says nothing of the others. [Journal.Wait] and
+//     [Bus.Wait] do.
 //   - Events are shared: who changes the [Fields] of one changes them for all.
 //
 // # Asked of listeners

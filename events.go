@@ -159,6 +159,14 @@ const (
 	Overflowed ResyncReason = "overflowed"
 	// GaveUp: a listener failed on a change until its repetitions were used up.
 	GaveUp ResyncReason = "gave up"
+	// Loading: a [LoadListener] is loaded for the first time, or asked for it.
+	Loading ResyncReason = "loading"
+	// Pruned: changes were pruned before they were read; Err wraps [ErrPruned].
+	Pruned ResyncReason = "pruned"
+	// Rewound: the database's history went back; Err wraps [ErrRewound].
+	Rewound ResyncReason = "rewound"
+	// Unreadable: a change in the journal's tables cannot be read.
+	Unreadable ResyncReason = "unreadable"
 )
 
 // Resource returns the zero Resource: a Resync is about all of them.

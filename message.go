@@ -3,6 +3,7 @@ package tracbus
 import (
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -17,6 +18,50 @@ type message interface {
 	// appendPayload appends the JSON object; all asks for every field of a
 	// ticket in new_values.
 	appendPayload(dst []byte, all bool) ([]byte, error)
+}
+
+// Payloader is an event of a realm of your own that a [Publisher] publishes, on
+// <prefix>.<env>.<realm>.<kind>.<id>, where created and deleted have no id. An
+// event without it is not published. [Decode] does not know what it means: a
+// [Subscriber] yields it as a [DecodeError], which carries channel and payload.
+type Payloader interface {
+	Event
+	// Payload returns a JSON object. The event's realm and kind are then
+	// lower-case letters, digits and _, a letter first, for they are parts of
+	// the channel. A failure is counted as refused.
+	Payload() ([]byte, error)
+}
+
+// hasPayload says whether e can be published.
+func hasPayload(e Event) bool {
+	switch e.(type) {
+	case message, Payloader:
+		return true
+	}
+	return false
+}
+
+// appendOwn appends the payload of an event from outside. What it panics with
+// is an error, for it would end the process.
+func appendOwn(dst []byte, e Payloader) (_ []byte, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &panicError{p, debug.Stack()}
+		}
+	}()
+	for _, part := range []string{string(e.Resource().Realm), string(e.Kind())} {
+		if !realmName.MatchString(part) {
+			return dst, fmt.Errorf("realm %q, kind %q: expected lower-case letters, digits and _, a letter first, 30 at most", e.Resource().Realm, e.Kind())
+		}
+	}
+	payload, err := e.Payload()
+	if err != nil {
+		return dst, err
+	}
+	if _, err := wire.ParseObject(nil, string(payload)); err != nil {
+		return dst, fmt.Errorf("payload %.60q: %w", payload, err)
+	}
+	return append(dst, payload...), nil
 }
 
 // channelOf returns where e is published.
@@ -68,21 +113,25 @@ func (c PublisherConfig) Encode(e Event) (channel, payload string, err error) {
 
 var (
 	errNoEnv     = errors.New("event without an env: a bus fills it in")
-	errNoPayload = errors.New("event without a payload")
+	errNoPayload = errors.New("event without a payload: expected a method Payload")
 )
 
 // append appends e's channel, which ends at middle, and its payload.
 func (c PublisherConfig) append(dst []byte, e Event) (_ []byte, middle int, err error) {
-	m, ok := e.(message)
 	switch {
-	case !ok:
+	case !hasPayload(e):
 		return dst, 0, errNoPayload
 	case e.About().Env == "":
 		return dst, 0, errNoEnv
 	}
 	dst = channelOf(e, prefixOf(c.Prefix, c.NoPrefix)).Append(dst)
 	middle = len(dst)
-	dst, err = m.appendPayload(dst, c.AllValues)
+	switch e := e.(type) {
+	case message:
+		dst, err = e.appendPayload(dst, c.AllValues)
+	case Payloader:
+		dst, err = appendOwn(dst, e)
+	}
 	return dst, middle, err
 }
 

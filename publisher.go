@@ -76,6 +76,8 @@ func prefixOf(prefix string, none bool) string {
 // it does not block what is behind it. A Redis that is away, or silent, never
 // makes it refuse one.
 //
+// An event of a realm of your own is published if it is a [Payloader].
+//
 // It starts no goroutine. Its methods may be called concurrently.
 type Publisher struct {
 	config PublisherConfig
@@ -213,8 +215,11 @@ func (p *Publisher) published(events []Event) (n int) {
 
 // wants says whether e is published at all: the bus queues nothing else.
 func (p *Publisher) wants(e Event) bool {
-	if _, ok := e.(message); !ok || slices.Contains(p.config.Skip, e.Resource().Realm) {
+	if !hasPayload(e) || slices.Contains(p.config.Skip, e.Resource().Realm) {
 		return false
+	}
+	if _, ours := e.(message); !ours {
+		return true // whoever gave it a payload wants that
 	}
 	switch e.Kind() {
 	case Created, Changed, Deleted:

@@ -26,6 +26,7 @@ type Registration struct {
 	// Only the goroutine uses these.
 	resync   *Resync // to be told before the next event
 	covered  debts   // what resync makes good
+	shown    shown   // what the listener has from the tables
 	reported bool    // that resync has to be repeated
 
 	calling atomic.Uint32 // what a call that has not returned tells
@@ -40,10 +41,12 @@ type Registration struct {
 	owed     debts              // Resyncs that the listener was to be told
 	paid     debts              // and has been
 	waiters  []waiter
-	closing  bool // nothing more is queued
-	leaving  bool // the registration was closed, not the bus
-	gone     bool // nothing more is told
-	ended    bool // the goroutine has done its last
+	fed      int64 // the tid up to which the journal was read for it
+	lagging  bool  // the queue was full: the journal is to be read again from there
+	closing  bool  // nothing more is queued
+	leaving  bool  // the registration was closed, not the bus
+	gone     bool  // nothing more is told
+	ended    bool  // the goroutine has done its last
 	status   ListenerStatus
 }
 
@@ -52,6 +55,7 @@ type listener struct {
 	handler
 	batches BatchListener  // nil if it takes events one by one
 	resyncs ResyncListener // nil if it is not told that it missed changes
+	loads   LoadListener   // nil if it is not loaded from tables; else resyncs does it
 	drops   dropCounter    // nil if it does not count what the bus dropped
 }
 
@@ -93,6 +97,9 @@ func newRegistration(b *Bus, scope Scope, l any, h handler) *Registration {
 		if _, all := h.(allHandler); !all && h.wants(Resync{}) {
 			r.listener.resyncs = resyncFunc(h.tell)
 		}
+	}
+	if r.listener.loads, _ = l.(LoadListener); r.listener.loads != nil {
+		r.listener.resyncs = loading{r, l}
 	}
 	r.ctx, r.cancel = context.WithCancel(b.ctx)
 	return r
@@ -152,17 +159,32 @@ type debts struct{ overflows, failures uint64 }
 // waiter is a call of Wait, for all events up to one, and for the Resyncs that
 // were owed then.
 type waiter struct {
-	upTo uint64
-	owed debts
-	done chan struct{}
+	tid   int64 // up to which the journal must have been read for it first
+	fixed bool  // it has been: what follows says for what else is waited
+	upTo  uint64
+	owed  debts
+	done  chan struct{}
+}
+
+// fix notes what is to be told until the waiter has what it waits for, as soon
+// as all of it is queued.
+func (w *waiter) fix(r *Registration) {
+	if !w.fixed && r.fed >= w.tid {
+		w.fixed, w.upTo, w.owed = true, r.left+uint64(r.queue.Len()), r.owed
+	}
 }
 
 // Wait returns when the listener has been told of all that the bus has taken so
 // far, whether it could handle it or not, and of what it missed; or when ctx
 // ends. A listener that calls it waits for itself.
-func (r *Registration) Wait(ctx context.Context) error {
+func (r *Registration) Wait(ctx context.Context) error { return r.wait(ctx, r.bus.told()) }
+
+// wait waits for all that the journal has up to a tid, and for what else the
+// queue holds.
+func (r *Registration) wait(ctx context.Context, tid int64) error {
 	r.mu.Lock()
-	w := waiter{r.left + uint64(r.queue.Len()), r.owed, make(chan struct{})}
+	w := waiter{tid: tid, done: make(chan struct{})}
+	w.fix(r)
 	if r.reached(w) {
 		r.mu.Unlock()
 		return nil
@@ -183,7 +205,7 @@ func (r *Registration) Wait(ctx context.Context) error {
 // reached says whether nothing that w waits for is still to be told: a batch is
 // older than what was dropped meanwhile.
 func (r *Registration) reached(w waiter) bool {
-	return r.gone || len(r.batch) == 0 && r.left >= w.upTo &&
+	return r.gone || w.fixed && len(r.batch) == 0 && r.left >= w.upTo &&
 		r.paid.overflows >= w.owed.overflows && r.paid.failures >= w.owed.failures
 }
 
@@ -253,6 +275,7 @@ func (r *Registration) waitForEnd(ctx context.Context) {
 // abandon gives up what is not told, and says what that was. The listener's
 // context has ended.
 func (r *Registration) abandon() (Undelivered, bool) {
+	own := r.bus.own()
 	r.mu.Lock()
 	told := int(r.told.Load()) // once, for the goroutine may be counting on
 	u := Undelivered{Listener: r.name, Events: r.queue.Len() + len(r.batch) - told}
@@ -267,6 +290,10 @@ func (r *Registration) abandon() (Undelivered, bool) {
 	r.status.Dropped += uint64(r.queue.Len())
 	r.left += uint64(r.queue.Len())
 	r.queue = queue.New[Event](0)
+	if r.lagging && r.fed < own {
+		u.Behind = r.fed
+	}
+	r.lagging = false
 	r.closing, r.gone = true, true
 	if r.ended {
 		r.settle()
@@ -278,7 +305,7 @@ func (r *Registration) abandon() (Undelivered, bool) {
 	if !u.Running {
 		<-r.done // at once, for it will not call the listener again
 	}
-	return u, u.Events > 0 || u.Running
+	return u, u.Events > 0 || u.Running || u.Behind > 0
 }
 
 // settle counts what will not be told of a batch. The caller holds mu, and the

@@ -88,16 +88,17 @@ func (h ticketHandler) tell(ctx context.Context, e Event) error {
 	return nil
 }
 
-func ticket(id int64) Resource { return Resource{TicketRealm, strconv.FormatInt(id, 10)} }
+// Ticket returns the ticket with a number as a [Resource].
+func Ticket(id int64) Resource { return Resource{TicketRealm, strconv.FormatInt(id, 10)} }
 
 // Resource returns the ticket.
-func (e TicketCreated) Resource() Resource { return ticket(e.ID) }
+func (e TicketCreated) Resource() Resource { return Ticket(e.ID) }
 
 // Resource returns the ticket.
-func (e TicketChanged) Resource() Resource { return ticket(e.ID) }
+func (e TicketChanged) Resource() Resource { return Ticket(e.ID) }
 
 // Resource returns the ticket.
-func (e TicketDeleted) Resource() Resource { return ticket(e.ID) }
+func (e TicketDeleted) Resource() Resource { return Ticket(e.ID) }
 
 // Kind returns [Created].
 func (TicketCreated) Kind() Kind { return Created }

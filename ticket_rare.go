@@ -45,10 +45,10 @@ type TicketHistoryListener interface {
 }
 
 // Resource returns the ticket.
-func (e TicketCommentEdited) Resource() Resource { return ticket(e.ID) }
+func (e TicketCommentEdited) Resource() Resource { return Ticket(e.ID) }
 
 // Resource returns the ticket.
-func (e TicketChangeDeleted) Resource() Resource { return ticket(e.ID) }
+func (e TicketChangeDeleted) Resource() Resource { return Ticket(e.ID) }
 
 // Kind returns [CommentEdited].
 func (TicketCommentEdited) Kind() Kind { return CommentEdited }

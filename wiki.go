@@ -97,14 +97,17 @@ func (h wikiHandler) tell(ctx context.Context, e Event) error {
 	return nil
 }
 
-// Resource returns the page.
-func (e WikiPageCreated) Resource() Resource { return Resource{WikiRealm, e.Page.Name} }
+// Page returns the page with a name as a [Resource].
+func Page(name string) Resource { return Resource{WikiRealm, name} }
 
 // Resource returns the page.
-func (e WikiPageChanged) Resource() Resource { return Resource{WikiRealm, e.Page.Name} }
+func (e WikiPageCreated) Resource() Resource { return Page(e.Page.Name) }
 
 // Resource returns the page.
-func (e WikiPageDeleted) Resource() Resource { return Resource{WikiRealm, e.Page.Name} }
+func (e WikiPageChanged) Resource() Resource { return Page(e.Page.Name) }
+
+// Resource returns the page.
+func (e WikiPageDeleted) Resource() Resource { return Page(e.Page.Name) }
 
 // Kind returns [Created].
 func (WikiPageCreated) Kind() Kind { return Created }

@@ -52,13 +52,13 @@ type WikiCommentListener interface {
 }
 
 // Resource returns the page under its new name.
-func (e WikiPageRenamed) Resource() Resource { return Resource{WikiRealm, e.Page.Name} }
+func (e WikiPageRenamed) Resource() Resource { return Page(e.Page.Name) }
 
 // Resource returns the page.
-func (e WikiPageVersionDeleted) Resource() Resource { return Resource{WikiRealm, e.Page.Name} }
+func (e WikiPageVersionDeleted) Resource() Resource { return Page(e.Page.Name) }
 
 // Resource returns the page.
-func (e WikiPageCommentEdited) Resource() Resource { return Resource{WikiRealm, e.Page.Name} }
+func (e WikiPageCommentEdited) Resource() Resource { return Page(e.Page.Name) }
 
 // Kind returns [Renamed].
 func (WikiPageRenamed) Kind() Kind { return Renamed }

@@ -22,15 +22,31 @@ func (q *Queue[T]) First() T { return q.ring[q.head] }
 
 // Push adds e at the end. It reports true if it dropped the oldest for it.
 func (q *Queue[T]) Push(e T) (dropped bool) {
-	if q.n == q.limit {
+	if q.n >= q.limit {
 		q.drop()
 		dropped = true
 	} else if q.n == len(q.ring) {
-		q.grow()
+		q.grow(q.limit)
 	}
 	q.ring[q.index(q.n)] = e
 	q.n++
 	return dropped
+}
+
+// Grow adds e at the end, beyond the limit if need be.
+func (q *Queue[T]) Grow(e T) {
+	if q.n == len(q.ring) {
+		q.grow(max(q.limit, 2*q.n))
+	}
+	q.ring[q.index(q.n)] = e
+	q.n++
+}
+
+// Clear drops all elements.
+func (q *Queue[T]) Clear() {
+	for q.n > 0 {
+		q.drop()
+	}
 }
 
 // Pop moves up to most of the oldest elements to the end of dst.
@@ -49,8 +65,8 @@ func (q *Queue[T]) drop() {
 	q.n--
 }
 
-func (q *Queue[T]) grow() {
-	ring := make([]T, min(max(2*len(q.ring), 16), q.limit))
+func (q *Queue[T]) grow(most int) {
+	ring := make([]T, min(max(2*len(q.ring), 16), most))
 	copied := copy(ring, q.ring[q.head:])
 	copy(ring[copied:], q.ring[:q.head])
 	q.ring, q.head = ring, 0

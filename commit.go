@@ -1,0 +1,258 @@
+package tracbus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tracbus/tracbus/internal/store"
+)
+
+// commitPatience is how long the answer to COMMIT is waited for, and then for
+// the word on what became of it.
+const commitPatience = 15 * time.Second
+
+// commitGrace is how long that word is waited for at least, though the caller's
+// context has ended.
+const commitGrace = 2 * time.Second
+
+// Update runs f within a transaction and commits it: nil says that the commit
+// holds, whatever becomes of telling it. tid is 0 if f changed nothing that is
+// told. Any error of f, and a panic, roll everything back; the error then wraps
+// [ErrNotCommitted]. Where the answer to COMMIT was lost and could not be found
+// out before ctx ended, the error is a [*CommitUnknownError]. f is called at most
+// once. It must not call Update: on SQLite it would wait for itself.
+func (j *Journal) Update(ctx context.Context, who Who, f func(tx *ModelTransaction) error) (tid int64, err error) {
+	tx, err := j.Begin(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("update: %w: %w", ErrNotCommitted, err)
+	}
+	defer tx.Rollback()
+	tx.inside = true
+	err = tx.Prepare(who, "")
+	if err == nil {
+		err = f(tx)
+	}
+	if err == nil {
+		err = tx.endable("commit", txPrepared)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("update: %w: %w", ErrNotCommitted, err)
+	}
+	tid, err = tx.commit(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("update: %w", err)
+	}
+	tx.Notify()
+	return tid, nil
+}
+
+// Commit writes the journal's rows and commits. nil says that the commit holds.
+// tid is 0 if there was nothing to tell. Other errors are as those of
+// [Journal.Update].
+func (tx *ModelTransaction) Commit(ctx context.Context) (tid int64, err error) {
+	if err := tx.endable("commit", txPrepared); err != nil {
+		return 0, err
+	}
+	if tx.inside {
+		return 0, errors.New("commit: Update commits this transaction when its function returns")
+	}
+	if tx.joined {
+		return 0, errors.New("commit: the application began this transaction: expected Flush, and its own commit")
+	}
+	return tx.commit(ctx)
+}
+
+func (tx *ModelTransaction) commit(ctx context.Context) (tid int64, err error) {
+	if tx.err != nil {
+		poison := tx.err
+		tx.Rollback()
+		return 0, fmt.Errorf("commit: %w: the transaction was poisoned by: %w", ErrNotCommitted, poison)
+	}
+	tx.closing()
+	tid, committed, err := tx.write(ctx, true)
+	if err == nil {
+		tx.tid = tid
+		if !committed {
+			err = tx.journal.store.Commit(ctx, tx.conn, commitPatience)
+		}
+	}
+	switch {
+	case errors.Is(err, store.ErrInDoubt):
+		return tx.clearUp(ctx, err)
+	case err != nil:
+		tx.Rollback()
+		return 0, fmt.Errorf("commit: %w: %w", ErrNotCommitted, err)
+	}
+	tx.end(txCommitted, (*store.Conn).Release)
+	return tid, nil
+}
+
+// Flush writes the journal's rows into a joined transaction. Whatever the
+// application writes after it comes too late to be ordered by it, and the commit
+// should follow at once: in MySQL all writers wait for it. tid is 0 if there was
+// nothing to tell.
+func (tx *ModelTransaction) Flush(ctx context.Context) (tid int64, err error) {
+	if err := tx.endable("flush", txPrepared); err != nil {
+		return 0, err
+	}
+	switch {
+	case !tx.joined:
+		return 0, errors.New("flush: the journal began this transaction: expected Commit")
+	case tx.err != nil:
+		return 0, fmt.Errorf("flush: the transaction was poisoned by: %w", tx.err)
+	}
+	tx.closing()
+	if tx.touched || tx.journal.store.OneWriter() {
+		err = tx.journal.store.StandsJoined(ctx, tx.sql.q)
+	}
+	if err == nil {
+		tx.tid, _, err = tx.write(ctx, false)
+	}
+	if err != nil {
+		tx.err = fmt.Errorf("flush: %w", err)
+		return 0, tx.err
+	}
+	tx.state = txFlushed
+	tx.journal.flushed(tx)
+	return tx.tid, nil
+}
+
+// endable says why the transaction cannot be committed.
+func (tx *ModelTransaction) endable(verb string, want txState) error {
+	tx.mu.Lock()
+	defer tx.mu.Unlock()
+	switch {
+	case tx.busy:
+		return fmt.Errorf("%s: another call of this transaction goes on", verb)
+	case tx.state != want:
+		return fmt.Errorf("%s: the transaction is %s: expected one that is %s", verb, tx.state, want)
+	}
+	return nil
+}
+
+// write writes the journal's rows, if there is something to tell.
+func (tx *ModelTransaction) write(ctx context.Context, end bool) (tid int64, committed bool, err error) {
+	entries := tx.pending.all()
+	ordered := len(entries) > 0
+	if end && !(ordered && tx.journal.store.AtOnce()) && !(ordered && tx.journal.dialect == PostgreSQL) {
+		if err := tx.journal.store.Stands(ctx, tx.conn); err != nil {
+			return 0, false, err
+		}
+	}
+	if !ordered {
+		return 0, false, nil
+	}
+	rows := make([]store.Change, len(entries))
+	for i, e := range entries {
+		if rows[i], err = rowOf(e); err != nil {
+			return 0, false, fmt.Errorf("%s: %w", e.Resource, err)
+		}
+	}
+	return tx.journal.store.Append(ctx, tx.sql.q, tx.mark, tx.journal.origin, rows, end)
+}
+
+// clearUp finds out what became of a commit whose answer was lost. Its
+// connection is broken first, so that a server that has not committed yet learns
+// that it never will.
+func (tx *ModelTransaction) clearUp(ctx context.Context, lost error) (tid int64, err error) {
+	tx.end(txUnknown, (*store.Conn).Break)
+	// A deadline that is over, or nearly, must not be the reason not to know.
+	grace := commitGrace
+	if end, ok := ctx.Deadline(); ok {
+		grace = max(grace, time.Until(end))
+	} else if ctx.Err() == nil {
+		grace = commitPatience
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	defer cancel()
+	if tid, err = tx.Outcome(ctx); err != nil {
+		return 0, fmt.Errorf("commit: %w (%w)", err, lost)
+	}
+	return tid, nil
+}
+
+// Outcome says what became of the transaction, by its mark: nil if it was
+// committed, with its tid; [ErrNotCommitted] if it was not and never will be;
+// [ErrCommitUnknown] if that cannot be told before ctx ends, or some seconds
+// have passed. It asks the database where Commit could not find out, and where
+// the application committed.
+func (tx *ModelTransaction) Outcome(ctx context.Context) (tid int64, err error) {
+	switch tx.state {
+	case txCommitted:
+		return tx.tid, nil
+	case txBegun, txPrepared:
+		if tx.joined {
+			return 0, &CommitUnknownError{tx, errors.New("it was not flushed: whether the application committed left no mark")}
+		}
+		fallthrough
+	case txRolledBack:
+		return 0, fmt.Errorf("%w: it is %s", ErrNotCommitted, tx.state)
+	}
+	if len(tx.pending.all()) == 0 {
+		return 0, &CommitUnknownError{tx, errors.New("it changed nothing that leaves a mark in the journal")}
+	}
+	var session int64
+	if tx.conn != nil {
+		session = tx.conn.Session
+	}
+	ctx, cancel := context.WithTimeout(ctx, commitPatience)
+	defer cancel()
+	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+		tid, landed, err := tx.journal.store.Find(ctx, tx.mark, tx.tid, session)
+		switch {
+		case landed:
+			tx.tid, tx.state = tid, txCommitted
+			tx.Notify()
+			return tid, nil
+		case err == nil:
+			tx.state = txRolledBack
+			return 0, ErrNotCommitted
+		case !sleep(ctx, pause):
+			return 0, &CommitUnknownError{tx, err}
+		}
+	}
+}
+
+// sleep waits, and reports false if ctx has ended.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// Notify hints that the transaction was committed, so that it is told at once
+// and not at the next poll, here and in other processes.
+func (tx *ModelTransaction) Notify() {
+	switch {
+	case tx.tid == 0:
+	case tx.state == txCommitted:
+		tx.journal.committed(tx)
+	case tx.state == txFlushed: // the application says so
+		tx.journal.hint()
+	}
+}
+
+// Rollback ends a transaction that was not committed; after Commit it does
+// nothing, and nothing to a joined transaction, which the application ends.
+func (tx *ModelTransaction) Rollback() {
+	if tx.state > txFlushed || tx.joined {
+		return
+	}
+	tx.end(txRolledBack, (*store.Conn).Rollback)
+}
+
+// end gives the connection back.
+func (tx *ModelTransaction) end(state txState, with func(*store.Conn)) {
+	tx.closing()
+	tx.state = state
+	with(tx.conn)
+	tx.journal.giveTurn()
+	tx.journal.ended()
+}

@@ -1,0 +1,295 @@
+package tracbus
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/tracbus/tracbus/internal/store"
+)
+
+// Dialect says which database a journal is in.
+type Dialect string
+
+// The dialects. MySQL stands for MariaDB too.
+const (
+	SQLite     Dialect = "sqlite"
+	PostgreSQL Dialect = "postgresql"
+	MySQL      Dialect = "mysql"
+)
+
+// JournalConfig says where a journal is, and holds what most trackers need not
+// decide.
+type JournalConfig struct {
+	// Dialect is the database's. There is no default.
+	Dialect Dialect
+
+	// Realms are the kinds of resources. Zero means [TracTickets] without
+	// custom fields and [TracWiki]. Processes may know different realms: each
+	// is told of those that it knows.
+	Realms []JournalRealm
+
+	// Schema is where the tables are, PostgreSQL's schema or MySQL's database.
+	// Zero means the one that a connection begins with.
+	Schema string
+
+	// Manual leaves the making of tables to the application; see
+	// [JournalSchema]. Zero means that OpenJournal makes those that are missing.
+	Manual bool
+
+	// Poll is how often the database is asked for changes of other processes,
+	// where nothing wakes this one up. Zero means 1 s, and 5 ms on SQLite,
+	// where asking costs next to nothing.
+	Poll time.Duration
+
+	// Batch bounds how many transactions are read at once. Zero means 256.
+	Batch int
+
+	// Wake is a Redis by which the processes wake each other after a commit. It
+	// is borrowed, and never closed. Zero means none: others are polled for.
+	Wake redis.UniversalClient
+
+	// Logger gets one line for each change of state. Zero means
+	// slog.Default().
+	Logger *slog.Logger
+}
+
+// Journal keeps who changed what in tables beside those of the tracker, and
+// tells the bus of it: what this process committed as primary, what others did
+// as secondary, all in one order. Its methods may be called concurrently, also
+// by listeners, who may not call Wait or Close.
+type Journal struct {
+	db      *sql.DB
+	bus     *Bus
+	store   *store.Store
+	config  JournalConfig
+	dialect Dialect
+	realms  []JournalRealm
+	origin  string // of this process: a random identity
+
+	turn     chan struct{} // held by who writes, where one can; else nil
+	kick     chan struct{} // there may be something to read
+	announce chan struct{} // other processes should know
+
+	finishing sync.Mutex // held by a Close that follows
+
+	mu      sync.Mutex // guards what follows
+	place   store.Place
+	moved   chan struct{} // closed when place moves, and replaced
+	own     store.Place   // the last that this process committed
+	said    store.Place   // the last that the application was about to commit
+	rewinds int           // how often the history went back, which makes tids mean others
+	opened  int           // transactions of its own that have not ended
+	idle    chan struct{} // closed when opened falls to zero after Close
+	closed  bool
+	running chan struct{} // closed when Run ends; nil while it does not run
+	stop    context.CancelFunc
+	lastErr error // of following; nil if all is well
+	since   time.Time
+	seen    trail // what was followed
+}
+
+var realmName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,29}$`)
+
+// OpenJournal finds or makes the journal's tables and ties it to a bus, which
+// from now on is told by the journal alone. What is committed from now on is
+// told, by [Journal.Run], which the caller starts. The db and its driver are the
+// application's: OpenJournal borrows connections and does not close it.
+//
+// On PostgreSQL (13 and later) db must be the primary server: a standby does not
+// show who is about to commit. On MySQL (8) and MariaDB (10.3), sql_mode must be
+// strict; with multiStatements=true and interpolateParams=true in the data
+// source name, what all writers wait for takes one round trip and not five.
+func OpenJournal(ctx context.Context, db *sql.DB, bus *Bus, config JournalConfig) (*Journal, error) {
+	j, err := newJournal(db, bus, config)
+	if err == nil {
+		err = j.connect(ctx)
+	}
+	if err == nil {
+		err = bus.attach(j, j.place.TID)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open journal: %w", err)
+	}
+	return j, nil
+}
+
+func newJournal(db *sql.DB, bus *Bus, config JournalConfig) (*Journal, error) {
+	if db == nil || bus == nil {
+		panic("tracbus: OpenJournal needs a database and a bus")
+	}
+	if config.Poll < 0 || config.Batch < 0 {
+		return nil, errors.New("JournalConfig: expected Poll and Batch from zero")
+	}
+	if config.Realms == nil {
+		config.Realms = tracRealms()
+	}
+	if config.Logger == nil {
+		config.Logger = slog.Default()
+	}
+	config.Batch = orDefault(config.Batch, 256)
+	j := &Journal{
+		db: db, bus: bus, config: config, dialect: config.Dialect, realms: config.Realms, origin: rand.Text(),
+		kick: make(chan struct{}, 1), announce: make(chan struct{}, 1), moved: make(chan struct{}), idle: make(chan struct{}),
+	}
+	for i, r := range j.realms {
+		switch name := r.Realm(); {
+		case !realmName.MatchString(string(name)):
+			return nil, fmt.Errorf("realm %q: expected lower-case letters, digits and _, a letter first, 30 at most", name)
+		case slices.ContainsFunc(j.realms[:i], func(other JournalRealm) bool { return other.Realm() == name }):
+			return nil, fmt.Errorf("realm %q: expected once, found twice", name)
+		}
+	}
+	return j, nil
+}
+
+func (j *Journal) connect(ctx context.Context) (err error) {
+	j.store, err = store.Open(ctx, j.db, store.Config{
+		Dialect: string(j.dialect), Schema: j.config.Schema, Realms: j.realmNames(), Manual: j.config.Manual,
+	})
+	if err != nil {
+		return err
+	}
+	if j.store.OneWriter() {
+		j.turn = make(chan struct{}, 1)
+		j.config.Poll = orDefault(j.config.Poll, 5*time.Millisecond)
+	}
+	j.config.Poll = orDefault(j.config.Poll, time.Second)
+	if j.place, err = j.store.End(ctx, j.db); err != nil {
+		return err
+	}
+	return j.seen.begin(ctx, j)
+}
+
+// JournalSchema returns the SQL that makes a journal's tables in a schema (""
+// for the connection's), for those who have a migration tool of their own and
+// set [JournalConfig.Manual]. Statements are separated by empty lines.
+func JournalSchema(dialect Dialect, schema string, realms ...Realm) (string, error) {
+	names := make([]string, len(realms))
+	for i, r := range realms {
+		if !realmName.MatchString(string(r)) {
+			return "", fmt.Errorf("journal schema: realm %q: expected lower-case letters, digits and _, a letter first, 30 at most", r)
+		}
+		names[i] = string(r)
+	}
+	text, err := store.Text(string(dialect), schema, names)
+	if err != nil {
+		return "", fmt.Errorf("journal schema: %w", err)
+	}
+	return text, nil
+}
+
+func (j *Journal) realm(name Realm) JournalRealm {
+	for _, r := range j.realms {
+		if r.Realm() == name {
+			return r
+		}
+	}
+	return nil
+}
+
+func (j *Journal) realmNames() []string {
+	names := make([]string, len(j.realms))
+	for i, r := range j.realms {
+		names[i] = string(r.Realm())
+	}
+	return names
+}
+
+// newTransaction counts a transaction, which has to be counted off.
+func (j *Journal) newTransaction() (*ModelTransaction, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.closed {
+		return nil, ErrJournalClosed
+	}
+	j.opened++
+	now := time.Now().UTC().Truncate(time.Microsecond)
+	return &ModelTransaction{journal: j, time: now, mark: rand.Text(), rewinds: j.rewinds}, nil
+}
+
+// ended counts a transaction off.
+func (j *Journal) ended() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.opened--; j.opened == 0 && j.closed {
+		close(j.idle)
+	}
+}
+
+// turnPatience bounds the wait for other transactions of this process on SQLite:
+// one that waits for itself should hear of it.
+const turnPatience = 30 * time.Second
+
+// takeTurn lets one transaction of this process write at a time, in the order of
+// their coming, where the database would let them fight for it.
+func (j *Journal) takeTurn(ctx context.Context) error {
+	if j.turn == nil {
+		return nil
+	}
+	select {
+	case j.turn <- struct{}{}:
+		return nil
+	default:
+	}
+	timeout := time.NewTimer(turnPatience)
+	defer timeout.Stop()
+	select {
+	case j.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("another transaction of this process is open: %w", ctx.Err())
+	case <-timeout.C:
+		return fmt.Errorf("another transaction of this process has been open for %v: SQLite has room for one, so no Update may wait within another", turnPatience)
+	}
+}
+
+func (j *Journal) giveTurn() {
+	if j.turn != nil {
+		<-j.turn
+	}
+}
+
+// committed notes that a transaction of this process holds.
+func (j *Journal) committed(tx *ModelTransaction) {
+	j.mu.Lock()
+	if tx.rewinds == j.rewinds { // else the tid may be of what is no more
+		if tx.tid > j.own.TID {
+			j.own = store.Place{TID: tx.tid, Mark: tx.mark}
+		}
+	}
+	j.mu.Unlock()
+	j.hint()
+}
+
+// flushed notes what the application is about to commit.
+func (j *Journal) flushed(tx *ModelTransaction) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if tx.tid > 0 && tx.rewinds == j.rewinds {
+		j.said = store.Place{TID: tx.tid, Mark: tx.mark}
+	}
+}
+
+// hint has this process and others look for what was committed.
+func (j *Journal) hint() {
+	signal(j.kick)
+	signal(j.announce)
+}
+
+// signal leaves a token, where none lies yet.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,57 @@
+package tracbus
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// checkText says why a text cannot be kept in this database.
+func (j *Journal) checkText(name, s string) error {
+	if j.store.NoNUL() && strings.IndexByte(s, 0) >= 0 {
+		return fmt.Errorf("%s %.60q: it has the character U+0000, which PostgreSQL cannot store", name, s)
+	}
+	return nil
+}
+
+// maxID is how many bytes an index of all databases takes.
+const maxID = 1000
+
+// checkEntry refuses what the journal's tables cannot hold, and makes values what
+// they come back as. Events of this package are normalised by now, those of
+// others may not be.
+func (j *Journal) checkEntry(e *Entry) (err error) {
+	id, kind := e.Resource.ID, string(e.Kind)
+	switch {
+	case len(id) == 0 || len(id) > maxID:
+		return fmt.Errorf("an id of %d bytes: expected 1 to %d", len(id), maxID)
+	case text(id) != id:
+		return fmt.Errorf("id %.60q: expected UTF-8", id)
+	case !realmName.MatchString(kind):
+		return fmt.Errorf("kind %.60q: expected lower-case letters, digits and _, a letter first, 30 at most", kind)
+	}
+	e.Change.Time = e.Change.Time.UTC()
+	if err := checkTime(e.Change.Time); err != nil {
+		return err
+	}
+	for _, f := range []*Fields{&e.State, &e.New, &e.Old} {
+		if *f, err = journaled(*f); err != nil {
+			return err
+		}
+	}
+	if err := errors.Join(j.checkText("id", id), j.checkText("comment", e.Change.Comment)); err != nil {
+		return err
+	}
+	for _, fields := range []Fields{e.New, e.Old} {
+		for name, v := range fields {
+			if len(name) == 0 || len(name) > maxID {
+				return fmt.Errorf("a field's name of %d bytes: expected 1 to %d", len(name), maxID)
+			}
+			s, _ := v.(string)
+			if err := errors.Join(j.checkText("field", name), j.checkText("field "+name, s)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

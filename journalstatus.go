@@ -1,0 +1,106 @@
+package tracbus
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// JournalStatus says how a journal stands, for operators.
+type JournalStatus struct {
+	UUID   string // names the journal
+	Realms []string
+
+	Head  int64 // the highest tid that was taken, by transactions that have not ended too
+	Place int64 // up to which this process has told its bus
+	Floor int64 // up to which changes are pruned
+
+	// Holders are the transactions that have taken a place in the order and not
+	// ended, the oldest first: nobody is told of what comes after them, and on
+	// MySQL nobody else can commit. PostgreSQL names them; MySQL and MariaDB name
+	// all that hold locks while one of them holds the counter, to users with the
+	// right PROCESS, and as of the last tenth of a second. SQLite does not tell.
+	Holders []Holder
+
+	// Running says that Run is running; Err why it cannot read, since Since.
+	Running bool
+	Err     error
+	Since   time.Time
+}
+
+// Holder is a transaction that others wait for.
+type Holder struct {
+	Who string        // what the database tells of it
+	Age time.Duration // of the transaction
+}
+
+// Status asks the database how the journal stands.
+func (j *Journal) Status(ctx context.Context) (JournalStatus, error) {
+	st, err := j.store.Status(ctx)
+	if err != nil {
+		return JournalStatus{}, fmt.Errorf("journal status: %w", err)
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	s := JournalStatus{
+		UUID: j.store.UUID(), Realms: j.realmNames(), Head: max(st.Head, j.place.TID), Place: j.place.TID, Floor: st.Floor,
+		Running: j.running != nil, Err: j.lastErr,
+	}
+	if s.Err != nil {
+		s.Since = j.since
+	}
+	for _, h := range st.Holders {
+		s.Holders = append(s.Holders, Holder(h))
+	}
+	return s, nil
+}
+
+// heldLong is how long a transaction may hold others back before the log says
+// so.
+const heldLong = 5 * time.Second
+
+// holding sees to it that nothing holds others back in silence.
+type holding struct {
+	looked time.Time
+	since  time.Time // when the place was first seen to be held back; zero if it is not
+	place  int64
+	logged bool
+}
+
+// watch looks now and then whether the follower stands still although there is
+// something behind its place.
+func (h *holding) watch(ctx context.Context, j *Journal) {
+	now := time.Now()
+	if now.Sub(h.looked) < heldLong/2 {
+		return
+	}
+	h.looked = now
+	s, err := j.Status(ctx)
+	if err != nil {
+		return // following will say so
+	}
+	// PostgreSQL's Head counts what was rolled back too, behind which nothing is
+	// held.
+	held := s.Head > s.Place && (len(s.Holders) > 0 || j.dialect != PostgreSQL)
+	switch {
+	case !held || h.place != s.Place:
+		if h.logged {
+			j.config.Logger.Info("changes are not held back any more", "tid", s.Place)
+		}
+		*h = holding{looked: now, place: s.Place}
+		if held {
+			h.since = now
+		}
+	case h.since.IsZero():
+		h.since = now
+	case !h.logged && now.Sub(h.since) >= heldLong:
+		h.logged = true
+		oldest := Holder{Who: "unknown", Age: now.Sub(h.since)}
+		if len(s.Holders) > 0 {
+			oldest = s.Holders[0]
+		}
+		j.config.Logger.Warn("changes are held back by a transaction that does not end", "tid", s.Place, "head", s.Head,
+			slog.String("who", oldest.Who), "age", oldest.Age.Round(time.Second))
+	}
+}

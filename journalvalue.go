@@ -1,0 +1,247 @@
+package tracbus
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"maps"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tracbus/tracbus/internal/store"
+	"github.com/tracbus/tracbus/internal/wire"
+)
+
+// The types of values in <realm>_history, and of a time in a state document.
+const (
+	nullType   = "null"
+	textType   = "text"
+	boolType   = "bool"
+	numberType = "number"
+	timeType   = "time" // microseconds since 1970, UTC
+)
+
+// rowOf returns an entry as the journal's tables hold it. Its values have been
+// normalised.
+func rowOf(e Entry) (store.Change, error) {
+	c := e.Change
+	row := store.Change{
+		Realm: string(e.Resource.Realm), ID: e.Resource.ID, Kind: string(e.Kind),
+		Time: c.Time.UnixMicro(), Author: c.Author, IPNR: c.IPNR, Authenticated: c.Authenticated, Comment: c.Comment,
+		Parts: int64(c.Null) | int64(c.Absent)<<16 | shape(e)<<32,
+	}
+	state, err := appendState(nil, e.State)
+	if err != nil {
+		return row, err
+	}
+	row.State = string(state)
+	for name := range e.union() {
+		f := store.Field{Name: name}
+		if v, ok := e.Old[name]; ok {
+			f.Old = columnOf(v)
+		}
+		if v, ok := e.New[name]; ok {
+			f.New = columnOf(v)
+		}
+		row.Fields = append(row.Fields, f)
+	}
+	return row, nil
+}
+
+// union yields each field that changed, once.
+func (e Entry) union() func(yield func(string) bool) {
+	return func(yield func(string) bool) {
+		for name := range e.New {
+			if !yield(name) {
+				return
+			}
+		}
+		for name := range e.Old {
+			if _, both := e.New[name]; !both && !yield(name) {
+				return
+			}
+		}
+	}
+}
+
+// shape says which of an entry's maps are nil, and not only empty.
+func shape(e Entry) int64 {
+	n := int64(0)
+	for i, f := range []Fields{e.State, e.New, e.Old} {
+		if f == nil {
+			n |= 1 << i
+		}
+	}
+	return n
+}
+
+// fieldsFor returns an empty map, or nil if the shape says so.
+func fieldsFor(shape int64, i, size int) Fields {
+	if shape&(1<<i) != 0 {
+		return nil
+	}
+	return make(Fields, size)
+}
+
+// entryOf returns the entry that rows hold. It does not say who told it.
+func entryOf(row store.Change) (Entry, error) {
+	if row.Damage != nil {
+		return Entry{}, row.Damage
+	}
+	shape := row.Parts >> 32
+	e := Entry{
+		Resource: Resource{Realm(row.Realm), row.ID}, Kind: Kind(row.Kind),
+		Change: Change{
+			TID: row.TID, Seq: row.Seq, Time: time.UnixMicro(row.Time).UTC(),
+			Author: row.Author, IPNR: row.IPNR, Authenticated: row.Authenticated, Comment: row.Comment,
+			Null: Parts(row.Parts & 0xFFFF), Absent: Parts(row.Parts >> 16 & 0xFFFF),
+		},
+		New: fieldsFor(shape, 1, len(row.Fields)), Old: fieldsFor(shape, 2, len(row.Fields)),
+	}
+	if e.Change.Null.Has(TimePart) && row.Time == (time.Time{}).UnixMicro() {
+		e.Change.Time = time.Time{}
+	}
+	var err error
+	if e.State, err = parseState(row.State, shape); err != nil {
+		return e, fmt.Errorf("state: %w", err)
+	}
+	for _, f := range row.Fields {
+		for _, side := range []struct {
+			value  store.Value
+			fields Fields
+		}{{f.Old, e.Old}, {f.New, e.New}} {
+			if !side.value.Type.Valid {
+				continue
+			}
+			v, err := valueOf(side.value.Type.String, side.value.Text.String)
+			if err != nil {
+				return e, fmt.Errorf("field %q: %w", f.Name, err)
+			}
+			if side.fields == nil {
+				return e, fmt.Errorf("field %q: a value where the entry has none", f.Name)
+			}
+			side.fields[f.Name] = v
+		}
+	}
+	return e, nil
+}
+
+// columnOf returns a normalised value as text, with its type.
+func columnOf(v Value) store.Value {
+	column := func(kind, text string) store.Value {
+		return store.Value{Type: sql.NullString{String: kind, Valid: true}, Text: sql.NullString{String: text, Valid: true}}
+	}
+	switch v := v.(type) {
+	case string:
+		return column(textType, v)
+	case bool:
+		return column(boolType, strconv.FormatBool(v))
+	case Number:
+		return column(numberType, string(v))
+	case time.Time:
+		return column(timeType, strconv.FormatInt(v.UnixMicro(), 10))
+	}
+	return store.Value{Type: sql.NullString{String: nullType, Valid: true}}
+}
+
+func valueOf(kind, text string) (Value, error) {
+	switch kind {
+	case nullType:
+		return nil, nil
+	case textType:
+		return text, nil
+	case boolType:
+		if b, err := strconv.ParseBool(text); err == nil {
+			return b, nil
+		}
+	case numberType:
+		if wire.IsNumber(text) {
+			return Number(text), nil
+		}
+	case timeType:
+		if micros, err := strconv.ParseInt(text, 10, 64); err == nil {
+			return time.UnixMicro(micros).UTC(), nil
+		}
+	}
+	return nil, fmt.Errorf("expected a value of type %q, found %.60q", kind, text)
+}
+
+// appendState writes fields as a JSON object. JSON has all types but time, which
+// becomes {"time":<microseconds>}.
+func appendState(dst []byte, f Fields) ([]byte, error) {
+	dst = append(dst, '{')
+	for name, v := range f {
+		dst = wire.AppendKey(dst, name)
+		if t, ok := v.(time.Time); ok {
+			dst = append(dst, `{"time":`...)
+			dst = strconv.AppendInt(dst, t.UnixMicro(), 10)
+			dst = append(dst, '}')
+			continue
+		}
+		var err error
+		if dst, err = appendValue(dst, v); err != nil {
+			return nil, fmt.Errorf("field %q: %w", name, err)
+		}
+	}
+	return append(dst, '}'), nil
+}
+
+func parseState(s string, shape int64) (Fields, error) {
+	var few [32]wire.Member
+	members, err := wire.ParseObject(few[:0], s)
+	if err != nil {
+		return nil, err
+	}
+	f := fieldsFor(shape, 0, len(members))
+	if f == nil && len(members) > 0 {
+		return nil, errors.New("values where the entry has none")
+	}
+	for _, m := range members {
+		v, err := stateValue(m)
+		if err != nil {
+			return nil, fmt.Errorf("field %q: %w", m.Name, err)
+		}
+		f[m.Name] = v
+	}
+	return f, nil
+}
+
+func stateValue(m wire.Member) (Value, error) {
+	if m.Kind != wire.Composite {
+		return fieldOf(m)
+	}
+	micros, isTime := strings.CutPrefix(m.Text, `{"time":`)
+	if micros, closed := strings.CutSuffix(micros, "}"); isTime && closed {
+		return valueOf(timeType, micros)
+	}
+	return nil, fmt.Errorf("expected a value, found %.60q", m.Text)
+}
+
+// journaled returns fields as they come back from a journal: normalised, and
+// times in UTC.
+func journaled(f Fields) (Fields, error) {
+	g, shared := f, true
+	for name, v := range f {
+		if text(name) != name {
+			return nil, fmt.Errorf("field %.60q: expected a name in UTF-8", name)
+		}
+		n, changed, err := normal(v)
+		if !changed {
+			n = v
+		}
+		if t, ok := n.(time.Time); ok && err == nil && t.Location() != time.UTC {
+			n, changed, err = t.UTC(), true, checkTime(t.UTC())
+		}
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("field %.60q: %w", name, err)
+		case changed && shared:
+			g, shared = maps.Clone(f), false
+			fallthrough
+		case changed:
+			g[name] = n
+		}
+	}
+	return g, nil
+}

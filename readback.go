@@ -1,0 +1,105 @@
+package tracbus
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/tracbus/tracbus/internal/store"
+)
+
+// Since iterates over the changes behind a tid, in their order, up to those that
+// are decided when it comes to them: what comes next may yet be uncommitted. An
+// error is yielded once and ends it; it wraps [ErrPruned] where changes behind
+// the tid are pruned. Events are those that listeners were told, and Primary
+// says of each whether this process committed it.
+func (j *Journal) Since(ctx context.Context, tid int64) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		place := store.Place{TID: tid}
+		for more := true; more; {
+			batch, err := j.store.Read(ctx, j.db, place, j.config.Batch, j.realmNames())
+			if err != nil {
+				yield(nil, fmt.Errorf("changes since tid %d: %w", place.TID, err))
+				return
+			}
+			for _, row := range batch.Changes {
+				if e, err := j.eventOf(row); !yield(e, err) || err != nil {
+					return
+				}
+			}
+			if n := len(batch.Places); n > 0 {
+				place = batch.Places[n-1]
+			}
+			more = batch.More
+		}
+	}
+}
+
+// History iterates over the changes of one resource, the oldest first: who did
+// what, from where, signed in or not. What is pruned is not there. A page that
+// was renamed has its earlier history under its earlier name. An error is
+// yielded once and ends it. Primary is not filled in.
+func (j *Journal) History(ctx context.Context, r Resource) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		if j.realm(r.Realm) == nil {
+			yield(nil, fmt.Errorf("history of %s: the journal has no such realm: expected one of %s", r, j.realmNames()))
+			return
+		}
+		var tid int64
+		seq := -1
+		for {
+			rows, err := j.store.Of(ctx, j.db, string(r.Realm), r.ID, tid, seq, j.config.Batch)
+			if err != nil {
+				yield(nil, fmt.Errorf("history of %s: %w", r, err))
+				return
+			}
+			for _, row := range rows {
+				if e, err := j.eventOf(row); !yield(e, err) || err != nil {
+					return
+				}
+				tid, seq = row.TID, row.Seq
+			}
+			if len(rows) < j.config.Batch {
+				return
+			}
+		}
+	}
+}
+
+// Retention says what [Journal.Prune] keeps. The last transaction is always
+// kept.
+type Retention struct {
+	// Age keeps changes that are younger. Zero means that age keeps none.
+	Age time.Duration
+	// Transactions keeps as many of the last. Zero means that their number keeps none.
+	Transactions int64
+}
+
+// Prune deletes what neither field of r keeps, and returns how many transactions
+// that were. Where one of them has changes of a realm that this journal was not
+// opened with, it deletes nothing and returns an error that names the realm: call
+// it in a process that knows all realms. Whoever reads behind a place that was
+// pruned is told so: followers by a [Resync], others by [ErrPruned].
+func (j *Journal) Prune(ctx context.Context, r Retention) (deleted int64, err error) {
+	if r.Age < 0 || r.Transactions < 0 || r == (Retention{}) {
+		return 0, fmt.Errorf("prune: %+v: expected Age or Transactions above zero", r)
+	}
+	upTo := int64(1) << 48
+	if r.Age > 0 {
+		if upTo, err = j.store.MadeBefore(ctx, time.Now().Add(-r.Age).UnixMicro(), j.realmNames()); err != nil {
+			return 0, fmt.Errorf("prune: %w", err)
+		}
+	}
+	if r.Transactions > 0 {
+		kept, err := j.store.Keeping(ctx, r.Transactions)
+		if err != nil {
+			return 0, fmt.Errorf("prune: %w", err)
+		}
+		upTo = min(upTo, kept)
+	}
+	if deleted, err = j.store.Prune(ctx, upTo, j.realmNames()); err != nil {
+		return deleted, fmt.Errorf("prune: %w", err)
+	}
+	return deleted, nil
+}

@@ -1,0 +1,4 @@
+package tracbus
+
+// tracRealms are the realms of a journal that is opened without any.
+func tracRealms() []JournalRealm { return []JournalRealm{TracTickets{}, TracWiki{}} }

@@ -1,0 +1,139 @@
+package tracbus
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// In an entry's State, a name that begins with this sign is not a field's. A
+// field whose own name begins with it gets a second one.
+const notField = '='
+
+// What stands in State beside the fields.
+const (
+	stateEdited     = "=edited"      // when the comment that was edited had been made
+	stateOldComment = "=old_comment" // what it was
+	stateDeleted    = "=deleted"     // when the change that was deleted had been made
+	stateLost       = "=-"           // and the name of a field of New that Values does not have
+)
+
+// Entry implements [Journaled].
+func (e TicketCreated) Entry() Entry {
+	return Entry{Resource: e.Resource(), Kind: Created, Change: e.Change, State: stateOf(e.Values, nil)}
+}
+
+// Entry implements [Journaled].
+func (e TicketDeleted) Entry() Entry {
+	return Entry{Resource: e.Resource(), Kind: Deleted, Change: e.Change, State: stateOf(e.Values, nil)}
+}
+
+// Entry implements [Journaled].
+func (e TicketChanged) Entry() Entry {
+	state := stateOf(e.Values, e.New)
+	if state != nil {
+		for name := range e.New {
+			if _, ok := e.Values[name]; !ok {
+				state[stateLost+name] = nil
+			}
+		}
+	}
+	return Entry{e.Resource(), Changed, e.Change, state, e.New, e.Old}
+}
+
+// Entry implements [Journaled].
+func (e TicketChangeDeleted) Entry() Entry {
+	return Entry{e.Resource(), ChangeDeleted, e.Change, Fields{stateDeleted: e.Deleted}, e.New, e.Old}
+}
+
+// Entry implements [Journaled].
+func (e TicketCommentEdited) Entry() Entry {
+	state := Fields{stateEdited: e.Edited, stateOldComment: e.OldComment}
+	return Entry{Resource: e.Resource(), Kind: CommentEdited, Change: e.Change, State: state}
+}
+
+// stateOf returns the values that are not in changed as well, and nil for nil.
+func stateOf(values, changed Fields) Fields {
+	if values == nil {
+		return nil
+	}
+	state := make(Fields, len(values))
+	for name, v := range values {
+		if n, ok := changed[name]; ok && sameValue(v, n) {
+			continue
+		}
+		if name != "" && name[0] == notField {
+			name = string(notField) + name
+		}
+		state[name] = v
+	}
+	return state
+}
+
+// sameValue says whether a journal gives back the one for the other.
+func sameValue(a, b Value) bool {
+	s, ok1 := a.(time.Time)
+	t, ok2 := b.(time.Time)
+	if ok1 && ok2 {
+		return s.Equal(t)
+	}
+	return a == b
+}
+
+// Event implements [JournalRealm].
+func (TracTickets) Event(e Entry) (Event, error) {
+	fail := func(expected string) (Event, error) {
+		return nil, fmt.Errorf("entry %s of %s: expected %s", e.Kind, e.Resource, expected)
+	}
+	if e.Resource.Realm != TicketRealm {
+		return fail("the realm " + string(TicketRealm))
+	}
+	id, err := strconv.ParseInt(e.Resource.ID, 10, 64)
+	if err != nil || id < 1 || strconv.FormatInt(id, 10) != e.Resource.ID {
+		return fail("a ticket's number")
+	}
+	switch e.Kind {
+	case Created:
+		return TicketCreated{e.Change, id, e.ticketValues()}, nil
+	case Deleted:
+		return TicketDeleted{e.Change, id, e.ticketValues()}, nil
+	case Changed:
+		return TicketChanged{e.Change, id, e.ticketValues(), e.New, e.Old}, nil
+	case CommentEdited:
+		edited, ok1 := e.State[stateEdited].(time.Time)
+		comment, ok2 := e.State[stateOldComment].(string)
+		if !ok1 || !ok2 {
+			return fail(stateEdited + " and " + stateOldComment + " in its state")
+		}
+		return TicketCommentEdited{e.Change, id, edited, comment}, nil
+	case ChangeDeleted:
+		deleted, ok := e.State[stateDeleted].(time.Time)
+		if !ok {
+			return fail(stateDeleted + " in its state")
+		}
+		return TicketChangeDeleted{e.Change, id, deleted, e.New, e.Old}, nil
+	}
+	return fail("a kind of change that tickets have")
+}
+
+// ticketValues puts together again what Entry took apart.
+func (e Entry) ticketValues() Fields {
+	if e.State == nil {
+		return nil
+	}
+	values := make(Fields, len(e.State)+len(e.New))
+	for name, v := range e.New {
+		if _, lost := e.State[stateLost+name]; !lost {
+			values[name] = v
+		}
+	}
+	for name, v := range e.State {
+		if name != "" && name[0] == notField {
+			if name = name[1:]; name == "" || name[0] != notField {
+				continue
+			}
+		}
+		values[name] = v
+	}
+	return values
+}

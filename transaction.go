@@ -1,0 +1,324 @@
+package tracbus
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/tracbus/tracbus/internal/store"
+)
+
+// Who makes the changes of a transaction, from the address IPNR, signed in or
+// not.
+type Who struct {
+	Author        string
+	IPNR          string
+	Authenticated bool
+}
+
+// ModelTransaction is a unit of work (Trac's journaling proposal): it writes
+// resources, and the journal's rows that tell of them, in one SQL transaction.
+// [Journal.Update] is all of it in one call. The long form is
+//
+//	tx, err := j.Begin(ctx)
+//	defer tx.Rollback() // does nothing after Commit
+//	err = tx.Prepare(who, "")
+//	err = tx.Save(ctx, model) // Delete, Record, and SQL of your own
+//	tid, err := tx.Commit(ctx)
+//	tx.Notify()
+//
+// and [Journal.Join] makes one of a transaction that the application began.
+// Where Save, Delete or Record fails, the transaction is poisoned: it cannot be
+// committed any more. It is for one goroutine at a time.
+type ModelTransaction struct {
+	journal *Journal
+	sql     txSQL
+	closing context.CancelFunc // ends what is open of its queries
+	conn    *store.Conn        // its own; nil in a joined transaction
+	joined  bool
+
+	who     Who
+	kind    Kind // that was prepared; "" is any
+	time    time.Time
+	mark    string
+	rewinds int
+	inside  bool // an Update, which ends it
+	touched bool // a joined one: its place is noted
+	pending pending
+
+	mu    sync.Mutex // guards what follows against misuse by goroutines
+	state txState
+	busy  bool  // in a call
+	err   error // that poisoned it
+	tid   int64
+}
+
+type txState uint8
+
+const (
+	txBegun txState = iota
+	txPrepared
+	txFlushed   // the rows are written; a joined one is the application's to commit
+	txCommitted // or nothing was there to be
+	txRolledBack
+	txUnknown
+)
+
+func (s txState) String() string {
+	return [...]string{"begun, not prepared", "prepared", "flushed", "committed", "rolled back", "in doubt"}[s]
+}
+
+// Begin begins a transaction on a connection of its own, which Commit or
+// Rollback gives back: one of them must be called.
+func (j *Journal) Begin(ctx context.Context) (*ModelTransaction, error) {
+	tx, err := j.newTransaction()
+	if err != nil {
+		return nil, fmt.Errorf("begin: %w", err)
+	}
+	if err := j.takeTurn(ctx); err != nil {
+		j.ended()
+		return nil, fmt.Errorf("begin: %w", err)
+	}
+	if tx.conn, err = j.store.Begin(ctx); err != nil {
+		j.giveTurn()
+		j.ended()
+		return nil, fmt.Errorf("begin: %w", err)
+	}
+	tx.openSQL(tx.conn)
+	return tx, nil
+}
+
+// Join makes a ModelTransaction of a transaction that the application began and
+// will commit, as *sql.Tx or *sql.Conn: with pgx through its stdlib package and
+// OpenDBFromPool. Call [ModelTransaction.Flush] as the last thing before the
+// application's commit, and Notify after it. On SQLite, begin with BEGIN
+// IMMEDIATE: a transaction that begins by reading cannot write once somebody
+// else has. On PostgreSQL and MySQL, READ COMMITTED suits best; stricter ones
+// make the database refuse what others changed meanwhile.
+func (j *Journal) Join(q SQL) (*ModelTransaction, error) {
+	tx, err := j.newTransaction()
+	if err != nil {
+		return nil, fmt.Errorf("join: %w", err)
+	}
+	j.ended() // nothing to wait for: the application ends it
+	switch q := q.(type) {
+	case txSQL:
+		return nil, fmt.Errorf("join: it is the SQL of a ModelTransaction, %s: use that one", q.tx.state)
+	case nil, *sql.DB:
+		return nil, fmt.Errorf("join: expected a transaction that was begun, such as *sql.Tx, got %T", q)
+	}
+	tx.joined = true
+	tx.openSQL(q)
+	return tx, nil
+}
+
+// Prepare says who makes the changes, and of which kind they are: Created,
+// Changed or Deleted, or "" for any (the proposal's create, modify, delete). A
+// change of another kind is then an error.
+func (tx *ModelTransaction) Prepare(who Who, kind Kind) error {
+	if tx.state != txBegun {
+		return fmt.Errorf("prepare: the transaction is %s: expected one that was just begun", tx.state)
+	}
+	switch kind {
+	case "", Created, Changed, Deleted:
+	default:
+		return fmt.Errorf("prepare: kind %q: expected %q, %q, %q, or %q for any", kind, Created, Changed, Deleted, "")
+	}
+	tx.who = Who{text(who.Author), text(who.IPNR), who.Authenticated}
+	if err := tx.journal.checkText("author", tx.who.Author); err != nil {
+		return fmt.Errorf("prepare: %w", err)
+	}
+	if err := tx.journal.checkText("ipnr", tx.who.IPNR); err != nil {
+		return fmt.Errorf("prepare: %w", err)
+	}
+	tx.kind, tx.state = kind, txPrepared
+	return nil
+}
+
+// Save stores m's changes. It returns an error, which poisons the transaction,
+// if m does, or if they contradict what was prepared.
+func (tx *ModelTransaction) Save(ctx context.Context, m Model) error {
+	if m == nil {
+		return tx.guarded("save", errNoModel)
+	}
+	return tx.change(ctx, "save", m, m.Save)
+}
+
+// Delete deletes what m names, like Save.
+func (tx *ModelTransaction) Delete(ctx context.Context, m Model) error {
+	if m == nil {
+		return tx.guarded("delete", errNoModel)
+	}
+	return tx.change(ctx, "delete", m, m.Delete)
+}
+
+func errNoModel() error { return errors.New("expected a Model, got nil") }
+
+func (tx *ModelTransaction) change(ctx context.Context, verb string, m Model, do func(context.Context, *ModelTransaction) (Event, error)) error {
+	r := m.Resource()
+	what := verb + " " + r.String()
+	if r.ID == "" {
+		what = verb + " a new " + string(r.Realm)
+	}
+	return tx.guarded(what, func() error {
+		if r.ID != "" {
+			if err := tx.Lock(ctx, r); err != nil {
+				return err
+			}
+		}
+		e, err := do(ctx, tx)
+		if err != nil || e == nil {
+			return err
+		}
+		return tx.report(e)
+	})
+}
+
+// Record reports a change whose rows the application writes itself, in this
+// transaction: through [ModelTransaction.SQL], before or after. It knows what
+// changed: a TicketChanged has the state in Values, and Old. TID, Seq, Author,
+// IPNR and Authenticated are the transaction's; Time is, where it is zero.
+// The resource is locked, so that changes of one are told in the order of their
+// commits; to read old values that cannot change any more, call
+// [ModelTransaction.Lock] first. Two changes of a resource in one transaction are
+// told as one; if the second takes the first back, without a comment, and the
+// rest of the state is the same but for times, nothing is stored or told.
+func (tx *ModelTransaction) Record(ctx context.Context, e Event) error {
+	if err := checkType(e); err != nil {
+		return tx.guarded("record", func() error { return err })
+	}
+	return tx.guarded("record "+e.Resource().String(), func() error {
+		if err := tx.Lock(ctx, e.Resource()); err != nil {
+			return err
+		}
+		return tx.report(e)
+	})
+}
+
+// guarded runs one call at a time, poisons the transaction if it fails, and
+// refuses it where it makes no sense.
+func (tx *ModelTransaction) guarded(what string, f func() error) (err error) {
+	tx.mu.Lock()
+	switch {
+	case tx.busy:
+		err = errors.New("another call of this transaction goes on: it is for one goroutine, and a Model must not save others")
+	case tx.err != nil:
+		err = fmt.Errorf("the transaction was poisoned by: %w", tx.err)
+	case tx.state != txPrepared:
+		err = fmt.Errorf("the transaction is %s: expected one that is prepared", tx.state)
+	}
+	if err != nil {
+		tx.mu.Unlock()
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	tx.busy = true
+	tx.mu.Unlock()
+	ended := false
+	defer func() {
+		tx.mu.Lock()
+		defer tx.mu.Unlock()
+		tx.busy = false
+		if !ended {
+			err = errors.New("it panicked")
+		}
+		if err != nil {
+			err = fmt.Errorf("%s: %w", what, err)
+			tx.err = err
+		}
+	}()
+	err = f()
+	ended = true
+	return err
+}
+
+// report takes an event as it will be told.
+func (tx *ModelTransaction) report(e Event) error {
+	if err := checkType(e); err != nil {
+		return err
+	}
+	c := e.About()
+	switch {
+	case c.Absent&^StatePart != 0:
+		return errors.New("the event has parts that are absent: expected one that is complete")
+	case tx.kind != "" && e.Kind() != tx.kind:
+		return fmt.Errorf("it is %q, and the transaction was prepared for %q", e.Kind(), tx.kind)
+	case tx.journal.realm(e.Resource().Realm) == nil:
+		return fmt.Errorf("the journal has no realm %q: expected one of %s", e.Resource().Realm, tx.journal.realmNames())
+	}
+	if c.Time.IsZero() {
+		c.Time = tx.time
+	}
+	c.TID, c.Seq, c.Author, c.IPNR, c.Authenticated = 0, 0, tx.who.Author, tx.who.IPNR, tx.who.Authenticated
+	if c.Author == "" && e.About().Null.Has(AuthorPart) {
+		c.Null |= AuthorPart
+	}
+	told, err := entering(e.WithChange(c), tx.journal.bus.env, true)
+	if err != nil {
+		return err
+	}
+	j, ok := told.(Journaled)
+	if !ok {
+		return fmt.Errorf("event of type %T: expected one with a method Entry", e)
+	}
+	entry := j.Entry()
+	if entry.Resource != told.Resource() || entry.Kind != told.Kind() {
+		return fmt.Errorf("its Entry is of %s %s: expected what the event is of", entry.Resource, entry.Kind)
+	}
+	entry.Change = told.About()
+	if err := tx.journal.checkEntry(&entry); err != nil {
+		return err
+	}
+	tx.pending.add(entry)
+	return nil
+}
+
+// Lock locks resources among all transactions of this journal until this one
+// ends, which Save, Delete and Record do for theirs. A database that lets one
+// transaction write at a time needs no more than that.
+func (tx *ModelTransaction) Lock(ctx context.Context, resources ...Resource) error {
+	pairs := make([][2]string, len(resources))
+	for i, r := range resources {
+		pairs[i] = [2]string{string(r.Realm), r.ID}
+	}
+	if tx.joined && !tx.touched {
+		if err := tx.journal.store.Joined(ctx, tx.sql.q); err != nil {
+			return fmt.Errorf("join: expected a transaction that was begun: %w", err)
+		}
+		tx.touched = true
+	}
+	if err := tx.journal.store.Lock(ctx, tx.sql.q, pairs...); err != nil {
+		return fmt.Errorf("lock: %w", err)
+	}
+	return nil
+}
+
+// SQL runs the application's own statements within the transaction: its methods
+// are those that GORM and sqlc ask for. Statements that begin or end a
+// transaction must not be among them, nor ROLLBACK TO a savepoint that was set
+// before a change was saved or recorded: it would be told all the same. What is
+// still open of a query is closed before the commit.
+func (tx *ModelTransaction) SQL() SQL { return tx.sql }
+
+// Who returns what was prepared.
+func (tx *ModelTransaction) Who() Who { return tx.who }
+
+// Time returns the time of the transaction's changes, in UTC and whole
+// microseconds.
+func (tx *ModelTransaction) Time() time.Time { return tx.time }
+
+// Dialect returns the database's.
+func (tx *ModelTransaction) Dialect() Dialect { return tx.journal.dialect }
+
+// Pending returns what the transaction is going to report of a resource: of all
+// its changes so far, one.
+func (tx *ModelTransaction) Pending(r Resource) (Entry, bool) { return tx.pending.of(r) }
+
+// forget takes back what was to be reported of a resource, when a model has
+// undone it.
+func (tx *ModelTransaction) forget(r Resource) { tx.pending.forget(r) }
+
+// Realm returns what the journal was opened with for a realm, or nil.
+func (tx *ModelTransaction) Realm(r Realm) JournalRealm { return tx.journal.realm(r) }
