@@ -27,14 +27,18 @@ func blocksOf(t *testing.T, language string) []string {
 	return blocks
 }
 
-// The code in README.md is code in example_test.go, which compiles and runs.
+// The code in README.md is code in the examples, which compile and run.
 func TestReadmeCodeRuns(t *testing.T) {
-	examples, err := os.ReadFile("example_test.go")
-	require.NoError(t, err)
+	var examples []byte
+	for _, name := range []string{"example_test.go", "example_journal_test.go"} {
+		file, err := os.ReadFile(name)
+		require.NoError(t, err)
+		examples = append(examples, file...)
+	}
 	for _, block := range blocksOf(t, "go") {
 		indented := regexp.MustCompile(`(?m)^(.)`).ReplaceAllString(block, "\t$1")
 		if !strings.Contains(string(examples), indented) {
-			t.Errorf("README.md has code that is not in example_test.go:\n%s", block)
+			t.Errorf("README.md has code that is in no example:\n%s", block)
 		}
 	}
 }

@@ -15,8 +15,14 @@ func TestQueueIsABoundedSlice(t *testing.T) {
 		q := New[int](limit)
 		var want []int
 		for i := range 2000 {
-			if random.IntN(3) > 0 {
-				full := len(want) == limit
+			if step := random.IntN(300); step == 0 {
+				q.Clear()
+				want = nil
+			} else if step < 40 {
+				q.Grow(i)
+				want = append(want, i)
+			} else if step < 200 {
+				full := len(want) >= limit
 				want = append(want, i)
 				if full {
 					want = want[1:]

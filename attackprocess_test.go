@@ -1,0 +1,191 @@
+package tracbus_test
+
+import (
+	"bufio"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+	_ "github.com/jackc/pgx/v5/stdlib"
+	_ "modernc.org/sqlite"
+
+	"github.com/tracbus/tracbus"
+)
+
+// attackEnv holds, for a process of the attack, what it is to do.
+const attackEnv = "TRACBUS_ATTACK_PROCESS"
+
+// attackDrivers are the names under which package sql knows the databases.
+var attackDrivers = map[tracbus.Dialect]string{
+	tracbus.SQLite: "sqlite", tracbus.PostgreSQL: "pgx", tracbus.MySQL: "mysql",
+}
+
+// attackOrders is what a process of the attack is told when it starts. Then it
+// obeys the lines of its standard input:
+//
+//	hold 10s    one writer holds a transaction open that long
+//	stop        no writer begins another transaction; answered with "attack: stopped"
+//	finish 17   the run ends when its listeners have handled tid 17
+//
+// When its standard input ends, so does the process, at once.
+type attackOrders struct {
+	Run     string
+	Dialect tracbus.Dialect
+	DSN     string
+	Log     string // path
+	Writers int
+	Seed    uint64
+}
+
+// attackProcess is a tracker with listeners and writers.
+type attackProcess struct {
+	attackOrders
+	log     *attackLog
+	db      *sql.DB
+	bus     *tracbus.Bus
+	journal *tracbus.Journal
+
+	stop   chan struct{}
+	hold   chan time.Duration
+	finish chan int64
+}
+
+// runAttackProcess is what a process of the attack does instead of tests.
+func runAttackProcess(t *testing.T, encoded string) {
+	p := &attackProcess{stop: make(chan struct{}), hold: make(chan time.Duration, 1), finish: make(chan int64, 1)}
+	if err := json.Unmarshal([]byte(encoded), &p.attackOrders); err != nil {
+		t.Fatal(err)
+	}
+	_ = mysql.SetLogger(&mysql.NopLogger{}) // it would tell of every cut
+	var err error
+	if p.log, err = openAttackLog(p.Log); err != nil {
+		t.Fatal(err)
+	}
+	go p.obey()
+	if err := p.run(context.Background()); err != nil {
+		_ = p.log.write(attackLine{Word: attackFault, Result: err.Error()})
+		t.Fatal(err)
+	}
+}
+
+// obey does what standard input says. It is over when the process is.
+func (p *attackProcess) obey() {
+	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
+		order, value, _ := strings.Cut(lines.Text(), " ")
+		switch order {
+		case "hold":
+			if d, err := time.ParseDuration(value); err == nil {
+				p.hold <- d
+			}
+		case "stop":
+			close(p.stop)
+		case "finish":
+			var tid int64
+			if _, err := fmt.Sscan(value, &tid); err == nil {
+				p.finish <- tid
+			}
+		}
+	}
+	os.Exit(3)
+}
+
+func (p *attackProcess) run(ctx context.Context) (err error) {
+	if p.db, err = sql.Open(attackDrivers[p.Dialect], p.DSN); err != nil {
+		return err
+	}
+	defer p.db.Close()
+	p.db.SetMaxIdleConns(2 * p.Writers) // else each transaction makes a connection of its own
+	if err := p.open(ctx); err != nil {
+		return fmt.Errorf("open: %w", err)
+	}
+	following, leave := context.WithCancel(ctx)
+	defer leave()
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := p.journal.Run(following); err != nil {
+			_ = p.log.write(attackLine{Word: attackFault, Result: "Run: " + err.Error()})
+		}
+	})
+	running.Go(func() { readPlainly(following, p.db, p.Dialect, p.log) })
+	fmt.Println("attack: ready")
+
+	var writing sync.WaitGroup
+	for n := range p.Writers {
+		w := &attackWriter{
+			run: p.Run, number: n, db: p.db, journal: p.journal, log: p.log, dialect: p.Dialect,
+			random: rand.New(rand.NewPCG(p.Seed, uint64(n))), stop: p.stop, hold: p.hold,
+		}
+		writing.Go(func() {
+			if err := w.work(ctx); err != nil {
+				_ = p.log.write(attackLine{Word: attackFault, Result: "writer: " + err.Error()})
+			}
+		})
+	}
+	writing.Wait()
+	fmt.Println("attack: stopped")
+	if err := p.end(ctx, <-p.finish); err != nil {
+		return fmt.Errorf("end: %w", err)
+	}
+	leave()
+	running.Wait()
+	return p.log.write(attackLine{Word: attackEnd})
+}
+
+// open opens the journal, which may take some attempts while connections are
+// cut, and notes the place from which it is followed.
+func (p *attackProcess) open(ctx context.Context) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for ; ctx.Err() == nil; attackWait(ctx, 50*time.Millisecond) {
+		p.bus = tracbus.BusConfig{Queue: 1 << 20, Logger: p.logger()}.NewBus("attack")
+		tracbus.On(p.bus, tracbus.Everywhere, func(_ context.Context, e tracbus.Event) error {
+			return p.log.write(attackLineOf(attackEverywhere, e))
+		})
+		tracbus.On(p.bus, tracbus.Primary, func(_ context.Context, e tracbus.Event) error {
+			return p.log.write(attackLineOf(attackPrimary, e))
+		})
+		config := tracbus.JournalConfig{Dialect: p.Dialect, Poll: 200 * time.Millisecond, Logger: p.logger()}
+		if p.journal, err = tracbus.OpenJournal(ctx, p.db, p.bus, config); err == nil {
+			var place int64
+			if place, err = p.start(ctx); err == nil {
+				return p.log.write(attackLine{Word: attackStart, attackPlace: attackPlace{TID: place}})
+			}
+			_ = p.journal.Close(ctx)
+		}
+		_ = p.bus.Close(ctx)
+	}
+	return err
+}
+
+// end waits until the listeners have handled tid, and closes everything.
+func (p *attackProcess) end(ctx context.Context, tid int64) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if err := p.journal.Wait(ctx, tid); err != nil {
+		return err
+	}
+	if err := p.journal.Close(ctx); err != nil {
+		return err
+	}
+	return p.bus.Close(ctx)
+}
+
+// logger writes to where a test that failed shows it.
+func (p *attackProcess) logger() *slog.Logger {
+	return slog.New(slog.NewTextHandler(os.Stderr, nil)).With("run", p.Run)
+}
+
+// start returns the place from which the journal is followed.
+func (p *attackProcess) start(ctx context.Context) (int64, error) {
+	status, err := p.journal.Status(ctx)
+	return status.Place, err
+}
