@@ -1,18 +1,26 @@
 // Quickstart tells the story of the original plugin's README: a wiki page and a
-// ticket are created, changed and deleted, and a program that knows nothing of
-// tracbus receives six messages from Redis. It needs no set-up, for it brings
-// an in-process Redis:
+// ticket are created, changed and deleted, in Trac's tables and in a journal. It
+// prints what a program receives that knows nothing of tracbus, what listeners
+// in two processes are told, and who changed the ticket. It needs no set-up, for
+// it brings an SQLite file and an in-process Redis:
 //
 //	go run ./examples/quickstart
+//
+// Flags take it to real servers, where it makes the tables that are missing. The
+// page and the ticket are gone in the end, also from the database of a Trac:
+//
+//	go run ./examples/quickstart -redis redis://localhost:6379 \
+//		-dialect postgresql -db postgres://user:password@localhost/tracker
 package main
 
 import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"log"
-	"maps"
+	"strings"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
@@ -21,38 +29,94 @@ import (
 	"github.com/tracbus/tracbus"
 )
 
+// env is the tracker's short name, the second part of every channel.
+const env = "test"
+
 func main() {
 	log.SetFlags(0)
-	if err := run(); err != nil {
+	redisURL := flag.String("redis", "", "`URL` of a Redis (default one in this process)")
+	dialect := flag.String("dialect", string(tracbus.SQLite), "the database: sqlite, postgresql or mysql")
+	dsn := flag.String("db", "", "data source `name` of the database (default a new SQLite file)")
+	flag.Parse()
+	if err := run(*redisURL, tracbus.Dialect(*dialect), *dsn); err != nil {
 		log.Fatal("quickstart: ", err)
 	}
 }
 
-func run() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+func run(redisURL string, dialect tracbus.Dialect, dsn string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	server, err := miniredis.Run() // it listens on a TCP port, as Redis does
+	if redisURL == "" {
+		server, err := miniredis.Run() // it listens on a TCP port, as Redis does
+		if err != nil {
+			return err
+		}
+		defer server.Close()
+		redisURL = "redis://" + server.Addr()
+	}
+	settings, err := tracbus.ParseRedisURL(redisURL)
 	if err != nil {
 		return err
 	}
-	defer server.Close()
+	rdb, err := settings.NewClient()
+	if err != nil {
+		return err
+	}
+	defer rdb.Close()
+	db, done, err := openDatabase(ctx, dialect, dsn)
+	if err != nil {
+		return err
+	}
+	defer done()
 
 	// The other software: a plain PSUBSCRIBE over a connection of its own.
-	foreign := redis.NewClient(&redis.Options{Addr: server.Addr()})
-	defer foreign.Close()
-	pubsub := foreign.PSubscribe(ctx, "trac.*")
+	pubsub := rdb.PSubscribe(ctx, "trac."+env+".*")
 	defer pubsub.Close()
 	if _, err := pubsub.Receive(ctx); err != nil { // the subscription stands
 		return fmt.Errorf("subscribe: %w", err)
 	}
 
-	if err := tellStory(ctx, server.Addr()); err != nil {
+	// Two of the tracker's processes; the first makes the changes.
+	first, err := start(ctx, db, dialect, rdb)
+	if err != nil {
 		return err
 	}
-	for i := range 6 {
+	second, err := start(ctx, db, dialect, rdb)
+	if err != nil {
+		return err
+	}
+	ticket, tid, err := story(ctx, first.journal)
+	if err != nil {
+		return err
+	}
+	if err := second.journal.Wait(ctx, tid); err != nil {
+		return err
+	}
+	history, err := whoChanged(ctx, second.journal, ticket)
+	if err != nil {
+		return err
+	}
+	for _, p := range []*process{first, second} {
+		if err := p.stop(ctx); err != nil {
+			return err
+		}
+	}
+
+	if err := printMessages(ctx, pubsub, 6); err != nil {
+		return err
+	}
+	print("The process that made the changes was told:", first.told)
+	print("Another process was told:", second.told)
+	print(fmt.Sprintf("Who changed ticket %d, says the journal:", ticket), history)
+	return nil
+}
+
+// printMessages prints what the other software receives.
+func printMessages(ctx context.Context, pubsub *redis.PubSub, n int) error {
+	for i := range n {
 		m, err := pubsub.ReceiveMessage(ctx)
 		if err != nil {
-			return fmt.Errorf("message %d of 6: %w", i+1, err)
+			return fmt.Errorf("message %d of %d: %w", i+1, n, err)
 		}
 		var payload bytes.Buffer
 		if err := json.Indent(&payload, []byte(m.Payload), "  ", "  "); err != nil {
@@ -63,52 +127,6 @@ func run() error {
 	return nil
 }
 
-// tellStory is all that a tracker does with tracbus: a bus, a publisher on it,
-// and an event after each commit.
-func tellStory(ctx context.Context, addr string) error {
-	client := redis.NewClient(&redis.Options{Addr: addr})
-	defer client.Close()
-
-	bus := tracbus.NewBus("test")
-	bus.All(tracbus.Primary, tracbus.NewPublisher(client, tracbus.PublisherConfig{}))
-	for _, event := range story() {
-		if err := bus.Notify(event); err != nil {
-			return err
-		}
-	}
-	return bus.Close(ctx) // returns when Redis has them all
-}
-
-// story returns what a tracker would have committed to its database.
-func story() []tracbus.Event {
-	// Without times of its own, an event is of now.
-	morning := time.Date(2020, 1, 2, 3, 4, 5, 6_000, time.UTC)
-	later := time.Date(2020, 1, 2, 3, 5, 0, 123_456_000, time.UTC)
-	by := func(at time.Time, comment string) tracbus.Change {
-		return tracbus.Change{Time: at, Author: "anonymous", Comment: comment}
-	}
-
-	first := tracbus.WikiPage{Name: "NewWikiPage", Version: 1, Text: "Page contents."}
-	second := tracbus.WikiPage{
-		Name: "NewWikiPage", Version: 2, Text: "Page contents.\r\nAdditional contents.",
-		Time: later, Author: "anonymous", Comment: "Editing page.",
-	}
-	ticket := tracbus.Fields{
-		"summary": "Test ticket", "description": "Problem description.",
-		"type": "defect", "priority": "major", "component": "component1",
-		"milestone": "", "version": "", "keywords": "", "cc": "",
-		"reporter": "anonymous", "owner": "somebody",
-		"time": morning, "changetime": morning,
-	}
-	changed := maps.Clone(ticket)
-	changed["milestone"], changed["changetime"] = "milestone1", later
-
-	return []tracbus.Event{
-		tracbus.WikiPageCreated{Change: by(morning, "Change comment"), Page: first},
-		tracbus.WikiPageChanged{Change: by(later, "Editing page."), Page: second, OldText: first.Text},
-		tracbus.TicketCreated{Change: by(morning, ""), ID: 1, Values: ticket},
-		tracbus.TicketChanged{Change: by(later, "Updated milestone."), ID: 1, Values: changed, Old: tracbus.Fields{"milestone": ""}},
-		tracbus.WikiPageDeleted{Change: by(later, ""), Page: second},
-		tracbus.TicketDeleted{Change: by(later, ""), ID: 1, Values: changed},
-	}
+func print(title string, lines []string) {
+	fmt.Printf("%s\n  %s\n\n", title, strings.Join(lines, "\n  "))
 }

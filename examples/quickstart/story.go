@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/tracbus/tracbus"
+)
+
+// process is one of those that share the database: all that a tracker sets up.
+type process struct {
+	bus     *tracbus.Bus
+	journal *tracbus.Journal
+	told    []string // what its listener was told
+}
+
+// start registers who is to be told, and opens the journal that tells them.
+func start(ctx context.Context, db *sql.DB, dialect tracbus.Dialect, rdb redis.UniversalClient) (*process, error) {
+	p := &process{bus: tracbus.NewBus(env)}
+	p.bus.All(tracbus.Primary, tracbus.NewPublisher(rdb, tracbus.PublisherConfig{}))
+	tracbus.On(p.bus, tracbus.Everywhere, func(ctx context.Context, e tracbus.Event) error {
+		c, role := e.About(), "secondary"
+		if c.Primary {
+			role = "primary"
+		}
+		p.told = append(p.told, fmt.Sprintf("tid %d, %s: %s %s", c.TID, role, e.Resource(), e.Kind()))
+		return nil
+	})
+	var err error
+	p.journal, err = tracbus.OpenJournal(ctx, db, p.bus, tracbus.JournalConfig{Dialect: dialect, Wake: rdb})
+	if err != nil {
+		return nil, err
+	}
+	go p.journal.Run(ctx) // until stop
+	return p, nil
+}
+
+// stop returns when everybody was told of what this process committed.
+func (p *process) stop(ctx context.Context) error {
+	return errors.Join(p.journal.Close(ctx), p.bus.Close(ctx))
+}
+
+// story makes the changes, each in a transaction of its own, and returns the
+// number of its ticket and the last transaction's id.
+func story(ctx context.Context, j *tracbus.Journal) (ticket, tid int64, err error) {
+	const page = "NewWikiPage"
+	who := tracbus.Who{Author: "anonymous", IPNR: "192.0.2.17"}
+	for _, change := range []func(tx *tracbus.ModelTransaction) error{
+		func(tx *tracbus.ModelTransaction) error {
+			return tx.Save(ctx, tracbus.WikiEdit{
+				Name: page, Text: new("Page contents."), Comment: "Change comment", Base: tracbus.NewPage,
+			})
+		},
+		func(tx *tracbus.ModelTransaction) error {
+			return tx.Save(ctx, tracbus.WikiEdit{
+				Name: page, Text: new("Page contents.\r\nAdditional contents."), Comment: "Editing page.", Base: 1,
+			})
+		},
+		func(tx *tracbus.ModelTransaction) error {
+			return tx.Save(ctx, tracbus.TicketEdit{NewID: &ticket, Set: tracbus.Fields{
+				"summary": "Test ticket", "description": "Problem description.", "type": "defect",
+				"priority": "major", "component": "component1", "owner": "somebody",
+			}})
+		},
+		func(tx *tracbus.ModelTransaction) error {
+			return tx.Save(ctx, tracbus.TicketEdit{
+				ID: ticket, Set: tracbus.Fields{"milestone": "milestone1"}, Comment: "Updated milestone.",
+			})
+		},
+		func(tx *tracbus.ModelTransaction) error { return tx.Delete(ctx, tracbus.WikiEdit{Name: page}) },
+		func(tx *tracbus.ModelTransaction) error { return tx.Delete(ctx, tracbus.TicketEdit{ID: ticket}) },
+	} {
+		if tid, err = j.Update(ctx, who, change); err != nil {
+			return 0, 0, err
+		}
+	}
+	return ticket, tid, nil
+}
+
+// whoChanged reads the audit trail of a ticket, which is deleted by now.
+func whoChanged(ctx context.Context, j *tracbus.Journal, ticket int64) (lines []string, err error) {
+	resource := tracbus.Resource{Realm: tracbus.TicketRealm, ID: strconv.FormatInt(ticket, 10)}
+	for e, err := range j.History(ctx, resource) {
+		if err != nil {
+			return nil, err
+		}
+		c := e.About()
+		line := fmt.Sprintf("tid %d: %s by %s from %s, signed in: %t", c.TID, e.Kind(), c.Author, c.IPNR, c.Authenticated)
+		if e, ok := e.(tracbus.TicketChanged); ok {
+			line += fmt.Sprintf(": %v, before %v", e.New, e.Old)
+		}
+		lines = append(lines, line)
+	}
+	return lines, nil
+}
