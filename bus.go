@@ -173,6 +173,11 @@ func (b *Bus) register(scope Scope, listener any, h handler) *Registration {
 	if scope == nil {
 		panic(fmt.Sprintf("tracbus: registering %s needs a scope", nameOf(listener)))
 	}
+	if picky, ok := listener.(scopeChecker); ok {
+		if err := picky.checkScope(scope); err != nil {
+			panic(fmt.Sprintf("tracbus: registering %s under %s: %v", nameOf(listener), scope, err))
+		}
+	}
 	r := newRegistration(b, scope, listener, h)
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -61,6 +61,11 @@ type Change struct {
 	TID int64
 	Seq int
 
+	// Mark is the random identity of the transaction, beside TID: after the
+	// database's history went back, a TID may come again, but its Mark does
+	// not. Empty where there is no journal.
+	Mark string
+
 	// Time is when the change was made. Zero means now, when the bus is told.
 	Time time.Time
 
@@ -89,7 +94,7 @@ type Parts uint16
 
 // The parts. Author, Comment and Time are of the Page, in an event that has one.
 // Origin stands for what no message of the original plugin carries: TID, Seq,
-// IPNR, Authenticated, Primary, and who deleted or renamed a page, and when.
+// Mark, IPNR, Authenticated, Primary, and who deleted or renamed a page, and when.
 // State stands for the values of a ticket that did not change.
 const (
 	AuthorPart Parts = 1 << iota
