@@ -696,7 +696,7 @@ func TestUnfitDatabase(t *testing.T) {
 			db := s.New(t)
 			err := open(t, db, manual)
 			assert.ErrorIs(t, err, tracbus.ErrSchema)
-			for _, table := range []string{"journal_facts", "journal_transaction", "ticket_journal", "ticket_history", "wiki_journal", "wiki_history"} {
+			for _, table := range []string{"journal_facts", "journal_transaction", "journal_once", "journal_aside", "ticket_journal", "ticket_history", "wiki_journal", "wiki_history"} {
 				assert.ErrorContains(t, err, table)
 				_, err := db.Exec("SELECT * FROM " + table)
 				assert.Error(t, err, "%s was made", table)
@@ -717,7 +717,7 @@ func TestUnfitDatabase(t *testing.T) {
 			assert.NoError(t, open(t, db, manual), "all is there")
 		})
 		t.Run("half of the tables are missing", func(t *testing.T) {
-			for _, table := range []string{"ticket_history", "journal_transaction", "journal_facts"} {
+			for _, table := range []string{"ticket_history", "journal_transaction", "journal_facts", "journal_once", "journal_aside"} {
 				db := s.New(t)
 				require.NoError(t, open(t, db, config))
 				_, err := db.Exec("DROP TABLE " + table)
@@ -735,7 +735,7 @@ func TestUnfitDatabase(t *testing.T) {
 			}
 		})
 		t.Run("another version", func(t *testing.T) {
-			for _, version := range []int{0, 2, 99} {
+			for _, version := range []int{0, 3, 99} {
 				db := s.New(t)
 				require.NoError(t, open(t, db, config))
 				_, err := db.Exec(fmt.Sprintf("UPDATE journal_facts SET schema_version = %d", version))
@@ -743,7 +743,7 @@ func TestUnfitDatabase(t *testing.T) {
 				err = open(t, db, config)
 				assert.ErrorIs(t, err, tracbus.ErrSchema)
 				assert.ErrorContains(t, err, fmt.Sprintf("version %d", version))
-				assert.ErrorContains(t, err, "version 1")
+				assert.ErrorContains(t, err, "version 2")
 			}
 		})
 		t.Run("no facts", func(t *testing.T) {

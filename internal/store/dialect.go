@@ -36,6 +36,10 @@ type Dialect struct {
 	allocate []string
 	tid      string
 
+	now      string // the clock, in microseconds since 1970
+	greatest string // the function that takes the greater of two
+	orIsIt   string // ends an INSERT of a row that may be there already
+
 	schemaName string // asks for the schema that is used where none is named
 	hasTable   string // counts tables, with marks for schema and name
 	migrating  string // lets one migration at a time run, until its transaction ends
@@ -55,6 +59,10 @@ var dialects = map[string]*Dialect{
 		// every transaction up to it has ended.
 		allocate: []string{"SELECT {journal_allocate}(?, ?, ?) AS tid"},
 		tid:      "(SELECT tid FROM t)",
+
+		now:      "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)",
+		greatest: "greatest",
+		orIsIt:   "ON CONFLICT DO NOTHING",
 
 		schemaName: "SELECT coalesce(current_schema(), '')",
 		hasTable:   "SELECT count(*) FROM information_schema.tables WHERE table_schema = ? AND table_name = ?",
@@ -78,6 +86,10 @@ var dialects = map[string]*Dialect{
 		},
 		tid: "LAST_INSERT_ID()",
 
+		now:      "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))", // of no time zone
+		greatest: "greatest",
+		orIsIt:   "ON DUPLICATE KEY UPDATE name = name", // IGNORE would pass over more
+
 		schemaName: "SELECT coalesce(database(), '')",
 		hasTable:   "SELECT count(*) FROM information_schema.tables WHERE table_schema = ? AND table_name = ?",
 	},
@@ -91,6 +103,10 @@ var dialects = map[string]*Dialect{
 		allocate: []string{"INSERT INTO {journal_transaction} (mark, origin, realms) VALUES (?, ?, ?)"},
 		tid:      "?",
 
+		now:      "CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)", // to a millisecond
+		greatest: "max",
+		orIsIt:   "ON CONFLICT DO NOTHING",
+
 		schemaName: "SELECT ''",
 		hasTable:   "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND ? = '' AND name = ?",
 	},
@@ -98,7 +114,8 @@ var dialects = map[string]*Dialect{
 
 // SQL writes a statement of this library in the database's words. Its text has
 // a ? for each value, {name} for a table or function of the schema, "name" for a
-// name that is also a word of SQL, and {FOR UPDATE}.
+// name that is also a word of SQL, and the words {FOR UPDATE}, {NOW}, {GREATEST}
+// and {OR IS IT}.
 func (s *Store) SQL(text string) string {
 	if known, ok := s.texts.Load(text); ok {
 		return known.(string)
@@ -136,6 +153,12 @@ func (d *Dialect) writeName(b *strings.Builder, schema, name string) {
 	switch {
 	case name == "FOR UPDATE":
 		b.WriteString(d.lockRows)
+	case name == "NOW":
+		b.WriteString(d.now)
+	case name == "GREATEST":
+		b.WriteString(d.greatest)
+	case name == "OR IS IT":
+		b.WriteString(d.orIsIt)
 	case schema == "":
 		b.WriteString(name)
 	default:

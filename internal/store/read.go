@@ -67,14 +67,14 @@ func (s *Store) Read(ctx context.Context, q SQL, from Place, limit int, realms [
 		b.Places = append(b.Places, Place{t.TID, t.Mark})
 		n := i
 		for ; i < len(b.Changes) && b.Changes[i].TID == t.TID; i++ {
-			b.Changes[i].Origin = t.Origin
+			b.Changes[i].Origin, b.Changes[i].Mark = t.Origin, t.Mark
 		}
 		if known := slices.IndexFunc(realms, t.has); i == n && known >= 0 {
 			damage := fmt.Errorf("the transaction has no rows in %s", t.Realms)
 			if err := s.gone(ctx, q, from, damage); err != damage { // pruned since it was read
 				return Batch{}, err
 			}
-			b.Changes = slices.Insert(b.Changes, i, Change{TID: t.TID, Origin: t.Origin, Realm: realms[known], Damage: damage})
+			b.Changes = slices.Insert(b.Changes, i, Change{TID: t.TID, Origin: t.Origin, Mark: t.Mark, Realm: realms[known], Damage: damage})
 			i++
 		}
 	}
@@ -251,7 +251,8 @@ func scanChange(rows *sql.Rows, realm string) (c Change, bytes int, err error) {
 }
 
 // Of returns the changes of one resource behind a tid, oldest first, up to
-// limit, as far as they are decided. Their Origin is not filled in.
+// limit, as far as they are decided. Their Origin and Mark are not
+// filled in.
 func (s *Store) Of(ctx context.Context, q SQL, realm, id string, after int64, seq, limit int) (all []Change, err error) {
 	some := `(SELECT * FROM {REALM_journal} WHERE id = ? AND (tid > ? OR tid = ? AND seq > ?) AND tid <= ? ORDER BY tid, seq LIMIT ?) j`
 	text := strings.Replace(selectChanges, "{REALM_journal} j", some, 1) + "ORDER BY j.tid, j.seq"

@@ -15,8 +15,8 @@ type Change struct {
 	TID int64
 	Seq int
 
-	// Origin is of the transaction; it is read, not written.
-	Origin string
+	// Origin and Mark are of the transaction; they are read, not written.
+	Origin, Mark string
 
 	Realm         string
 	ID            string
@@ -31,7 +31,7 @@ type Change struct {
 	Fields        []Field
 
 	// Damage says why the row could not be read, or that it is missing. Then
-	// only TID, Seq, Origin and Realm are filled in. It is read, not written.
+	// only TID, Seq, Origin, Mark and Realm are filled in. It is read, not written.
 	Damage error
 }
 

@@ -14,7 +14,7 @@ import (
 var files embed.FS
 
 // version is the schema's that this library writes and reads.
-const version = 1
+const version = 2
 
 // Text returns the statements that make the tables of a journal, for those who
 // have a migration tool of their own.
@@ -31,39 +31,50 @@ func Text(dialect, schema string, realms []string) (string, error) {
 	for _, realm := range realms {
 		statements = append(statements, d.statements(realm)...)
 	}
+	statements = append(statements, d.upgrade()...) // last, where those who upgrade find it
 	for _, statement := range statements {
 		b.WriteString(strings.TrimSpace(d.write(schema, statement)) + "\n\n")
 	}
 	return b.String(), nil
 }
 
-// statements returns what makes the common tables, or those of a realm.
+// statements returns what makes the common tables of version 1, or those of a
+// realm.
 func (d *Dialect) statements(realm string) []string {
-	name := "schema/" + d.Name + ".sql"
+	name := ".sql"
 	if realm != "" {
-		name = "schema/" + d.Name + "_realm.sql"
+		name = "_realm.sql"
 	}
-	text, err := files.ReadFile(name)
+	return strings.Split(strings.ReplaceAll(d.file(name), "REALM", realm), "\n\n")
+}
+
+// upgrade returns what makes version 2 of version 1. It can be repeated.
+func (d *Dialect) upgrade() []string { return strings.Split(d.file("_2.sql"), "\n\n") }
+
+func (d *Dialect) file(name string) string {
+	text, err := files.ReadFile("schema/" + d.Name + name)
 	if err != nil {
 		panic("tracbus: " + err.Error()) // embedded with the program
 	}
-	return strings.Split(strings.ReplaceAll(string(text), "REALM", realm), "\n\n")
+	return string(text)
 }
 
 // migrate makes the tables that are missing, one process at a time, or says
 // which are.
 func (s *Store) migrate(ctx context.Context, manual bool) error {
-	missing, err := s.missing(ctx, s.db)
+	missing, found, err := s.look(ctx, s.db)
 	if err != nil {
 		return err
 	}
-	if missing != nil && manual {
-		return fmt.Errorf("%w: tables are missing: %s", ErrSchema, strings.Join(missing, ", "))
-	}
-	if missing != nil {
-		if err := s.create(ctx); err != nil {
-			return fmt.Errorf("create the tables of the journal: %w", err)
+	if manual {
+		err = refuse(missing, found)
+	} else if missing != nil || found < version {
+		if err = s.create(ctx); err != nil {
+			err = fmt.Errorf("create the tables of the journal: %w", err)
 		}
+	}
+	if err != nil {
+		return err
 	}
 	if err := s.readFacts(ctx); err != nil {
 		return err
@@ -71,7 +82,41 @@ func (s *Store) migrate(ctx context.Context, manual bool) error {
 	return s.checkParts(ctx)
 }
 
-// readFacts reads what names the journal, and refuses one of the future.
+// refuse says what an application has to make that makes the tables itself.
+func refuse(missing []string, found int) error {
+	switch {
+	case missing != nil && found != 0 && found < version:
+		return fmt.Errorf("%w: tables are missing: %s; those there are of version %d: expected version %d", ErrSchema, strings.Join(missing, ", "), found, version)
+	case missing != nil:
+		return fmt.Errorf("%w: tables are missing: %s", ErrSchema, strings.Join(missing, ", "))
+	}
+	return checkVersion(found)
+}
+
+// look returns which tables are missing, and of which version the others are: 0
+// without journal_facts. What cannot be brought to this version is an error.
+func (s *Store) look(ctx context.Context, q SQL) (missing []string, found int, err error) {
+	if missing, err = s.missing(ctx, q); err != nil || slices.Contains(missing, "journal_facts") {
+		return missing, 0, err
+	}
+	err = q.QueryRowContext(ctx, s.SQL("SELECT schema_version FROM {journal_facts} WHERE one = 1")).Scan(&found)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		err = fmt.Errorf("%w: journal_facts has no row", ErrSchema)
+	case err == nil && found != 1:
+		err = checkVersion(found)
+	}
+	return missing, found, err
+}
+
+func checkVersion(found int) error {
+	if found != version {
+		return fmt.Errorf("%w: the tables are of version %d, this library knows version %d", ErrSchema, found, version)
+	}
+	return nil
+}
+
+// readFacts reads what names the journal, and refuses one of another version.
 func (s *Store) readFacts(ctx context.Context) error {
 	var found int
 	err := s.db.QueryRowContext(ctx, s.SQL("SELECT uuid, schema_version, lock_class FROM {journal_facts} WHERE one = 1")).Scan(&s.uuid, &found, &s.class)
@@ -80,13 +125,14 @@ func (s *Store) readFacts(ctx context.Context) error {
 		return fmt.Errorf("%w: journal_facts has no row", ErrSchema)
 	case err != nil:
 		return err
-	case found != version:
-		return fmt.Errorf("%w: the tables are of version %d, this library knows version %d", ErrSchema, found, version)
 	}
-	return nil
+	return checkVersion(found)
 }
 
-// common returns the names of the tables that all realms share.
+// upgraded are the tables that version 2 added.
+func upgraded() []string { return []string{"journal_once", "journal_aside"} }
+
+// common returns the names of the tables that all realms share, of version 1.
 func (d *Dialect) common() []string {
 	tables := []string{"journal_facts", "journal_transaction"}
 	if d.Name == "mysql" {
@@ -98,7 +144,7 @@ func (d *Dialect) common() []string {
 // missing names the tables that are not there: common ones, "<realm>_journal" or
 // "<realm>_history".
 func (s *Store) missing(ctx context.Context, q SQL) (names []string, err error) {
-	tables := s.dialect.common()
+	tables := append(s.dialect.common(), upgraded()...)
 	for _, realm := range s.realms {
 		tables = append(tables, realm+"_journal", realm+"_history")
 	}
@@ -127,14 +173,14 @@ func (s *Store) create(ctx context.Context) error {
 			return err
 		}
 	}
-	missing, err := s.missing(ctx, conn) // again: another process may have been faster
+	missing, found, err := s.look(ctx, conn) // again: another process may have been faster
 	if err != nil {
 		return err
 	}
-	if err := s.half(missing); err != nil {
+	if err := s.half(missing, found); err != nil {
 		return err
 	}
-	for _, statement := range s.needed(missing) {
+	for _, statement := range s.needed(missing, found) {
 		if _, err := conn.ExecContext(ctx, s.dialect.write(s.schema, statement)); err != nil {
 			return fmt.Errorf("%.60q: %w", statement, err)
 		}
@@ -144,7 +190,14 @@ func (s *Store) create(ctx context.Context) error {
 
 // half refuses tables of which only some were taken away. On MySQL, which cannot
 // make tables within a transaction, a process may have died half way.
-func (s *Store) half(missing []string) error {
+func (s *Store) half(missing []string, found int) error {
+	if slices.Contains(missing, "journal_facts") {
+		for _, name := range upgraded() { // made after it
+			if !slices.Contains(missing, name) {
+				return fmt.Errorf("%w: journal_facts is missing, although %s is there", ErrSchema, name)
+			}
+		}
+	}
 	for _, name := range missing {
 		sister := "journal_facts"
 		if realm, ok := strings.CutSuffix(name, "_journal"); ok {
@@ -153,6 +206,12 @@ func (s *Store) half(missing []string) error {
 			sister = realm + "_journal"
 		} else if name == sister {
 			sister = "journal_transaction"
+		}
+		if slices.Contains(upgraded(), name) {
+			if found == version { // which is raised last
+				return fmt.Errorf("%w: %s is missing, although the tables are of version %d", ErrSchema, name, found)
+			}
+			continue
 		}
 		common := name != "journal_facts" && slices.Contains(s.dialect.common(), name)
 		if (s.dialect.txDDL || common) && !slices.Contains(missing, sister) {
@@ -163,7 +222,7 @@ func (s *Store) half(missing []string) error {
 }
 
 // needed returns the statements that make what is missing.
-func (s *Store) needed(missing []string) (statements []string) {
+func (s *Store) needed(missing []string, found int) (statements []string) {
 	is := func(name string) bool { return slices.Contains(missing, name) }
 	if is("journal_facts") {
 		statements = s.dialect.statements("")
@@ -172,6 +231,9 @@ func (s *Store) needed(missing []string) (statements []string) {
 		if is(realm+"_journal") || is(realm+"_history") {
 			statements = append(statements, s.dialect.statements(realm)...)
 		}
+	}
+	if found < version {
+		statements = append(statements, s.dialect.upgrade()...)
 	}
 	return statements
 }
