@@ -1,0 +1,308 @@
+package tracbus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tracbus/tracbus/internal/store"
+)
+
+// holder tells one listener what the journal has, while its relay holds the name.
+// Each step reads behind the place that is reached; after a failure the next step
+// reads there again, so that there is nothing to be remembered but the place.
+type holder struct {
+	*relay
+	lease   *lease
+	chained chained     // nil unless the listener keeps its own place
+	at      store.Place // of a chained listener, as far as is known
+	sure    time.Time   // when it was last known
+
+	reading reading
+	single  bool      // a batch has failed: tell one by one, to find the change
+	failing time.Time // since when; zero while all is well
+	attempt int       // how many steps have failed in a row
+	asides  time.Time // when it was last asked which are to be told again
+	aside   bool      // there may be some
+}
+
+// begin finds where to go on.
+func (h *holder) begin(ctx context.Context) error {
+	c := h.lease.place()
+	floor, err := h.store.Floor(h.lease.ctx, h.db)
+	if err != nil {
+		return fmt.Errorf("read the journal's floor: %w", err)
+	}
+	h.at = c.Place
+	h.aside = true
+	stands, err := h.stands(c.Place, floor)
+	switch {
+	case err != nil:
+		return err
+	case c.TID < floor:
+		return h.skip(floor)
+	case !stands: // the row is of another history than the transactions
+		return h.goBack(c)
+	case c.Rest && h.chained != nil: // its places are whole transactions
+		h.at, err = h.store.Before(h.lease.ctx, h.db, c.TID-1)
+	}
+	return err
+}
+
+// stands says whether the journal has a place, or began there.
+func (h *holder) stands(p store.Place, floor int64) (bool, error) {
+	if p.TID == floor {
+		return true, nil
+	}
+	stands, err := h.store.Has(h.lease.ctx, h.db, p)
+	if err != nil {
+		return false, fmt.Errorf("look for tid %d: %w", p.TID, err)
+	}
+	return stands, nil
+}
+
+// skip goes on behind the floor, up to which changes are pruned that the listener
+// was not told.
+func (h *holder) skip(floor int64) error {
+	c := h.lease.place()
+	err := fmt.Errorf("%w: up to tid %d, and the name was at tid %d", ErrPruned, floor, c.TID)
+	h.config.Logger.Error("changes were pruned before a listener was told: it goes on behind them",
+		"once", h.duty.name, "listener", h.r.name, "behind", c.TID, "up to", floor)
+	missed := *h.bus.resync(Pruned)
+	missed.Err = err
+	h.owe(missed)
+	h.at = store.Place{TID: floor}
+	return h.moveTo(store.Cursor{Place: h.at, Seq: -1})
+}
+
+// goBack goes on at the last place before c that the journal has.
+func (h *holder) goBack(c store.Cursor) error {
+	p, err := h.store.Before(h.lease.ctx, h.db, c.TID-1)
+	if err == nil && p.TID == 0 {
+		p.TID, err = h.store.Floor(h.lease.ctx, h.db)
+	}
+	if err != nil {
+		return fmt.Errorf("look for the last change before tid %d: %w", c.TID, err)
+	}
+	h.rewound(fmt.Errorf("%w: tid %d with the mark %s is not in it", ErrRewound, c.TID, c.Mark), p)
+	h.at = p
+	return h.moveTo(store.Cursor{Place: p, Seq: -1})
+}
+
+// rewound says that the history went back, and has the listener told.
+func (h *holder) rewound(err error, at store.Place) {
+	h.config.Logger.Error("the journal's history went back: a listener goes on where it is known to stand",
+		"once", h.duty.name, "listener", h.r.name, "tid", at.TID, "err", err)
+	missed := *h.bus.resync(Rewound)
+	missed.Err = err
+	h.owe(missed)
+}
+
+func (w *relay) owe(e Resync) {
+	if w.r.listener.resyncs == nil {
+		return
+	}
+	if w.owed == nil {
+		w.owed = &e
+		return
+	}
+	w.owed.add(e)
+}
+
+// moveTo stores a place, and waits until it stands.
+func (h *holder) moveTo(c store.Cursor) error {
+	h.lease.move(c)
+	return h.lease.stands()
+}
+
+// step tells what there is next, or waits until there may be something.
+func (h *holder) step(ctx context.Context) error {
+	if err := h.tellOwed(ctx); err != nil {
+		return err
+	}
+	if err := h.tellAgain(ctx); err != nil {
+		return err
+	}
+	from, after := h.from()
+	batch, err := h.reading.take(h, from)
+	switch {
+	case errors.Is(err, ErrPruned):
+		floor, failed := h.store.Floor(h.lease.ctx, h.db)
+		if failed != nil {
+			return failed
+		}
+		return h.skip(floor)
+	case err != nil:
+		return fmt.Errorf("read behind tid %d: %w", from.TID, err)
+	case len(batch.places) == 0:
+		return h.idle(ctx)
+	}
+	if after.Rest {
+		if batch.places[0] != after.Place {
+			return fmt.Errorf("%w: tid %d with the mark %s is not in it", ErrRewound, after.TID, after.Mark)
+		}
+		batch.dropUpTo(after)
+	}
+	if batch.more {
+		h.reading.ahead(h, batch.end())
+	}
+	if h.chained != nil {
+		err = h.tellChained(ctx, batch)
+	} else if h.r.listener.batches != nil {
+		err = h.tellBatches(ctx, batch)
+	} else {
+		err = h.tellEach(ctx, batch)
+	}
+	if err == nil {
+		h.works()
+	}
+	return err
+}
+
+// from returns the place to read behind, and in after what of the first
+// transaction was told already.
+func (h *holder) from() (from store.Place, after store.Cursor) {
+	c := h.lease.place()
+	switch {
+	case h.chained != nil:
+		return h.at, store.Cursor{}
+	case c.Rest:
+		return store.Place{TID: c.TID - 1}, c
+	}
+	return c.Place, store.Cursor{}
+}
+
+// tellEach tells one change after the other. Each is noted before the next is
+// told, so that a crash repeats one at most.
+func (h *holder) tellEach(ctx context.Context, b *portion) error {
+	for i, c := range b.changes {
+		if ctx.Err() != nil {
+			return nil
+		}
+		if c.err == nil && !h.r.listener.wants(c.event) {
+			continue
+		}
+		err := c.err
+		if err == nil {
+			err = h.call(ctx, func(ctx context.Context) error { return h.r.listener.tell(ctx, c.event) })
+		}
+		if err != nil {
+			return &changeError{c, b.upTo(i), 1, err}
+		}
+		h.told(1)
+		if err := h.moveTo(b.upTo(i)); err != nil {
+			return err
+		}
+	}
+	h.lease.move(store.Cursor{Place: b.end(), Seq: -1})
+	return nil
+}
+
+// tellBatches tells as many changes in one call as the bus allows.
+func (h *holder) tellBatches(ctx context.Context, b *portion) error {
+	most := h.bus.config.Batch
+	if h.single {
+		most = 1
+	}
+	var events []Event
+	first := 0 // of events, in b.changes
+	for i, c := range b.changes {
+		if c.err == nil && h.r.listener.wants(c.event) {
+			if len(events) == 0 {
+				first = i
+			}
+			events = append(events, c.event)
+		}
+		if last := i == len(b.changes)-1; len(events) == most || len(events) > 0 && (last || b.changes[i+1].err != nil) {
+			if ctx.Err() != nil {
+				return nil
+			}
+			if err := h.call(ctx, func(ctx context.Context) error { return h.r.listener.batches.HandleBatch(ctx, events) }); err != nil {
+				return &changeError{b.changes[first], b.upTo(first), len(events), err}
+			}
+			h.told(len(events))
+			h.lease.move(b.upTo(i))
+			events = nil // the listener may have kept it
+		}
+		if c.err != nil {
+			return &changeError{c, b.upTo(i), 1, c.err}
+		}
+	}
+	h.single = false
+	h.lease.move(store.Cursor{Place: b.end(), Seq: -1})
+	return nil
+}
+
+// idle waits until there may be something to tell.
+func (h *holder) idle(ctx context.Context) error {
+	if h.chained != nil && time.Since(h.sure) > h.duty.config.Lease {
+		if err := h.tellChained(ctx, &portion{}); err != nil {
+			return err
+		}
+	}
+	h.works()
+	waiting, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(h.lease.ctx, cancel)()
+	h.await(waiting, h.duty.kick, fullPoll)
+	return nil
+}
+
+// tellOwed tells the listener that it missed changes, if it did.
+func (h *holder) tellOwed(ctx context.Context) error {
+	h.duty.mu.Lock()
+	err := h.duty.rewound
+	h.duty.rewound = nil
+	h.duty.mu.Unlock()
+	if err != nil {
+		missed := *h.bus.resync(Rewound)
+		missed.Err = err
+		h.owe(missed)
+	}
+	if h.owed == nil {
+		return nil
+	}
+	e := *h.owed
+	if err := h.call(ctx, func(ctx context.Context) error { return h.r.listener.resyncs.Resync(ctx, e) }); err != nil {
+		return fmt.Errorf("resync: %w", err)
+	}
+	h.owed = nil
+	return nil
+}
+
+// stopGrace is for how long a call may go on after Run was told to end.
+const stopGrace = 2 * time.Second
+
+// call has the listener called, in this process's turn.
+func (h *holder) call(ctx context.Context, f func(context.Context) error) error {
+	turn := Turn{Name: h.duty.name, Journal: h.store.UUID(), Epoch: h.lease.epoch}
+	calling, cancel := context.WithTimeoutCause(context.WithValue(h.lease.ctx, turnKey{}, turn), h.duty.config.Deadline, errDeadline)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(stopGrace, cancel) })()
+	err := h.r.ask(calling, f)
+	if err != nil && errors.Is(context.Cause(calling), errDeadline) {
+		err = fmt.Errorf("%w: %w", errDeadline, err)
+	}
+	return err
+}
+
+// errDeadline says that a call took longer than it may: another process is to
+// try.
+var errDeadline = errors.New("the call took longer than OnceConfig.Deadline")
+
+// changeError says on which change a listener failed.
+type changeError struct {
+	change
+	next   store.Cursor // behind it
+	events int          // that the call was about
+	err    error
+}
+
+// Error names the change.
+func (e *changeError) Error() string {
+	return fmt.Sprintf("tid %d, seq %d, %s %s: %v", e.row.TID, e.row.Seq, e.row.Realm, e.row.ID, e.err)
+}
+
+// Unwrap returns what the listener returned.
+func (e *changeError) Unwrap() error { return e.err }

@@ -1,0 +1,179 @@
+package tracbus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/tracbus/tracbus/internal/store"
+)
+
+// lease is the right to run a name: it is renewed until it is given up, or lost
+// to another process. It keeps, too, how far the name's listener has come. All
+// writing to the name's row is its goroutine's, one statement after the other.
+type lease struct {
+	store *store.Store
+	name  string
+	epoch int64
+	span  time.Duration // for which it is taken each time
+
+	ctx    context.Context // ends with the lease; the cause says why
+	cancel context.CancelCauseFunc
+	over   *time.Timer // ends it when it was not renewed in time
+	done   chan struct{}
+	work   chan struct{} // holds one token: wanted has moved
+
+	mu     sync.Mutex
+	stored store.Cursor  // as the row has it
+	wanted store.Cursor  // as it is to be
+	moved  chan struct{} // closed when stored moves, and replaced
+}
+
+// Why a lease ended.
+var (
+	errDeposed = errors.New("another process has taken the name")
+	errExpired = errors.New("the lease could not be renewed in time")
+	errMoved   = errors.New("the name's place is another than was stored")
+	errGivenUp = errors.New("the lease was given up")
+)
+
+// hold keeps a lease that was asked for at a moment, and got.
+func hold(ctx context.Context, s *store.Store, row store.Once, epoch int64, span time.Duration, asked time.Time) *lease {
+	l := &lease{
+		store: s, name: row.Name, epoch: epoch, span: span, done: make(chan struct{}), work: make(chan struct{}, 1),
+		stored: row.Cursor, wanted: row.Cursor, moved: make(chan struct{}),
+	}
+	l.ctx, l.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+	l.over = time.AfterFunc(time.Until(asked.Add(span)), func() { l.cancel(errExpired) })
+	go l.keep()
+	return l
+}
+
+// keep renews the lease and stores places, until the lease ends.
+func (l *lease) keep() {
+	defer close(l.done)
+	defer l.over.Stop()
+	tick := time.NewTicker(l.span / 3)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-l.work:
+		case <-l.ctx.Done():
+			return
+		}
+		err := l.renew()
+		for pause := 20 * time.Millisecond; err != nil && l.ctx.Err() == nil; pause = min(2*pause, l.span/6) {
+			if !sleep(l.ctx, pause) {
+				return
+			}
+			err = l.renew()
+		}
+	}
+}
+
+// renew asks for the lease again, and stores the place that is wanted.
+func (l *lease) renew() error {
+	l.mu.Lock()
+	from, to := l.stored, l.wanted
+	l.mu.Unlock()
+	asked := time.Now() // before the database counts, so that we end first
+	var held bool
+	var err error
+	if from == to {
+		held, err = l.store.RenewOnce(l.ctx, l.name, l.epoch, l.span)
+	} else {
+		held, err = l.store.MoveOnce(l.ctx, l.name, l.epoch, from, to, l.span)
+	}
+	return l.settle(asked, to, held, err)
+}
+
+// settle notes what became of a statement that stores a place.
+func (l *lease) settle(asked time.Time, to store.Cursor, held bool, err error) error {
+	if err == nil && !held {
+		held, err = l.find(to)
+	}
+	if err != nil {
+		return err
+	}
+	if !held {
+		return nil // which find has said
+	}
+	// A timer that has fired has ended the lease for good.
+	l.over.Reset(time.Until(asked.Add(l.span)))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.stored != to {
+		l.stored = to
+		close(l.moved)
+		l.moved = make(chan struct{})
+	}
+	return nil
+}
+
+// find says why the row was not as it should be. That it is already as wanted is
+// due to an answer that was lost.
+func (l *lease) find(to store.Cursor) (held bool, err error) {
+	row, found, err := l.store.FindOnce(l.ctx, l.name)
+	switch {
+	case err != nil:
+		return false, err
+	case found && row.Epoch == l.epoch && row.Cursor == to:
+		return true, nil
+	case found && row.Epoch == l.epoch:
+		l.cancel(fmt.Errorf("%w: expected tid %d, found tid %d", errMoved, to.TID, row.TID))
+	default:
+		l.cancel(errDeposed)
+	}
+	return false, nil
+}
+
+// move has a place stored, soon.
+func (l *lease) move(to store.Cursor) {
+	l.mu.Lock()
+	l.wanted = to
+	l.mu.Unlock()
+	signal(l.work)
+}
+
+// place returns how far the listener has come.
+func (l *lease) place() store.Cursor {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.wanted
+}
+
+// stands waits until the place that is wanted is stored, or the lease has ended.
+func (l *lease) stands() error {
+	for {
+		l.mu.Lock()
+		there, moved := l.stored == l.wanted, l.moved
+		l.mu.Unlock()
+		if there {
+			return nil
+		}
+		select {
+		case <-moved:
+		case <-l.ctx.Done():
+			return context.Cause(l.ctx)
+		}
+	}
+}
+
+// giveUp ends the lease, and lets others have it if it was still held. It stores
+// what is wanted first, if that is possible soon.
+func (l *lease) giveUp() {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), 3*time.Second)
+	defer cancel()
+	held := l.ctx.Err() == nil
+	if held {
+		_ = l.stands()
+	}
+	l.cancel(errGivenUp)
+	<-l.done
+	if held {
+		_ = l.store.ReleaseOnce(ctx, l.name, l.epoch) // else it expires
+	}
+}

@@ -1,0 +1,192 @@
+package tracbus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/tracbus/tracbus/internal/store"
+)
+
+// yieldAfter is for how long a listener may fail in one process before another
+// is given the chance.
+const yieldAfter = 30 * time.Second
+
+// mend does what a failure asks for. What it returns ends the holding.
+func (h *holder) mend(ctx context.Context, err error) error {
+	var sink *elsewhere
+	if errors.As(err, &sink) {
+		if err = h.rejoin(ctx, sink); err == nil {
+			return nil
+		}
+	}
+	if errors.Is(err, ErrRewound) {
+		h.rewound(err, h.lease.place().Place)
+		return err
+	}
+	h.fails(err)
+	over := errors.Is(err, errHangs) || errors.Is(err, errDeadline) || errors.Is(err, errEnded)
+	var at *changeError
+	if errors.As(err, &at) && h.duty.config.SetAside > 0 {
+		if set, err := h.blame(at); set || err != nil {
+			return err
+		}
+	} else if h.duty.config.SetAside == 0 && time.Since(h.failing) > yieldAfter {
+		return errYield
+	}
+	if over {
+		return err
+	}
+	h.attempt++
+	h.repeated(err)
+	sleep(ctx, h.duty.config.Backoff<<min(h.attempt-1, 6))
+	return nil
+}
+
+// blame counts the failures of a change, and sets it aside when they are too
+// many. Of a batch that failed it is not known which change it was.
+func (h *holder) blame(at *changeError) (set bool, err error) {
+	if at.events > 1 {
+		h.single = true
+		return false, nil
+	}
+	key := [2]int64{at.row.TID, int64(at.row.Seq)}
+	h.tries[key]++
+	if h.tries[key] < h.duty.config.SetAside {
+		return false, nil
+	}
+	if err := h.lease.stands(); err != nil {
+		return false, err
+	}
+	aside := store.Aside{
+		TID: at.row.TID, Seq: at.row.Seq, Mark: at.row.Mark, Realm: at.row.Realm, ID: at.row.ID,
+		Error: at.err.Error(), Tries: h.tries[key], Since: time.Now().UnixMicro(),
+	}
+	if err := h.lease.putAside(at.next, aside); err != nil {
+		return false, err
+	}
+	delete(h.tries, key)
+	h.config.Logger.Error("a change is set aside: the listener goes on without it", "once", h.duty.name, "listener", h.r.name,
+		"resource", Resource{Realm(at.row.Realm), at.row.ID}.String(), "tid", at.row.TID, "seq", at.row.Seq, "tries", aside.Tries, "err", at.err)
+	h.r.mu.Lock()
+	h.r.left++
+	h.r.status.Failed++
+	h.r.mu.Unlock()
+	return true, nil
+}
+
+// putAside stores a change that failed, and moves behind it.
+func (l *lease) putAside(to store.Cursor, a store.Aside) error {
+	for pause := 20 * time.Millisecond; ; pause = min(2*pause, l.span/6) {
+		asked := time.Now()
+		held, err := l.store.PutAside(l.ctx, l.name, l.epoch, l.place(), to, l.span, a)
+		if err == nil {
+			err = l.settle(asked, to, held, nil)
+		}
+		if err == nil {
+			l.mu.Lock()
+			l.wanted = to
+			l.mu.Unlock()
+			return context.Cause(l.ctx)
+		}
+		if !sleep(l.ctx, pause) {
+			return context.Cause(l.ctx)
+		}
+	}
+}
+
+// told counts changes that the listener has handled.
+func (h *holder) told(n int) {
+	h.attempt = 0
+	clear(h.tries)
+	h.r.mu.Lock()
+	defer h.r.mu.Unlock()
+	h.r.left += uint64(n)
+}
+
+// repeated counts a call that is made again.
+func (h *holder) repeated(err error) {
+	h.r.mu.Lock()
+	defer h.r.mu.Unlock()
+	h.r.status.Repeated++
+	h.r.status.LastError = err
+}
+
+// fails says, once, that the listener does not get on.
+func (h *holder) fails(err error) {
+	if !h.failing.IsZero() {
+		return
+	}
+	h.failing = time.Now()
+	h.noted = true
+	_ = h.store.NoteOnce(h.lease.ctx, h.duty.name, h.lease.epoch, err.Error()) // for the status; the log has it too
+	attrs := []any{"once", h.duty.name, "listener", h.r.name, "epoch", h.lease.epoch}
+	var at *changeError
+	if errors.As(err, &at) {
+		attrs = append(attrs, "resource", Resource{Realm(at.row.Realm), at.row.ID}.String(), "tid", at.row.TID, "seq", at.row.Seq, "events", at.events)
+	}
+	attrs = append(attrs, "err", err)
+	var p *panicError
+	if errors.As(err, &p) {
+		attrs = append(attrs, slog.String("stack", string(p.stack)))
+	}
+	h.config.Logger.Error("listener failed, and is told again until it succeeds", attrs...)
+}
+
+// works says, once, that it gets on again.
+func (h *holder) works() {
+	if h.noted {
+		if h.store.NoteOnce(h.lease.ctx, h.duty.name, h.lease.epoch, "") != nil {
+			return
+		}
+		h.noted = false
+	}
+	if !h.failing.IsZero() {
+		h.config.Logger.Info("listener gets on again", "once", h.duty.name, "listener", h.r.name,
+			"after", time.Since(h.failing).Round(time.Millisecond), "tid", h.lease.place().TID)
+	}
+	h.failing, h.attempt = time.Time{}, 0
+}
+
+// relayState is what was logged last of a relay.
+type relayState struct {
+	blind bool // the name's row cannot be read
+	lost  bool // the name was given up because something was wrong
+}
+
+func (s *relayState) looked(w *relay, err error) {
+	switch {
+	case err != nil && !s.blind:
+		w.config.Logger.Warn("the name of a listener cannot be looked for, which is tried again", "once", w.duty.name, "err", err)
+	case err == nil && s.blind:
+		w.config.Logger.Info("the name of a listener can be looked for again", "once", w.duty.name)
+	}
+	s.blind = err != nil
+}
+
+func (s *relayState) took(w *relay, row store.Once, epoch int64) {
+	attrs := []any{"once", w.duty.name, "listener", w.r.name, "epoch", epoch, "tid", row.TID}
+	if row.Holder != "" {
+		attrs = append(attrs, "instead of", row.Holder)
+	}
+	w.config.Logger.Info("this process tells the listener from now on", attrs...)
+}
+
+func (s *relayState) gaveUp(w *relay, epoch int64, err error) {
+	w.config.Logger.Warn("this process gives up the listener's name, for another or for its next try",
+		"once", w.duty.name, "listener", w.r.name, "epoch", epoch, "err", err)
+}
+
+// before returns the last place before a tid that the journal has.
+func (h *holder) before(tid int64) (store.Place, error) {
+	p, err := h.store.Before(h.lease.ctx, h.db, tid-1)
+	if err == nil && p.TID == 0 {
+		p.TID, err = h.store.Floor(h.lease.ctx, h.db)
+	}
+	if err != nil {
+		return p, fmt.Errorf("look for the last change before tid %d: %w", tid, err)
+	}
+	return p, nil
+}

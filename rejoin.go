@@ -1,0 +1,152 @@
+package tracbus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/tracbus/tracbus/internal/store"
+)
+
+// tellChained hands a portion to a listener that keeps its own place. Without
+// anything to tell it asks whether that place is still the one it was.
+func (h *holder) tellChained(ctx context.Context, b *portion) error {
+	if bad := slices.IndexFunc(b.changes, func(c change) bool { return c.err != nil }); bad >= 0 {
+		c := b.changes[bad]
+		if b = b.until(c.row.TID); len(b.places) == 0 {
+			return &changeError{c, store.Cursor{}, 1, c.err}
+		}
+	}
+	var events []Event
+	for _, c := range b.changes {
+		if h.r.listener.wants(c.event) {
+			events = append(events, c.event)
+		}
+	}
+	c := chain{journal: h.store.UUID(), name: h.duty.name, before: h.at, end: h.at}
+	if len(b.places) > 0 {
+		c.end = b.end()
+	}
+	if err := h.hand(ctx, c, events); err != nil {
+		if len(events) == 0 {
+			return err
+		}
+		row := b.changes[0].row
+		return &changeError{change{row: row}, store.Cursor{}, len(events), err}
+	}
+	h.told(len(events))
+	h.reached(c.end)
+	return nil
+}
+
+func (h *holder) hand(ctx context.Context, c chain, events []Event) error {
+	return h.call(ctx, func(ctx context.Context) error { return h.chained.handleChained(ctx, c, events) })
+}
+
+// until returns the transactions before a tid.
+func (b *portion) until(tid int64) *portion {
+	places := slices.IndexFunc(b.places, func(p store.Place) bool { return p.TID >= tid })
+	changes := slices.IndexFunc(b.changes, func(c change) bool { return c.row.TID >= tid })
+	return &portion{places: b.places[:places], changes: b.changes[:changes]}
+}
+
+// reached notes where the sink stands now. The name's own place never goes back
+// for it.
+func (h *holder) reached(p store.Place) {
+	h.at, h.sure = p, time.Now()
+	if c := h.lease.place(); p.TID > c.TID || p.TID == c.TID && c.Rest {
+		h.lease.move(store.Cursor{Place: p, Seq: -1})
+	}
+}
+
+// rejoin finds where to go on with a sink that stands elsewhere than was
+// thought. A place of the journal is taken as it is: either the sink has more
+// than was noted before a crash, or it lost what it had, and gets it again.
+// Where the journal does not have it, the sink begins anew.
+func (h *holder) rejoin(ctx context.Context, e *elsewhere) error {
+	floor, err := h.store.Floor(h.lease.ctx, h.db)
+	if err != nil {
+		return fmt.Errorf("read the journal's floor: %w", err)
+	}
+	c := h.lease.place()
+	if e.empty {
+		return h.anew(ctx, e.standing, c, floor)
+	}
+	stands, err := h.stands(e.place, floor)
+	switch {
+	case err != nil:
+		return err
+	case e.place.TID < floor:
+		err := fmt.Errorf("%w: up to tid %d, and the sink was put back to tid %d", ErrPruned, floor, e.place.TID)
+		h.config.Logger.Error("the sink of a listener lost what is pruned already: it begins anew behind it",
+			"once", h.duty.name, "listener", h.r.name, "sink", e.place.TID, "floor", floor, "err", err)
+		return h.beginAnew(ctx, e.standing, store.Place{TID: floor})
+	case !stands:
+		err := fmt.Errorf("%w: the sink stands at tid %d with the mark %s, which is not in it", ErrRewound, e.place.TID, e.place.Mark)
+		h.config.Logger.Error("the sink of a listener is ahead of the journal, whose history went back: it begins anew",
+			"once", h.duty.name, "listener", h.r.name, "sink", e.place.TID, "tid", c.TID, "err", err)
+		return h.anew(ctx, e.standing, c, floor)
+	case e.place.TID < c.TID:
+		h.config.Logger.Warn("the sink of a listener lost what it had: that is sent again",
+			"once", h.duty.name, "listener", h.r.name, "sink", e.place.TID, "tid", c.TID)
+	}
+	h.reached(e.place)
+	return nil
+}
+
+// anew has the sink begin anew at the name's place.
+func (h *holder) anew(ctx context.Context, was standing, c store.Cursor, floor int64) error {
+	at, branch := c.Place, h.branch
+	if c.Rest {
+		var err error
+		if at, err = h.before(c.TID); err != nil {
+			return err
+		}
+	}
+	if at.TID < floor {
+		at = store.Place{TID: floor}
+	}
+	if was.empty && (branch >= 0 || was.branch >= 0) {
+		h.config.Logger.Error("the sink of a listener was emptied: it begins anew",
+			"once", h.duty.name, "listener", h.r.name, "tid", at.TID)
+	}
+	return h.beginAnew(ctx, was, at)
+}
+
+// beginAnew begins a new branch, if the sink still stands where it was found.
+func (h *holder) beginAnew(ctx context.Context, was standing, at store.Place) error {
+	branch := nextBranch(max(was.branch, h.branch))
+	held, err := h.store.BranchOnce(h.lease.ctx, h.duty.name, h.lease.epoch, branch)
+	if err != nil {
+		return fmt.Errorf("store branch %d: %w", branch, err)
+	}
+	if !held {
+		return errDeposed
+	}
+	h.branch = branch
+	c := chain{journal: h.store.UUID(), name: h.duty.name, before: at, end: at, anew: true, expect: was, branch: branch}
+	err = h.hand(ctx, c, nil)
+	var sink *elsewhere
+	if errors.As(err, &sink) { // somebody else was faster: the next step sees where it stands
+		return nil
+	}
+	if err == nil {
+		h.reached(at)
+	}
+	return err
+}
+
+// lastBranch is the highest there can be: ids of a stream have 16 bits for it.
+const lastBranch = 1<<16 - 1
+
+// nextBranch returns the branch after one, -1 for none. It counts days since
+// 1970 where that is more, so that it is a new one even where all who remember
+// the last were put back to an older state.
+func nextBranch(last int64) int64 {
+	if last < 0 {
+		return 0
+	}
+	return min(max(last+1, time.Now().Unix()/(24*60*60)), lastBranch)
+}

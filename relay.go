@@ -1,0 +1,201 @@
+package tracbus
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/tracbus/tracbus/internal/store"
+)
+
+// relay competes for one name, and while it holds it, tells the listener what
+// the journal has behind the name's place. It belongs to one Run of a journal.
+type relay struct {
+	*Journal
+	r    *Registration
+	duty *duty
+	me   string // as holder
+
+	seen  sight
+	tries map[[2]int64]int // of changes that failed, by tid and seq
+	owed  *Resync          // to be told before the next change
+	state relayState
+}
+
+// sight is how a name's row was seen, and since when it has not changed: a clock
+// of the database that was set back must not keep a name for ever.
+type sight struct {
+	epoch, beat int64
+	since       time.Time
+}
+
+// runOnce runs the names that are registered, also later, until ctx ends and
+// their relays have ended.
+func (j *Journal) runOnce(ctx context.Context) {
+	var relays sync.WaitGroup
+	defer relays.Wait()
+	running := map[*Registration]bool{}
+	for {
+		for _, r := range j.bus.all() {
+			if r.once != nil && !running[r] {
+				running[r] = true
+				w := &relay{Journal: j, r: r, duty: r.once, me: holderName(j.origin), tries: map[[2]int64]int{}}
+				relays.Go(func() { w.run(ctx) })
+			}
+		}
+		select {
+		case <-j.bus.registered:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// holderName is what a row shows of who holds it: where an operator finds the
+// process, and what tells it from all others.
+func holderName(origin string) string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown host"
+	}
+	return fmt.Sprintf("%.100s, pid %d, %.8s", host, os.Getpid(), origin)
+}
+
+// run takes the name whenever it can be had, until ctx ends or the registration
+// is closed.
+func (w *relay) run(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() { // the registration may be closed before
+		select {
+		case <-w.r.done:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	poll := w.duty.config.Lease / 3
+	for looked := time.Time{}; ctx.Err() == nil; {
+		// A kick comes with every commit; a name changes hands more rarely.
+		if !sleep(ctx, time.Until(looked.Add(poll/10))) {
+			return
+		}
+		looked = time.Now()
+		l, err := w.take(ctx)
+		if ctx.Err() != nil && l == nil {
+			return
+		}
+		w.state.looked(w, err)
+		if l == nil {
+			w.await(ctx, w.duty.kick, poll)
+			continue
+		}
+		err = w.hold(ctx, l)
+		l.giveUp()
+		w.announceFree(ctx)
+		if err != nil && ctx.Err() == nil {
+			w.state.gaveUp(w, l.epoch, err)
+			w.seen = sight{} // what was seen before is of another time
+			sleep(ctx, w.duty.config.Lease/2) // others first
+		}
+	}
+}
+
+// await returns when there may be something to do.
+func (w *relay) await(ctx context.Context, kick <-chan struct{}, most time.Duration) {
+	timer := time.NewTimer(most)
+	defer timer.Stop()
+	select {
+	case <-kick:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// announceFree lets the other processes know that the name can be had.
+func (w *relay) announceFree(ctx context.Context) {
+	w.hint()
+	if w.config.Wake != nil && ctx.Err() != nil { // who else would announce it has ended
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		_ = w.config.Wake.Publish(ctx, w.wakeChannel(), "").Err() // else they look for themselves
+	}
+}
+
+// take takes the name if nobody has it, or who has it is gone.
+func (w *relay) take(ctx context.Context) (*lease, error) {
+	if !w.r.free() {
+		return nil, nil // a call of the turn before goes on
+	}
+	name, span := w.duty.name, w.duty.config.Lease
+	row, found, err := w.store.FindOnce(ctx, name)
+	if err == nil && !found {
+		if err = w.addOnce(ctx, w.duty); err == nil {
+			row, found, err = w.store.FindOnce(ctx, name)
+		}
+	}
+	if err != nil || !found {
+		return nil, err
+	}
+	now := time.Now()
+	if row.Epoch != w.seen.epoch || row.Beat != w.seen.beat || w.seen.since.IsZero() {
+		w.seen = sight{row.Epoch, row.Beat, now}
+	}
+	still := now.Sub(w.seen.since) > 2*span
+	if row.Holder != "" && row.Holder != w.me && row.Left > 0 && !still {
+		return nil, nil
+	}
+	asked := time.Now()
+	epoch, taken, err := w.store.TakeOnce(ctx, row, w.me, span, still)
+	if err != nil || !taken {
+		return nil, err
+	}
+	w.state.took(w, row, epoch)
+	return hold(ctx, w.store, row, epoch, span, asked), nil
+}
+
+// addOnce gives a new name its place.
+func (j *Journal) addOnce(ctx context.Context, d *duty) error {
+	d.mu.Lock()
+	at := d.start
+	d.mu.Unlock()
+	if d.config.FromBeginning {
+		floor, err := j.store.Floor(ctx, j.db)
+		if err != nil {
+			return err
+		}
+		at = store.Place{TID: floor}
+	}
+	return j.store.AddOnce(ctx, d.name, at)
+}
+
+// errYield says that a listener has failed for so long that another process
+// should try.
+var errYield = errors.New("the listener fails here; another process may do better")
+
+// hold tells the listener what comes, until the lease ends, ctx does, or there
+// is a reason to give the name up.
+func (w *relay) hold(ctx context.Context, l *lease) error {
+	h := &holder{relay: w, lease: l}
+	if chained, ok := w.r.listener.batches.(chained); ok {
+		h.chained = chained
+	}
+	defer h.reading.stop()
+	err := h.begin(ctx)
+	for err == nil && ctx.Err() == nil {
+		err = h.step(ctx)
+		if err != nil && l.ctx.Err() == nil {
+			err = h.mend(ctx, err)
+		}
+	}
+	if l.ctx.Err() != nil {
+		err = context.Cause(l.ctx)
+	}
+	if ctx.Err() != nil {
+		return nil
+	}
+	return cmp.Or(err, errGivenUp)
+}
