@@ -28,7 +28,8 @@ type Bus struct {
 	journal       *Journal // nil on a bus that works alone
 	fed           int64    // the tid up to which the journal has told it
 
-	hungry chan struct{} // holds one token: a listener that lags has room again
+	hungry     chan struct{} // holds one token: a listener that lags has room again
+	registered chan struct{} // holds one token: there may be a name to run
 }
 
 // BusConfig holds what most trackers need not decide.
@@ -76,7 +77,7 @@ func (c BusConfig) NewBus(env string) *Bus {
 	if c.Queue < 0 || c.Batch < 0 || c.Backoff < 0 {
 		panic("tracbus: BusConfig needs Queue, Batch and Backoff from zero")
 	}
-	b := &Bus{env: env, config: c, hungry: make(chan struct{}, 1)}
+	b := &Bus{env: env, config: c, hungry: make(chan struct{}, 1), registered: make(chan struct{}, 1)}
 	b.ctx, b.giveUp = context.WithCancel(context.Background())
 	return b
 }
@@ -95,7 +96,8 @@ func (b *Bus) Env() string { return b.env }
 // Notify tells events that this process has committed, in their order, to every
 // listener that is registered by now. It does not wait for any of them. Either
 // all events are taken or none: the error says which is malformed, and how, or
-// is [ErrClosed], or [ErrJournaled] on a bus with a journal. The events belong to the caller again when Notify returns.
+// is [ErrClosed], or [ErrJournaled] on a bus with a journal, or [ErrNoJournal] on
+// one that needs it. The events belong to the caller again when Notify returns.
 func (b *Bus) Notify(events ...Event) error {
 	var one [1]Event
 	taken := one[:0]
@@ -124,6 +126,11 @@ func (b *Bus) put(events []Event) (crowded []*Registration, err error) {
 		return nil, fmt.Errorf("notify: %w", ErrClosed)
 	case b.journal != nil:
 		return nil, fmt.Errorf("notify: %w: expected the change in a ModelTransaction, whose Record tells it after the commit", ErrJournaled)
+	}
+	for _, r := range b.registrations {
+		if r.once != nil {
+			return nil, fmt.Errorf("notify: %w: %s has the scope %s", ErrNoJournal, r.name, r.scope)
+		}
 	}
 	for _, e := range events {
 		for _, r := range b.registrations {
@@ -184,13 +191,28 @@ func (b *Bus) register(scope Scope, listener any, h handler) *Registration {
 	if b.closed {
 		panic(fmt.Sprintf("tracbus: registering %s on a bus that is closed", r.name))
 	}
+	b.checkOnce(r)
 	// A new slice, for Notify may be walking the old one.
 	b.registrations = append(b.registrations[:len(b.registrations):len(b.registrations)], r)
 	if b.journal != nil {
-		r.attach(b.fed)
+		r.attach(b.journal.stands())
 	}
-	go r.run()
+	if r.once != nil {
+		signal(b.registered)
+		go r.serve()
+	} else {
+		go r.run()
+	}
 	return r
+}
+
+// checkOnce panics if another listener has a name.
+func (b *Bus) checkOnce(r *Registration) {
+	for _, other := range b.registrations {
+		if r.once != nil && other.once != nil && other.once.name == r.once.name {
+			panic(fmt.Sprintf("tracbus: registering %s needs a name of its own, %q is that of %s", r.name, r.once.name, other.name))
+		}
+	}
 }
 
 // resync returns what a listener that missed changes is told.

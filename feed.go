@@ -3,13 +3,15 @@ package tracbus
 import (
 	"context"
 	"errors"
+
+	"github.com/tracbus/tracbus/internal/store"
 )
 
 // A bus with a journal is fed by it: a listener whose queue is full loses
 // nothing, for the journal is read again when there is room.
 
 // attach ties the bus to a journal, of which all has been told up to a tid.
-func (b *Bus) attach(j *Journal, tid int64) error {
+func (b *Bus) attach(j *Journal, at store.Place) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
@@ -18,9 +20,9 @@ func (b *Bus) attach(j *Journal, tid int64) error {
 	case b.journal != nil:
 		return errors.New("the bus has a journal already")
 	}
-	b.journal, b.fed = j, tid
+	b.journal, b.fed = j, at.TID
 	for _, r := range b.registrations {
-		r.attach(tid)
+		r.attach(at)
 	}
 	return nil
 }
@@ -65,6 +67,15 @@ func (b *Bus) rewind(tid int64, err error) {
 	}
 }
 
+// nudge has those look that read the journal for themselves.
+func (b *Bus) nudge() {
+	for _, r := range b.all() {
+		if r.once != nil {
+			signal(r.once.kick)
+		}
+	}
+}
+
 // skip makes every listener go on behind a later tid, up to which all is pruned.
 func (b *Bus) skip(tid int64, err error) {
 	b.mu.Lock()
@@ -76,9 +87,12 @@ func (b *Bus) skip(tid int64, err error) {
 }
 
 // attach begins to count tids, and has the listener loaded.
-func (r *Registration) attach(tid int64) {
+func (r *Registration) attach(at store.Place) {
+	if r.once != nil {
+		r.once.begin(at)
+	}
 	r.mu.Lock()
-	r.fed = tid
+	r.fed = at.TID
 	if r.listener.loads != nil {
 		r.resyncLater(Loading, nil)
 	}
@@ -89,7 +103,7 @@ func (r *Registration) attach(tid int64) {
 // resyncLater has the listener told a Resync before the next event that is
 // queued. The caller holds mu.
 func (r *Registration) resyncLater(reason ResyncReason, err error) {
-	if r.listener.resyncs == nil {
+	if r.listener.resyncs == nil || r.once != nil { // whose relay tells it
 		return
 	}
 	e := r.bus.resync(reason)
@@ -109,7 +123,7 @@ func (r *Registration) resyncLast(reason ResyncReason, err error) {
 		r.resyncLater(reason, err)
 		return
 	}
-	if r.listener.resyncs != nil {
+	if r.listener.resyncs != nil && r.once == nil {
 		e := *r.bus.resync(reason)
 		e.Err = err
 		r.queue.Grow(e)
@@ -125,7 +139,10 @@ func (r *Registration) feed(events []Event, upTo int64) {
 	}
 	idle := len(r.batch) == 0
 	r.mu.Unlock()
-	if idle {
+	switch {
+	case r.once != nil:
+		signal(r.once.kick)
+	case idle:
 		r.signal()
 	}
 }
@@ -194,6 +211,9 @@ func (r *Registration) rewind(tid int64, err error) {
 	}
 	r.fed = min(r.fed, tid)
 	r.lagging = r.lagging && r.fed < tid
+	if r.once != nil {
+		r.once.missed(err)
+	}
 	r.resyncLast(Rewound, err)
 	r.moved()
 	r.mu.Unlock()

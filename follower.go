@@ -48,6 +48,7 @@ func (j *Journal) Run(ctx context.Context) error {
 		waking.Go(func() { j.hear(ctx) })
 		waking.Go(func() { j.call(ctx) })
 	}
+	waking.Go(func() { j.runOnce(ctx) })
 	f := follower{Journal: j}
 	defer f.unpin()
 	f.run(ctx)
@@ -81,6 +82,7 @@ func (f *follower) run(ctx context.Context) {
 		if !f.wait(ctx) {
 			return
 		}
+		f.bus.nudge() // they read at the same time
 	}
 }
 

@@ -23,8 +23,9 @@ type holder struct {
 	single  bool      // a batch has failed: tell one by one, to find the change
 	failing time.Time // since when; zero while all is well
 	attempt int       // how many steps have failed in a row
+	noted   bool      // the name's row has a failure
 	asides  time.Time // when it was last asked which are to be told again
-	aside   bool      // there may be some
+	branch  int64     // of the sink, as the name's row has it
 }
 
 // begin finds where to go on.
@@ -35,7 +36,6 @@ func (h *holder) begin(ctx context.Context) error {
 		return fmt.Errorf("read the journal's floor: %w", err)
 	}
 	h.at = c.Place
-	h.aside = true
 	stands, err := h.stands(c.Place, floor)
 	switch {
 	case err != nil:
@@ -45,7 +45,7 @@ func (h *holder) begin(ctx context.Context) error {
 	case !stands: // the row is of another history than the transactions
 		return h.goBack(c)
 	case c.Rest && h.chained != nil: // its places are whole transactions
-		h.at, err = h.store.Before(h.lease.ctx, h.db, c.TID-1)
+		h.at, err = h.before(c.TID)
 	}
 	return err
 }
@@ -73,21 +73,18 @@ func (h *holder) skip(floor int64) error {
 	missed.Err = err
 	h.owe(missed)
 	h.at = store.Place{TID: floor}
-	return h.moveTo(store.Cursor{Place: h.at, Seq: -1})
+	return h.moveTo(store.Cursor{Place: h.at})
 }
 
 // goBack goes on at the last place before c that the journal has.
 func (h *holder) goBack(c store.Cursor) error {
-	p, err := h.store.Before(h.lease.ctx, h.db, c.TID-1)
-	if err == nil && p.TID == 0 {
-		p.TID, err = h.store.Floor(h.lease.ctx, h.db)
-	}
+	p, err := h.before(c.TID)
 	if err != nil {
-		return fmt.Errorf("look for the last change before tid %d: %w", c.TID, err)
+		return err
 	}
 	h.rewound(fmt.Errorf("%w: tid %d with the mark %s is not in it", ErrRewound, c.TID, c.Mark), p)
 	h.at = p
-	return h.moveTo(store.Cursor{Place: p, Seq: -1})
+	return h.moveTo(store.Cursor{Place: p})
 }
 
 // rewound says that the history went back, and has the listener told.
@@ -195,7 +192,7 @@ func (h *holder) tellEach(ctx context.Context, b *portion) error {
 			return err
 		}
 	}
-	h.lease.move(store.Cursor{Place: b.end(), Seq: -1})
+	h.lease.move(store.Cursor{Place: b.end()})
 	return nil
 }
 
@@ -230,7 +227,7 @@ func (h *holder) tellBatches(ctx context.Context, b *portion) error {
 		}
 	}
 	h.single = false
-	h.lease.move(store.Cursor{Place: b.end(), Seq: -1})
+	h.lease.move(store.Cursor{Place: b.end()})
 	return nil
 }
 

@@ -115,7 +115,10 @@ func OpenJournal(ctx context.Context, db *sql.DB, bus *Bus, config JournalConfig
 		err = j.connect(ctx)
 	}
 	if err == nil {
-		err = bus.attach(j, j.place.TID)
+		err = bus.attach(j, j.place)
+	}
+	if err == nil {
+		err = j.addAllOnce(ctx)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)

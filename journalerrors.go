@@ -49,6 +49,10 @@ var (
 	// ErrJournaled is returned by [Bus.Notify] on a bus that a journal tells.
 	ErrJournaled = errors.New("the bus belongs to a journal")
 
+	// ErrNoJournal is returned by [Bus.Notify] on a bus that has a listener with
+	// the scope [Once], which only a journal can tell.
+	ErrNoJournal = errors.New("the bus has no journal")
+
 	// ErrJournalClosed is returned by Begin, Join and Update after Close.
 	ErrJournalClosed = errors.New("journal is closed")
 )

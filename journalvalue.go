@@ -93,7 +93,7 @@ func entryOf(row store.Change) (Entry, error) {
 	e := Entry{
 		Resource: Resource{Realm(row.Realm), row.ID}, Kind: Kind(row.Kind),
 		Change: Change{
-			TID: row.TID, Seq: row.Seq, Time: time.UnixMicro(row.Time).UTC(),
+			TID: row.TID, Seq: row.Seq, Mark: row.Mark, Time: time.UnixMicro(row.Time).UTC(),
 			Author: row.Author, IPNR: row.IPNR, Authenticated: row.Authenticated, Comment: row.Comment,
 			Null: Parts(row.Parts & 0xFFFF), Absent: Parts(row.Parts >> 16 & 0xFFFF),
 		},

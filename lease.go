@@ -16,6 +16,7 @@ import (
 type lease struct {
 	store *store.Store
 	name  string
+	row   store.Once // as it was taken
 	epoch int64
 	span  time.Duration // for which it is taken each time
 
@@ -42,7 +43,7 @@ var (
 // hold keeps a lease that was asked for at a moment, and got.
 func hold(ctx context.Context, s *store.Store, row store.Once, epoch int64, span time.Duration, asked time.Time) *lease {
 	l := &lease{
-		store: s, name: row.Name, epoch: epoch, span: span, done: make(chan struct{}), work: make(chan struct{}, 1),
+		store: s, name: row.Name, row: row, epoch: epoch, span: span, done: make(chan struct{}), work: make(chan struct{}, 1),
 		stored: row.Cursor, wanted: row.Cursor, moved: make(chan struct{}),
 	}
 	l.ctx, l.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
@@ -123,7 +124,7 @@ func (l *lease) find(to store.Cursor) (held bool, err error) {
 	case found && row.Epoch == l.epoch && row.Cursor == to:
 		return true, nil
 	case found && row.Epoch == l.epoch:
-		l.cancel(fmt.Errorf("%w: expected tid %d, found tid %d", errMoved, to.TID, row.TID))
+		l.cancel(fmt.Errorf("%w: expected tid %d, found tid %d", errMoved, to.TID, row.Cursor.TID))
 	default:
 		l.cancel(errDeposed)
 	}

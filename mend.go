@@ -153,7 +153,6 @@ func (h *holder) works() {
 // relayState is what was logged last of a relay.
 type relayState struct {
 	blind bool // the name's row cannot be read
-	lost  bool // the name was given up because something was wrong
 }
 
 func (s *relayState) looked(w *relay, err error) {
@@ -167,7 +166,7 @@ func (s *relayState) looked(w *relay, err error) {
 }
 
 func (s *relayState) took(w *relay, row store.Once, epoch int64) {
-	attrs := []any{"once", w.duty.name, "listener", w.r.name, "epoch", epoch, "tid", row.TID}
+	attrs := []any{"once", w.duty.name, "listener", w.r.name, "epoch", epoch, "tid", row.Cursor.TID}
 	if row.Holder != "" {
 		attrs = append(attrs, "instead of", row.Holder)
 	}

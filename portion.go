@@ -44,7 +44,7 @@ func (p *portion) end() store.Place { return p.places[len(p.places)-1] }
 // upTo returns the place behind a change.
 func (p *portion) upTo(i int) store.Cursor {
 	row := p.changes[i].row
-	c := store.Cursor{Place: store.Place{TID: row.TID, Mark: row.Mark}, Seq: -1}
+	c := store.Cursor{Place: store.Place{TID: row.TID, Mark: row.Mark}}
 	if i+1 < len(p.changes) && p.changes[i+1].row.TID == row.TID {
 		c.Seq, c.Rest = row.Seq, true
 	}
@@ -58,22 +58,27 @@ func (p *portion) dropUpTo(c store.Cursor) {
 	}
 }
 
+type readAhead struct {
+	portion *portion
+	err     error
+}
+
 // reading reads the next portion while one is told.
 type reading struct {
 	from   store.Place
 	cancel context.CancelFunc
-	result chan func() (*portion, error) // nil if nothing is read ahead
+	result chan readAhead // nil if nothing is read ahead
 }
 
 // ahead begins to read behind a place.
 func (r *reading) ahead(h *holder, from store.Place) {
 	r.stop()
 	ctx, cancel := context.WithCancel(h.lease.ctx)
-	result := make(chan func() (*portion, error), 1)
+	result := make(chan readAhead, 1)
 	r.from, r.cancel, r.result = from, cancel, result
 	go func() {
 		p, err := h.portion(ctx, from)
-		result <- func() (*portion, error) { return p, err }
+		result <- readAhead{p, err}
 	}()
 }
 
@@ -86,7 +91,7 @@ func (r *reading) take(h *holder, from store.Place) (*portion, error) {
 	defer r.cancel()
 	got := <-r.result
 	r.result = nil
-	return got()
+	return got.portion, got.err
 }
 
 // stop waits until nothing is read any more.

@@ -17,6 +17,7 @@ type Registration struct {
 	name     string
 	scope    Scope
 	listener listener
+	once     *duty // nil unless the scope is Once's
 
 	ctx    context.Context // of the listener's calls
 	cancel context.CancelFunc
@@ -98,7 +99,9 @@ func newRegistration(b *Bus, scope Scope, l any, h handler) *Registration {
 			r.listener.resyncs = resyncFunc(h.tell)
 		}
 	}
-	if r.listener.loads, _ = l.(LoadListener); r.listener.loads != nil {
+	if once, ok := scope.(onceScope); ok {
+		r.once = &duty{onceScope: once, orders: make(chan order), kick: make(chan struct{}, 1)}
+	} else if r.listener.loads, _ = l.(LoadListener); r.listener.loads != nil {
 		r.listener.resyncs = loading{r, l}
 	}
 	r.ctx, r.cancel = context.WithCancel(b.ctx)

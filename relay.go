@@ -78,7 +78,8 @@ func (w *relay) run(ctx context.Context) {
 		}
 	}()
 	poll := w.duty.config.Lease / 3
-	for looked := time.Time{}; ctx.Err() == nil; {
+	var looked time.Time
+	for ctx.Err() == nil {
 		// A kick comes with every commit; a name changes hands more rarely.
 		if !sleep(ctx, time.Until(looked.Add(poll/10))) {
 			return
@@ -98,7 +99,7 @@ func (w *relay) run(ctx context.Context) {
 		w.announceFree(ctx)
 		if err != nil && ctx.Err() == nil {
 			w.state.gaveUp(w, l.epoch, err)
-			w.seen = sight{} // what was seen before is of another time
+			w.seen = sight{}                  // what was seen before is of another time
 			sleep(ctx, w.duty.config.Lease/2) // others first
 		}
 	}
@@ -157,6 +158,26 @@ func (w *relay) take(ctx context.Context) (*lease, error) {
 	return hold(ctx, w.store, row, epoch, span, asked), nil
 }
 
+// stands returns up to where the bus was told.
+func (j *Journal) stands() store.Place {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.place
+}
+
+// addAllOnce gives the names their places that are registered already.
+func (j *Journal) addAllOnce(ctx context.Context) error {
+	for _, r := range j.bus.all() {
+		if r.once == nil {
+			continue
+		}
+		if err := j.addOnce(ctx, r.once); err != nil {
+			return fmt.Errorf("begin the name %q: %w", r.once.name, err)
+		}
+	}
+	return nil
+}
+
 // addOnce gives a new name its place.
 func (j *Journal) addOnce(ctx context.Context, d *duty) error {
 	d.mu.Lock()
@@ -179,7 +200,7 @@ var errYield = errors.New("the listener fails here; another process may do bette
 // hold tells the listener what comes, until the lease ends, ctx does, or there
 // is a reason to give the name up.
 func (w *relay) hold(ctx context.Context, l *lease) error {
-	h := &holder{relay: w, lease: l}
+	h := &holder{relay: w, lease: l, branch: l.row.Branch, noted: l.row.Error != ""}
 	if chained, ok := w.r.listener.batches.(chained); ok {
 		h.chained = chained
 	}
