@@ -102,6 +102,7 @@ func (d *desk) leave(t *testing.T) {
 	if d.cancel != nil {
 		d.cancel()
 		assert.NoError(t, <-d.ran)
+		d.cancel = nil // it may leave twice
 	}
 	assert.NoError(t, d.Bus.Close(ctx))
 }

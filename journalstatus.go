@@ -23,6 +23,9 @@ type JournalStatus struct {
 	// right PROCESS, and as of the last tenth of a second. SQLite does not tell.
 	Holders []Holder
 
+	// Once says how each name stands, in the order of the names.
+	Once []OnceStatus
+
 	// Running says that Run is running; Err why it cannot read, since Since.
 	Running bool
 	Err     error
@@ -41,6 +44,10 @@ func (j *Journal) Status(ctx context.Context) (JournalStatus, error) {
 	if err != nil {
 		return JournalStatus{}, fmt.Errorf("journal status: %w", err)
 	}
+	once, err := j.onceStatus(ctx)
+	if err != nil {
+		return JournalStatus{}, fmt.Errorf("journal status: %w", err)
+	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	s := JournalStatus{
@@ -53,6 +60,7 @@ func (j *Journal) Status(ctx context.Context) (JournalStatus, error) {
 	for _, h := range st.Holders {
 		s.Holders = append(s.Holders, Holder(h))
 	}
+	s.Once = once
 	return s, nil
 }
 

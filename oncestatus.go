@@ -1,0 +1,63 @@
+package tracbus
+
+import (
+	"context"
+	"time"
+)
+
+// OnceStatus says how a name of [Once] stands, whichever process runs it.
+type OnceStatus struct {
+	Name string
+
+	// Holder is the process that tells the listener: its host, its pid and a
+	// part of its identity. Empty: none does.
+	Holder string
+	Mine   bool          // it is this process
+	Epoch  int64         // of the lease
+	Held   time.Duration // since the lease was taken
+	Left   time.Duration // until it ends, unless it is renewed; from zero down it has ended
+
+	// TID is that of the last change done, Seq its place in the transaction;
+	// where all of the transaction is done, Seq is -1.
+	TID int64
+	Seq int
+
+	// Lag counts the changes that are committed and not done, of the realms
+	// that this process knows; LagAge is how long ago the oldest was made.
+	Lag    int64
+	LagAge time.Duration
+
+	// Err is what the listener failed with, since Failing. Empty: it gets on.
+	Err     string
+	Failing time.Duration
+
+	SetAside int // how many changes are set aside
+}
+
+// onceStatus asks the database how the names stand.
+func (j *Journal) onceStatus(ctx context.Context) ([]OnceStatus, error) {
+	rows, err := j.store.AllOnce(ctx)
+	if err != nil {
+		return nil, err
+	}
+	me := holderName(j.origin)
+	var all []OnceStatus
+	for _, row := range rows {
+		o := OnceStatus{
+			Name: row.Name, Holder: row.Holder, Mine: row.Holder == me, Epoch: row.Epoch, Held: row.Held, Left: row.Left,
+			TID: row.Cursor.TID, Seq: -1, Err: row.Error, Failing: row.Failing, SetAside: row.Aside,
+		}
+		if row.Cursor.Rest {
+			o.Seq = row.Cursor.Seq
+		}
+		lag, oldest, err := j.store.Lag(ctx, row.Cursor, j.realmNames())
+		if err != nil {
+			return nil, err
+		}
+		if o.Lag = lag; lag > 0 {
+			o.LagAge = max(time.Since(time.UnixMicro(oldest)), 0)
+		}
+		all = append(all, o)
+	}
+	return all, nil
+}
