@@ -229,7 +229,8 @@ func (b *Bus) forget(r *Registration) {
 
 // Wait returns when every listener has been told of all that Notify has taken
 // so far, whether it could handle it or not, and of what it missed; or when ctx
-// ends. A listener that calls it waits for itself.
+// ends. It does not wait for those with the scope [Once], which another process
+// may be telling. A listener that calls it waits for itself.
 func (b *Bus) Wait(ctx context.Context) error {
 	for _, r := range b.all() {
 		if err := r.Wait(ctx); err != nil {

@@ -49,8 +49,8 @@ type OnceConfig struct {
 //
 // A name belongs to one listener; a bus panics on a second one. It is made of
 // letters, digits, '.', '_' and '-', a letter or digit first, 64 at most; Once
-// panics if it is not. Every process that registers it should open the journal
-// with all realms.
+// panics if it is not. It is told of the realms that its holder's journal has: processes
+// that register it should open the journal with the same ones.
 func Once(name string) Scope { return OnceConfig{}.Once(name) }
 
 var onceName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`)

@@ -145,3 +145,94 @@ func TestOnce(t *testing.T) {
 		checkJournal(t, c.DB, s.Dialect, "ticket", "wiki")
 	})
 }
+
+// TestPruneKeepsForOnce: what a name was not told stays, until it is abandoned.
+func TestPruneKeepsForOnce(t *testing.T) {
+	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
+		noLeaks(t)
+		dsn := s.DSN(s.Name())
+		log := newOnceLog()
+		broken := errors.New("no network")
+		log.failing(func(e tracbus.Event) error {
+			if e.About().TID > 2 {
+				return broken
+			}
+			return nil
+		})
+		var missed []tracbus.Resync
+		d := seat(t, s, dsn, deskConfig{Before: func(b *tracbus.Bus) {
+			tracbus.On(b, tracbus.OnceConfig{Backoff: time.Millisecond}.Once("log"), func(ctx context.Context, e tracbus.Event) error {
+				if r, ok := e.(tracbus.Resync); ok {
+					log.mu.Lock()
+					defer log.mu.Unlock()
+					missed = append(missed, r)
+					return nil
+				}
+				return log.handle(ctx, e)
+			})
+		}})
+		for i := range 8 {
+			d.say(t, fmt.Sprint("remark ", i+1), 1)
+		}
+		log.until(t, 2)
+		reach(t, "the failure is noted", func() bool { return d.onceOf(t).Err != "" })
+		st := d.onceOf(t)
+		assert.Contains(t, st.Err, "tid 3, seq 0, ticket 1: no network")
+		assert.Equal(t, int64(6), st.Lag)
+
+		n, err := d.Prune(ticking(t), tracbus.Retention{Transactions: 1})
+		require.NoError(t, err)
+		assert.Equal(t, int64(2), n, "transactions that the name is done with")
+		n, err = d.Prune(ticking(t), tracbus.Retention{Transactions: 1, Abandon: time.Hour})
+		require.NoError(t, err)
+		assert.Zero(t, n, "transactions that are too young to be abandoned")
+		n, err = d.Prune(ticking(t), tracbus.Retention{Transactions: 1, Abandon: time.Nanosecond})
+		require.NoError(t, err)
+		assert.Equal(t, int64(5), n, "transactions that are abandoned")
+
+		log.failing(nil)
+		assert.Equal(t, []string{"remark 1", "remark 2", "remark 8"}, log.until(t, 3))
+		log.mu.Lock()
+		defer log.mu.Unlock()
+		require.Len(t, missed, 1)
+		assert.Equal(t, tracbus.Pruned, missed[0].Reason)
+		require.ErrorIs(t, missed[0].Err, tracbus.ErrPruned)
+	})
+}
+
+// TestRegistrationWait: of a Once listener it waits for whoever tells it.
+func TestRegistrationWait(t *testing.T) {
+	s := testdatabase.New(t, "sqlite")
+	noLeaks(t)
+	dsn := s.DSN(s.Name())
+	log := newOnceLog()
+	var waiting [2]*tracbus.Registration
+	var desks [2]*desk
+	for i := range desks {
+		desks[i] = seat(t, s, dsn, deskConfig{Before: func(b *tracbus.Bus) {
+			waiting[i] = tracbus.On(b, tracbus.Once("log"), log.handle)
+		}})
+	}
+	for i := range 5 {
+		tid := desks[0].say(t, fmt.Sprint("remark ", i), 1)
+		for j, r := range waiting {
+			require.NoError(t, desks[j].Wait(ticking(t), tid))
+			require.NoError(t, r.Wait(ticking(t)))
+			told, _ := log.events()
+			assert.Len(t, told, i+1)
+		}
+	}
+}
+
+// reach waits until something is so that nothing tells of.
+func reach(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	ctx := ticking(t)
+	for tick := time.NewTicker(5 * time.Millisecond); !ok(); {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("not within %v: %s", patience, what)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package tracbus
 
 import (
 	"context"
+	"fmt"
 	"time"
 )
 
@@ -32,6 +33,29 @@ type OnceStatus struct {
 	Failing time.Duration
 
 	SetAside int // how many changes are set aside
+}
+
+// waitOnce waits until a name is done with all that the journal has told the
+// bus.
+func (b *Bus) waitOnce(ctx context.Context, name string) error {
+	b.mu.Lock()
+	j, tid := b.journal, b.fed
+	b.mu.Unlock()
+	if j == nil {
+		return nil // of nothing
+	}
+	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 250*time.Millisecond) {
+		row, found, err := j.store.FindOnce(ctx, name)
+		if err != nil {
+			return fmt.Errorf("wait for %q: %w", name, err)
+		}
+		if c := row.Cursor; found && (c.TID > tid || c.TID == tid && !c.Rest) {
+			return nil
+		}
+		if !sleep(ctx, pause) {
+			return fmt.Errorf("wait for %q to handle tid %d: it has come to tid %d: %w", name, tid, row.Cursor.TID, ctx.Err())
+		}
+	}
 }
 
 // onceStatus asks the database how the names stand.

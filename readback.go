@@ -74,16 +74,23 @@ type Retention struct {
 	Age time.Duration
 	// Transactions keeps as many of the last. Zero means that their number keeps none.
 	Transactions int64
+
+	// Abandon is the age from which on changes go although a [Once] name has not
+	// been told of them, or they are set aside for it; then its listener goes on
+	// behind them, after a [Resync]. Zero means that they are kept for it at any
+	// age: a name that is used no more has to be retired, see [Journal.Retire].
+	Abandon time.Duration
 }
 
-// Prune deletes what neither field of r keeps, and returns how many transactions
+// Prune deletes what neither Age nor Transactions keeps and every [Once] name is
+// done with, and returns how many transactions
 // that were. Where one of them has changes of a realm that this journal was not
 // opened with, it deletes nothing and returns an error that names the realm: call
 // it in a process that knows all realms. Whoever reads behind a place that was
 // pruned is told so: followers by a [Resync], others by [ErrPruned].
 func (j *Journal) Prune(ctx context.Context, r Retention) (deleted int64, err error) {
-	if r.Age < 0 || r.Transactions < 0 || r == (Retention{}) {
-		return 0, fmt.Errorf("prune: %+v: expected Age or Transactions above zero", r)
+	if r.Age < 0 || r.Transactions < 0 || r.Abandon < 0 || r.Age == 0 && r.Transactions == 0 {
+		return 0, fmt.Errorf("prune: %+v: expected Age or Transactions above zero, and Abandon from zero", r)
 	}
 	upTo := int64(1) << 48
 	if r.Age > 0 {
@@ -98,8 +105,28 @@ func (j *Journal) Prune(ctx context.Context, r Retention) (deleted int64, err er
 		}
 		upTo = min(upTo, kept)
 	}
+	if upTo, err = j.doneWith(ctx, upTo, r.Abandon); err != nil {
+		return 0, fmt.Errorf("prune: %w", err)
+	}
 	if deleted, err = j.store.Prune(ctx, upTo, j.realmNames()); err != nil {
 		return deleted, fmt.Errorf("prune: %w", err)
 	}
 	return deleted, nil
+}
+
+// doneWith returns the tid, not above another, up to which every name is done, or
+// which lies behind what is abandoned.
+func (j *Journal) doneWith(ctx context.Context, upTo int64, abandon time.Duration) (int64, error) {
+	slowest, found, err := j.store.SlowestOnce(ctx)
+	if err != nil || !found || slowest >= upTo {
+		return upTo, err
+	}
+	if abandon > 0 {
+		old, err := j.store.MadeBefore(ctx, time.Now().Add(-abandon).UnixMicro(), j.realmNames())
+		if err != nil {
+			return 0, err
+		}
+		slowest = max(slowest, old)
+	}
+	return min(upTo, slowest), nil
 }
