@@ -17,10 +17,9 @@ type chained interface {
 	// c.end. It tries once, within ctx, and is never called twice at a time
 	// for one journal and name by one process. It returns
 	//
-	//	nil         when all of it is done, and the sink stands at c.end,
-	//	            or within it if c.partial
-	//	*elsewhere  when the sink stands at another place than c.before:
-	//	            nothing of the batch was done
+	//	nil         when all of it is done, and the sink stands at c.end
+	//	*elsewhere  when the sink stands neither at c.before nor within the
+	//	            batch: nothing of the batch was done
 	//	another     when the sink is away, or an event cannot be sent there:
 	//	            whoever calls repeats it after a pause
 	//
@@ -35,18 +34,16 @@ type chain struct {
 	journal string // the journal's UUID
 	name    string // of the Once scope; with journal it is the key of what the sink keeps
 
-	before, end store.Place // the batch lies behind before, and reaches to end
-	// partial says that the batch ends within the transaction end, behind its
-	// last event. What follows comes as another batch, behind the same before
-	// or behind the last transaction of this batch that was whole.
-	partial bool
+	// The batch lies behind before, reaches to end, and has the changes of whole
+	// transactions. It may be empty: then the sink only moves on to end.
+	before, end store.Place
 
 	// anew has the sink begin a new branch at before, if it still stands
 	// exactly at expect. If it does not, the batch is done as if anew were
 	// false: a repetition finds what the first try began.
 	anew   bool
 	expect standing
-	branch int64 // the new branch, with anew: more than expect.branch
+	branch int64 // the new branch, with anew: more than expect.branch, at most 65535
 }
 
 // standing is where a sink stands.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/tracbus/tracbus/internal/tracini"
 )
@@ -165,7 +166,30 @@ func readPublisher(r *iniSection) PublisherConfig {
 		r.fail("new_values", "changed (as plugin 0.1 sends them) or all (as plugin 0.2 does)")
 	}
 	p.Rare = r.flag("rare_events", false)
+	readStream(r, &p)
 	return p
+}
+
+// readStream reads what the plugin never had: the stream.
+func readStream(r *iniSection, p *PublisherConfig) {
+	p.Stream = r.text("stream")
+	p.StreamLength = int64(r.number("stream_length", 0))
+	p.StreamAge = r.duration("stream_age")
+	alone := func(option string) {
+		if p.Stream == "" && r.text(option) != "" {
+			r.fail(option, "an option stream too")
+		}
+	}
+	alone("stream_length")
+	alone("stream_age")
+	switch {
+	case strings.Contains(slotTag(p.Stream), "}"):
+		r.fail("stream", streamKeyWant)
+	case p.StreamLength < 0:
+		r.fail("stream_length", "a number of entries from 1, or 0 for 100000")
+	case p.StreamAge > 0 && p.StreamAge < time.Millisecond:
+		r.fail("stream_age", "a millisecond at least")
+	}
 }
 
 // The plugin's components, as [components] names them.

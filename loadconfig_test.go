@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -75,11 +76,26 @@ func TestLoadConfigPublisher(t *testing.T) {
 	assert.Equal(t, tracbus.PublisherConfig{NoPrefix: true, AllValues: true, Rare: true}, config.Publisher)
 }
 
+func TestLoadConfigStream(t *testing.T) {
+	config, _, err := loadIni(t, "[redispub]\nstream = {trac}:changes\nstream_length = 5000\nstream_age = 168h")
+	require.NoError(t, err)
+	assert.Empty(t, config.Warnings)
+	p := config.Publisher
+	assert.Equal(t, "{trac}:changes", p.Stream)
+	assert.Equal(t, int64(5000), p.StreamLength)
+	assert.Equal(t, 7*24*time.Hour, p.StreamAge)
+}
+
 func TestLoadConfigErrorsNameTheirPlace(t *testing.T) {
 	for text, want := range map[string]string{
 		"[redis_client]\n\nport = abc":               "trac.ini:3: [redis_client] port = \"abc\": want an integer in the digits 0 to 9",
 		"[redispub]\nnew_values = some":              "trac.ini:2: [redispub] new_values = \"some\": want changed (as plugin 0.1 sends them) or all (as plugin 0.2 does)",
 		"[redispub]\nrare_events = perhaps":          "trac.ini:2: [redispub] rare_events = \"perhaps\": want enabled or disabled",
+		"[redispub]\nstream = a}b":                   "trac.ini:2: [redispub] stream = \"a}b\": want a key without }, or with braces around a part of it, as in {trac}:changes",
+		"[redispub]\nstream = a\nstream_length = -1": "trac.ini:3: [redispub] stream_length = \"-1\": want a number of entries from 1, or 0 for 100000",
+		"[redispub]\nstream = a\nstream_age = 7d":    "trac.ini:3: [redispub] stream_age = \"7d\": want a time above zero: a number of seconds, or one with a unit such as 500ms",
+		"[redispub]\nstream = a\nstream_age = 1us":   "trac.ini:3: [redispub] stream_age = \"1us\": want a millisecond at least",
+		"[redispub]\nstream_length = 5":              "trac.ini:2: [redispub] stream_length = \"5\": want an option stream too",
 		"[ticket-custom]\na1 = text\na1.order = x":   "trac.ini:3: [ticket-custom] a1.order = \"x\": want an integer in the digits 0 to 9",
 		"[a]\nb = 1\nB : 2":                          "trac.ini:3: [a] b: want each option once in a section (upper and lower case are the same)",
 		"[a]\n[b]\n[a]":                              "trac.ini:3: [a]: want each section once in a file",

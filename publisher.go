@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tracbus/tracbus/internal/ordered"
+	"github.com/tracbus/tracbus/internal/relayed"
 )
 
 // DefaultPrefix is the first part of every channel unless configured otherwise
@@ -37,6 +38,21 @@ type PublisherConfig struct {
 
 	// Skip names realms that are not published. Zero means that all are.
 	Skip []Realm
+
+	// Stream is the key of a Redis stream to which every message is appended
+	// too, so that a subscriber that was away catches up. It needs the scope
+	// Once, and belongs to one journal and name alone. Zero means that there is
+	// none.
+	Stream string
+
+	// StreamLength bounds the stream, in entries: the oldest go. Redis trims in
+	// steps, so that some hundred more can be there. Zero means 100,000.
+	StreamLength int64
+
+	// StreamAge bounds how long the stream keeps an entry, to whole
+	// milliseconds. What is older goes when the next change is published. Zero
+	// means any age.
+	StreamAge time.Duration
 
 	// MaxBackoff bounds the pause between tries while Redis is away, which
 	// begins at 50 ms and doubles. Zero means 2 s.
@@ -82,10 +98,14 @@ func prefixOf(prefix string, none bool) string {
 type Publisher struct {
 	config PublisherConfig
 
-	sending sync.Mutex // held through HandleBatch; guards what follows
+	sending sync.Mutex // held through HandleBatch and handleChained; guards what follows
 	sender  *ordered.Sender
 	boxes   [2]outbox
 	warned  bool // that a message may arrive late
+
+	chains   *relayed.Sender
+	links    [2]link
+	branches map[string]int64 // by the key of the state: which it was last
 
 	mu      sync.Mutex
 	stats   PublisherStats
@@ -125,8 +145,15 @@ func NewPublisher(client redis.UniversalClient, config PublisherConfig) *Publish
 	if config.MaxBackoff < 0 {
 		panic("tracbus: PublisherConfig needs MaxBackoff from zero")
 	}
+	if err := config.checkStream(); err != nil {
+		panic("tracbus: PublisherConfig " + err.Error())
+	}
 	config.Prefix = prefixOf(config.Prefix, config.NoPrefix)
-	p := &Publisher{config: config, sender: ordered.New(client), refused: make(map[string]bool)}
+	p := &Publisher{
+		config: config, sender: ordered.New(client), refused: make(map[string]bool),
+		chains: relayed.New(client), branches: make(map[string]int64),
+	}
+	p.config.StreamLength = orDefault(config.StreamLength, 100_000)
 	p.config.MaxBackoff = orDefault(config.MaxBackoff, 2*time.Second)
 	if config.Logger == nil {
 		p.config.Logger = slog.Default()

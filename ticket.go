@@ -188,14 +188,21 @@ func appendTicket(dst []byte, id int64, values Fields) ([]byte, error) {
 }
 
 func (e TicketChanged) appendPayload(dst []byte, all bool) ([]byte, error) {
-	values := e.New
+	values, old := e.sent(all)
+	return appendDifference(dst, e.Change, e.ID, values, old)
+}
+
+func (e TicketCreated) sent(bool) (values, old Fields) { return e.Values, nil }
+func (e TicketDeleted) sent(bool) (values, old Fields) { return e.Values, nil }
+
+func (e TicketChanged) sent(all bool) (values, old Fields) {
 	switch {
 	case all && e.Values != nil:
-		values = e.Values
-	case values == nil && e.Values != nil:
-		values = changed(e.Values, e.Old)
+		return e.Values, e.Old
+	case e.New == nil && e.Values != nil:
+		return changed(e.Values, e.Old), e.Old
 	}
-	return appendDifference(dst, e.Change, e.ID, values, e.Old)
+	return e.New, e.Old
 }
 
 // decodeTicket returns the event of a channel of tickets. A payload does not

@@ -82,6 +82,8 @@ func (e TicketChangeDeleted) entering() (_ Event, err error) {
 	return e, err
 }
 
+func (e TicketChangeDeleted) sent(bool) (values, old Fields) { return e.New, e.Old }
+
 func (e TicketChangeDeleted) appendPayload(dst []byte, _ bool) ([]byte, error) {
 	dst, err := appendDifference(dst, e.Change, e.ID, e.New, e.Old)
 	dst = appendTime(dst[:len(dst)-1], "time", e.Deleted)
