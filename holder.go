@@ -21,7 +21,7 @@ type holder struct {
 
 	reading reading
 	single  bool      // a batch has failed: tell one by one, to find the change
-	failing time.Time // since when; zero while all is well
+	since   time.Time // when it began to fail here; zero while all is well
 	attempt int       // how many steps have failed in a row
 	noted   bool      // the name's row has a failure
 	asides  time.Time // when it was last asked which are to be told again

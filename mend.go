@@ -33,7 +33,7 @@ func (h *holder) mend(ctx context.Context, err error) error {
 		if set, err := h.blame(at); set || err != nil {
 			return err
 		}
-	} else if h.duty.config.SetAside == 0 && time.Since(h.failing) > yieldAfter {
+	} else if h.duty.config.SetAside == 0 && time.Since(h.since) > yieldAfter {
 		return errYield
 	}
 	if over {
@@ -116,15 +116,22 @@ func (h *holder) repeated(err error) {
 
 // fails says, once, that the listener does not get on.
 func (h *holder) fails(err error) {
+	if h.since.IsZero() {
+		h.since = time.Now()
+	}
+	if !h.noted || h.failing.IsZero() {
+		h.noted = true
+		_ = h.store.NoteOnce(h.lease.ctx, h.duty.name, h.lease.epoch, err.Error()) // for the status; the log has it too
+	}
 	if !h.failing.IsZero() {
 		return
 	}
 	h.failing = time.Now()
-	h.noted = true
-	_ = h.store.NoteOnce(h.lease.ctx, h.duty.name, h.lease.epoch, err.Error()) // for the status; the log has it too
 	attrs := []any{"once", h.duty.name, "listener", h.r.name, "epoch", h.lease.epoch}
+	what := "a listener cannot be told, which is tried again until it can"
 	var at *changeError
 	if errors.As(err, &at) {
+		what = "listener failed, and is told again until it succeeds"
 		attrs = append(attrs, "resource", Resource{Realm(at.row.Realm), at.row.ID}.String(), "tid", at.row.TID, "seq", at.row.Seq, "events", at.events)
 	}
 	attrs = append(attrs, "err", err)
@@ -132,7 +139,7 @@ func (h *holder) fails(err error) {
 	if errors.As(err, &p) {
 		attrs = append(attrs, slog.String("stack", string(p.stack)))
 	}
-	h.config.Logger.Error("listener failed, and is told again until it succeeds", attrs...)
+	h.config.Logger.Error(what, attrs...)
 }
 
 // works says, once, that it gets on again.
@@ -147,7 +154,7 @@ func (h *holder) works() {
 		h.config.Logger.Info("listener gets on again", "once", h.duty.name, "listener", h.r.name,
 			"after", time.Since(h.failing).Round(time.Millisecond), "tid", h.lease.place().TID)
 	}
-	h.failing, h.attempt = time.Time{}, 0
+	h.failing, h.since, h.attempt = time.Time{}, time.Time{}, 0
 }
 
 // relayState is what was logged last of a relay.

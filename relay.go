@@ -24,6 +24,8 @@ type relay struct {
 	tries map[[2]int64]int // of changes that failed, by tid and seq
 	owed  *Resync          // to be told before the next change
 	state relayState
+
+	failing time.Time // since when the log says that the listener fails; zero if it does not
 }
 
 // sight is how a name's row was seen, and since when it has not changed: a clock
