@@ -147,6 +147,10 @@ type Resync struct {
 	// number is unknown.
 	Missed int
 
+	// Behind and UpTo are tids: what was missed lies behind the one and up to
+	// the other. Zero means not known. They are told by [Subscriber.Stream].
+	Behind, UpTo int64
+
 	// Err is the failure that led to it. It may be nil.
 	Err error
 }
@@ -170,6 +174,13 @@ const (
 	Pruned ResyncReason = "pruned"
 	// Rewound: the database's history went back; Err wraps [ErrRewound].
 	Rewound ResyncReason = "rewound"
+	// Trimmed: a stream does not keep any more what comes next; Behind and UpTo
+	// say what that was.
+	Trimmed ResyncReason = "trimmed"
+	// Restarted: a stream was begun anew, for Redis was emptied or the
+	// journal's history went back. Behind is the last change handled before;
+	// tids behind it may stand for other changes than they did.
+	Restarted ResyncReason = "restarted"
 	// Unreadable: a change in the journal's tables cannot be read.
 	Unreadable ResyncReason = "unreadable"
 )

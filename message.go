@@ -157,7 +157,7 @@ var (
 type DecodeError struct {
 	Channel string
 	Payload string // as it was received
-	Err     error  // wraps ErrUnknownChannel or ErrPayload
+	Err     error  // wraps ErrUnknownChannel, ErrPayload or, in a stream, ErrEntry
 }
 
 // Error names the channel and what is wrong, and quotes no more of the payload

@@ -45,16 +45,17 @@ func (c SubscriberConfig) Pattern() string {
 }
 
 // Subscriber receives what a [Publisher], or the original plugin, publishes. It
-// holds no connection but within [Subscriber.Events]. It may be used
-// concurrently.
+// holds no connection but within [Subscriber.Events] and [Subscriber.Stream]. It
+// may be used concurrently.
 type Subscriber struct {
 	client redis.UniversalClient
 	config SubscriberConfig
 	prefix string
+	refill time.Duration // for how long a stream that fell back is given to come on again
 }
 
-// ErrDisconnected is yielded, wrapped, by [Subscriber.Events] when its
-// connection is lost or cannot be made.
+// ErrDisconnected is yielded, wrapped, by [Subscriber.Events] and
+// [Subscriber.Stream] when their connection is lost or cannot be made.
 var ErrDisconnected = errors.New("not connected to Redis")
 
 // NewSubscriber returns a subscriber that connects as the client does, which the
@@ -67,7 +68,7 @@ func NewSubscriber(client redis.UniversalClient, config SubscriberConfig) *Subsc
 	if config.Silence < 0 || config.MaxBackoff < 0 {
 		panic("tracbus: SubscriberConfig needs Silence and MaxBackoff from zero")
 	}
-	s := &Subscriber{client: client, config: config, prefix: prefixOf(config.Prefix, config.NoPrefix)}
+	s := &Subscriber{client: client, config: config, prefix: prefixOf(config.Prefix, config.NoPrefix), refill: 30 * time.Second}
 	s.config.Silence = orDefault(config.Silence, 15*time.Second)
 	s.config.MaxBackoff = orDefault(config.MaxBackoff, 2*time.Second)
 	return s
@@ -108,14 +109,22 @@ func (s *Subscriber) Events(ctx context.Context, patterns ...string) iter.Seq2[E
 			if r.lost(err); r.left {
 				return
 			}
-			timer := time.NewTimer(min(25*time.Millisecond<<min(try, 10), s.config.MaxBackoff))
-			select {
-			case <-timer.C:
-			case <-ctx.Done():
-				timer.Stop()
+			if !s.pause(ctx, try) {
 				return
 			}
 		}
+	}
+}
+
+// pause waits before the next try to connect. It is false if ctx ended.
+func (s *Subscriber) pause(ctx context.Context, try int) bool {
+	timer := time.NewTimer(min(25*time.Millisecond<<min(try, 10), s.config.MaxBackoff))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 

@@ -1,5 +1,6 @@
-// Package line holds one connection of a Redis subscription. Its one secret is
-// how to be told when that connection breaks, which go-redis mends in silence.
+// Package line holds one connection of a reader of Redis, be it of a subscription
+// or of a stream. Its one secret is how to be told when that connection breaks,
+// which go-redis mends in silence.
 package line
 
 import (
@@ -33,7 +34,8 @@ type Line struct {
 // New returns a line with the settings of a borrowed client. It connects when it
 // subscribes, and lasts until ctx ends or it is closed.
 func New(ctx context.Context, borrowed redis.UniversalClient) (*Line, error) {
-	o, err := optionsOf(ctx, borrowed)
+	anyNode := strconv.Itoa(rand.Int()) // in a cluster each hands every message to all
+	o, err := optionsOf(ctx, borrowed, anyNode)
 	if err != nil {
 		return nil, err
 	}
@@ -53,20 +55,27 @@ func New(ctx context.Context, borrowed redis.UniversalClient) (*Line, error) {
 	return l, nil
 }
 
-// optionsOf returns the settings for one server. In a cluster any node will do,
-// for it hands every message to all.
-func optionsOf(ctx context.Context, client redis.UniversalClient) (*redis.Options, error) {
+// optionsOf returns the settings for the server that has a key.
+func optionsOf(ctx context.Context, client redis.UniversalClient, key string) (*redis.Options, error) {
 	switch c := client.(type) {
 	case *redis.Client:
 		return c.Options(), nil
 	case *redis.ClusterClient:
-		node, err := c.MasterForKey(ctx, strconv.Itoa(rand.Int()))
+		node, err := c.MasterForKey(ctx, key)
 		if err != nil {
 			return nil, err
 		}
 		return node.Options(), nil
 	}
 	return nil, fmt.Errorf("client of type %T: expected *redis.Client or *redis.ClusterClient", client)
+}
+
+// Refresh has a client of a cluster find out again which node has what. It does
+// not wait for that.
+func Refresh(ctx context.Context, borrowed redis.UniversalClient) {
+	if c, ok := borrowed.(*redis.ClusterClient); ok {
+		c.ReloadState(ctx)
+	}
 }
 
 type dialer = func(ctx context.Context, network, addr string) (net.Conn, error)

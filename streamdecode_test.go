@@ -1,0 +1,175 @@
+package tracbus
+
+import (
+	"errors"
+	"maps"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+var streamedAt = time.Date(2024, 2, 29, 12, 0, 0, 123456000, time.UTC)
+
+// streamedFields is an entry as a publisher appends it, but for some fields.
+func streamedFields(but ...string) map[string]any {
+	f := map[string]any{
+		"channel": "trac.test.ticket.created", "payload": `{"id":7,"due":"2024-02-29T12:00:00.123456+00:00","none":null}`, "mark": "m",
+		"time": "1709208000123456", "author": "joe", "ipnr": "::1", "authenticated": "1", "comment": "why", "before": "8-2", "at": "1",
+		"types": `{"due":"time"}`,
+	}
+	for i := 0; i < len(but); i += 2 {
+		if f[but[i]] = but[i+1]; but[i+1] == "-" {
+			delete(f, but[i])
+		}
+	}
+	return f
+}
+
+// TestEveryEventComesBackFromItsStreamEntry: it is the journal's own, as far as
+// the message carries it.
+func TestEveryEventComesBackFromItsStreamEntry(t *testing.T) {
+	at := streamedAt.Add(-time.Hour)
+	c := Change{Env: "test", TID: 1<<48 - 1, Seq: 3, Mark: "mark", Time: streamedAt, Author: "jöe", IPNR: "::1", Authenticated: true, Comment: "why\u2028not"}
+	other := c
+	other.Author, other.Authenticated, other.Comment = "", false, ""
+	nobody := other
+	nobody.Time, nobody.Null = time.Time{}, TimePart
+	own := WikiPage{Name: "Odd *[page]?/ü\n.wiki.created", Version: 1, Text: "t\x00", Readonly: true, Time: c.Time, Author: c.Author, Comment: c.Comment}
+	page := WikiPage{Name: "A.b/c d", Version: 3, Text: "text", Time: at, Author: "jane", Comment: "c"}
+	full := Fields{"summary": "b", "due": at, "n": Number("1.50"), "ok": true, "none": nil, "like": "2024-02-29T11:00:00+00:00", "when": streamedAt}
+	fresh, old := Fields{"due": at, "summary": "b", "like": full["like"]}, Fields{"due": nil, "summary": "a", "like": at}
+	for _, tc := range []struct {
+		event         Event
+		types, before string
+	}{
+		{TicketCreated{c, 7, full}, `{"due":"time","when":"time"}`, ""},
+		{TicketCreated{nobody, 7, Fields{}}, "", ""},
+		{TicketChanged{c, 7, full, fresh, old}, `{"due":"time","when":"time"}`, `{"like":"time"}`},
+		{TicketChanged{other, 7, full, Fields{}, Fields{}}, `{"due":"time","when":"time"}`, ""},
+		{TicketDeleted{other, 7, full}, `{"due":"time","when":"time"}`, ""},
+		{TicketCommentEdited{c, 7, at, "typo"}, "", ""},
+		{TicketChangeDeleted{c, 7, at, fresh, old}, `{"due":"time"}`, `{"like":"time"}`},
+		{WikiPageCreated{c, own}, "", ""},
+		{WikiPageChanged{c, own, "old"}, "", ""},
+		{WikiPageDeleted{c, page}, "", ""},
+		{WikiPageRenamed{c, page, "Old"}, "", ""},
+		{WikiPageVersionDeleted{c, page}, "", ""},
+		{WikiPageCommentEdited{c, page, "old"}, "", ""},
+	} {
+		for _, all := range []bool{true, false} {
+			channel, payload, err := PublisherConfig{AllValues: all}.Encode(tc.event)
+			require.NoError(t, err)
+			about := tc.event.About()
+			f := streamedFields("channel", channel, "payload", payload, "mark", about.Mark, "author", about.Author, "comment", about.Comment,
+				"types", tc.types, "old_types", tc.before)
+			if !about.Authenticated {
+				f["authenticated"] = "0"
+			}
+			if about.Time.IsZero() {
+				f["time"] = ""
+			}
+			want := tc.event
+			if e, ok := want.(TicketChanged); ok && !all {
+				e.Values, e.Absent = nil, StatePart
+				want = e
+			}
+			got, err := decodeEntry("trac", streamID{5<<48 | uint64(about.TID), uint64(about.Seq)}, f)
+			require.NoError(t, err, "%s", payload)
+			assert.Equal(t, want, got)
+		}
+	}
+}
+
+func TestWhatIsNoStreamEntry(t *testing.T) {
+	for _, tc := range []struct {
+		id   streamID
+		but  []string
+		is   error
+		want string
+	}{
+		{streamID{9, 0}, []string{"channel", "-"}, ErrEntry, `field "channel" is missing`},
+		{streamID{9, 0}, []string{"payload", "-"}, ErrEntry, `field "payload" is missing`},
+		{streamID{9, 0}, []string{"mark", "-"}, ErrEntry, `field "mark" is missing`},
+		{streamID{9, 0}, []string{"time", "-"}, ErrEntry, `field "time" is missing`},
+		{streamID{9, 0}, []string{"time", "soon"}, ErrEntry, `field "time": expected microseconds since 1970, found "soon"`},
+		{streamID{9, 0}, []string{"time", "9223372036854775807"}, ErrEntry, `field "time": expected microseconds`},
+		{streamID{9, 0}, []string{"author", "-"}, ErrEntry, `field "author" is missing`},
+		{streamID{9, 0}, []string{"author", "\xff"}, ErrEntry, `field "author": expected UTF-8`},
+		{streamID{9, 0}, []string{"ipnr", "-"}, ErrEntry, `field "ipnr" is missing`},
+		{streamID{9, 0}, []string{"authenticated", "yes"}, ErrEntry, `field "authenticated": expected 0 or 1, found "yes"`},
+		{streamID{9, 0}, []string{"comment", "-"}, ErrEntry, `field "comment" is missing`},
+		{streamID{9, 0}, []string{"before", "-"}, ErrEntry, `field "before" is missing`},
+		{streamID{9, 0}, []string{"before", "8-"}, ErrEntry, `field "before": expected the id of the entry before, found "8-"`},
+		{streamID{9, 0}, []string{"types", "{"}, ErrEntry, `field "types": expected a JSON object, found "{"`},
+		{streamID{9, 0}, []string{"types", `["due"]`}, ErrEntry, `field "types": expected a JSON object`},
+		{streamID{9, 0}, []string{"types", `{"due":"date"}`}, ErrEntry, `field "types": expected the type "time" of each field, found "date"`},
+		{streamID{9, 0}, []string{"types", `{"due":1}`}, ErrEntry, `field "types": expected the type`},
+		{streamID{9, 0}, []string{"old_types", `x`}, ErrEntry, `field "old_types": expected a JSON object`},
+		{streamID{9, 0}, []string{"payload", `{"id":7,"due":3}`}, ErrEntry, `field "due": expected a time, found "3"`},
+		{streamID{9, 0}, []string{"payload", `{"id":7,"due":"today"}`}, ErrEntry, `field "due": expected a time, found "today"`},
+		{streamID{9, 0}, []string{"payload", `{}`}, ErrPayload, `expected a member "id" or "name"`},
+		{streamID{9, 0}, []string{"channel", "trac.test.build.created"}, ErrUnknownChannel, "not a channel of tickets or pages"},
+		{streamID{3 << 48, 0}, nil, ErrEntry, `field "id": expected a tid`},
+		{streamID{9, 1 << 40}, nil, ErrEntry, `field "id": expected a tid and a place in the transaction, found "9-1099511627776"`},
+	} {
+		f := streamedFields(tc.but...)
+		e, err := decodeEntry("trac", tc.id, f)
+		assert.Nil(t, e)
+		d, ok := errors.AsType[*DecodeError](err)
+		require.True(t, ok, "%q: %v", tc.but, err)
+		assert.ErrorIs(t, err, tc.is, "%q", tc.but)
+		assert.ErrorContains(t, err, "entry "+tc.id.String()+": ")
+		assert.ErrorContains(t, err, tc.want)
+		channel, _ := f["channel"].(string)
+		payload, _ := f["payload"].(string)
+		assert.Equal(t, []string{channel, payload}, []string{d.Channel, d.Payload})
+	}
+	for _, but := range [][]string{
+		nil, {"at", "-"}, {"types", "-"}, {"types", ""}, {"types", "{}"}, {"types", `{"none":"time","id":"time","not there":"time"}`}, {"before", "0-0"},
+	} {
+		_, err := decodeEntry("trac", streamID{9, 0}, streamedFields(but...))
+		assert.NoError(t, err, "%q", but)
+	}
+}
+
+func FuzzStreamEntry(f *testing.F) {
+	f.Add(uint64(9), uint64(0), "types", `{"due":"time"}`, "time", "1")
+	f.Add(uint64(1)<<63, uint64(1)<<63, "payload", `{"id":7,"due":{}}`, "before", "1-1")
+	f.Add(uint64(0), uint64(0), "old_types", `{"due":null}`, "channel", "trac.test.ticket.changed.7")
+	f.Fuzz(func(t *testing.T, first, second uint64, name1, value1, name2, value2 string) {
+		id := streamID{first, second}
+		fields := streamedFields(name1, value1, name2, value2)
+		given := maps.Clone(fields)
+		e, err := decodeEntry("trac", id, fields)
+		require.Equal(t, given, fields)
+		if err != nil {
+			_, ok := errors.AsType[*DecodeError](err)
+			require.True(t, ok, "%v", err)
+			require.Nil(t, e)
+			return
+		}
+		require.Equal(t, id.tid(), e.About().TID)
+		require.False(t, e.About().Absent.Has(OriginPart))
+	})
+}
+
+func TestStreamID(t *testing.T) {
+	for s, want := range map[string]streamID{
+		"0-0": {}, "5": {5, 0}, "5-7": {5, 7}, "007-01": {7, 1}, "18446744073709551615-18446744073709551615": {1<<64 - 1, 1<<64 - 1},
+	} {
+		id, err := parseStreamID(s)
+		require.NoError(t, err, s)
+		assert.Equal(t, want, id, s)
+		assert.Equal(t, id == (streamID{}), id.compare(streamID{}) == 0, s)
+		if below := id.below(); id != (streamID{}) {
+			assert.Equal(t, -1, below.compare(id), s)
+		}
+	}
+	for _, s := range []string{"", "-", "1-", "-1", "1--1", "+1", "1-+1", "x", "1-x", "$", "1-1-1", " 1-1", "18446744073709551616-0", strings.Repeat("9", 99)} {
+		_, err := parseStreamID(s)
+		assert.ErrorContains(t, err, "expected two numbers of 64 bits, as in 17-0", "%q", s)
+	}
+}
