@@ -15,9 +15,6 @@ type streamID struct {
 	first, second uint64
 }
 
-// branchBit is the lowest bit of the branch.
-const branchBit = 48
-
 // parseStreamID reads an id as Redis does: "5" is "5-0".
 func parseStreamID(s string) (streamID, error) {
 	first, second, two := strings.Cut(s, "-")
@@ -45,9 +42,9 @@ func (id streamID) String() string {
 	return strconv.FormatUint(id.first, 10) + "-" + strconv.FormatUint(id.second, 10)
 }
 
-func (id streamID) branch() uint64 { return id.first >> branchBit }
+func (id streamID) branch() uint64 { return id.first >> tidBits }
 
-func (id streamID) tid() int64 { return int64(id.first & (1<<branchBit - 1)) }
+func (id streamID) tid() int64 { return int64(id.first & (1<<tidBits - 1)) }
 
 func (id streamID) compare(other streamID) int {
 	return cmp.Or(cmp.Compare(id.first, other.first), cmp.Compare(id.second, other.second))
