@@ -30,12 +30,27 @@ func (h *holder) portion(ctx context.Context, from store.Place) (*portion, error
 		return nil, err
 	}
 	p := &portion{places: batch.Places, more: batch.More, changes: make([]change, 0, len(batch.Changes))}
+	skims := h.skims()
 	for _, row := range batch.Changes {
+		if skims && row.Realm == string(TicketRealm) && row.Kind == string(Changed) && row.Damage == nil {
+			row.State = "{}"
+		}
 		c := change{row: row}
 		c.event, c.err = h.eventOf(row)
 		p.changes = append(p.changes, c)
 	}
 	return p, nil
+}
+
+// A skimmer is a listener that may have no use for those fields of a changed
+// ticket that did not change: they are most of what there is to read of it.
+type skimmer interface{ skims() bool }
+
+// skims says whether the listener is one, where tickets are Trac's.
+func (h *holder) skims() bool {
+	_, tracs := h.realm(TicketRealm).(TracTickets)
+	s, ok := h.r.listener.batches.(skimmer)
+	return tracs && ok && s.skims()
 }
 
 // end returns the place that the portion reaches to.

@@ -25,6 +25,10 @@ func (p *Publisher) checkScope(s Scope) error {
 	return nil
 }
 
+// skims implements [skimmer]: a payload of the plugin's first form has only what
+// changed.
+func (p *Publisher) skims() bool { return !p.config.AllValues }
+
 // handleChained implements [chained]. Redis is what keeps the place: see
 // internal/relayed for what it does with a call that comes twice or late.
 func (p *Publisher) handleChained(ctx context.Context, c chain, events []Event) error {
