@@ -1,0 +1,120 @@
+package tracbus_test
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/internal/testdatabase"
+	"github.com/tracbus/tracbus/internal/testserver"
+)
+
+// allEvents are one of each kind, with values of each type.
+func allEvents() []tracbus.Event {
+	at := time.Date(2024, 2, 29, 12, 0, 0, 123456000, time.UTC)
+	c := tracbus.Change{Comment: "why\u2028not"}
+	page := tracbus.WikiPage{Name: "Odd *[page]?/ü\n.wiki.created", Version: 3, Text: "long \"text\"", Readonly: true, Time: at, Author: "jane", Comment: "c"}
+	full := tracbus.Fields{"summary": "b", "due": at, "n": tracbus.Number("1.50"), "ok": true, "none": nil, "like": "2024-02-29T11:00:00+00:00"}
+	old := tracbus.Fields{"summary": "a", "due": nil, "like": at}
+	fresh := maps.Clone(full)
+	maps.DeleteFunc(fresh, func(name string, _ tracbus.Value) bool { _, changed := old[name]; return !changed })
+	return []tracbus.Event{
+		tracbus.TicketCreated{Change: c, ID: 17, Values: full},
+		tracbus.TicketChanged{Change: c, ID: 17, Values: full, New: fresh, Old: old},
+		tracbus.TicketChanged{Change: c, ID: 17, Values: full, New: tracbus.Fields{}, Old: tracbus.Fields{}},
+		tracbus.TicketCommentEdited{Change: c, ID: 17, Edited: at, OldComment: "typo"},
+		tracbus.TicketChangeDeleted{Change: c, ID: 17, Deleted: at, New: fresh, Old: old},
+		tracbus.TicketDeleted{Change: c, ID: 17, Values: full},
+		tracbus.WikiPageCreated{Change: c, Page: tracbus.WikiPage{Name: "WikiStart", Version: 1, Text: "t"}},
+		tracbus.WikiPageChanged{Change: c, Page: tracbus.WikiPage{Name: "WikiStart", Version: 2, Text: "u"}, OldText: "t"},
+		tracbus.WikiPageRenamed{Change: c, Page: page, OldName: "WikiStart"},
+		tracbus.WikiPageVersionDeleted{Change: c, Page: page},
+		tracbus.WikiPageCommentEdited{Change: c, Page: page, OldComment: "old"},
+		tracbus.WikiPageDeleted{Change: c, Page: page},
+	}
+}
+
+// TestStreamOfAJournal: what a journal's publisher appends comes back as the
+// journal's own events, and a Redis that was emptied is told.
+func TestStreamOfAJournal(t *testing.T) {
+	for _, all := range []bool{true, false} {
+		noLeaks(t)
+		server := testserver.Redis(t, testserver.RedisOptions{})
+		client := hastyClient(t, server.Addr())
+		publisher := tracbus.NewPublisher(client, tracbus.PublisherConfig{Stream: streamKey, Rare: true, AllValues: all, Logger: quiet})
+		t.Cleanup(publisher.Close)
+		s := testdatabase.New(t, "sqlite")
+		once := tracbus.OnceConfig{FromBeginning: true, Backoff: 5 * time.Millisecond}.Once("redis")
+		d := seat(t, s, s.DSN(s.Name()), deskConfig{Before: func(b *tracbus.Bus) { b.All(once, publisher) }})
+		// record makes a transaction of each event, and one of them all.
+		record := func() (told []tracbus.Event) {
+			var last int64
+			for e := range d.Since(ticking(t), 0) {
+				last = e.About().TID
+			}
+			groups := slices.Collect(slices.Chunk(allEvents(), 1))
+			for _, events := range append(groups, allEvents()[:1], []tracbus.Event{allEvents()[1], allEvents()[6]}) {
+				_, err := d.Update(ticking(t), joe, func(tx *tracbus.ModelTransaction) error {
+					for _, e := range events {
+						if err := tx.Record(ticking(t), e.(tracbus.Journaled)); err != nil {
+							return err
+						}
+					}
+					return nil
+				})
+				require.NoError(t, err)
+			}
+			for e, err := range d.Since(ticking(t), last) {
+				require.NoError(t, err)
+				told = append(told, e)
+			}
+			return told
+		}
+		check := func(l *streaming, told []tracbus.Event) (branch uint64) {
+			t.Helper()
+			for _, want := range told {
+				c := want.About()
+				c.Primary = false
+				want = want.WithChange(c)
+				if e, ok := want.(tracbus.TicketChanged); ok && (!all || len(e.Old) == 0 && len(e.Values) == 0) {
+					e.Values, e.Absent = nil, tracbus.StatePart
+					want = e
+				}
+				got := l.next()
+				require.NoError(t, got.err)
+				assert.Equal(t, want, got.Event)
+				ms, seq, _ := strings.Cut(got.ID, "-")
+				first, err := strconv.ParseUint(ms, 10, 64)
+				require.NoError(t, err)
+				branch = first >> 48
+				assert.EqualValues(t, c.TID, first&(1<<48-1))
+				assert.Equal(t, strconv.Itoa(c.Seq), seq)
+			}
+			return branch
+		}
+
+		l := stream(t, client, tracbus.SubscriberConfig{}, "0", forever)
+		l.says("0-0 subscribed 0..0")
+		first := record()
+		require.Len(t, first, 15)
+		assert.Zero(t, check(l, first))
+		again := stream(t, client, tracbus.SubscriberConfig{}, "0-0", forever)
+		check(again, first)
+		again.stop()
+
+		require.NoError(t, client.FlushAll(ticking(t)).Err())
+		second := record()
+		end := first[len(first)-1].About()
+		told := l.next().String()
+		assert.Equal(t, streamIDOf(0, end.TID, int64(end.Seq))+" restarted "+strconv.FormatInt(end.TID, 10)+"..0", told)
+		assert.NotZero(t, check(l, second))
+		l.stop()
+	}
+}
