@@ -4,8 +4,10 @@
 //	go run ./examples/subscriber                                # trac.* on localhost:6379
 //	go run ./examples/subscriber -redis redis://host:6379 'trac.*.wiki.*' 'trac.*.ticket.*'
 //	go run ./examples/subscriber -trac-ini /srv/trac/myenv -json
+//	go run ./examples/subscriber -stream '{trac}:changes' -since 4711-0
 //
-// It reconnects by itself and ends, with code 0, at an interrupt.
+// With -stream it reads a stream, where it catches up on what it missed. It
+// reconnects by itself and ends, with code 0, at an interrupt.
 package main
 
 import (
@@ -14,8 +16,10 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -23,15 +27,20 @@ import (
 )
 
 const usage = `usage: subscriber [-redis URL | -trac-ini FILE] [-json] [PATTERN...]
+       subscriber [-redis URL | -trac-ini FILE] [-json] -stream KEY [-since ID]
 
 Prints the events of all channels that match a PATTERN, in Redis's notation.
 Without one, these are the channels of the prefix in the trac.ini, or trac.*
+With -stream it prints the entries of a Redis stream instead, with their ids.
 
   -redis URL      redis://user:password@host:port, rediss://… or unix://…
                   (default redis://localhost:6379)
   -trac-ini FILE  reads Redis and prefix from a trac.ini, or the folder of a Trac
                   environment; this keeps the password out of the process list
   -json           prints one line of JSON for each message, and nothing else
+  -stream KEY     the stream's key, as its publisher has it
+  -since ID       goes on behind this entry of the stream; 0 prints all that is
+                  kept (default: from now on)
 `
 
 func main() {
@@ -70,29 +79,53 @@ func run(ctx context.Context, o options) error {
 	// Patterns may reach trackers of several prefixes, so none is taken off:
 	// the Env of each event is all that stands before the realm.
 	subscriber := tracbus.NewSubscriber(client, tracbus.SubscriberConfig{NoPrefix: true})
-	for event, err := range subscriber.Events(ctx, o.patterns...) {
-		if resync, ok := event.(tracbus.Resync); ok {
-			o.tell(resync)
+	for entry, err := range o.read(ctx, subscriber) {
+		if resync, ok := entry.Event.(tracbus.Resync); ok {
+			o.tell(entry.ID, resync)
 			continue
 		}
 		if undecoded := (*tracbus.DecodeError)(nil); err != nil && !errors.As(err, &undecoded) {
 			fmt.Fprintf(os.Stderr, "subscriber: %s; trying again\n", o.withoutSecrets(err.Error()))
 			continue
 		}
-		if err := show(event, err); err != nil {
+		if err := show(entry, err); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// tell says from where on nothing is missed.
-func (o options) tell(e tracbus.Resync) {
-	again := ""
-	if e.Reason == tracbus.Reconnected {
-		again = " again; what was published meanwhile is missed"
+// read loops over the stream that was asked for, or over channels, which have no
+// ids.
+func (o options) read(ctx context.Context, s *tracbus.Subscriber) iter.Seq2[tracbus.StreamEntry, error] {
+	if o.stream != "" {
+		return s.Stream(ctx, o.stream, o.since)
 	}
-	fmt.Fprintf(os.Stderr, "subscriber: subscribed to %q%s\n", o.patterns, again)
+	return func(yield func(tracbus.StreamEntry, error) bool) {
+		for event, err := range s.Events(ctx, o.patterns...) {
+			if !yield(tracbus.StreamEntry{Event: event}, err) {
+				return
+			}
+		}
+	}
+}
+
+// tell says from where on nothing is missed, and what was.
+func (o options) tell(at string, e tracbus.Resync) {
+	where := fmt.Sprintf("subscribed to %q", o.patterns)
+	switch e.Reason {
+	case tracbus.Reconnected:
+		where += " again; what was published meanwhile is missed"
+	case tracbus.Trimmed:
+		where = fmt.Sprintf("changes behind tid %d up to %d are missed: the stream does not keep them", e.Behind, e.UpTo)
+	case tracbus.Restarted:
+		where = fmt.Sprintf("the stream was begun anew; what was behind tid %d may be missed or come again", e.Behind)
+	default:
+		if o.stream != "" {
+			where = fmt.Sprintf("reading %q from %s", o.stream, at)
+		}
+	}
+	fmt.Fprintf(os.Stderr, "subscriber: %s\n", where)
 }
 
 // options are what the command line asks for.
@@ -100,6 +133,8 @@ type options struct {
 	redis    tracbus.RedisConfig
 	patterns []string
 	json     bool
+	stream   string // zero: the patterns
+	since    string
 }
 
 // usageError is a command line that cannot work.
@@ -113,6 +148,8 @@ func parse(args []string) (o options, err error) {
 	url := flags.String("redis", "redis://localhost:6379", "")
 	ini := flags.String("trac-ini", "", "")
 	flags.BoolVar(&o.json, "json", false, "")
+	flags.StringVar(&o.stream, "stream", "", "")
+	flags.StringVar(&o.since, "since", "", "")
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return o, err
 	} else if err != nil {
@@ -122,6 +159,12 @@ func parse(args []string) (o options, err error) {
 	flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
 	o.patterns = flags.Args()
 	switch {
+	case given["stream"] != (o.stream != "") || given["since"] && !given["stream"]:
+		return o, usageError("-stream: want a key, and -since only beside it")
+	case given["stream"] && len(o.patterns) > 0:
+		return o, usageError("-stream and patterns exclude each other")
+	case !isPlace(o.since):
+		return o, usageError("-since: want an id as in 4711-0, or 0")
 	case given["redis"] && given["trac-ini"]:
 		return o, usageError("-redis and -trac-ini exclude each other")
 	case given["trac-ini"]:
@@ -136,6 +179,14 @@ func parse(args []string) (o options, err error) {
 		return o, usageError("-redis: want " + bad.Want)
 	}
 	return o, err
+}
+
+// isPlace says whether a stream can be read from there on.
+func isPlace(since string) bool {
+	first, second, two := strings.Cut(since, "-")
+	_, err1 := strconv.ParseUint(first, 10, 64)
+	_, err2 := strconv.ParseUint(second, 10, 64)
+	return since == "" || err1 == nil && (err2 == nil || !two)
 }
 
 // readTracIni takes from a trac.ini what a subscriber needs to know.

@@ -17,21 +17,25 @@ import (
 	"github.com/tracbus/tracbus"
 )
 
-// show prints an event, or the error that stands for a message that is none. Its
-// own error is that of the output.
-type show func(event tracbus.Event, err error) error
+// show prints an entry, or the error that stands for one that is no event. Its own
+// error is that of the output. What was published on a channel has no ID.
+type show func(entry tracbus.StreamEntry, err error) error
 
 // showJSON prints one line for each message.
 func showJSON(w io.Writer) show {
 	lines := json.NewEncoder(w)
 	lines.SetEscapeHTML(false)
-	return func(event tracbus.Event, err error) error {
-		channel, payload, err := messageOf(event, err)
+	return func(entry tracbus.StreamEntry, err error) error {
+		channel, payload := entry.Channel, entry.Payload
+		if entry.ID == "" {
+			channel, payload, err = messageOf(entry.Event, err)
+		}
 		line := struct {
+			ID      string `json:"id,omitempty"`
 			Channel string `json:"channel"`
 			Payload any    `json:"payload"`
 			Error   string `json:"error,omitempty"`
-		}{Channel: channel, Payload: payload}
+		}{ID: entry.ID, Channel: channel, Payload: payload}
 		if json.Valid([]byte(payload)) && utf8.ValidString(payload) {
 			line.Payload = json.RawMessage(payload)
 		}
@@ -76,10 +80,14 @@ func showText(w io.Writer, colours bool) show {
 		}
 		return "\x1b[" + colour + "m" + text + "\x1b[0m"
 	}
-	return func(event tracbus.Event, err error) error {
+	return func(entry tracbus.StreamEntry, err error) error {
+		id, event := "", entry.Event
+		if entry.ID != "" {
+			id = paint(faint, entry.ID) + "  "
+		}
 		var undecoded *tracbus.DecodeError
 		if errors.As(err, &undecoded) {
-			_, err := fmt.Fprintf(w, "%s\n    %s\n", paint(red, printable(undecoded.Error())), quote(undecoded.Payload))
+			_, err := fmt.Fprintf(w, "%s%s\n    %s\n", id, paint(red, printable(undecoded.Error())), quote(undecoded.Payload))
 			return err
 		}
 		about, colour := event.About(), yellow
@@ -90,7 +98,7 @@ func showText(w io.Writer, colours bool) show {
 			colour = red
 		}
 		var text strings.Builder
-		fmt.Fprintf(&text, "%s  %s  %s", paint(faint, printable(about.Env)),
+		fmt.Fprintf(&text, "%s%s  %s  %s", id, paint(faint, printable(about.Env)),
 			paint(bold, printable(event.Resource().String())), paint(colour, string(event.Kind())))
 		if about.Author != "" {
 			fmt.Fprintf(&text, "  by %s", printable(about.Author))

@@ -212,7 +212,8 @@ func TestColoursAreForTerminals(t *testing.T) {
 	assert.False(t, colourful(terminal))
 
 	var out bytes.Buffer
-	require.NoError(t, showText(&out, true)(tracbus.Decode("", "test.ticket.deleted", `{"id":1}`)))
+	event, err := tracbus.Decode("", "test.ticket.deleted", `{"id":1}`)
+	require.NoError(t, showText(&out, true)(tracbus.StreamEntry{Event: event}, err))
 	assert.Equal(t, "\x1b[2mtest\x1b[0m  \x1b[1mticket 1\x1b[0m  \x1b[31mdeleted\x1b[0m\n", out.String())
 }
 
@@ -228,6 +229,52 @@ func TestATracIniSaysWhereAndWhat(t *testing.T) {
 	publish(t, c, "my[*].test.ticket.created", `{"id":2}`)
 	assert.Equal(t, `{"channel":"my[*].test.ticket.created","payload":{"id":2}}`, r.line(r.printed))
 	printed, said := r.end(os.Interrupt)
+	assert.Empty(t, printed+said)
+}
+
+// TestAStreamIsReadOn from where an earlier run ended, and says what is missing.
+func TestAStreamIsReadOn(t *testing.T) {
+	server := testserver.Redis(t, testserver.RedisOptions{})
+	c := client(t, &redis.Options{Addr: server.Addr()})
+	before := "0-0"
+	add := func(id, payload string) {
+		require.NoError(t, c.XAdd(t.Context(), &redis.XAddArgs{Stream: "changes", ID: id, Values: []any{
+			"channel", "trac.test.ticket.created", "payload", payload, "mark", "m", "time", "1", "author", "joe", "ipnr", "::1",
+			"authenticated", "1", "comment", "", "before", before, "at", "1",
+		}}).Err())
+		before = id
+	}
+	for _, id := range []string{"1-0", "2-0", "2-1", "4-0"} {
+		add(id, `{"id":7}`)
+	}
+	require.NoError(t, c.XTrimMinID(t.Context(), "changes", "2-0").Err())
+
+	all := start(t, "-json", "-redis", "redis://"+server.Addr(), "-stream", "changes", "-since", "0")
+	assert.Equal(t, `subscriber: reading "changes" from 0`, all.line(all.said))
+	assert.Equal(t, `{"id":"2-0","channel":"trac.test.ticket.created","payload":{"id":7}}`, all.line(all.printed))
+	all.end(os.Interrupt)
+
+	r := start(t, "-redis", "redis://"+server.Addr(), "-stream", "changes", "-since", "2-0")
+	assert.Equal(t, "2-1  trac.test  ticket 7  created  by joe", r.line(r.printed))
+	assert.Equal(t, "4-0  trac.test  ticket 7  created  by joe", r.line(r.printed))
+	add("5-0", "\x1b")
+	assert.Regexp(t, `^5-0  message on channel "trac.test.ticket.created": entry 5-0: not a payload`, r.line(r.printed))
+	assert.Equal(t, `    "\x1b"`, r.line(r.printed))
+	require.NoError(t, c.XTrimMaxLen(t.Context(), "changes", 0).Err())
+	before = "7-0"
+	add("8-0", `{"id":8}`)
+	assert.Equal(t, `subscriber: changes behind tid 5 up to 7 are missed: the stream does not keep them`, r.line(r.said))
+	assert.Equal(t, "8-0  trac.test  ticket 8  created  by joe", r.line(r.printed))
+	printed, said := r.end(os.Interrupt)
+	assert.Empty(t, printed+said)
+
+	now := start(t, "-redis", "redis://"+server.Addr(), "-stream", "changes")
+	assert.Equal(t, `subscriber: reading "changes" from 8-0`, now.line(now.said))
+	before = "0-0"
+	add("281474976710657-0", `{"id":1}`)
+	assert.Equal(t, `subscriber: the stream was begun anew; what was behind tid 8 may be missed or come again`, now.line(now.said))
+	assert.Equal(t, "281474976710657-0  trac.test  ticket 1  created  by joe", now.line(now.printed))
+	printed, said = now.end(os.Interrupt)
 	assert.Empty(t, printed+said)
 }
 
@@ -280,6 +327,11 @@ func TestWhatCannotWorkIsOneLine(t *testing.T) {
 		{[]string{"-json=redis://:hunter2@host"}, 2, "not known"},
 		{[]string{"-=redis://:hunter2@host"}, 2, "not known"},
 		{[]string{"-redis", "redis://:hunter2@host", "-trac-ini", ini}, 2, "exclude each other"},
+		{[]string{"-stream", ""}, 2, "-stream: want a key"},
+		{[]string{"-since", "0"}, 2, "-stream: want a key"},
+		{[]string{"-stream", "s", "trac.*"}, 2, "exclude each other"},
+		{[]string{"-stream", "s", "-since", "1-"}, 2, "-since: want"},
+		{[]string{"-stream", "s", "-since", "x"}, 2, "-since: want"},
 		{[]string{"-trac-ini", ini}, 1, ini + ":2: [redis_client] url: want"},
 		{[]string{"-trac-ini", ini + ".not"}, 1, ini + ".not"},
 	} {
