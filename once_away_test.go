@@ -1,0 +1,142 @@
+package tracbus_test
+
+import (
+	"context"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/internal/testdatabase"
+	"github.com/tracbus/tracbus/internal/testserver"
+)
+
+// awaySeconds names the variable that says how long Redis is away.
+const awaySeconds = "TRACBUS_AWAY_SECONDS"
+
+// TestRedisAway: while Redis is dead or silent, writers are as fast as ever and
+// memory stays as it is; afterwards everything arrives, in order. How fast
+// writers were is printed: machines differ too much for more.
+func TestRedisAway(t *testing.T) {
+	away := 3 * time.Second
+	if text, ok := os.LookupEnv(awaySeconds); ok {
+		n, err := strconv.Atoi(text)
+		require.NoError(t, err, awaySeconds)
+		away = time.Duration(n) * time.Second
+	}
+	noLeaks(t)
+	s := testdatabase.New(t, "postgresql")
+	server := testserver.Redis(t, testserver.RedisOptions{Args: []string{"--appendonly", "yes", "--appendfsync", "always"}})
+	rdb := redis.NewClient(&redis.Options{Addr: server.Addr(), DialTimeout: time.Second, ReadTimeout: time.Second})
+	defer rdb.Close()
+	var all *tracbus.Registration
+	publisher := tracbus.NewPublisher(rdb, tracbus.PublisherConfig{Stream: "away", StreamLength: 1 << 40, Logger: quiet})
+	d := seat(t, s, s.DSN(s.Name()), deskConfig{
+		Before: func(b *tracbus.Bus) {
+			all = b.All(tracbus.OnceConfig{Deadline: 5 * time.Second}.Once("redis"), publisher)
+		},
+		Journal: tracbus.JournalConfig{Wake: rdb},
+	})
+
+	write := func(d *desk, during time.Duration) []time.Duration { return writeFor(t, d, during) }
+	write(d, away/2) // warm up: connections, and the heap that a bus needs
+	var with, without []time.Duration
+	var heap, backlog uint64
+	for _, fault := range []struct{ begin, end func() }{
+		{server.Stop, server.Continue}, // silent
+		{server.Kill, server.Restart},  // dead
+	} {
+		with = append(with, write(d, away/2)...)
+		require.NoError(t, all.Wait(ticking(t)))
+		d.forgetHeard()
+		before := heapInUse()
+		fault.begin()
+		published := publisher.Stats().Published
+		without = append(without, write(d, away/2)...)
+		d.forgetHeard()
+		heap = max(heap, heapInUse()-min(before, heapInUse()))
+		assert.Equal(t, published, publisher.Stats().Published, "nothing is published while Redis is away")
+		st, err := d.Status(ticking(t))
+		require.NoError(t, err)
+		backlog = uint64(st.Once[0].Lag)
+		fault.end()
+		began := time.Now()
+		require.NoError(t, all.Wait(ticking(t)))
+		t.Logf("%d changes waited, and were sent within %v: %.0f changes/s", backlog, time.Since(began), float64(backlog)/time.Since(began).Seconds())
+		require.Positive(t, backlog)
+	}
+	slices.Sort(with)
+	slices.Sort(without)
+	p99 := func(all []time.Duration) time.Duration { return all[len(all)*99/100] }
+	t.Logf("Redis away for %v: %d updates without it, %d with it; median %v to %v, p99 %v to %v: ratio %.2f; heap grew by %d KiB",
+		away, len(without), len(with), without[len(without)/2], with[len(with)/2], p99(without), p99(with),
+		float64(p99(without))/float64(p99(with)), heap>>10)
+	assert.Less(t, heap, uint64(16<<20), "memory while Redis is away, for %d changes", backlog)
+
+	// The stream has what the journal has, in its order.
+	entries, err := rdb.XRange(ticking(t), "away", "-", "+").Result()
+	require.NoError(t, err)
+	var streamed, committed []string
+	for _, e := range entries {
+		streamed = append(streamed, e.ID+" "+e.Values["mark"].(string))
+	}
+	for e, err := range d.Since(ticking(t), 0) {
+		require.NoError(t, err)
+		c := e.About()
+		committed = append(committed, strconv.FormatInt(c.TID, 10)+"-"+strconv.Itoa(c.Seq)+" "+c.Mark)
+	}
+	assert.Equal(t, committed, streamed)
+	assert.False(t, slices.ContainsFunc(committed, func(s string) bool { return strings.HasSuffix(s, " ") }), "every change has a mark")
+}
+
+// writeFor has four writers commit one change after the other, and returns how
+// long each took.
+func writeFor(t *testing.T, d *desk, during time.Duration) (took []time.Duration) {
+	ctx, cancel := context.WithTimeout(ticking(t), during)
+	defer cancel()
+	var mu sync.Mutex
+	var writing sync.WaitGroup
+	for w := range int64(4) {
+		writing.Go(func() {
+			for n := 0; ctx.Err() == nil; n++ {
+				began := time.Now()
+				_, err := d.Update(context.WithoutCancel(ctx), joe, func(tx *tracbus.ModelTransaction) error {
+					return tx.Record(ctx, remark(w+1, strconv.Itoa(n)))
+				})
+				if ctx.Err() == nil {
+					assert.NoError(t, err)
+				}
+				mu.Lock()
+				took = append(took, time.Since(began))
+				mu.Unlock()
+			}
+		})
+	}
+	writing.Wait()
+	return took
+}
+
+// heapInUse is what the program has after all garbage is gone.
+func heapInUse() uint64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// forgetHeard drops what the listeners heard.
+func (d *desk) forgetHeard() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.all, d.primary = nil, nil
+}
