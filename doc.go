@@ -8,7 +8,7 @@
 //	tracbus.On(bus, tracbus.Primary, func(ctx context.Context, e tracbus.TicketChanged) error {
 //		return mail(ctx, e.Author, e.Comment)
 //	})
-//	bus.All(tracbus.Primary, tracbus.NewPublisher(rdb, tracbus.PublisherConfig{}))
+//	bus.All(tracbus.Once("redis"), tracbus.NewPublisher(rdb, tracbus.PublisherConfig{}))
 //
 //	j, err := tracbus.OpenJournal(ctx, db, bus, tracbus.JournalConfig{Dialect: tracbus.PostgreSQL})
 //	go j.Run(context.Background()) // tells the bus, until j.Close
@@ -23,7 +23,8 @@
 //
 // The words: an [Event] tells of one [Change] of one [Resource]. A [Bus] tells
 // events to listeners, each registered with a [Scope]. A [Journal] keeps changes
-// in a database and tells its bus of them. A [ModelTransaction] is a unit of
+// in a database and tells its bus of them. A listener with the scope [Once] has
+// a name, for which one process at a time is told, the holder of its lease. A [ModelTransaction] is a unit of
 // work: it writes resources, each through a [Model], and what the journal says
 // of them, in one SQL transaction. Its tid is its place in the order of all. A
 // change is primary in the process that committed it, and secondary in the
@@ -34,7 +35,9 @@
 // Store.Append; the follower of every process reads it: follower.follow,
 // Bus.feed, Registration.run, Publisher.HandleBatch, Sender.Send, PUBLISH. Read
 // commit.go, transaction.go, follower.go, feed.go, registration.go, delivery.go,
-// publisher.go, and below them internal/store and internal/ordered.
+// publisher.go, and below them internal/store and internal/ordered. Under Once it
+// goes relay.hold, holder.step, Publisher.handleChained: once.go, relay.go,
+// lease.go, holder.go, rejoin.go, publishchained.go, internal/relayed.
 //
 // # Guarantees
 //
@@ -70,6 +73,38 @@
 //   - Close ends Run, and tells the bus of what this process committed and Run has
 //     not told, also where it had ended before.
 //
+// Of a listener with the scope [Once], while its database keeps its history:
+//
+//   - It is told of every change of the realms of its holder's journal that is
+//     committed behind the place where its name began, at least once, in the
+//     order of the tids, whichever processes die, stand still or lose their
+//     connections, and whenever.
+//   - One process at a time holds a name, and calls the listener. Where a call
+//     returns nil, the name's place moves behind it, never back, and never by a
+//     process that has lost the name. A call that fails is repeated, unless
+//     [OnceConfig.SetAside] says otherwise; names do not wait for each other.
+//   - A crash repeats what was called last: one change, or one batch of a
+//     [BatchListener].
+//   - When the holder ends in order, another takes the name at once where the
+//     processes wake each other, else within a third of a Lease; when it dies,
+//     stands still or cannot reach the database, when the Lease is over; when a
+//     call hangs, when its Deadline is over.
+//   - Prune keeps what a name was not told, unless [Retention.Abandon] says
+//     otherwise. If the database's history went back, the listener goes on where
+//     its name stands then, after a [Resync] if it takes one: no new change is
+//     left out, some are told again.
+//
+// Of a publisher under [Once]:
+//
+//   - Every change is published once, in the order of the tids, as long as Redis
+//     keeps what it acknowledged. A Redis that lost the last of it gets that
+//     again; one that was emptied, or is ahead of a journal whose history went
+//     back, goes on where the name stands, and the log says so.
+//   - What Redis refuses, or what cannot be encoded, is repeated until it can be
+//     published, and what is behind it waits: [Journal.Status] shows it.
+//   - With a stream, each change is appended to it once, before it is published,
+//     in the same step.
+//
 // Of the bus:
 //
 //   - Notify does not wait for listeners or Redis. It returns an error, and
@@ -91,7 +126,7 @@
 //     ended context; call Close again to wait for them. When it has returned
 //     nil, no goroutine is left.
 //
-// Of the publisher, while its process lives:
+// Of the publisher under another scope, while its process lives:
 //
 //   - Messages of one bus are published in the order of its events.
 //   - While Redis is away, they wait and are published when it is back. Without a
@@ -109,34 +144,55 @@
 //   - It yields what Redis delivered, in order, each message as one event or as
 //     one error that carries it.
 //   - Whenever a message may have been missed, it yields a [Resync].
+//   - A loop over [Subscriber.Stream] that goes on behind the last entry it
+//     handled yields each change that the stream keeps once, in the order of the
+//     journal, whatever was restarted meanwhile. Where the stream did not keep
+//     some, or was begun anew, a [Resync] comes first and says behind which tid
+//     and up to which.
 //
 // # Not promised
 //
 //   - What is written without the journal, such as by Trac itself, is not in it:
 //     nobody is told.
+//
 //   - A process need not be told of what was committed before its OpenJournal. It
 //     begins at the end of the journal, and loads its state from tables.
+//
 //   - What a process had taken for a Primary listener, or from Notify, and not
 //     delivered, is lost when it dies. With a journal, other processes are told
 //     of the change as secondary, and Since and History have it.
+//
 //   - A transaction that hangs between its tid and its commit holds back what the
 //     others are told. On MySQL and MariaDB it holds up the other writers too; on
 //     SQLite any open transaction does.
+//
 //   - The journal needs the primary server: a PostgreSQL standby is refused, a
 //     replica of MySQL is not recognised.
+//
 //   - MySQL and MariaDB show a commit before it is safe on disk, and so do
 //     PostgreSQL without synchronous_commit and SQLite without synchronous=FULL.
 //     What a loss of power then takes back has been told already, and is a
 //     history that went back.
+//
 //   - Redis pub/sub keeps nothing: a message reaches those who are subscribed when
 //     it is published. A Redis that is killed may have acknowledged a message
 //     without delivering it.
+//
 //   - Two processes that publish, each what it committed, do so in no common
 //     order.
+//
 //   - Listeners run concurrently with each other and with those who make changes;
 //     that one listener was told says nothing of the others. [Journal.Wait] and
 //     [Bus.Wait] do.
+//
 //   - Events are shared: who changes the [Fields] of one changes them for all.
+//
+//   - Under [Once] a process that was held up in a call can finish it after
+//     another has gone on: [TurnOf] has what a receiver needs to refuse that. No
+//     side effect is done exactly once by that alone.
+//
+//   - A database that goes back and a Redis that goes back at the same time can
+//     lose to a subscriber what both forgot.
 //
 // # Asked of listeners
 //

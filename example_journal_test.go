@@ -191,7 +191,7 @@ func ExampleJournal_Update() {
 // journalATicket is code in README.md.
 func journalATicket(ctx context.Context, db *sql.DB, rdb redis.UniversalClient) error {
 	bus := tracbus.NewBus("myenv") // the tracker's short name
-	bus.All(tracbus.Primary, tracbus.NewPublisher(rdb, tracbus.PublisherConfig{}))
+	bus.All(tracbus.Once("redis"), tracbus.NewPublisher(rdb, tracbus.PublisherConfig{}))
 	tracbus.On(bus, tracbus.Everywhere, func(ctx context.Context, e tracbus.TicketChanged) error {
 		_, err := fmt.Printf("tid %d: %s changed %s: %v, before %v\n", e.TID, e.Author, e.Resource(), e.New, e.Old)
 		return err

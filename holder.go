@@ -219,7 +219,9 @@ func (h *holder) tellBatches(ctx context.Context, b *portion) error {
 				return &changeError{b.changes[first], b.upTo(first), len(events), err}
 			}
 			h.told(len(events))
-			h.lease.move(b.upTo(i))
+			if err := h.moveTo(b.upTo(i)); err != nil {
+				return err
+			}
 			events = nil // the listener may have kept it
 		}
 		if c.err != nil {

@@ -16,13 +16,14 @@ import (
 type process struct {
 	bus     *tracbus.Bus
 	journal *tracbus.Journal
+	redis   *tracbus.Registration // of the publisher, which one of the processes runs
 	told    []string // what its listener was told
 }
 
 // start registers who is to be told, and opens the journal that tells them.
 func start(ctx context.Context, db *sql.DB, dialect tracbus.Dialect, rdb redis.UniversalClient) (*process, error) {
 	p := &process{bus: tracbus.NewBus(env)}
-	p.bus.All(tracbus.Primary, tracbus.NewPublisher(rdb, tracbus.PublisherConfig{}))
+	p.redis = p.bus.All(tracbus.Once("redis"), tracbus.NewPublisher(rdb, tracbus.PublisherConfig{}))
 	tracbus.On(p.bus, tracbus.Everywhere, func(ctx context.Context, e tracbus.Event) error {
 		c, role := e.About(), "secondary"
 		if c.Primary {
@@ -40,9 +41,11 @@ func start(ctx context.Context, db *sql.DB, dialect tracbus.Dialect, rdb redis.U
 	return p, nil
 }
 
-// stop returns when everybody was told of what this process committed.
+// stop returns when everybody was told of what this process committed. What a
+// tracker has not sent to Redis when it stops, another process sends, or the next
+// start; here there is none.
 func (p *process) stop(ctx context.Context) error {
-	return errors.Join(p.journal.Close(ctx), p.bus.Close(ctx))
+	return errors.Join(p.redis.Wait(ctx), p.journal.Close(ctx), p.bus.Close(ctx))
 }
 
 // story makes the changes, each in a transaction of its own, and returns the
