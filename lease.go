@@ -11,8 +11,7 @@ import (
 )
 
 // lease is the right to run a name: it is renewed until it is given up, or lost
-// to another process. It keeps, too, how far the name's listener has come. All
-// writing to the name's row is its goroutine's, one statement after the other.
+// to another process. It keeps, too, how far the name's listener has come.
 type lease struct {
 	store *store.Store
 	name  string
@@ -25,6 +24,8 @@ type lease struct {
 	over   *time.Timer // ends it when it was not renewed in time
 	done   chan struct{}
 	work   chan struct{} // holds one token: wanted has moved
+
+	writing sync.Mutex // of statements that tell of a place: one after the other
 
 	mu     sync.Mutex
 	stored store.Cursor  // as the row has it
@@ -77,6 +78,8 @@ func (l *lease) keep() {
 
 // renew asks for the lease again, and stores the place that is wanted.
 func (l *lease) renew() error {
+	l.writing.Lock()
+	defer l.writing.Unlock()
 	l.mu.Lock()
 	from, to := l.stored, l.wanted
 	l.mu.Unlock()

@@ -80,21 +80,26 @@ func (h *holder) blame(at *changeError) (set bool, err error) {
 // putAside stores a change that failed, and moves behind it.
 func (l *lease) putAside(to store.Cursor, a store.Aside) error {
 	for pause := 20 * time.Millisecond; ; pause = min(2*pause, l.span/6) {
-		asked := time.Now()
-		held, err := l.store.PutAside(l.ctx, l.name, l.epoch, l.place(), to, l.span, a)
-		if err == nil {
-			err = l.settle(asked, to, held, nil)
-		}
-		if err == nil {
-			l.mu.Lock()
-			l.wanted = to
-			l.mu.Unlock()
-			return context.Cause(l.ctx)
-		}
-		if !sleep(l.ctx, pause) {
+		if l.tryAside(to, a) == nil || !sleep(l.ctx, pause) {
 			return context.Cause(l.ctx)
 		}
 	}
+}
+
+func (l *lease) tryAside(to store.Cursor, a store.Aside) error {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	asked := time.Now()
+	held, err := l.store.PutAside(l.ctx, l.name, l.epoch, l.place(), to, l.span, a)
+	if err == nil {
+		err = l.settle(asked, to, held, nil)
+	}
+	if err == nil {
+		l.mu.Lock()
+		l.wanted = to
+		l.mu.Unlock()
+	}
+	return err
 }
 
 // told counts changes that the listener has handled.
