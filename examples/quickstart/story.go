@@ -17,7 +17,7 @@ type process struct {
 	bus     *tracbus.Bus
 	journal *tracbus.Journal
 	redis   *tracbus.Registration // of the publisher, which one of the processes runs
-	told    []string // what its listener was told
+	told    []string              // what its listener was told
 }
 
 // start registers who is to be told, and opens the journal that tells them.

@@ -1,0 +1,107 @@
+package tracbus_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/internal/testdatabase"
+	"github.com/tracbus/tracbus/internal/testserver"
+)
+
+// TestSubscriberAway: a subscriber that was away for 10,000 changes catches up
+// without missing any, or any coming twice; one that was away for longer than the
+// stream keeps them is told which it missed.
+func TestSubscriberAway(t *testing.T) {
+	const away, kept = 10_000, 1_000
+	noLeaks(t)
+	s := testdatabase.New(t, "sqlite")
+	rdb := redis.NewClient(&redis.Options{Addr: testserver.Redis(t, testserver.RedisOptions{}).Addr()})
+	defer rdb.Close()
+	var all []*tracbus.Registration
+	d := seat(t, s, s.DSN(s.Name()), deskConfig{Before: func(b *tracbus.Bus) {
+		long := tracbus.NewPublisher(rdb, tracbus.PublisherConfig{Stream: "long", Logger: quiet})
+		short := tracbus.NewPublisher(rdb, tracbus.PublisherConfig{Stream: "short", StreamLength: kept, Logger: quiet})
+		all = append(all, b.All(tracbus.Once("long"), long), b.All(tracbus.Once("short"), short))
+	}})
+	saved := d.say(t, "handled before", 1)
+	var tickets []int64
+	for n := range int64(100) {
+		tickets = append(tickets, n+1)
+	}
+	var want []string
+	for n := range away / len(tickets) {
+		tid := d.say(t, fmt.Sprint("remark ", n), tickets...)
+		for seq, id := range tickets {
+			want = append(want, fmt.Sprintf("%d.%d ticket %d", tid, seq, id))
+		}
+	}
+	for _, r := range all {
+		require.NoError(t, r.Wait(ticking(t)))
+	}
+	last := d.onceOfName(t, "long").TID
+
+	got, missed := readStream(t, rdb, "long", fmt.Sprintf("%d-0", saved), last)
+	assert.Empty(t, missed, "nothing is missing")
+	assert.Equal(t, want, got)
+
+	got, missed = readStream(t, rdb, "short", fmt.Sprintf("%d-0", saved), last)
+	require.NotEmpty(t, got)
+	require.Len(t, missed, 1)
+	assert.Equal(t, tracbus.Trimmed, missed[0].Reason)
+	assert.Equal(t, want[len(want)-len(got):], got, "what comes after the gap has none")
+	assert.GreaterOrEqual(t, len(got), kept)
+	assert.Less(t, len(got), away)
+	var firstTID int64
+	var firstSeq int
+	_, err := fmt.Sscanf(got[0], "%d.%d", &firstTID, &firstSeq)
+	require.NoError(t, err)
+	if firstSeq == 0 {
+		firstTID--
+	}
+	assert.Equal(t, saved, missed[0].Behind, "the last that was handled")
+	assert.Equal(t, firstTID, missed[0].UpTo, "the last that is missing")
+}
+
+// onceOfName returns how a name stands.
+func (d *desk) onceOfName(t *testing.T, name string) tracbus.OnceStatus {
+	t.Helper()
+	st, err := d.Status(ticking(t))
+	require.NoError(t, err)
+	for _, o := range st.Once {
+		if o.Name == name {
+			return o
+		}
+	}
+	t.Fatalf("the status does not have the name %q", name)
+	return tracbus.OnceStatus{}
+}
+
+// readStream reads a stream from behind an id up to all of a tid.
+func readStream(t *testing.T, rdb *redis.Client, key, after string, last int64) (got []string, missed []tracbus.Resync) {
+	t.Helper()
+	end, err := rdb.XRevRangeN(ticking(t), key, "+", "-", 1).Result()
+	require.NoError(t, err)
+	require.Len(t, end, 1)
+	ctx, cancel := context.WithCancel(ticking(t))
+	defer cancel()
+	for entry, err := range tracbus.NewSubscriber(rdb, tracbus.SubscriberConfig{}).Stream(ctx, key, after) {
+		require.NoError(t, err)
+		if e, ok := entry.Event.(tracbus.Resync); ok {
+			missed = append(missed, e)
+			continue
+		}
+		c := entry.Event.About()
+		got = append(got, fmt.Sprintf("%d.%d %s", c.TID, c.Seq, entry.Event.Resource()))
+		require.LessOrEqual(t, c.TID, last)
+		if entry.ID == end[0].ID {
+			break
+		}
+	}
+	return got, missed
+}
