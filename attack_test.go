@@ -28,17 +28,11 @@ func TestAttack(t *testing.T) {
 		runAttackProcess(t, orders)
 		return
 	}
-	duration := 10 * time.Second
+	seconds := 10
 	if testing.Short() {
-		duration = 3 * time.Second
+		seconds = 3
 	}
-	if s := os.Getenv(attackSeconds); s != "" {
-		n, err := strconv.Atoi(s)
-		if err != nil || n < 1 {
-			t.Fatalf("%s: expected a number of seconds, found %q", attackSeconds, s)
-		}
-		duration = time.Duration(n) * time.Second
-	}
+	duration := time.Duration(attackNumber(t, attackSeconds, seconds)) * time.Second
 	// One after the other: each has more processes than most machines have
 	// processors.
 	for _, tc := range []struct {
@@ -85,6 +79,20 @@ func TestAttack(t *testing.T) {
 			r.judge(db, duration, runs, tc.loses)
 		})
 	}
+}
+
+// attackNumber returns the number that a variable holds, or else another.
+func attackNumber(t testing.TB, variable string, otherwise int) int {
+	t.Helper()
+	s := os.Getenv(variable)
+	if s == "" {
+		return otherwise
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 {
+		t.Fatalf("%s: expected a number from 1, found %q", variable, s)
+	}
+	return n
 }
 
 func attackSQLite(t *testing.T) (string, string, func(string) string) {

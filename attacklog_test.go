@@ -126,7 +126,7 @@ func openAttackLog(path string) (*attackLog, error) {
 	return &attackLog{f}, err
 }
 
-func (l *attackLog) write(line attackLine) error {
+func (l *attackLog) write(line any) error {
 	b, err := json.Marshal(line)
 	if err != nil {
 		return err

@@ -104,7 +104,9 @@ func (m *attackItem) Delete(ctx context.Context, tx *tracbus.ModelTransaction) (
 	if err != nil || !live {
 		return nil, err
 	}
-	return tracbus.TicketDeleted{ID: m.id, Values: m.values(n, before)}, nil
+	values := m.values(n, before)
+	values["by"] = m.maker // which a message of a deletion does not tell
+	return tracbus.TicketDeleted{ID: m.id, Values: values}, nil
 }
 
 // write stores the ticket with whether it lives, unless it was dead and stays so,

@@ -57,9 +57,8 @@ func (r *attackRig) path(name, kind string) string { return filepath.Join(r.fold
 // start starts the next run of a process.
 func (r *attackRig) start(process int) {
 	r.t.Helper()
-	c := &attackChild{said: make(chan string, 10), gone: make(chan struct{})}
 	r.runs[process]++
-	c.name = fmt.Sprintf("p%d.%d", process, r.runs[process])
+	c := &attackChild{name: fmt.Sprintf("p%d.%d", process, r.runs[process])}
 	orders, err := json.Marshal(attackOrders{
 		Run: c.name, Dialect: r.dialect, DSN: r.dsns[process], Log: r.path(c.name, ".log"),
 		Writers: attackWriters, Seed: r.random.Uint64(),
@@ -71,27 +70,35 @@ func (r *attackRig) start(process int) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	c.cmd = exec.Command(program, "-test.run=^TestAttack$", "-test.timeout=1h")
-	c.cmd.Env = append(os.Environ(), attackEnv+"="+string(orders))
-	stderr, err := os.Create(r.path(c.name, ".err"))
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	defer stderr.Close()
-	c.cmd.Stderr = stderr
-	stdout, err := c.cmd.StdoutPipe()
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	if c.orders, err = c.cmd.StdinPipe(); err != nil { // which ends with this process, however that ends
-		r.t.Fatal(err)
-	}
-	if err := c.cmd.Start(); err != nil {
-		r.t.Fatal(err)
-	}
-	go c.listen(stdout)
+	c.begin(r.t, program, "TestAttack", attackEnv+"="+string(orders), r.path(c.name, ".err"))
 	r.processes[process] = c
 	r.all = append(r.all, c)
+}
+
+// begin runs a test of a program in a process of its own. The variable tells it
+// what to do there.
+func (c *attackChild) begin(t testing.TB, program, test, variable, stderr string) {
+	t.Helper()
+	c.said, c.gone = make(chan string, 10), make(chan struct{})
+	c.cmd = exec.Command(program, "-test.run=^"+test+"$", "-test.timeout=1h")
+	c.cmd.Env = append(os.Environ(), variable)
+	f, err := os.Create(stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	c.cmd.Stderr = f
+	stdout, err := c.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.orders, err = c.cmd.StdinPipe(); err != nil { // which ends with this process, however that ends
+		t.Fatal(err)
+	}
+	if err := c.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go c.listen(stdout)
 }
 
 // listen reads what a process says until it is gone.
@@ -223,37 +230,46 @@ func (r *attackRig) suffer(duration time.Duration) {
 		r.cut(r.proxies[process])
 		r.cuts++
 	case dice < 39 && len(r.stopped) == 0 && process > 0:
-		r.signal(process, "-STOP")
+		r.processes[process].signal(r.t, "-STOP")
 		r.stopped[process] = true
 		r.stops++
 	}
 }
 
-// cut cuts off a process in one of the ways in which networks do.
+// cut cuts off a process.
 func (r *attackRig) cut(p *testserver.TCPProxy) {
-	switch r.random.IntN(3) {
-	case 0:
-		p.Cut()
-	case 1: // behind a byte that may be the last of a COMMIT
-		p.CutAfter(r.random.Int64N(5000))
-	case 2: // with answers on their way
-		p.DropReplies()
-		r.later = append(r.later, func() {
-			p.Cut()
-			p.Resume()
-		})
+	if end := attackCut(r.random, p); end != nil {
+		r.later = append(r.later, end)
 	}
 }
 
+// attackCut cuts connections in one of the ways in which networks do. A fault that lasts ends with the function that is
+// returned.
+func attackCut(random *rand.Rand, p *testserver.TCPProxy) (end func()) {
+	switch random.IntN(3) {
+	case 0:
+		p.Cut()
+	case 1: // behind a byte that may be the last of a COMMIT
+		p.CutAfter(random.Int64N(5000))
+	case 2: // with answers on their way
+		p.DropReplies()
+		return func() {
+			p.Cut()
+			p.Resume()
+		}
+	}
+	return nil
+}
+
 func (r *attackRig) resume(process int) {
-	r.signal(process, "-CONT")
+	r.processes[process].signal(r.t, "-CONT")
 	delete(r.stopped, process)
 }
 
-func (r *attackRig) signal(process int, signal string) {
-	pid := strconv.Itoa(r.processes[process].cmd.Process.Pid)
-	if out, err := exec.Command("kill", signal, pid).CombinedOutput(); err != nil {
-		r.t.Logf("kill %s %s: %v: %s", signal, r.processes[process].name, err, out)
+// signal sends a process "-STOP" or "-CONT".
+func (c *attackChild) signal(t testing.TB, signal string) {
+	if out, err := exec.Command("kill", signal, strconv.Itoa(c.cmd.Process.Pid)).CombinedOutput(); err != nil {
+		t.Logf("kill %s %s: %v: %s", signal, c.name, err, out)
 	}
 }
 

@@ -1,0 +1,71 @@
+package tracbus_test
+
+import (
+	"fmt"
+	"os"
+	"testing"
+	"time"
+)
+
+// The variables that say how long a crash campaign is: how many rounds on each
+// database, and for how long each has faults.
+const (
+	crashRoundsEnv  = "TRACBUS_CRASH_ROUNDS"
+	crashSecondsEnv = "TRACBUS_CRASH_SECONDS"
+)
+
+// TestCrash lets processes write and relay to a Redis under Once, and two others
+// subscribe to it, while processes are killed and stopped, Redis is killed,
+// stopped and paused, connections are cut, and databases killed and put back to
+// a copy. Then it holds what came against the tables.
+func TestCrash(t *testing.T) {
+	if orders := os.Getenv(crashEnv); orders != "" {
+		runCrashProcess(t, orders)
+		return
+	}
+	rounds := attackNumber(t, crashRoundsEnv, 1)
+	duration := time.Duration(attackNumber(t, crashSecondsEnv, 5)) * time.Second
+	for at, d := range crashDatabases {
+		t.Run(d.name, func(t *testing.T) {
+			noLeaks(t)
+			database := d.open(t)
+			var totals crashTotals
+			for n := range rounds {
+				kind := crashKindOf(n, at)
+				t.Run(fmt.Sprintf("%d %s", n+1, kind), func(t *testing.T) {
+					r := newCrashRig(t, database, kind.redisArgs()...)
+					defer func() { totals.add(r.totals) }()
+					v := checkCrash(r.round(kind, duration))
+					r.count(v)
+					t.Logf("%s\n%v", r.totals, v)
+					if len(v.found) > 0 {
+						t.Error("under Once, not all is as it should be: see above")
+					}
+					r.judge(v, kind)
+				})
+			}
+			t.Logf("%s, %v of faults in each round: %v", d.name, duration, totals)
+		})
+	}
+}
+
+// judge looks at what the checker is not about: what Update returned, and that
+// enough happened.
+func (r *crashRig) judge(v *crashVerdict, kind crashKind) {
+	runs := r.outcomes()
+	outcomes := &attackVerdict{truth: v.truth}
+	for _, run := range runs {
+		for _, l := range run.with(attackFault) {
+			r.t.Errorf("%s: %s", run.name, l.Result)
+		}
+		if kind != restoreRound { // in which commits are lost
+			outcomes.checkOutcomes(run)
+		}
+	}
+	if len(outcomes.told) > 0 {
+		r.t.Errorf("Update returned what did not happen: %s", outcomes)
+	}
+	if len(v.truth.changes) < 30 || r.totals.kills == 0 || r.totals.stops == 0 || r.totals.cuts == 0 {
+		r.t.Errorf("too little happened for this to be a campaign: %v", r.totals)
+	}
+}

@@ -1,0 +1,298 @@
+package tracbus_test
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/tracbus/tracbus"
+)
+
+// crashRedis says what Redis kept of what it knew over a round.
+type crashRedis string
+
+const (
+	redisKeeps   crashRedis = "keeps all"   // appendfsync always
+	redisGoesTo  crashRedis = "goes back"   // it was killed, and came back as it had been some time before
+	redisEmptied crashRedis = "was emptied" // it was killed, and came back empty
+)
+
+// crashRecord is what the tables and the logs tell of a round.
+type crashRecord struct {
+	redis crashRedis
+	truth attackTruth
+	marks map[int64]string // of the tids
+
+	// Of a round in which the database was put back: the tables just before,
+	// and how many of their changes are still there.
+	gone      *attackTruth
+	goneMarks map[int64]string
+	kept      int
+	survivors bool // relays lived through it
+
+	stream  []crashLine // as Redis has it in the end
+	read    []crashLine // of the stream's subscriber, through all its runs
+	heard   []crashLine // of the pub/sub subscriber
+	told    []crashLine // of the listener under Once, in all processes
+	cursors []crashCursor
+}
+
+// crashCursor is a name's row, as it was seen again and again.
+type crashCursor struct {
+	name       string
+	tid, epoch int64
+	restored   bool // the first after the database was put back
+}
+
+// crashChange is what the checker knows of a change.
+type crashChange struct {
+	attackChange
+	mark          string
+	before, after *attackState
+	at            int  // its place in its history
+	side          side // of the restore
+}
+
+// side says which histories have a change. Those that the copy had are in both.
+type side int
+
+const (
+	both side = iota
+	dead      // committed after the copy, before the database was put back to it
+	live      // committed after that
+)
+
+// The ways in which a round can be wrong.
+const (
+	crashLost = iota
+	crashTwice
+	crashLate
+	crashInvented
+	crashContent
+	crashCursors
+	crashResyncs
+	crashTables
+	crashRuns
+)
+
+var crashFaults = [...]string{"lost", "duplicated", "reordered", "invented", "content", "cursor", "resync", "tables", "run"}
+
+// crashVerdict is what the checker finds.
+type crashVerdict struct {
+	crashRecord
+	known    map[string]*crashChange // by transaction and resource
+	now      []*crashChange          // the history that survived
+	repeated int                     // because Redis lost what it knew
+	again    int                     // told again under Once, as may be
+	ahead    bool                    // the stream has what is no more
+	late     int                     // told by a deposed process, at the end of its call
+
+	counts [len(crashFaults)]int
+	found  findings
+}
+
+func (v *crashVerdict) add(kind int, format string, args ...any) {
+	if v.counts[kind]++; v.counts[kind] <= 5 {
+		v.found.add(crashFaults[kind]+": "+format, args...)
+	}
+}
+
+func (v *crashVerdict) String() string {
+	var b strings.Builder
+	for kind, n := range v.counts {
+		fmt.Fprintf(&b, "%s %d, ", crashFaults[kind], n)
+	}
+	fmt.Fprintf(&b, "repeated by redis loss %d, told again %d, told late %d", v.repeated, v.again, v.late)
+	for _, sentence := range v.found {
+		b.WriteString("\n  " + sentence)
+	}
+	return b.String()
+}
+
+// checkCrash finds everything in a round that contradicts the guarantees. It
+// reads the tables and the logs, and uses nothing of the library.
+func checkCrash(r crashRecord) *crashVerdict {
+	v := &crashVerdict{crashRecord: r, known: map[string]*crashChange{}}
+	if r.gone != nil {
+		v.learn(*r.gone, r.goneMarks, dead)
+	}
+	v.now = v.learn(r.truth, r.marks, live)
+	v.checkStream("the stream", r.stream, false)
+	v.checkStream("its subscriber", r.read, true)
+	v.checkHeard()
+	v.checkTold()
+	v.checkCursors()
+	v.checkRestore()
+	return v
+}
+
+// learn takes in a history, whose changes behind those that are kept are new.
+func (v *crashVerdict) learn(truth attackTruth, marks map[int64]string, new side) (history []*crashChange) {
+	tables := &attackVerdict{truth: truth, index: map[attackPlace]int{}}
+	tables.checkTables()
+	for _, sentence := range tables.told {
+		v.add(crashTables, "%s", sentence)
+	}
+	for i, c := range truth.changes {
+		known := &crashChange{attackChange: c, mark: marks[c.TID], before: tables.before[i], after: tables.after[i], at: i, side: new}
+		if v.gone == nil {
+			known.side = both
+		} else if i < v.kept {
+			known.side = both
+			if other := v.known[known.key()]; new == live && (other == nil || other.attackPlace != c.attackPlace || other.mark != known.mark) {
+				v.add(crashTables, "%v by %s is in the copy, and was another before", c.attackPlace, c.by)
+			}
+		}
+		v.known[known.key()] = known
+		history = append(history, known)
+	}
+	return history
+}
+
+func (c *crashChange) key() string { return c.by + " " + c.resource }
+
+// find returns the change that a line tells of, whose content it checks.
+func (v *crashVerdict) find(who string, l crashLine) *crashChange {
+	c := v.known[l.By+" "+l.Resource]
+	switch {
+	case c == nil:
+		v.add(crashInvented, "%s has %v %s %s by %q, which the tables do not have", who, l.attackPlace, l.Resource, l.Kind, l.By)
+		return nil
+	case l.Word != crashHeard && (l.attackPlace != c.attackPlace || l.Mark != c.mark):
+		v.add(crashContent, "%s has %s by %s at %v with mark %q, the tables at %v with mark %q", who, c.resource, c.by, l.attackPlace, l.Mark, c.attackPlace, c.mark)
+	case l.Kind != c.kind || !sameState(l.Old, c.before) || !sameState(l.New, c.after):
+		v.add(crashContent, "%s has %v as %s %s from %v to %v, the tables have %s from %v to %v",
+			who, c.attackPlace, c.resource, l.Kind, l.Old, l.New, c.kind, c.before, c.after)
+	}
+	return c
+}
+
+// checkTold: the listener under Once was told every change, within each epoch in
+// order and without a gap, and by a deposed process nothing but the end of the
+// call that it was in. Changes may be told again.
+func (v *crashVerdict) checkTold() {
+	told := map[*crashChange]bool{}
+	newest := map[int64]*crashChange{} // of each epoch
+	late := map[int64]int{}
+	var top int64
+	for _, l := range v.told {
+		if l.Word != crashTold {
+			v.checkAside(l)
+			continue
+		}
+		c := v.find("the listener", l)
+		if c == nil {
+			continue
+		}
+		if l.Epoch < top {
+			v.late++
+			if late[l.Epoch]++; late[l.Epoch] > 1 {
+				v.add(crashTwice, "%s told %v in epoch %d, long after epoch %d had begun", l.Run, c.attackPlace, l.Epoch, top)
+			}
+		}
+		if last := newest[l.Epoch]; last != nil && !v.follows(c, last) && c.at > last.at {
+			v.add(crashLost, "%s told %v after %v in epoch %d, and nothing between", l.Run, c.attackPlace, last.attackPlace, l.Epoch)
+		} else if last != nil && last.side == live && c.side == dead {
+			v.add(crashLate, "%s told %v in epoch %d after %v, although it is no more", l.Run, c.attackPlace, l.Epoch, last.attackPlace)
+		}
+		if told[c] {
+			v.again++
+		}
+		told[c] = true
+		newest[l.Epoch] = c
+		top = max(top, l.Epoch)
+	}
+	for _, c := range v.now {
+		if !told[c] && v.told != nil {
+			v.add(crashLost, "the listener was never told %v, %s by %s", c.attackPlace, c.resource, c.by)
+		}
+	}
+}
+
+// follows says whether c is the change after last, in one of the histories.
+func (v *crashVerdict) follows(c, last *crashChange) bool {
+	return c.at == last.at+1 && !(c.side == live && last.side == dead) || // the histories part at kept
+		last.side == dead && c.side != dead && c.at <= v.kept
+}
+
+// checkAside: what is not a change is a Resync, where one has a reason.
+func (v *crashVerdict) checkAside(l crashLine) {
+	switch {
+	case l.Word == crashLoss:
+	case l.Word != crashResync:
+		v.add(crashRuns, "%s: %s", l.Run, l.Result)
+	case v.gone == nil && v.redis == redisKeeps && l.Result != string(tracbus.Subscribed) && l.Result != string(tracbus.Reconnected):
+		v.add(crashResyncs, "%s was told %q, although nothing went back", l.Run, l.Result)
+	}
+}
+
+// checkCursors: no name's place ever moves back, nor its epoch, and each ends at
+// the end.
+func (v *crashVerdict) checkCursors() {
+	last := map[string]crashCursor{}
+	for _, c := range v.cursors {
+		l, ok := last[c.name]
+		if ok && !c.restored && (c.tid < l.tid || c.epoch < l.epoch) {
+			v.add(crashCursors, "%s moved back from tid %d, epoch %d to tid %d, epoch %d", c.name, l.tid, l.epoch, c.tid, c.epoch)
+		}
+		last[c.name] = c
+	}
+	if len(v.now) == 0 {
+		return
+	}
+	for name, c := range last {
+		if end := v.now[len(v.now)-1].TID; c.tid != end {
+			v.add(crashCursors, "%s ends at tid %d, the journal at %d", name, c.tid, end)
+		}
+	}
+}
+
+// checkRestore: after the database was put back, whoever remembered what is no
+// more was told so.
+func (v *crashVerdict) checkRestore() {
+	if v.gone == nil {
+		return
+	}
+	has := func(lines []crashLine, reasons ...tracbus.ResyncReason) bool {
+		for _, l := range lines {
+			for _, reason := range reasons {
+				if l.Word == crashResync && l.Result == string(reason) {
+					return true
+				}
+			}
+		}
+		return false
+	}
+	if !v.ahead {
+		v.add(crashRuns, "Redis was not ahead when the database was put back, which proves nothing")
+	} else if !has(v.read, tracbus.Restarted) {
+		v.add(crashResyncs, "the stream's subscriber was not told that history went back")
+	}
+	if v.survivors && !has(v.told, tracbus.Rewound, tracbus.Restarted) {
+		v.add(crashResyncs, "the listener under Once was not told that history went back")
+	}
+}
+
+// crashID is the id of an entry of the stream.
+type crashID struct {
+	branch, tid int64
+	seq         int
+}
+
+func readCrashID(text string) (id crashID, err error) {
+	first, second, _ := strings.Cut(text, "-")
+	n, err := strconv.ParseUint(first, 10, 64)
+	if err != nil {
+		return id, err
+	}
+	id.branch, id.tid = int64(n>>48), int64(n&(1<<48-1))
+	id.seq, err = strconv.Atoi(second)
+	return id, err
+}
+
+func (id crashID) after(other crashID) bool {
+	if id.branch != other.branch {
+		return id.branch > other.branch
+	}
+	return attackPlace{id.tid, id.seq}.after(attackPlace{other.tid, other.seq})
+}

@@ -1,0 +1,117 @@
+package tracbus_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"testing"
+
+	"github.com/tracbus/tracbus"
+)
+
+// crashWord says what a line of a crash campaign's log tells of.
+type crashWord string
+
+const (
+	crashHeard  crashWord = "heard"  // the pub/sub subscriber received a message
+	crashEntry  crashWord = "entry"  // the stream has it, or its subscriber received it
+	crashTold   crashWord = "told"   // the listener under Once was told
+	crashResync crashWord = "resync" // one of them was told that changes were missed: Result is the reason
+	crashLoss   crashWord = "loss"   // a subscriber has lost its connection
+	crashFault  crashWord = "fault"  // what must not happen did: Result says what
+)
+
+// crashLine is one line of such a log, as JSON. By is the transaction, as
+// "run/writer/number": with the resource it names a change, also where tids come
+// again after the database was put back.
+type crashLine struct {
+	Word crashWord
+	Run  string
+	attackPlace
+	Mark string `json:",omitempty"`
+
+	Resource string       `json:",omitempty"`
+	Kind     tracbus.Kind `json:",omitempty"`
+	Old, New *attackState `json:",omitempty"`
+	By       string       `json:",omitempty"`
+	Result   string       `json:",omitempty"`
+
+	// Of an entry of the stream.
+	ID, Channel, Payload string `json:",omitempty"`
+
+	Epoch        int64 `json:",omitempty"` // of a turn under Once
+	Behind, UpTo int64 `json:",omitempty"` // of a Resync of the stream
+}
+
+// crashLineOf returns what is noted of an event.
+func crashLineOf(word crashWord, run string, e tracbus.Event) crashLine {
+	if e == nil {
+		return crashLine{}
+	}
+	if e, ok := e.(tracbus.Resync); ok {
+		return crashLine{Word: crashResync, Run: run, Result: string(e.Reason), Behind: e.Behind, UpTo: e.UpTo}
+	}
+	l := attackLineOf("", e)
+	if l.Word == attackFault {
+		return crashLine{Word: crashFault, Run: run, Result: l.Result}
+	}
+	line := crashLine{
+		Word: word, Run: run, attackPlace: l.attackPlace, Mark: e.About().Mark,
+		Resource: l.Resource, Kind: l.Kind, Old: l.Old, New: l.New,
+	}
+	switch e := e.(type) { // not the author, who is not in all messages
+	case tracbus.TicketDeleted:
+		line.By = e.Values.Text("by")
+	default:
+		if l.New != nil {
+			line.By = l.New.Text
+		}
+	}
+	return line
+}
+
+// crashToldLine returns what the listener under Once notes.
+func crashToldLine(ctx context.Context, run string, e tracbus.Event) crashLine {
+	l := crashLineOf(crashTold, run, e)
+	turn, ok := tracbus.TurnOf(ctx)
+	if !ok {
+		return crashLine{Word: crashFault, Run: run, Result: "a listener under Once was told without a turn"}
+	}
+	l.Epoch = turn.Epoch
+	return l
+}
+
+// readCrashLog reads a log that others may be writing. A last line that is not
+// whole is left out.
+func readCrashLog(t testing.TB, path string) (lines []crashLine) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	for {
+		line, rest, whole := bytes.Cut(b, []byte{'\n'})
+		if !whole {
+			return lines
+		}
+		var l crashLine
+		if err := json.Unmarshal(line, &l); err != nil {
+			t.Fatalf("%s: %v: %.200q", path, err, line)
+		}
+		lines, b = append(lines, l), rest
+	}
+}
+
+// wholeLines cuts a last line off a log that is not whole: whoever wrote it was
+// killed before it counts.
+func wholeLines(path string) error {
+	b, err := os.ReadFile(path)
+	if os.IsNotExist(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return os.Truncate(path, int64(bytes.LastIndexByte(b, '\n')+1))
+}
