@@ -60,10 +60,12 @@ func Open(ctx context.Context, db *sql.DB, config Config) (*Store, error) {
 	if s.dialect == nil {
 		return nil, fmt.Errorf("dialect %q: expected sqlite, postgresql or mysql", config.Dialect)
 	}
-	err := s.findSchema(ctx)
-	if err == nil {
-		err = s.check(ctx)
-	}
+	err := s.patiently(ctx, func() error { // the first connections to a file may be making it one with a WAL
+		if err := s.findSchema(ctx); err != nil {
+			return err
+		}
+		return s.check(ctx)
+	})
 	switch {
 	case errors.Is(err, ErrUnfit):
 		return nil, err
