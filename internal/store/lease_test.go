@@ -48,6 +48,9 @@ func TestLeaseTaken(t *testing.T) {
 		held = find(t, st, "a")
 		is(t, true)(st.RenewOnce(ctx, "a", held.Epoch, time.Hour))
 		take(held, "two", time.Hour, true, false, "the holder has spoken since")
+		held = find(t, st, "a")
+		held.Epoch--
+		take(held, "two", time.Hour, true, false, "it was seen in another history")
 		take(find(t, st, "a"), "two", time.Hour, true, true, "anyway")
 
 		// The database's clock says what has expired.

@@ -130,6 +130,27 @@ func TestUpgrade(t *testing.T) {
 	})
 }
 
+// TestBegun: on MySQL, whose statements that make tables stand alone, who dies
+// before the version is written is followed by one that goes on.
+func TestBegun(t *testing.T) {
+	s := testdatabase.New(t, "mysql")
+	config := store.Config{Dialect: s.Dialect, Realms: twoRealms}
+	db := s.New(t)
+	run(t, db, s.Dialect, ".sql", "")
+	_, err := db.Exec("DELETE FROM journal_facts")
+	require.NoError(t, err)
+	manual := config
+	manual.Manual = true
+	_, err = store.Open(t.Context(), db, manual)
+	assert.ErrorIs(t, err, store.ErrSchema)
+	_, err = store.Open(t.Context(), db, config)
+	require.NoError(t, err)
+	_, err = db.Exec("DELETE FROM journal_facts")
+	require.NoError(t, err)
+	_, err = store.Open(t.Context(), db, config)
+	assert.ErrorIs(t, err, store.ErrSchema, "it was complete")
+}
+
 // TestUpgradeManual: who makes the tables himself is told which are missing, and
 // finds them at the end of the text.
 func TestUpgradeManual(t *testing.T) {

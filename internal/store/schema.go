@@ -94,19 +94,55 @@ func refuse(missing []string, found int) error {
 }
 
 // look returns which tables are missing, and of which version the others are: 0
-// without journal_facts. What cannot be brought to this version is an error.
+// without journal_facts. What cannot be brought to this version is an error. The
+// version is read first: while others make tables, it is raised last.
 func (s *Store) look(ctx context.Context, q SQL) (missing []string, found int, err error) {
-	if missing, err = s.missing(ctx, q); err != nil || slices.Contains(missing, "journal_facts") {
-		return missing, 0, err
+	for {
+		found, err = s.found(ctx, q)
+		noRow := err
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return nil, 0, err
+		}
+		missing, err = s.missing(ctx, q)
+		switch {
+		case err != nil:
+			return nil, 0, err
+		case noRow != nil && s.begun(missing):
+			return append(missing, "journal_facts"), 0, nil
+		case noRow != nil: // unless it was written meanwhile
+			if _, err := s.found(ctx, q); err != nil {
+				return nil, 0, err
+			}
+		case found != 0 || slices.Contains(missing, "journal_facts"): // else it was made meanwhile
+			return missing, found, nil
+		}
+	}
+}
+
+// begun says whether journal_facts can be without its row because somebody is
+// making the tables, or died of it: those that come later are not there.
+func (s *Store) begun(missing []string) bool {
+	later := upgraded()
+	for _, realm := range s.realms {
+		later = append(later, realm+"_journal", realm+"_history")
+	}
+	return !s.dialect.txDDL && !slices.ContainsFunc(later, func(name string) bool { return !slices.Contains(missing, name) })
+}
+
+// found returns the version in journal_facts, 0 without the table. A table
+// without its row is an error that wraps sql.ErrNoRows.
+func (s *Store) found(ctx context.Context, q SQL) (found int, err error) {
+	if there, err := s.has(ctx, q, "journal_facts"); err != nil || !there {
+		return 0, err
 	}
 	err = q.QueryRowContext(ctx, s.SQL("SELECT schema_version FROM {journal_facts} WHERE one = 1")).Scan(&found)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
-		err = fmt.Errorf("%w: journal_facts has no row", ErrSchema)
+		err = fmt.Errorf("%w: journal_facts has no row: %w", ErrSchema, err)
 	case err == nil && found != 1:
 		err = checkVersion(found)
 	}
-	return missing, found, err
+	return found, err
 }
 
 func checkVersion(found int) error {
@@ -149,15 +185,21 @@ func (s *Store) missing(ctx context.Context, q SQL) (names []string, err error) 
 		tables = append(tables, realm+"_journal", realm+"_history")
 	}
 	for _, name := range tables {
-		var n int
-		if err := q.QueryRowContext(ctx, s.SQL(s.dialect.hasTable), s.schema, name).Scan(&n); err != nil {
+		there, err := s.has(ctx, q, name)
+		if err != nil {
 			return nil, err
 		}
-		if n == 0 {
+		if !there {
 			names = append(names, name)
 		}
 	}
 	return names, nil
+}
+
+func (s *Store) has(ctx context.Context, q SQL, table string) (bool, error) {
+	var n int
+	err := q.QueryRowContext(ctx, s.SQL(s.dialect.hasTable), s.schema, table).Scan(&n)
+	return n > 0, err
 }
 
 // create runs the migration. Where tables are made within a transaction, all are
