@@ -21,6 +21,7 @@ type relay struct {
 	me   string // as holder
 
 	seen  sight
+	top   sight            // the latest that the row is known to have stood at
 	tries map[[2]int64]int // of changes that failed, by tid and seq
 	owed  *Resync          // to be told before the next change
 	state relayState
@@ -98,6 +99,9 @@ func (w *relay) run(ctx context.Context) {
 		}
 		err = w.hold(ctx, l)
 		l.giveUp()
+		if errors.Is(err, errMoved) {
+			w.duty.missed(fmt.Errorf("%w: %w", ErrRewound, err))
+		}
 		w.announceFree(ctx)
 		if err != nil && ctx.Err() == nil {
 			w.state.gaveUp(w, l.epoch, err)
@@ -143,6 +147,7 @@ func (w *relay) take(ctx context.Context) (*lease, error) {
 	if err != nil || !found {
 		return nil, err
 	}
+	w.compare(row)
 	now := time.Now()
 	if row.Epoch != w.seen.epoch || row.Beat != w.seen.beat || w.seen.since.IsZero() {
 		w.seen = sight{row.Epoch, row.Beat, now}
@@ -156,8 +161,21 @@ func (w *relay) take(ctx context.Context) (*lease, error) {
 	if err != nil || !taken {
 		return nil, err
 	}
+	w.top = sight{epoch: epoch, beat: row.Beat + 1}
 	w.state.took(w, row, epoch)
 	return hold(ctx, w.store, row, epoch, span, asked), nil
+}
+
+// compare looks whether a name's row went back, as it does with a database that
+// is put back: epochs and beats only rise. The listener may have been told what
+// is no more, also where nothing else of this process had come so far.
+func (w *relay) compare(row store.Once) {
+	top := w.top
+	w.top = sight{epoch: row.Epoch, beat: row.Beat}
+	began := row.Epoch == 0 // the name is new, perhaps after Retire
+	if !began && (row.Epoch < top.epoch || row.Epoch == top.epoch && row.Beat < top.beat) {
+		w.duty.missed(fmt.Errorf("%w: the name %q was in epoch %d, and is in epoch %d at tid %d", ErrRewound, w.duty.name, top.epoch, row.Epoch, row.Cursor.TID))
+	}
 }
 
 // stands returns up to where the bus was told.
