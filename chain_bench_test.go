@@ -53,7 +53,7 @@ func BenchmarkChained(b *testing.B) {
 		require.NoError(b, err)
 		messages[i] = [2]string{channel, payload}
 	}
-	chainedBy := func(config PublisherConfig) func() {
+	chainedBy := func(config PublisherConfig, batch int) func() {
 		p := NewPublisher(client, config)
 		return func() {
 			key := stateKey(config.Stream, "uuid", "redis")
@@ -71,8 +71,10 @@ func BenchmarkChained(b *testing.B) {
 		name string
 		run  func()
 	}{
-		{"channels", chainedBy(PublisherConfig{})},
-		{"stream", chainedBy(PublisherConfig{Stream: "changes", StreamAge: time.Hour})},
+		{"channels", chainedBy(PublisherConfig{}, batch)},
+		{"channels1024", chainedBy(PublisherConfig{}, 4*batch)},
+		{"stream", chainedBy(PublisherConfig{Stream: "changes", StreamAge: time.Hour}, batch)},
+		{"stream1024", chainedBy(PublisherConfig{Stream: "changes", StreamAge: time.Hour}, 4*batch)},
 		{"pipeline", func() {
 			for i := 0; i < len(messages); i += batch {
 				pipe := client.Pipeline()
@@ -121,6 +123,8 @@ func BenchmarkChained(b *testing.B) {
 		b.ReportMetric(middle(rates), name+"-msg/s")
 	}
 	b.ReportMetric(share("channels", "pipeline"), "channels/pipeline")
+	b.ReportMetric(share("channels1024", "pipeline"), "channels1024/pipeline")
 	b.ReportMetric(share("stream", "pipeline"), "stream/pipeline")
 	b.ReportMetric(share("stream", "pipeline+xadd"), "stream/pipeline+xadd")
+	b.ReportMetric(share("stream1024", "pipeline+xadd"), "stream1024/pipeline+xadd")
 }

@@ -92,6 +92,36 @@ func prefixOf(prefix string, none bool) string {
 // it does not block what is behind it. A Redis that is away, or silent, never
 // makes it refuse one.
 //
+// # Under Once
+//
+// Redis itself keeps how far it has come, in a hash whose key begins with
+// "tracbus:" and holds the journal's UUID and the name. A script publishes a
+// batch only if it lies behind that place, and moves the place: so nothing is
+// published twice, whoever dies or is late, and nothing is left out. A Redis
+// that was emptied, put back, or lost its last writes in a failover stands
+// elsewhere, and gets from the journal what it lost. What Redis published
+// before it was killed and had not yet written to its disk comes twice.
+//
+// Nothing is refused: an event that cannot be encoded, a channel that is
+// forbidden, a message that is too long, or no memory for it, blocks all behind
+// it until that is mended; the error names channel, tid and seq. The hash never
+// expires; a maxmemory-policy that may evict it (allkeys-…) should not be used.
+//
+// With Stream, the same script appends each message to the stream before it
+// publishes it, and the hash lies in the stream's slot of a cluster. An entry's
+// id is branch<<48 + tid, a dash, and seq, so that it has the journal's order. A
+// new branch begins where Redis forgot, or the journal's history went back. The
+// entry has the fields channel, payload, mark (of the transaction), time
+// (microseconds since 1970; empty if not known), author, ipnr, authenticated (0
+// or 1), comment, types and old_types (JSON: which fields of new or all values,
+// and of old ones, are of type "time"; absent if none is), before (id of the
+// entry before it in its branch, or 0-0) and at (milliseconds, by Redis's clock).
+//
+// The Redis user needs these rights; the keys are the hash and the stream:
+//
+//	~tracbus:* &trac.* +evalsha +eval +publish +hmget +hset +time
+//	~changes +xadd +xtrim +xrange +xlen +xinfo|stream     with Stream
+//
 // An event of a realm of your own is published if it is a [Payloader].
 //
 // It starts no goroutine. Its methods may be called concurrently.

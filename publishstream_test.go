@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -294,5 +295,24 @@ func TestStreamNeedsOnce(t *testing.T) {
 		assert.PanicsWithValue(t, "tracbus: registering *tracbus.Publisher under "+scope.String()+
 			`: PublisherConfig.Stream is "changes": a stream is only appended to under Once, which knows what is in it already`,
 			func() { bus.All(scope, p) })
+	}
+}
+
+// The in-process Redis of examples and tests runs the script too.
+func TestChainOnMiniredis(t *testing.T) {
+	for name, config := range chainConfigs {
+		t.Run(name, func(t *testing.T) {
+			r := &chainRig{t: t, state: stateKey(config.Stream, "uuid", "redis")}
+			r.client = r.connect(&redis.Options{Addr: miniredis.RunT(t).Addr()})
+			r.publisher = NewPublisher(r.client, config)
+			r.listen()
+			events, names := transactions(1, 4, 2)
+			r.mustBegin(0)
+			require.NoError(t, r.hand(0, 2, events[:4]))
+			require.NoError(t, r.hand(0, 2, events[:4]))
+			require.NoError(t, r.hand(2, 4, events[4:]))
+			wantElsewhere(t, r.hand(0, 2, events[:4]), standing{place: at(4)})
+			assert.Equal(t, names, r.heard())
+		})
 	}
 }

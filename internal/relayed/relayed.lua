@@ -176,22 +176,22 @@ local whole_tid, whole_mark = tid, mark
 local i = 18
 for t = 1, transactions do
   local g = group + 1 + (t - 1) * 3
-  local last -- of this transaction's changes that are done
+  local last, passed -- seq of this transaction's last change that is done; up to which it was before
   tid, mark = ARGV[g], ARGV[g + 1]
-  if mark == begun then last = tonumber(seq) end
+  if mark == begun then last, passed = seq, tonumber(seq) end
   for _ = 1, tonumber(ARGV[g + 2]) do
-    if not last or tonumber(ARGV[i]) > last then
+    if not passed or tonumber(ARGV[i]) > passed then
       local refused = hand(i)
       if refused then
-        if t > 1 and not last then
+        if last then
+          begun_tid, begun, seq = tid, mark, last
+        elseif t > 1 then
           begun_tid, begun, seq = '', '', ''
-        elseif last then
-          begun_tid, begun, seq = tid, mark, string.format('%.0f', last)
         end
         call('HSET', state, 'tid', whole_tid, 'mark', whole_mark, 'next_tid', begun_tid, 'next', begun, 'seq', seq, 'entry', entry)
         return {'stopped', refused, (i - 18) / width + 1, published, unheard}
       end
-      last = tonumber(ARGV[i])
+      last = ARGV[i]
     end
     i = i + width
   end
