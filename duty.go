@@ -64,6 +64,10 @@ func (r *Registration) serve() {
 	for {
 		select {
 		case o := <-r.once.orders:
+			if ended = !r.begins(); ended {
+				o.done <- errEnded
+				return
+			}
 			at = &o
 			o.done <- r.call(anEvent, func() error { return o.call(o.ctx) })
 			continue
@@ -76,6 +80,18 @@ func (r *Registration) serve() {
 			return
 		}
 	}
+}
+
+// begins says that a call begins, unless the registration is closed: whoever
+// closes it must not be told that no call goes on, and then there is one.
+func (r *Registration) begins() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closing {
+		return false
+	}
+	r.calling.Store(anEvent)
+	return true
 }
 
 // What a call of a listener can come to, beside its own errors.
@@ -99,6 +115,8 @@ func (r *Registration) ask(ctx context.Context, call func(context.Context) error
 	case r.once.orders <- order{calling, call, done}:
 	case <-r.done:
 		return errEnded
+	case <-calling.Done(): // a call before has not returned
+		return errHangs
 	}
 	select {
 	case err := <-done:
@@ -112,6 +130,16 @@ func (r *Registration) ask(ctx context.Context, call func(context.Context) error
 		return err
 	case <-grace.C:
 		return errHangs
+	}
+}
+
+// over says whether the registration is closed, and its last call has returned.
+func (r *Registration) over() bool {
+	select {
+	case <-r.done:
+		return true
+	default:
+		return false
 	}
 }
 

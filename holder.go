@@ -23,7 +23,7 @@ type holder struct {
 	single  bool      // a batch has failed: tell one by one, to find the change
 	since   time.Time // when it began to fail here; zero while all is well
 	attempt int       // how many steps have failed in a row
-	noted   bool      // the name's row has a failure
+	noted   string    // the failure that the name's row has; empty: none
 	asides  time.Time // when it was last asked which are to be told again
 	branch  int64     // of the sink, as the name's row has it
 }
@@ -35,6 +35,10 @@ func (h *holder) begin(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the journal's floor: %w", err)
 	}
+	back, err := h.lookBack(ctx, floor)
+	if err != nil {
+		return err
+	}
 	h.at = c.Place
 	stands, err := h.stands(c.Place, floor)
 	switch {
@@ -43,9 +47,12 @@ func (h *holder) begin(ctx context.Context) error {
 	case c.TID < floor:
 		return h.skip(floor)
 	case !stands: // the row is of another history than the transactions
-		return h.goBack(c)
+		return h.goBack(ctx, c, back)
 	case c.Rest && h.chained != nil: // its places are whole transactions
 		h.at, err = h.before(c.TID)
+	}
+	if err == nil && len(h.way.places) == 0 {
+		err = h.way.begin(ctx, h.Journal, c.Place)
 	}
 	return err
 }
@@ -76,23 +83,54 @@ func (h *holder) skip(floor int64) error {
 	return h.moveTo(store.Cursor{Place: h.at})
 }
 
-// goBack goes on at the last place before c that the journal has.
-func (h *holder) goBack(c store.Cursor) error {
+// lookBack sees whether the journal still has what this process was told: the
+// name's row may have gone back together with it.
+func (h *holder) lookBack(ctx context.Context, floor int64) (back bool, err error) {
+	for _, p := range []store.Place{h.last, h.Journal.stands()} {
+		if p.TID <= floor {
+			continue
+		}
+		stands, err := h.stands(p, floor)
+		if err != nil {
+			return false, err
+		}
+		if !stands {
+			h.rewound(p)
+			h.last = store.Place{}
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// goBack goes on where the journal is known to be what the listener was told. If
+// this process does not know that, what is there in the place of what is gone
+// may have come meanwhile; the last before c that is there is all it can take.
+func (h *holder) goBack(ctx context.Context, c store.Cursor, said bool) error {
 	p, err := h.before(c.TID)
+	if err == nil && len(h.way.places) > 0 {
+		var stands store.Place
+		if stands, err = h.way.standing(ctx, h.Journal, false); stands.TID < p.TID {
+			p = stands
+		}
+	}
 	if err != nil {
 		return err
 	}
-	h.rewound(fmt.Errorf("%w: tid %d with the mark %s is not in it", ErrRewound, c.TID, c.Mark), p)
+	if !said {
+		h.rewound(c.Place)
+	}
 	h.at = p
 	return h.moveTo(store.Cursor{Place: p})
 }
 
-// rewound says that the history went back, and has the listener told.
-func (h *holder) rewound(err error, at store.Place) {
-	h.config.Logger.Error("the journal's history went back: a listener goes on where it is known to stand",
-		"once", h.duty.name, "listener", h.r.name, "tid", at.TID, "err", err)
+// rewound says that the history went back to before a place, and has the listener
+// told.
+func (h *holder) rewound(p store.Place) {
 	missed := *h.bus.resync(Rewound)
-	missed.Err = err
+	missed.Err = fmt.Errorf("%w: tid %d with the mark %s is not in it", ErrRewound, p.TID, p.Mark)
+	h.config.Logger.Error("the journal's history went back: a listener goes on where it is known to stand",
+		"once", h.duty.name, "listener", h.r.name, "err", missed.Err)
 	h.owe(missed)
 }
 
@@ -109,8 +147,17 @@ func (w *relay) owe(e Resync) {
 
 // moveTo stores a place, and waits until it stands.
 func (h *holder) moveTo(c store.Cursor) error {
-	h.lease.move(c)
+	h.move(c)
 	return h.lease.stands()
+}
+
+// move has a place stored, soon.
+func (h *holder) move(c store.Cursor) {
+	h.last = c.Place
+	if !c.Rest {
+		h.way.add(c.Place)
+	}
+	h.lease.move(c)
 }
 
 // step tells what there is next, or waits until there may be something.
@@ -151,7 +198,7 @@ func (h *holder) step(ctx context.Context) error {
 	} else {
 		err = h.tellEach(ctx, batch)
 	}
-	if err == nil {
+	if err == nil && ctx.Err() == nil { // else it may have told nothing
 		h.works()
 	}
 	return err
@@ -192,7 +239,7 @@ func (h *holder) tellEach(ctx context.Context, b *portion) error {
 			return err
 		}
 	}
-	h.lease.move(store.Cursor{Place: b.end()})
+	h.move(store.Cursor{Place: b.end()})
 	return nil
 }
 
@@ -229,7 +276,7 @@ func (h *holder) tellBatches(ctx context.Context, b *portion) error {
 		}
 	}
 	h.single = false
-	h.lease.move(store.Cursor{Place: b.end()})
+	h.move(store.Cursor{Place: b.end()})
 	return nil
 }
 

@@ -115,10 +115,10 @@ func OpenJournal(ctx context.Context, db *sql.DB, bus *Bus, config JournalConfig
 		err = j.connect(ctx)
 	}
 	if err == nil {
-		err = bus.attach(j, j.place)
+		err = j.addAllOnce(ctx, j.place)
 	}
 	if err == nil {
-		err = j.addAllOnce(ctx)
+		err = bus.attach(j, j.place)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)
@@ -170,7 +170,7 @@ func (j *Journal) connect(ctx context.Context) (err error) {
 	if j.place, err = j.store.End(ctx, j.db); err != nil {
 		return err
 	}
-	return j.seen.begin(ctx, j)
+	return j.seen.begin(ctx, j, j.place)
 }
 
 // JournalSchema returns the SQL that makes a journal's tables in a schema (""

@@ -40,13 +40,21 @@ type Holder struct {
 
 // Status asks the database how the journal stands.
 func (j *Journal) Status(ctx context.Context) (JournalStatus, error) {
-	st, err := j.store.Status(ctx)
+	s, err := j.holders(ctx)
+	if err == nil {
+		s.Once, err = j.onceStatus(ctx)
+	}
 	if err != nil {
 		return JournalStatus{}, fmt.Errorf("journal status: %w", err)
 	}
-	once, err := j.onceStatus(ctx)
+	return s, nil
+}
+
+// holders is Status without what takes longer the further a name is behind.
+func (j *Journal) holders(ctx context.Context) (JournalStatus, error) {
+	st, err := j.store.Status(ctx)
 	if err != nil {
-		return JournalStatus{}, fmt.Errorf("journal status: %w", err)
+		return JournalStatus{}, err
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -60,7 +68,6 @@ func (j *Journal) Status(ctx context.Context) (JournalStatus, error) {
 	for _, h := range st.Holders {
 		s.Holders = append(s.Holders, Holder(h))
 	}
-	s.Once = once
 	return s, nil
 }
 
@@ -84,7 +91,7 @@ func (h *holding) watch(ctx context.Context, j *Journal) {
 		return
 	}
 	h.looked = now
-	s, err := j.Status(ctx)
+	s, err := j.holders(ctx)
 	if err != nil {
 		return // following will say so
 	}

@@ -25,7 +25,8 @@ type lease struct {
 	done   chan struct{}
 	work   chan struct{} // holds one token: wanted has moved
 
-	writing sync.Mutex // of statements that tell of a place: one after the other
+	writing sync.Mutex    // held by who moves the row's place, until stored says so
+	doubt   *store.Cursor // a place that may be stored: the answer was lost. Guarded by writing.
 
 	mu     sync.Mutex
 	stored store.Cursor  // as the row has it
@@ -76,13 +77,17 @@ func (l *lease) keep() {
 	}
 }
 
-// renew asks for the lease again, and stores the place that is wanted.
+// renew asks for the lease again, and stores the place that is wanted; before
+// that one of which it is not known whether it was stored.
 func (l *lease) renew() error {
 	l.writing.Lock()
 	defer l.writing.Unlock()
 	l.mu.Lock()
 	from, to := l.stored, l.wanted
 	l.mu.Unlock()
+	if l.doubt != nil {
+		to = *l.doubt
+	}
 	asked := time.Now() // before the database counts, so that we end first
 	var held bool
 	var err error
@@ -91,7 +96,39 @@ func (l *lease) renew() error {
 	} else {
 		held, err = l.store.MoveOnce(l.ctx, l.name, l.epoch, from, to, l.span)
 	}
-	return l.settle(asked, to, held, err)
+	if err = l.settle(asked, to, held, err); err != nil {
+		l.doubt = &to
+		return err
+	}
+	l.doubt = nil
+	if to != l.place() {
+		signal(l.work)
+	}
+	return nil
+}
+
+// putAside stores a change that failed, and moves behind it. The place that is
+// wanted must stand.
+func (l *lease) putAside(to store.Cursor, a store.Aside) error {
+	for pause := 20 * time.Millisecond; ; pause = min(2*pause, l.span/6) {
+		if l.tryAside(to, a) == nil || !sleep(l.ctx, pause) {
+			return context.Cause(l.ctx)
+		}
+	}
+}
+
+func (l *lease) tryAside(to store.Cursor, a store.Aside) error {
+	l.writing.Lock() // else a renewal's answer could be taken for newer than this
+	defer l.writing.Unlock()
+	asked := time.Now()
+	held, err := l.store.PutAside(l.ctx, l.name, l.epoch, l.place(), to, l.span, a)
+	if err = l.settle(asked, to, held, err); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	l.wanted = to
+	l.mu.Unlock()
+	return nil
 }
 
 // settle notes what became of a statement that stores a place.
@@ -173,7 +210,9 @@ func (l *lease) giveUp() {
 	defer cancel()
 	held := l.ctx.Err() == nil
 	if held {
+		stop := context.AfterFunc(ctx, func() { l.cancel(errGivenUp) })
 		_ = l.stands()
+		stop()
 	}
 	l.cancel(errGivenUp)
 	<-l.done

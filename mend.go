@@ -23,15 +23,19 @@ func (h *holder) mend(ctx context.Context, err error) error {
 		}
 	}
 	if errors.Is(err, ErrRewound) {
-		h.rewound(err, h.lease.place().Place)
-		return err
+		h.attempt++
+		h.pause(ctx)
+		return h.begin(ctx)
 	}
 	h.fails(err)
 	over := errors.Is(err, errHangs) || errors.Is(err, errDeadline) || errors.Is(err, errEnded)
 	var at *changeError
 	if errors.As(err, &at) && h.duty.config.SetAside > 0 {
-		if set, err := h.blame(at); set || err != nil {
-			return err
+		switch set, failed := h.blame(at); {
+		case failed != nil:
+			return failed
+		case set && !over: // a call that hangs is not over yet
+			return nil
 		}
 	} else if h.duty.config.SetAside == 0 && time.Since(h.since) > yieldAfter {
 		return errYield
@@ -41,8 +45,16 @@ func (h *holder) mend(ctx context.Context, err error) error {
 	}
 	h.attempt++
 	h.repeated(err)
-	sleep(ctx, h.duty.config.Backoff<<min(h.attempt-1, 6))
+	h.pause(ctx)
 	return nil
+}
+
+// pause waits before a step is made again, unless the lease ends.
+func (h *holder) pause(ctx context.Context) {
+	waiting, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(h.lease.ctx, cancel)()
+	sleep(waiting, h.duty.config.Backoff<<min(h.attempt-1, 6))
 }
 
 // blame counts the failures of a change, and sets it aside when they are too
@@ -77,31 +89,6 @@ func (h *holder) blame(at *changeError) (set bool, err error) {
 	return true, nil
 }
 
-// putAside stores a change that failed, and moves behind it.
-func (l *lease) putAside(to store.Cursor, a store.Aside) error {
-	for pause := 20 * time.Millisecond; ; pause = min(2*pause, l.span/6) {
-		if l.tryAside(to, a) == nil || !sleep(l.ctx, pause) {
-			return context.Cause(l.ctx)
-		}
-	}
-}
-
-func (l *lease) tryAside(to store.Cursor, a store.Aside) error {
-	l.writing.Lock()
-	defer l.writing.Unlock()
-	asked := time.Now()
-	held, err := l.store.PutAside(l.ctx, l.name, l.epoch, l.place(), to, l.span, a)
-	if err == nil {
-		err = l.settle(asked, to, held, nil)
-	}
-	if err == nil {
-		l.mu.Lock()
-		l.wanted = to
-		l.mu.Unlock()
-	}
-	return err
-}
-
 // told counts changes that the listener has handled.
 func (h *holder) told(n int) {
 	h.attempt = 0
@@ -124,9 +111,8 @@ func (h *holder) fails(err error) {
 	if h.since.IsZero() {
 		h.since = time.Now()
 	}
-	if !h.noted || h.failing.IsZero() {
-		h.noted = true
-		_ = h.store.NoteOnce(h.lease.ctx, h.duty.name, h.lease.epoch, err.Error()) // for the status; the log has it too
+	if text := err.Error(); text != h.noted && h.store.NoteOnce(h.lease.ctx, h.duty.name, h.lease.epoch, text) == nil {
+		h.noted = text // for the status; the log has it too
 	}
 	if !h.failing.IsZero() {
 		return
@@ -149,11 +135,11 @@ func (h *holder) fails(err error) {
 
 // works says, once, that it gets on again.
 func (h *holder) works() {
-	if h.noted {
+	if h.noted != "" {
 		if h.store.NoteOnce(h.lease.ctx, h.duty.name, h.lease.epoch, "") != nil {
 			return
 		}
-		h.noted = false
+		h.noted = ""
 	}
 	if !h.failing.IsZero() {
 		h.config.Logger.Info("listener gets on again", "once", h.duty.name, "listener", h.r.name,

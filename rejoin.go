@@ -57,7 +57,7 @@ func (b *portion) until(tid int64) *portion {
 func (h *holder) reached(p store.Place) {
 	h.at, h.sure = p, time.Now()
 	if c := h.lease.place(); p.TID > c.TID || p.TID == c.TID && c.Rest {
-		h.lease.move(store.Cursor{Place: p})
+		h.move(store.Cursor{Place: p})
 	}
 }
 

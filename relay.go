@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"sync"
 	"time"
@@ -22,8 +23,11 @@ type relay struct {
 
 	seen  sight
 	top   sight            // the latest that the row is known to have stood at
+	known bool             // the journal has, or had, the name
 	tries map[[2]int64]int // of changes that failed, by tid and seq
 	owed  *Resync          // to be told before the next change
+	way   trail            // where the listener has come by, in this process
+	last  store.Place      // the last of which it was told, if only in part
 	state relayState
 
 	failing time.Time // since when the log says that the listener fails; zero if it does not
@@ -43,8 +47,9 @@ func (j *Journal) runOnce(ctx context.Context) {
 	defer relays.Wait()
 	running := map[*Registration]bool{}
 	for {
+		maps.DeleteFunc(running, func(r *Registration, _ bool) bool { return r.over() })
 		for _, r := range j.bus.all() {
-			if r.once != nil && !running[r] {
+			if r.once != nil && !running[r] && !r.over() {
 				running[r] = true
 				w := &relay{Journal: j, r: r, duty: r.once, me: holderName(j.origin), tries: map[[2]int64]int{}}
 				relays.Go(func() { w.run(ctx) })
@@ -140,7 +145,7 @@ func (w *relay) take(ctx context.Context) (*lease, error) {
 	name, span := w.duty.name, w.duty.config.Lease
 	row, found, err := w.store.FindOnce(ctx, name)
 	if err == nil && !found {
-		if err = w.addOnce(ctx, w.duty); err == nil {
+		if err = w.add(ctx); err == nil {
 			row, found, err = w.store.FindOnce(ctx, name)
 		}
 	}
@@ -148,6 +153,7 @@ func (w *relay) take(ctx context.Context) (*lease, error) {
 		return nil, err
 	}
 	w.compare(row)
+	w.known = true
 	now := time.Now()
 	if row.Epoch != w.seen.epoch || row.Beat != w.seen.beat || w.seen.since.IsZero() {
 		w.seen = sight{row.Epoch, row.Beat, now}
@@ -185,24 +191,23 @@ func (j *Journal) stands() store.Place {
 	return j.place
 }
 
-// addAllOnce gives the names their places that are registered already.
-func (j *Journal) addAllOnce(ctx context.Context) error {
+// addAllOnce gives the names their places that are registered already, before
+// the bus is told of the journal.
+func (j *Journal) addAllOnce(ctx context.Context, at store.Place) error {
 	for _, r := range j.bus.all() {
 		if r.once == nil {
 			continue
 		}
-		if err := j.addOnce(ctx, r.once); err != nil {
+		if err := j.addOnce(ctx, r.once, at); err != nil {
 			return fmt.Errorf("begin the name %q: %w", r.once.name, err)
 		}
 	}
 	return nil
 }
 
-// addOnce gives a new name its place.
-func (j *Journal) addOnce(ctx context.Context, d *duty) error {
-	d.mu.Lock()
-	at := d.start
-	d.mu.Unlock()
+// addOnce gives a new name its place: the journal's beginning, or the place
+// that is given.
+func (j *Journal) addOnce(ctx context.Context, d *duty, at store.Place) error {
 	if d.config.FromBeginning {
 		floor, err := j.store.Floor(ctx, j.db)
 		if err != nil {
@@ -213,6 +218,33 @@ func (j *Journal) addOnce(ctx context.Context, d *duty) error {
 	return j.store.AddOnce(ctx, d.name, at)
 }
 
+// add makes the name that the relay did not find. One that it knows was retired,
+// and begins where this process stands; or the database was put back to before
+// the name was made, and then where it stands is known once the follower has
+// seen that.
+func (w *relay) add(ctx context.Context) error {
+	w.duty.mu.Lock()
+	at := w.duty.start
+	w.duty.mu.Unlock()
+	if w.known {
+		at = w.Journal.stands()
+		stands, err := w.has(ctx, at)
+		if err != nil || !stands {
+			return err
+		}
+	}
+	return w.addOnce(ctx, w.duty, at)
+}
+
+// has says whether the journal has a place, or began there.
+func (j *Journal) has(ctx context.Context, p store.Place) (bool, error) {
+	floor, err := j.store.Floor(ctx, j.db)
+	if err != nil || p.TID == floor {
+		return err == nil, err
+	}
+	return j.store.Has(ctx, j.db, p)
+}
+
 // errYield says that a listener has failed for so long that another process
 // should try.
 var errYield = errors.New("the listener fails here; another process may do better")
@@ -220,7 +252,7 @@ var errYield = errors.New("the listener fails here; another process may do bette
 // hold tells the listener what comes, until the lease ends, ctx does, or there
 // is a reason to give the name up.
 func (w *relay) hold(ctx context.Context, l *lease) error {
-	h := &holder{relay: w, lease: l, branch: l.row.Branch, noted: l.row.Error != ""}
+	h := &holder{relay: w, lease: l, branch: l.row.Branch, noted: l.row.Error}
 	if chained, ok := w.r.listener.batches.(chained); ok {
 		h.chained = chained
 	}

@@ -130,7 +130,9 @@ func (h *holder) tellAside(ctx context.Context, a store.Aside) error {
 	}
 	if failed == nil {
 		h.config.Logger.Info("a change that was set aside is told", attrs...)
-		h.told(1)
+		h.r.mu.Lock()
+		h.r.left++
+		h.r.mu.Unlock()
 		return h.store.DropAside(h.lease.ctx, h.duty.name, h.lease.epoch, a.TID, a.Seq)
 	}
 	h.config.Logger.Error("a change that was set aside has failed again", append(attrs, "err", failed)...)

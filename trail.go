@@ -17,19 +17,19 @@ type trail struct {
 // trailLength is how many places are remembered at most.
 const trailLength = 4096
 
-// begin remembers places before the first, so that a database that is put back
+// begin remembers the first place and some before it, so that a database that is put back
 // to a state before this process was there finds it prepared.
-func (t *trail) begin(ctx context.Context, j *Journal) error {
+func (t *trail) begin(ctx context.Context, j *Journal, first store.Place) error {
 	t.places = nil
-	for step := int64(1); j.place.TID-step > 0; step *= 2 {
-		p, err := j.store.Before(ctx, j.db, j.place.TID-step)
+	for step := int64(1); first.TID-step > 0; step *= 2 {
+		p, err := j.store.Before(ctx, j.db, first.TID-step)
 		if err != nil {
 			return err
 		}
 		t.places = append(t.places, p)
 	}
 	slices.Reverse(t.places)
-	t.add(j.place)
+	t.add(first)
 	return nil
 }
 
