@@ -90,6 +90,7 @@ func TestOnceHangs(t *testing.T) {
 	log, lines := newOnceLog(), newNotes()
 	hung := newTrap(said("two"))
 	a := onceProcess(t, s, dsn, hasty, log.after(hung.take), deskConfig{Journal: tracbus.JournalConfig{Logger: lines.logger()}})
+	a.holds(t)
 	a.say(t, "one", 1)
 	log.until(t, 1)
 	b := onceSeat(t, s, dsn, log, hasty)
