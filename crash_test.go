@@ -41,7 +41,7 @@ func TestCrash(t *testing.T) {
 					if len(v.found) > 0 {
 						t.Error("under Once, not all is as it should be: see above")
 					}
-					r.judge(v, kind)
+					r.judge(v)
 				})
 			}
 			t.Logf("%s, %v of faults in each round: %v", d.name, duration, totals)
@@ -51,14 +51,14 @@ func TestCrash(t *testing.T) {
 
 // judge looks at what the checker is not about: what Update returned, and that
 // enough happened.
-func (r *crashRig) judge(v *crashVerdict, kind crashKind) {
+func (r *crashRig) judge(v *crashVerdict) {
 	runs := r.outcomes()
 	outcomes := &attackVerdict{truth: v.truth}
 	for _, run := range runs {
 		for _, l := range run.with(attackFault) {
 			r.t.Errorf("%s: %s", run.name, l.Result)
 		}
-		if kind != restoreRound { // in which commits are lost
+		if v.gone == nil { // in which commits are lost
 			outcomes.checkOutcomes(run)
 		}
 	}

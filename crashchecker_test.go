@@ -28,7 +28,7 @@ type crashRecord struct {
 	gone      *attackTruth
 	goneMarks map[int64]string
 	kept      int
-	survivors bool // relays lived through it
+	survivors bool // all relays lived through it, and knew of what is gone
 
 	stream  []crashLine // as Redis has it in the end
 	read    []crashLine // of the stream's subscriber, through all its runs

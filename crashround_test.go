@@ -13,15 +13,16 @@ type crashKind string
 
 const (
 	strictRound  crashKind = "strict"           // Redis keeps all
-	restoreRound crashKind = "database restore" // the same, and the database is put back
+	restoreRound crashKind = "database restore" // the same, and the database is put back while nothing else is wrong
 	olderRound   crashKind = "older redis"      // Redis comes back as it was at its last SAVE
 	emptyRound   crashKind = "emptied redis"    // Redis comes back empty
+	roughRound   crashKind = "rough restore"    // the database is put back in the midst of faults
 )
 
 // crashKindOf returns the kind of a round: of two rounds, one is a restore; of
 // three, Redis forgets something in the third, on some databases all.
 func crashKindOf(round, database int) crashKind {
-	kinds := []crashKind{strictRound, restoreRound, olderRound, emptyRound}
+	kinds := []crashKind{strictRound, restoreRound, olderRound, emptyRound, roughRound}
 	if database%2 == 0 {
 		kinds[2], kinds[3] = kinds[3], kinds[2]
 	}
@@ -71,7 +72,7 @@ func (r *crashRig) round(kind crashKind, duration time.Duration) crashRecord {
 	truth := r.settle()
 	record := r.record(truth)
 	r.finish()
-	record.gone, record.goneMarks, record.kept, record.survivors = c.record.gone, c.record.goneMarks, c.record.kept, r.database.server != nil
+	record.gone, record.goneMarks, record.kept, record.survivors = c.record.gone, c.record.goneMarks, c.record.kept, c.record.survivors
 	switch kind {
 	case olderRound:
 		record.redis = redisGoesTo
@@ -127,7 +128,7 @@ func (c *crashRound) after(d time.Duration, do func()) {
 func (c *crashRound) milestones(duration time.Duration) time.Duration {
 	begin := time.Now()
 	switch {
-	case c.kind == restoreRound && c.restore == nil && c.record.gone == nil && c.at > duration*3/10:
+	case (c.kind == restoreRound || c.kind == roughRound) && c.restore == nil && c.record.gone == nil && c.at > duration*3/10:
 		c.restore = c.backUp()
 	case c.restore != nil && c.at > duration*7/10:
 		c.goBack()
@@ -156,9 +157,20 @@ func (c *crashRound) goBack() {
 		c.attend(false)
 		return c.watch.at("redis").tid > copied
 	})
+	gentle := c.kind == restoreRound && c.database.server != nil // on SQLite nobody lives through it
+	if gentle {
+		// All relays have looked at the names, and each knows of what will be gone.
+		c.calm()
+		attackWait(context.Background(), crashLease)
+	}
 	gone, marks, kept := c.putBack(c.restore)
 	c.restore = nil
-	c.record.gone, c.record.goneMarks, c.record.kept = &gone, marks, kept
+	c.record.gone, c.record.goneMarks, c.record.kept, c.record.survivors = &gone, marks, kept, gentle
+	if gentle {
+		c.eventually("a listener under Once is told that the history went back", func() bool {
+			return slices.ContainsFunc(readCrashLog(c.t, c.path("told.log")), func(l crashLine) bool { return l.Word == crashResync })
+		})
+	}
 }
 
 // fault does the next fault of the plan: each kind comes once before one comes
