@@ -250,7 +250,7 @@ func TestARealmOfOnesOwn(t *testing.T) {
 		change := <-changes
 		require.Equal(t, MilestoneChanged{change.Change, v2, v1}, change)
 		require.Equal(t, tracbus.Change{
-			Env: "desk", TID: tids[1], Time: change.Time, Author: joe.Author, IPNR: joe.IPNR, Authenticated: true,
+			Env: "desk", TID: tids[1], Mark: change.Mark, Time: change.Time, Author: joe.Author, IPNR: joe.IPNR, Authenticated: true,
 		}, change.Change)
 
 		var history []tracbus.Event

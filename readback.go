@@ -39,7 +39,7 @@ func (j *Journal) Since(ctx context.Context, tid int64) iter.Seq2[Event, error] 
 // History iterates over the changes of one resource, the oldest first: who did
 // what, from where, signed in or not. What is pruned is not there. A page that
 // was renamed has its earlier history under its earlier name. An error is
-// yielded once and ends it. Primary is not filled in.
+// yielded once and ends it.
 func (j *Journal) History(ctx context.Context, r Resource) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		if j.realm(r.Realm) == nil {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -251,8 +252,7 @@ func scanChange(rows *sql.Rows, realm string) (c Change, bytes int, err error) {
 }
 
 // Of returns the changes of one resource behind a tid, oldest first, up to
-// limit, as far as they are decided. Their Origin and Mark are not
-// filled in.
+// limit, as far as they are decided.
 func (s *Store) Of(ctx context.Context, q SQL, realm, id string, after int64, seq, limit int) (all []Change, err error) {
 	some := `(SELECT * FROM {REALM_journal} WHERE id = ? AND (tid > ? OR tid = ? AND seq > ?) AND tid <= ? ORDER BY tid, seq LIMIT ?) j`
 	text := strings.Replace(selectChanges, "{REALM_journal} j", some, 1) + "ORDER BY j.tid, j.seq"
@@ -276,5 +276,29 @@ func (s *Store) Of(ctx context.Context, q SQL, realm, id string, after int64, se
 			all = append(all, c)
 		}
 	}
-	return all, errors.Join(rows.Err(), rows.Close())
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil || len(all) == 0 {
+		return nil, err
+	}
+	return all, s.sign(ctx, q, all, realm, id)
+}
+
+// sign fills in which transactions changes of one resource are of.
+func (s *Store) sign(ctx context.Context, q SQL, changes []Change, realm, id string) error {
+	text := `SELECT tid, mark, origin FROM {journal_transaction} WHERE tid IN (SELECT tid FROM {REALM_journal} WHERE id = ? AND tid >= ? AND tid <= ?)`
+	rows, err := q.QueryContext(ctx, s.SQL(strings.ReplaceAll(text, "REALM", realm)), id, changes[0].TID, changes[len(changes)-1].TID)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var t Transaction
+		if err := rows.Scan(&t.TID, &t.Mark, &t.Origin); err != nil {
+			return err
+		}
+		i, _ := slices.BinarySearchFunc(changes, t.TID, func(c Change, tid int64) int { return cmp.Compare(c.TID, tid) })
+		for ; i < len(changes) && changes[i].TID == t.TID; i++ {
+			changes[i].Mark, changes[i].Origin = t.Mark, t.Origin
+		}
+	}
+	return errors.Join(rows.Err(), rows.Close())
 }
