@@ -1,0 +1,145 @@
+package tracbus_test
+
+import (
+	"bufio"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/tracbus/tracbus"
+)
+
+// mailEnv holds, for a process of the mail tests, what it is to do.
+const mailEnv = "TRACBUS_MAIL_PROCESS"
+
+// mailOrders is what a process of the mail tests is told when it starts.
+type mailOrders struct {
+	Server string // address of the mail server
+	Log    string // path, of the mail server itself
+
+	// Of a tracker:
+	Run     string
+	Dialect tracbus.Dialect
+	DSN     string
+	Once    *tracbus.OnceConfig // nil: Primary
+}
+
+// runMailProcess is what a process of the mail tests does instead of tests.
+func runMailProcess(t *testing.T, encoded string) {
+	var o mailOrders
+	if err := json.Unmarshal([]byte(encoded), &o); err != nil {
+		t.Fatal(err)
+	}
+	run := (&mailTracker{}).run
+	if o.Log != "" {
+		run = (&mailServer{}).run
+	}
+	if err := run(o); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// mailTracker is a process with writers, and a listener that sends mails. It says
+// "mail: ready", and then obeys the lines of its standard input:
+//
+//	change 20   that many transactions are committed; answered with "mail: changed"
+//	finish      it ends in order
+type mailTracker struct {
+	mailOrders
+	journal *tracbus.Journal
+}
+
+func (p *mailTracker) run(o mailOrders) error {
+	p.mailOrders = o
+	ctx := context.Background()
+	db, err := sql.Open(attackDrivers[p.Dialect], p.DSN)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	logger := slog.New(slog.NewTextHandler(os.Stderr, nil)).With("run", p.Run)
+	bus := tracbus.BusConfig{Logger: logger}.NewBus("myenv")
+	sender := &post{server: p.Server, helo: p.Run}
+	if p.Once == nil {
+		bus.Ticket(tracbus.Primary, sender)
+	} else {
+		bus.Ticket(p.Once.Once("mail"), sender)
+	}
+	p.journal, err = tracbus.OpenJournal(ctx, db, bus, tracbus.JournalConfig{Dialect: p.Dialect, Poll: 100 * time.Millisecond, Logger: logger})
+	if err != nil {
+		return err
+	}
+	status, err := p.journal.Status(ctx)
+	if err != nil {
+		return err
+	}
+	sender.journal = status.UUID
+	ran := make(chan error, 1)
+	go func() { ran <- p.journal.Run(ctx) }()
+	fmt.Println("mail: ready")
+	if err := p.obey(ctx); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return errors.Join(p.journal.Close(ctx), <-ran, bus.Close(ctx))
+}
+
+// obey does what standard input says, until that is to finish.
+func (p *mailTracker) obey(ctx context.Context) error {
+	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
+		order, value, _ := strings.Cut(lines.Text(), " ")
+		switch order {
+		case "change":
+			n, err := strconv.Atoi(value)
+			if err == nil {
+				err = p.change(ctx, int64(n))
+			}
+			if err != nil {
+				return err
+			}
+			fmt.Println("mail: changed")
+		case "finish":
+			return nil
+		}
+	}
+	os.Exit(3)
+	return nil
+}
+
+// mailWriters is how many writers each process has.
+const mailWriters = 4
+
+// change commits n transactions, every fourth of them with two changes. Many of
+// one ticket are made at once.
+func (p *mailTracker) change(ctx context.Context, n int64) error {
+	var next atomic.Int64
+	var writing sync.WaitGroup
+	errs := make([]error, mailWriters)
+	for w := range errs {
+		writing.Go(func() {
+			for i := next.Add(1); i <= n && errs[w] == nil; i = next.Add(1) {
+				_, errs[w] = p.journal.Update(ctx, tracbus.Who{Author: p.Run}, func(tx *tracbus.ModelTransaction) error {
+					comment, id := fmt.Sprintf("%s did %d", p.Run, i), i%4+1
+					err := tx.Record(ctx, mailed(id, comment))
+					if id == 4 {
+						err = errors.Join(err, tx.Record(ctx, mailed(5, comment)))
+					}
+					return err
+				})
+			}
+		})
+	}
+	writing.Wait()
+	return errors.Join(errs...)
+}
