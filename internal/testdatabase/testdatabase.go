@@ -31,9 +31,13 @@ type Server struct {
 	counter atomic.Int32
 }
 
-// Each runs f as a subtest on each database.
+// Each runs f as a subtest on each database; with -short on SQLite alone.
 func Each(t *testing.T, f func(t *testing.T, s *Server)) {
-	for _, dialect := range []string{"sqlite", "postgresql", "mysql"} {
+	dialects := []string{"sqlite", "postgresql", "mysql"}
+	if testing.Short() {
+		dialects = dialects[:1]
+	}
+	for _, dialect := range dialects {
 		t.Run(dialect, func(t *testing.T) { f(t, New(t, dialect)) })
 	}
 }
