@@ -1,0 +1,212 @@
+package tracbus_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/internal/testdatabase"
+)
+
+// asides returns what is set aside, as "comment tries retrying", by resource.
+func (d *desk) asides(t *testing.T) (all []tracbus.SetAside, short []string) {
+	t.Helper()
+	for a, err := range d.SetAside(ticking(t), "log") {
+		require.NoError(t, err)
+		all = append(all, a)
+		short = append(short, fmt.Sprintf("%s tries %d retrying %v", a.Resource, a.Tries, a.Retrying))
+	}
+	return all, short
+}
+
+// failingOn fails changes of some tickets.
+func failingOn(ids ...int64) func(tracbus.Event) error {
+	return func(e tracbus.Event) error {
+		if c, ok := e.(tracbus.TicketChanged); ok && slices.Contains(ids, c.ID) {
+			return fmt.Errorf("ticket %d does not please", c.ID)
+		}
+		return nil
+	}
+}
+
+// TestOnceSetAside sets changes aside, tells the others in order, and tells
+// those again that are asked for.
+func TestOnceSetAside(t *testing.T) {
+	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
+		noLeaks(t)
+		log, lines := newOnceLog(), newNotes()
+		config := tracbus.OnceConfig{SetAside: 3, Backoff: time.Millisecond, Lease: 600 * time.Millisecond}
+		d := onceProcess(t, s, s.DSN(s.Name()), config, log.handle, deskConfig{Journal: tracbus.JournalConfig{Logger: lines.logger()}})
+		log.failing(failingOn(2, 4))
+		d.say(t, "first", 1, 2, 3, 4)
+		d.say(t, "second", 5, 2, 6)
+		assert.Equal(t, []string{"first", "first", "second", "second"}, log.until(t, 4))
+		told, _ := log.events()
+		assert.Equal(t, []string{"1", "3", "5", "6"}, ids(told))
+		until(t, "all is done", func() bool { st := d.onceOf(t); return st.Lag == 0 && st.Err == "" })
+		assert.Equal(t, 3, d.onceOf(t).SetAside)
+		all, short := d.asides(t)
+		want := []string{"ticket 2 tries 3 retrying false", "ticket 4 tries 3 retrying false", "ticket 2 tries 3 retrying false"}
+		assert.Equal(t, want, short)
+		assert.Equal(t, "ticket 4 does not please", all[1].Err)
+		assert.Less(t, all[0].TID, all[2].TID)
+		assert.Equal(t, 3, lines.count("is set aside: the listener"), &lines.text)
+
+		// One of them, which fails again.
+		n, err := d.Retry(ticking(t), "log", all[1])
+		require.NoError(t, err)
+		assert.Equal(t, 1, n)
+		lines.until(t, "has failed again")
+		want[1] = "ticket 4 tries 4 retrying false"
+		until(t, "it is as before", func() bool { _, short = d.asides(t); return slices.Equal(want, short) })
+
+		// All, of which one fails.
+		log.failing(failingOn(4))
+		n, err = d.Retry(ticking(t), "log")
+		require.NoError(t, err)
+		assert.Equal(t, 3, n)
+		until(t, "two are told", func() bool {
+			_, short = d.asides(t)
+			return slices.Equal(short, []string{"ticket 4 tries 5 retrying false"})
+		})
+		told, _ = log.events()
+		assert.Equal(t, []string{"2", "2"}, ids(told[4:]))
+		log.failing(nil)
+		_, err = d.Retry(ticking(t), "log")
+		require.NoError(t, err)
+		until(t, "none is left", func() bool { return d.onceOf(t).SetAside == 0 })
+		d.say(t, "third", 7)
+		assert.Equal(t, "third", log.until(t, 8)[7])
+
+		// A name that is retired is new, and begins behind what there is.
+		log.failing(failingOn(8))
+		d.say(t, "lost", 8)
+		until(t, "it is set aside", func() bool { return d.onceOf(t).SetAside == 1 })
+		require.NoError(t, d.Retire(ticking(t), "log"))
+		until(t, "it is new", func() bool {
+			st, err := d.Status(ticking(t))
+			return err == nil && len(st.Once) == 1 && st.Once[0].Mine && st.Once[0].SetAside == 0
+		})
+		d.say(t, "after", 9)
+		assert.Equal(t, "after", log.until(t, 9)[8])
+		told, _ = log.events()
+		assert.Len(t, told, 9, "nothing is told again")
+	})
+}
+
+func ids(events []tracbus.Event) (all []string) {
+	for _, e := range events {
+		all = append(all, e.Resource().ID)
+	}
+	return all
+}
+
+// batchLog takes many in a call, and fails those that have a ticket of some ids.
+type batchLog struct {
+	mu   sync.Mutex
+	bad  []int64
+	told [][]string
+}
+
+func (b *batchLog) HandleBatch(ctx context.Context, events []tracbus.Event) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if _, ok := tracbus.TurnOf(ctx); !ok {
+		return errors.New("called outside of a turn")
+	}
+	for _, e := range events {
+		if err := failingOn(b.bad...)(e); err != nil {
+			return err
+		}
+	}
+	b.told = append(b.told, ids(events))
+	return nil
+}
+
+func (b *batchLog) all() (sizes []int, told []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, some := range b.told {
+		sizes, told = append(sizes, len(some)), append(told, some...)
+	}
+	return sizes, told
+}
+
+// TestOnceBatches tells many changes in one call, and finds the one on which
+// such a call fails.
+func TestOnceBatches(t *testing.T) {
+	noLeaks(t)
+	s := testdatabase.New(t, "sqlite")
+	b := &batchLog{bad: []int64{5}}
+	d := seat(t, s, s.DSN(s.Name()), deskConfig{
+		Bus: tracbus.BusConfig{Batch: 4}, Idle: true,
+		Before: func(bus *tracbus.Bus) {
+			bus.All(tracbus.OnceConfig{SetAside: 2, Backoff: time.Millisecond, FromBeginning: true}.Once("log"), b)
+		},
+	})
+	d.say(t, "one", 1, 2, 3)
+	d.say(t, "two", 4, 5, 6)
+	for id := range int64(6) {
+		d.say(t, "more", 7+id)
+	}
+	d.run()
+	until(t, "all are told", func() bool { _, told := b.all(); return len(told) >= 11 })
+	sizes, told := b.all()
+	assert.Equal(t, []string{"1", "2", "3", "4", "6", "7", "8", "9", "10", "11", "12"}, told)
+	assert.Equal(t, 4, sizes[0])
+	until(t, "it is set aside", func() bool { return d.onceOf(t).Lag == 0 })
+	_, short := d.asides(t)
+	assert.Equal(t, []string{"ticket 5 tries 2 retrying false"}, short, "alone")
+	b.mu.Lock()
+	b.bad = nil
+	b.mu.Unlock()
+	_, err := d.Retry(ticking(t), "log")
+	require.NoError(t, err)
+	until(t, "it is told", func() bool { return d.onceOf(t).SetAside == 0 })
+	_, told = b.all()
+	assert.Equal(t, "5", told[11])
+}
+
+// TestOnceUnreadable has a row that no listener can be told: it blocks the name,
+// and says why, or is set aside.
+func TestOnceUnreadable(t *testing.T) {
+	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
+		for _, most := range []int{0, 2} {
+			noLeaks(t)
+			log := newOnceLog()
+			config := tracbus.OnceConfig{SetAside: most, Backoff: time.Millisecond, FromBeginning: true}
+			dsn := s.DSN(s.Name())
+			writer := seat(t, s, dsn, deskConfig{Idle: true})
+			for i := range 3 {
+				writer.say(t, fmt.Sprint(i), int64(i+1))
+			}
+			_, err := writer.DB.Exec("UPDATE ticket_journal SET state = '{' WHERE id = '2'")
+			require.NoError(t, err)
+			d := onceSeat(t, s, dsn, log, config)
+			if most == 0 {
+				until(t, "the status says so", func() bool { return d.onceOf(t).Err != "" })
+				st := d.onceOf(t)
+				assert.Contains(t, st.Err, "tid 2, seq ")
+				assert.Contains(t, st.Err, "ticket")
+				assert.EqualValues(t, 2, st.Lag)
+				assert.Equal(t, []string{"0"}, log.until(t, 1))
+				_, err := writer.DB.Exec("UPDATE ticket_journal SET state = (SELECT t.state FROM (SELECT state FROM ticket_journal WHERE id = '3') t) WHERE id = '2'")
+				require.NoError(t, err)
+				log.until(t, 3) // mended
+			} else {
+				assert.Equal(t, []string{"0", "2"}, log.until(t, 2))
+				all, _ := d.asides(t)
+				require.Len(t, all, 1)
+				assert.Equal(t, "ticket 2", all[0].Resource.String())
+			}
+		}
+	})
+}

@@ -1,0 +1,221 @@
+package tracbus_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/internal/testdatabase"
+	"github.com/tracbus/tracbus/internal/testserver"
+)
+
+// TestOnceBegins says where a new name begins.
+func TestOnceBegins(t *testing.T) {
+	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
+		noLeaks(t)
+		dsn := s.DSN(s.Name())
+		writer := seat(t, s, dsn, deskConfig{})
+		writer.say(t, "old", 1)
+		logs := map[string]*onceLog{}
+		listen := func(b *tracbus.Bus, name string, c tracbus.OnceConfig) {
+			logs[name] = newOnceLog()
+			tracbus.On(b, c.Once(name), logs[name].handle)
+		}
+		d := seat(t, s, dsn, deskConfig{Idle: true, Before: func(b *tracbus.Bus) {
+			listen(b, "before", tracbus.OnceConfig{})
+			listen(b, "before-all", tracbus.OnceConfig{FromBeginning: true})
+		}})
+		listen(d.Bus, "after", tracbus.OnceConfig{})
+		listen(d.Bus, "after-all", tracbus.OnceConfig{FromBeginning: true})
+		writer.say(t, "between", 1)
+		d.run()
+		d.hears(t, "between")
+		listen(d.Bus, "late", tracbus.OnceConfig{})
+		listen(d.Bus, "late-all", tracbus.OnceConfig{FromBeginning: true})
+		writer.say(t, "new", 1)
+		for name, want := range map[string][]string{
+			"before": {"between", "new"}, "before-all": {"old", "between", "new"},
+			"after": {"between", "new"}, "after-all": {"old", "between", "new"},
+			"late": {"new"}, "late-all": {"old", "between", "new"},
+		} {
+			assert.Equal(t, want, logs[name].until(t, len(want)), name)
+		}
+
+		// Run again.
+		d.cancel()
+		require.NoError(t, <-d.ran)
+		d.cancel = nil
+		writer.say(t, "unheard", 1)
+		d.run()
+		writer.say(t, "heard", 1)
+		for name, log := range logs {
+			log.hears(t, "heard")
+			told, _ := log.events()
+			assert.Equal(t, []string{"new", "unheard", "heard"}, comments(told[len(told)-3:]), name)
+		}
+	})
+}
+
+// TestOnceMisused is told what it did.
+func TestOnceMisused(t *testing.T) {
+	noLeaks(t)
+	bus := tracbus.NewBus("test")
+	ignore := func(context.Context, tracbus.Event) error { return nil }
+	r := tracbus.On(bus, tracbus.Once("one"), ignore)
+	assert.Panics(t, func() { tracbus.On(bus, tracbus.Once("one"), ignore) }, "a second one")
+	tracbus.On(bus, tracbus.Once("two"), ignore)
+	assert.ErrorIs(t, bus.Notify(remark(1, "x")), tracbus.ErrNoJournal)
+	require.NoError(t, r.Close(ticking(t)))
+	tracbus.On(bus, tracbus.Once("one"), ignore)
+	for _, name := range []string{"", ".x", "a b", "ä", "a/b", string(make([]byte, 65))} {
+		assert.Panics(t, func() { tracbus.Once(name) }, "%q", name)
+	}
+	assert.Panics(t, func() { tracbus.OnceConfig{Lease: -1}.Once("x") })
+	require.NoError(t, bus.Close(ticking(t)))
+	_, in := tracbus.TurnOf(ticking(t))
+	assert.False(t, in)
+}
+
+// TestOnceHandsOver has another process go on at once where one ends in order,
+// although it would look for itself only after an hour. A call that goes on is
+// let end.
+func TestOnceHandsOver(t *testing.T) {
+	noLeaks(t)
+	s := testdatabase.New(t, "postgresql")
+	dsn := s.DSN(s.Name())
+	server := testserver.Redis(t, testserver.RedisOptions{})
+	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	defer client.Close()
+	journal := tracbus.JournalConfig{Poll: time.Hour, Wake: client}
+	config := tracbus.OnceConfig{Lease: 2 * time.Hour, Deadline: time.Hour}
+	log := newOnceLog()
+	slow := newTrap(said("two"))
+	var r *tracbus.Registration
+	a := seat(t, s, dsn, deskConfig{Journal: journal, Before: func(b *tracbus.Bus) {
+		r = tracbus.On(b, config.Once("log"), log.after(slow.take))
+	}})
+	a.holds(t)
+	quick := tracbus.OnceConfig{Lease: time.Second, Deadline: time.Hour} // looks once a second at most, when woken
+	b := onceProcess(t, s, dsn, quick, log.handle, deskConfig{Journal: journal})
+	a.say(t, "one", 1)
+	log.until(t, 1)
+	a.say(t, "two", 1)
+	<-slow.caught
+	closed := make(chan error, 1)
+	go func() { closed <- r.Close(ticking(t)) }()
+	close(slow.open)
+	require.NoError(t, <-closed)
+	b.holds(t)
+	a.say(t, "three", 1)
+	assert.Equal(t, "three", log.until(t, 3)[2])
+
+	// The name is free again in the first process, which takes it when the
+	// second ends.
+	tracbus.On(a.Bus, quick.Once("log"), log.handle)
+	b.leave(t)
+	a.holds(t)
+	a.say(t, "four", 1)
+	assert.Equal(t, []string{"one", "two", "three", "four"}, log.until(t, 4))
+}
+
+// TestOnceEndsGently lets a call end that goes on when Run ends, and moves the
+// place behind it.
+func TestOnceEndsGently(t *testing.T) {
+	noLeaks(t)
+	s := testdatabase.New(t, "sqlite")
+	log := newOnceLog()
+	slow := newTrap(said("one"))
+	d := onceProcess(t, s, s.DSN(s.Name()), tracbus.OnceConfig{}, log.after(slow.take), deskConfig{})
+	tid := d.say(t, "one", 1)
+	<-slow.caught
+	d.cancel()
+	close(slow.open)
+	require.NoError(t, <-d.ran)
+	d.cancel = nil
+	st := d.onceOf(t)
+	assert.Equal(t, tid, st.TID)
+	assert.Empty(t, st.Holder)
+	assert.Empty(t, st.Err)
+}
+
+// TestOnceSmallPools runs everything with as few connections as an application
+// may allow, and listeners that make changes themselves.
+func TestOnceSmallPools(t *testing.T) {
+	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
+		for _, connections := range []int{1, 2} {
+			t.Run(fmt.Sprint(connections), func(t *testing.T) {
+				noLeaks(t)
+				dsn := s.DSN(s.Name())
+				log := newOnceLog()
+				process := func() *desk {
+					var d *desk
+					ready := make(chan struct{})
+					db := s.Open(t, dsn)
+					db.SetMaxOpenConns(connections)
+					d = onceProcess(t, s, dsn, tracbus.OnceConfig{}, log.after(func(ctx context.Context, e tracbus.Event) error {
+						<-ready
+						c, ok := e.(tracbus.TicketChanged)
+						if !ok {
+							return errors.New("no ticket")
+						}
+						if c.ID >= 10 {
+							return nil
+						}
+						_, err := d.Update(ctx, joe, func(tx *tracbus.ModelTransaction) error {
+							return tx.Record(ctx, remark(c.ID+10, "after "+c.Comment))
+						})
+						return err
+					}), deskConfig{DB: db})
+					close(ready)
+					return d
+				}
+				a, b := process(), process()
+				for i := range 5 {
+					a.say(t, fmt.Sprint(i), int64(i+1))
+					b.say(t, fmt.Sprint(i), int64(i+1))
+				}
+				told := log.until(t, 20)
+				assert.GreaterOrEqual(t, len(told), 20) // more after a handover
+				until(t, "all is done", func() bool { return a.onceOf(t).Lag == 0 })
+			})
+		}
+	})
+}
+
+// TestOnceClockPutBack has a row that says its lease ends far in the future,
+// of a holder that is gone.
+func TestOnceClockPutBack(t *testing.T) {
+	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
+		dsn := s.DSN(s.Name())
+		log := newOnceLog()
+		a := onceSeat(t, s, dsn, log, hasty)
+		a.say(t, "one", 1)
+		log.until(t, 1)
+		a.leave(t)
+		a.say0(t, dsn, s, "two")
+		epoch := a.onceOf(t).Epoch
+		_, err := a.DB.Exec("UPDATE journal_once SET holder = 'somebody else', taken = expires + 3600000000, expires = expires + 7200000000, epoch = epoch + 1, beat = beat + 1")
+		require.NoError(t, err)
+		b := onceSeat(t, s, dsn, log, hasty)
+		assert.Equal(t, []string{"one", "two"}, log.until(t, 2))
+		st := b.onceOf(t)
+		assert.True(t, st.Mine)
+		assert.Greater(t, st.Epoch, epoch)
+		assert.LessOrEqual(t, st.Left, hasty.Lease)
+	})
+}
+
+// say0 says something from a process that comes and goes.
+func (d *desk) say0(t *testing.T, dsn string, s *testdatabase.Server, what string) {
+	t.Helper()
+	w := seat(t, s, dsn, deskConfig{Idle: true})
+	w.say(t, what, 1)
+	w.leave(t)
+}
