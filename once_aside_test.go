@@ -50,7 +50,7 @@ func TestOnceSetAside(t *testing.T) {
 		d.say(t, "second", 5, 2, 6)
 		assert.Equal(t, []string{"first", "first", "second", "second"}, log.until(t, 4))
 		told, _ := log.events()
-		assert.Equal(t, []string{"1", "3", "5", "6"}, ids(told))
+		assert.Equal(t, []string{"1", "3", "5", "6"}, resourceIDs(told))
 		until(t, "all is done", func() bool { st := d.onceOf(t); return st.Lag == 0 && st.Err == "" })
 		assert.Equal(t, 3, d.onceOf(t).SetAside)
 		all, short := d.asides(t)
@@ -78,7 +78,7 @@ func TestOnceSetAside(t *testing.T) {
 			return slices.Equal(short, []string{"ticket 4 tries 5 retrying false"})
 		})
 		told, _ = log.events()
-		assert.Equal(t, []string{"2", "2"}, ids(told[4:]))
+		assert.Equal(t, []string{"2", "2"}, resourceIDs(told[4:]))
 		log.failing(nil)
 		_, err = d.Retry(ticking(t), "log")
 		require.NoError(t, err)
@@ -102,7 +102,7 @@ func TestOnceSetAside(t *testing.T) {
 	})
 }
 
-func ids(events []tracbus.Event) (all []string) {
+func resourceIDs(events []tracbus.Event) (all []string) {
 	for _, e := range events {
 		all = append(all, e.Resource().ID)
 	}
@@ -127,7 +127,7 @@ func (b *batchLog) HandleBatch(ctx context.Context, events []tracbus.Event) erro
 			return err
 		}
 	}
-	b.told = append(b.told, ids(events))
+	b.told = append(b.told, resourceIDs(events))
 	return nil
 }
 
