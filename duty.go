@@ -21,6 +21,19 @@ type duty struct {
 	start   store.Place // where the name begins if the journal does not know it
 	begun   bool        // start is known
 	rewound error       // why a Resync is to be told before the next change
+
+	past past
+}
+
+// past is what the relay remembers of a name, which alone uses it, from one Run
+// of the journal to the next: what of it is gone when it looks again, the
+// listener was told all the same.
+type past struct {
+	known bool        // the journal has, or had, the name
+	top   sight       // the latest that the row is known to have stood at
+	way   trail       // where the listener has come by, in this process
+	last  store.Place // the last of which it was told, if only in part
+	owed  *Resync     // to be told before the next change
 }
 
 // order is one call of a listener.

@@ -17,17 +17,13 @@ import (
 // the journal has behind the name's place. It belongs to one Run of a journal.
 type relay struct {
 	*Journal
+	*past
 	r    *Registration
 	duty *duty
 	me   string // as holder
 
 	seen  sight
-	top   sight            // the latest that the row is known to have stood at
-	known bool             // the journal has, or had, the name
 	tries map[[2]int64]int // of changes that failed, by tid and seq
-	owed  *Resync          // to be told before the next change
-	way   trail            // where the listener has come by, in this process
-	last  store.Place      // the last of which it was told, if only in part
 	state relayState
 
 	failing time.Time // since when the log says that the listener fails; zero if it does not
@@ -51,7 +47,7 @@ func (j *Journal) runOnce(ctx context.Context) {
 		for _, r := range j.bus.all() {
 			if r.once != nil && !running[r] && !r.over() {
 				running[r] = true
-				w := &relay{Journal: j, r: r, duty: r.once, me: holderName(j.origin), tries: map[[2]int64]int{}}
+				w := &relay{Journal: j, past: &r.once.past, r: r, duty: r.once, me: holderName(j.origin), tries: map[[2]int64]int{}}
 				relays.Go(func() { w.run(ctx) })
 			}
 		}

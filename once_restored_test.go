@@ -1,0 +1,132 @@
+package tracbus_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tracbus/tracbus"
+)
+
+// onceWatch is a process with a listener of every event under a name.
+func (k *restorable) onceWatch(t *testing.T, log *onceLog, lines *logRecorder) *desk {
+	t.Helper()
+	c := tracbus.OnceConfig{Lease: 600 * time.Millisecond, FromBeginning: true}
+	return onceProcess(t, k.Server, "", c, log.handle, deskConfig{DB: k.Open(t, k.dsn), Journal: tracbus.JournalConfig{Logger: slog.New(lines)}})
+}
+
+// ends waits until something was told, and returns all that was: names
+// of pages, and reasons of Resyncs in brackets.
+func (l *onceLog) ends(t *testing.T, last string) (all []string) {
+	t.Helper()
+	until(t, "told: "+last, func() bool {
+		told, _ := l.events()
+		all = nil
+		for _, e := range told {
+			if r, ok := e.(tracbus.Resync); ok {
+				all = append(all, fmt.Sprintf("(%s)", r.Reason))
+			} else {
+				all = append(all, e.Resource().ID)
+			}
+		}
+		return slices.Contains(all, last) // a Resync may follow
+	})
+	return all
+}
+
+// TestOnceRestored puts databases back to an older copy under a holder and
+// another that would take over. No new change is suppressed, though its tid was
+// told before, and the listener is told before the first of them.
+func TestOnceRestored(t *testing.T) {
+	for _, dialect := range []string{"sqlite", "postgresql", "mysql"} {
+		t.Run(dialect, func(t *testing.T) {
+			noLeaks(t)
+			k := newRestorable(t, dialect)
+			log, lines := newOnceLog(), new(logRecorder)
+			processes := []*desk{k.onceWatch(t, log, lines), k.onceWatch(t, log, lines)}
+			k.add(t, name("a", 1, 3)...)
+			log.ends(t, "a03")
+			restore := k.backup(t)
+			for round, prefix := range []string{"b", "c"} {
+				k.add(t, name(prefix, 1, 6)...)
+				before := len(log.ends(t, prefix+"06"))
+				if round == 1 { // the new history is longer than the old one when it is seen
+					for _, d := range processes {
+						d.cancel()
+						require.NoError(t, <-d.ran)
+						d.cancel = nil
+					}
+				}
+				_, turns := log.events()
+				restore()
+				next := string(prefix[0] + 10)
+				k.add(t, name(next, 1, 9)...)
+				if round == 1 {
+					for _, d := range processes {
+						d.run()
+					}
+				}
+				told := log.ends(t, next+"09")[before:]
+				resync := slices.Index(told, "(rewound)")
+				first := slices.Index(told, next+"01")
+				require.GreaterOrEqual(t, first, 0, "%v", told)
+				assert.GreaterOrEqual(t, resync, 0, "%v", told)
+				assert.Less(t, resync, first, "%v", told)
+				var fresh []string
+				for _, page := range told {
+					if page[0] == next[0] && !slices.Contains(fresh, page) {
+						fresh = append(fresh, page)
+					}
+				}
+				assert.Equal(t, name(next, 1, 9), fresh, "%v", told)
+				_, later := log.events()
+				assert.GreaterOrEqual(t, later[len(later)-1].Epoch, turns[len(turns)-1].Epoch, "although the row's epoch went back")
+				until(t, "all is done", func() bool { return processes[0].onceOf(t).Lag == 0 })
+			}
+		})
+	}
+}
+
+// TestOnceJournalRestored loses changes from the journal's tables alone, so that
+// the name's row is ahead of them: what came in their place is told.
+func TestOnceJournalRestored(t *testing.T) {
+	for _, rested := range []bool{false, true} {
+		t.Run(fmt.Sprint("while Run rests: ", rested), func(t *testing.T) {
+			noLeaks(t)
+			k := newRestorable(t, "sqlite")
+			log, lines := newOnceLog(), new(logRecorder)
+			d := k.onceWatch(t, log, lines)
+			k.add(t, name("a", 1, 9)...)
+			log.ends(t, "a09")
+			if rested {
+				d.cancel()
+				require.NoError(t, <-d.ran)
+				d.cancel = nil
+			}
+			tx, err := d.DB.BeginTx(context.Background(), nil)
+			require.NoError(t, err)
+			for _, table := range []string{"wiki_history", "wiki_journal", "journal_transaction"} {
+				_, err := tx.Exec("DELETE FROM " + table + " WHERE tid > 4")
+				require.NoError(t, err)
+			}
+			_, err = tx.Exec("UPDATE sqlite_sequence SET seq = 4 WHERE name = 'journal_transaction'")
+			require.NoError(t, err)
+			require.NoError(t, tx.Commit())
+			k.add(t, name("b", 1, 20)...)
+			if rested {
+				d.run()
+			}
+			told := log.ends(t, "b20")
+			assert.Contains(t, told, "(rewound)")
+			told = slices.DeleteFunc(told, func(page string) bool { return page == "(rewound)" })
+			assert.Equal(t, name("b", 1, 20), told[len(told)-20:], "%v", told)
+			assert.Len(t, lines.with("a listener goes on where it is known to stand"), 1)
+		})
+	}
+}
