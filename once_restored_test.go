@@ -56,6 +56,9 @@ func TestOnceRestored(t *testing.T) {
 			for round, prefix := range []string{"b", "c"} {
 				k.add(t, name(prefix, 1, 6)...)
 				before := len(log.ends(t, prefix+"06"))
+				for _, d := range processes { // else one that goes on may know of nothing that is gone
+					d.until(t, prefix+"06", func(all, _ []tracbus.Event) bool { return slices.Contains(resourceIDs(all), prefix+"06") })
+				}
 				if round == 1 { // the new history is longer than the old one when it is seen
 					for _, d := range processes {
 						d.cancel()
