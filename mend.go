@@ -19,6 +19,9 @@ func (h *holder) mend(ctx context.Context, err error) error {
 	var sink *elsewhere
 	if errors.As(err, &sink) {
 		if err = h.rejoin(ctx, sink); err == nil {
+			if h.attempt++; h.attempt > 3 { // it keeps being elsewhere
+				h.pause(ctx)
+			}
 			return nil
 		}
 	}
