@@ -24,7 +24,11 @@ func TestCrash(t *testing.T) {
 		return
 	}
 	rounds := attackNumber(t, crashRoundsEnv, 1)
-	duration := time.Duration(attackNumber(t, crashSecondsEnv, 5)) * time.Second
+	seconds := 5
+	if testing.Short() {
+		seconds = 3
+	}
+	duration := time.Duration(attackNumber(t, crashSecondsEnv, seconds)) * time.Second
 	for at, d := range crashDatabases {
 		t.Run(d.name, func(t *testing.T) {
 			noLeaks(t)
@@ -37,7 +41,8 @@ func TestCrash(t *testing.T) {
 					defer func() { totals.add(r.totals) }()
 					v := checkCrash(r.round(kind, duration))
 					r.count(v)
-					t.Logf("%s\n%v", r.totals, v)
+					t.Logf("%s; the stream has %d of them, its subscriber received %d, the pub/sub subscriber %d, the listener was told %d\n%v",
+						r.totals, countCrash(v.stream, crashEntry), countCrash(v.read, crashEntry), countCrash(v.heard, crashHeard), countCrash(v.told, crashTold), v)
 					if len(v.found) > 0 {
 						t.Error("under Once, not all is as it should be: see above")
 					}
@@ -47,6 +52,16 @@ func TestCrash(t *testing.T) {
 			t.Logf("%s, %v of faults in each round: %v", d.name, duration, totals)
 		})
 	}
+}
+
+// countCrash counts the lines of one word.
+func countCrash(lines []crashLine, word crashWord) (n int) {
+	for _, l := range lines {
+		if l.Word == word {
+			n++
+		}
+	}
+	return n
 }
 
 // judge looks at what the checker is not about: what Update returned, and that

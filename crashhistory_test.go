@@ -142,6 +142,12 @@ func TestCrashChecker(t *testing.T) {
 			reconnect(r, 4)
 			loseLine(&r.heard, crashHeard, 5, 1, 1)
 		}, ""},
+		{"a stream whose first branch had another number", func(r *crashRecord) {
+			r.read[0].Result = string(tracbus.Restarted)
+		}, ""},
+		{"a stream restarted without reason", func(r *crashRecord) {
+			r.read = slices.Insert(r.read, 3, crashLine{Word: crashResync, Run: "reader.1", Result: string(tracbus.Restarted)})
+		}, "resync: reader.1 was told \"restarted\", although nothing went back"},
 		{"told again under Once", func(r *crashRecord) { r.told = slices.Insert(r.told, 5, r.told[3], r.told[4]) }, ""},
 		{"a deposed process ends its call", func(r *crashRecord) {
 			for i := range r.told[5:] {

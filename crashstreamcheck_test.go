@@ -30,8 +30,9 @@ func (v *crashVerdict) checkStream(who string, lines []crashLine, reader bool) {
 		case l.Word == crashEntry:
 			s.entry(l)
 		case l.Word == crashResync && (l.Result == string(tracbus.Restarted) || l.Result == string(tracbus.Trimmed)):
-			s.gap = &l
-			v.checkAside(l)
+			if s.gap = &l; s.last != nil { // else a first call that did not arrive was taken for a lost one
+				v.checkAside(l)
+			}
 		default:
 			v.checkAside(l)
 		}
