@@ -14,7 +14,7 @@ import (
 )
 
 // patience is how long a test waits for what must happen before it fails.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // until waits for a condition that nobody announces.
 func until(t testing.TB, what string, is func() bool) {

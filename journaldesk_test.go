@@ -96,7 +96,7 @@ func (d *desk) run() {
 
 // leave ends the desk as a process ends in good order.
 func (d *desk) leave(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	assert.NoError(t, d.Journal.Close(ctx))
 	if d.cancel != nil {
