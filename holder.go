@@ -25,7 +25,9 @@ type holder struct {
 	attempt int       // how many steps have failed in a row
 	noted   string    // the failure that the name's row has; empty: none
 	asides  time.Time // when it was last asked which are to be told again
-	branch  int64     // of the sink, as the name's row has it
+
+	branch   int64 // of the sink, as the name's row has it
+	reserved int64 // the same while no sink is known to have begun it; else -1
 }
 
 // begin finds where to go on.

@@ -138,3 +138,35 @@ func (d *desk) forgetHeard() {
 	defer d.mu.Unlock()
 	d.all, d.primary = nil, nil
 }
+
+// TestFirstStartWithoutRedis: tries that Redis did not see use up no branch, so
+// that the ids of a stream's entries begin as the tids are.
+func TestFirstStartWithoutRedis(t *testing.T) {
+	noLeaks(t)
+	s := testdatabase.New(t, "sqlite")
+	server := testserver.Redis(t, testserver.RedisOptions{})
+	server.Kill()
+	rdb := redis.NewClient(&redis.Options{Addr: server.Addr(), DialTimeout: time.Second, MaxRetries: -1})
+	defer rdb.Close()
+	var all *tracbus.Registration
+	d := seat(t, s, s.DSN(s.Name()), deskConfig{Before: func(b *tracbus.Bus) {
+		all = b.All(tracbus.OnceConfig{Backoff: time.Millisecond}.Once("redis"),
+			tracbus.NewPublisher(rdb, tracbus.PublisherConfig{Stream: "first", Logger: quiet}))
+	}})
+	tid := d.say(t, "the first", 1)
+	until(t, "it was tried again", func() bool { return all.Status().Repeated > 3 })
+	server.Restart()
+	require.NoError(t, all.Wait(ticking(t)))
+	entries, err := rdb.XRange(ticking(t), "first", "-", "+").Result()
+	require.NoError(t, err)
+	require.Len(t, entries, 1)
+	assert.Equal(t, strconv.FormatInt(tid, 10)+"-0", entries[0].ID)
+
+	require.NoError(t, rdb.FlushAll(ticking(t)).Err()) // now there was one
+	d.say(t, "the second", 1)
+	require.NoError(t, all.Wait(ticking(t)))
+	entries, err = rdb.XRange(ticking(t), "first", "-", "+").Result()
+	require.NoError(t, err)
+	require.Len(t, entries, 1)
+	assert.NotEqual(t, strconv.FormatInt(tid+1, 10)+"-0", entries[0].ID, "another branch")
+}

@@ -55,7 +55,7 @@ func (b *portion) until(tid int64) *portion {
 // reached notes where the sink stands now. The name's own place never goes back
 // for it.
 func (h *holder) reached(p store.Place) {
-	h.at, h.sure = p, time.Now()
+	h.at, h.sure, h.reserved = p, time.Now(), -1
 	if c := h.lease.place(); p.TID > c.TID || p.TID == c.TID && c.Rest {
 		h.move(store.Cursor{Place: p})
 	}
@@ -98,7 +98,7 @@ func (h *holder) rejoin(ctx context.Context, e *elsewhere) error {
 
 // anew has the sink begin anew at the name's place.
 func (h *holder) anew(ctx context.Context, was standing, c store.Cursor, floor int64) error {
-	at, branch := c.Place, h.branch
+	at := c.Place
 	if c.Rest {
 		var err error
 		if at, err = h.before(c.TID); err != nil {
@@ -108,7 +108,7 @@ func (h *holder) anew(ctx context.Context, was standing, c store.Cursor, floor i
 	if at.TID < floor {
 		at = store.Place{TID: floor}
 	}
-	if was.empty && (branch >= 0 || was.branch >= 0) {
+	if was.empty && h.reserved < 0 && (h.branch >= 0 || was.branch >= 0) {
 		h.config.Logger.Error("the sink of a listener was emptied: it begins anew",
 			"once", h.duty.name, "listener", h.r.name, "tid", at.TID)
 	}
@@ -117,17 +117,13 @@ func (h *holder) anew(ctx context.Context, was standing, c store.Cursor, floor i
 
 // beginAnew begins a new branch, if the sink still stands where it was found.
 func (h *holder) beginAnew(ctx context.Context, was standing, at store.Place) error {
-	branch := nextBranch(max(was.branch, h.branch))
-	held, err := h.store.BranchOnce(h.lease.ctx, h.duty.name, h.lease.epoch, branch)
-	if err != nil {
-		return fmt.Errorf("store branch %d: %w", branch, err)
+	if h.reserved <= was.branch {
+		if err := h.reserve(nextBranch(max(was.branch, h.branch))); err != nil {
+			return err
+		}
 	}
-	if !held {
-		return errDeposed
-	}
-	h.branch = branch
-	c := chain{journal: h.store.UUID(), name: h.duty.name, before: at, end: at, anew: true, expect: was, branch: branch}
-	err = h.hand(ctx, c, nil)
+	c := chain{journal: h.store.UUID(), name: h.duty.name, before: at, end: at, anew: true, expect: was, branch: h.reserved}
+	err := h.hand(ctx, c, nil)
 	var sink *elsewhere
 	if errors.As(err, &sink) { // somebody else was faster: the next step sees where it stands
 		return nil
@@ -136,6 +132,20 @@ func (h *holder) beginAnew(ctx context.Context, was standing, at store.Place) er
 		h.reached(at)
 	}
 	return err
+}
+
+// reserve notes in the name's row that a branch is going to be used, before it
+// is: whoever comes next takes another.
+func (h *holder) reserve(branch int64) error {
+	held, err := h.store.BranchOnce(h.lease.ctx, h.duty.name, h.lease.epoch, branch)
+	switch {
+	case err != nil:
+		return fmt.Errorf("store branch %d: %w", branch, err)
+	case !held:
+		return errDeposed
+	}
+	h.branch, h.reserved = branch, branch
+	return nil
 }
 
 // lastBranch is the highest there can be: ids of a stream have 16 bits for it.

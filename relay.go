@@ -248,7 +248,7 @@ var errYield = errors.New("the listener fails here; another process may do bette
 // hold tells the listener what comes, until the lease ends, ctx does, or there
 // is a reason to give the name up.
 func (w *relay) hold(ctx context.Context, l *lease) error {
-	h := &holder{relay: w, lease: l, branch: l.row.Branch, noted: l.row.Error}
+	h := &holder{relay: w, lease: l, branch: l.row.Branch, reserved: -1, noted: l.row.Error}
 	if chained, ok := w.r.listener.batches.(chained); ok {
 		h.chained = chained
 	}
