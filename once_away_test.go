@@ -163,7 +163,7 @@ func TestFirstStartWithoutRedis(t *testing.T) {
 	assert.Equal(t, strconv.FormatInt(tid, 10)+"-0", entries[0].ID)
 
 	require.NoError(t, rdb.FlushAll(ticking(t)).Err()) // now there was one
-	d.say(t, "the second", 1)
+	require.NoError(t, d.Wait(ticking(t), d.say(t, "the second", 1)))
 	require.NoError(t, all.Wait(ticking(t)))
 	entries, err = rdb.XRange(ticking(t), "first", "-", "+").Result()
 	require.NoError(t, err)
