@@ -36,14 +36,15 @@ type OnceStatus struct {
 }
 
 // waitOnce waits until a name is done with all that the journal has told the
-// bus.
+// bus, and that this process has committed.
 func (b *Bus) waitOnce(ctx context.Context, name string) error {
 	b.mu.Lock()
-	j, tid := b.journal, b.fed
+	j := b.journal
 	b.mu.Unlock()
 	if j == nil {
 		return nil // of nothing
 	}
+	tid := max(b.told(), b.own())
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 250*time.Millisecond) {
 		row, found, err := j.store.FindOnce(ctx, name)
 		if err != nil {

@@ -180,7 +180,8 @@ func (w *waiter) fix(r *Registration) {
 // Wait returns when the listener has been told of all that the bus has taken so
 // far, whether it could handle it or not, and of what it missed; or when ctx
 // ends. A listener that calls it waits for itself. Under [Once] it returns when
-// the listener has handled all of that, in whatever process.
+// the listener has handled all of that, and all that this process has committed,
+// in whatever process.
 func (r *Registration) Wait(ctx context.Context) error {
 	if r.once != nil {
 		return r.bus.waitOnce(ctx, r.once.name)

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"log/slog"
+	"os"
 	"strconv"
 
 	"github.com/redis/go-redis/v9"
@@ -33,7 +35,10 @@ func start(ctx context.Context, db *sql.DB, dialect tracbus.Dialect, rdb redis.U
 		return nil
 	})
 	var err error
-	p.journal, err = tracbus.OpenJournal(ctx, db, p.bus, tracbus.JournalConfig{Dialect: dialect, Wake: rdb})
+	p.journal, err = tracbus.OpenJournal(ctx, db, p.bus, tracbus.JournalConfig{
+		Dialect: dialect, Wake: rdb,
+		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
+	})
 	if err != nil {
 		return nil, err
 	}
