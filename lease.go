@@ -97,7 +97,9 @@ func (l *lease) renew() error {
 		held, err = l.store.MoveOnce(l.ctx, l.name, l.epoch, from, to, l.span)
 	}
 	if err = l.settle(asked, to, held, err); err != nil {
-		l.doubt = &to
+		if from != to { // else putAside may move on before this is asked for again
+			l.doubt = &to
+		}
 		return err
 	}
 	l.doubt = nil
@@ -133,17 +135,18 @@ func (l *lease) tryAside(to store.Cursor, a store.Aside) error {
 
 // settle notes what became of a statement that stores a place.
 func (l *lease) settle(asked time.Time, to store.Cursor, held bool, err error) error {
-	if err == nil && !held {
-		held, err = l.find(to)
-	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case held:
+		// A timer that has fired has ended the lease for good.
+		l.over.Reset(time.Until(asked.Add(l.span)))
+	default:
+		if there, err := l.find(to); err != nil || !there {
+			return err
+		}
+		signal(l.work) // the lease counts from an earlier statement, so it is renewed
 	}
-	if !held {
-		return nil // which find has said
-	}
-	// A timer that has fired has ended the lease for good.
-	l.over.Reset(time.Until(asked.Add(l.span)))
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.stored != to {
@@ -161,9 +164,9 @@ func (l *lease) find(to store.Cursor) (held bool, err error) {
 	switch {
 	case err != nil:
 		return false, err
-	case found && row.Epoch == l.epoch && row.Cursor == to:
+	case found && row.Epoch == l.epoch && row.Holder != "" && row.Cursor == to:
 		return true, nil
-	case found && row.Epoch == l.epoch:
+	case found && row.Epoch == l.epoch && row.Holder != "":
 		l.cancel(fmt.Errorf("%w: expected tid %d, found tid %d", errMoved, to.TID, row.Cursor.TID))
 	default:
 		l.cancel(errDeposed)
