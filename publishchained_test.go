@@ -253,6 +253,37 @@ func TestChainStandsWithinATransactionThatIsGone(t *testing.T) {
 	require.NoError(t, r.begin(1, 1, standing{place: at(2)}))
 }
 
+// The same where the journal has nothing new for a while, and where of the
+// transaction only an entry is there, whose message was refused.
+func TestChainRemembersWhatItBegan(t *testing.T) {
+	for name, config := range chainConfigs {
+		for _, allowed := range []string{"2-0", "none"} {
+			if allowed == "none" && config.Stream == "" {
+				continue // then nothing is begun
+			}
+			t.Run(name+" "+allowed, func(t *testing.T) {
+				r := newChainRig(t, config, testserver.RedisOptions{Users: []testserver.RedisUser{
+					{Name: "narrow", Password: "x", Rules: "~* +@all &trac.test.ticket.changed." + allowed},
+				}}, &redis.Options{Username: "narrow", Password: "x"})
+				events, names := transactions(2, 2, 2)
+				r.mustBegin(1)
+				require.Error(t, r.hand(1, 2, events))
+				require.NoError(t, r.client.Do(r.ctx(), "acl", "setuser", "narrow", "allchannels").Err())
+				require.NoError(t, r.hand(1, 1, nil))
+				other := store.Place{TID: 2, Mark: "other"}
+				c := r.chain(1, 0)
+				c.end = other
+				wantElsewhere(t, r.publisher.handleChained(r.ctx(), c, []Event{chainedEvent(other, 0)}), standing{place: at(2)})
+				require.NoError(t, r.hand(1, 2, events))
+				assert.Equal(t, names, r.heard())
+				if config.Stream != "" {
+					assert.Equal(t, names, r.entries())
+				}
+			})
+		}
+	}
+}
+
 // An event that cannot be encoded blocks, and what is before it goes out.
 func TestChainBlocksAtWhatCannotBeEncoded(t *testing.T) {
 	eachChain(t, func(t *testing.T, r *chainRig) {

@@ -6,7 +6,8 @@
 --   1  the state, a hash:
 --        tid, mark            the last transaction that is done as a whole
 --        next_tid, next, seq  the transaction begun behind it: tid, mark, and the
---                             seq of its last change done; next is '' if none is
+--                             seq of its last change done, -1 if there is only an
+--                             entry of it; next is '' if none is
 --        branch               how often the chain began anew
 --        entry                id of the stream's last entry in this branch, or 0-0
 --        at                   when a call was here last, by Redis's clock, in ms
@@ -183,6 +184,8 @@ for t = 1, transactions do
     if not passed or tonumber(ARGV[i]) > passed then
       local refused = hand(i)
       if refused then
+        -- An entry without its message belongs to this history, too.
+        if not last and stream and ARGV[i + 3] == entry then last = '-1' end
         if last then
           begun_tid, begun, seq = tid, mark, last
         elseif t > 1 then
@@ -198,6 +201,11 @@ for t = 1, transactions do
   whole_tid, whole_mark = tid, mark
 end
 
+if transactions == 0 and begun ~= '' and tonumber(ARGV[8]) < tonumber(begun_tid) then
+  -- It ends before what is begun, which the next call has to go on with.
+  call('HSET', state, 'tid', ARGV[8], 'mark', ARGV[9])
+  return {'done', published, unheard}
+end
 local after_seq = ARGV[12]
 if begun ~= '' and begun == ARGV[11] and tonumber(seq) > tonumber(after_seq) then
   after_seq = seq -- the call was late: more of it has been done
