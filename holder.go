@@ -18,9 +18,9 @@ type holder struct {
 	chained chained     // nil unless the listener keeps its own place
 	at      store.Place // of a chained listener, as far as is known
 	sure    time.Time   // when it was last known
+	pruned  bool        // at is the floor, and the name's place is to follow
 
 	reading reading
-	single  bool      // a batch has failed: tell one by one, to find the change
 	since   time.Time // when it began to fail here; zero while all is well
 	attempt int       // how many steps have failed in a row
 	noted   string    // the failure that the name's row has; empty: none
@@ -47,7 +47,8 @@ func (h *holder) begin(ctx context.Context) error {
 	case err != nil:
 		return err
 	case c.TID < floor:
-		return h.skip(floor)
+		h.skip(floor)
+		return nil
 	case !stands: // the row is of another history than the transactions
 		return h.goBack(ctx, c, back)
 	case c.Rest && h.chained != nil: // its places are whole transactions
@@ -72,8 +73,9 @@ func (h *holder) stands(p store.Place, floor int64) (bool, error) {
 }
 
 // skip goes on behind the floor, up to which changes are pruned that the listener
-// was not told.
-func (h *holder) skip(floor int64) error {
+// was not told. The name's place stays until the listener was told that, here or
+// in another process.
+func (h *holder) skip(floor int64) {
 	c := h.lease.place()
 	err := fmt.Errorf("%w: up to tid %d, and the name was at tid %d", ErrPruned, floor, c.TID)
 	h.config.Logger.Error("changes were pruned before a listener was told: it goes on behind them",
@@ -82,7 +84,7 @@ func (h *holder) skip(floor int64) error {
 	missed.Err = err
 	h.owe(missed)
 	h.at = store.Place{TID: floor}
-	return h.moveTo(store.Cursor{Place: h.at})
+	h.pruned = true
 }
 
 // lookBack sees whether the journal still has what this process was told: the
@@ -167,6 +169,12 @@ func (h *holder) step(ctx context.Context) error {
 	if err := h.tellOwed(ctx); err != nil {
 		return err
 	}
+	if h.pruned {
+		if err := h.moveTo(store.Cursor{Place: h.at}); err != nil {
+			return err
+		}
+		h.pruned = false
+	}
 	if err := h.tellAgain(ctx); err != nil {
 		return err
 	}
@@ -178,7 +186,8 @@ func (h *holder) step(ctx context.Context) error {
 		if failed != nil {
 			return failed
 		}
-		return h.skip(floor)
+		h.skip(floor)
+		return nil
 	case err != nil:
 		return fmt.Errorf("read behind tid %d: %w", from.TID, err)
 	case len(batch.places) == 0:

@@ -33,7 +33,10 @@ func (h *holder) mend(ctx context.Context, err error) error {
 	h.fails(err)
 	over := errors.Is(err, errHangs) || errors.Is(err, errDeadline) || errors.Is(err, errEnded)
 	var at *changeError
-	if errors.As(err, &at) && h.duty.config.SetAside > 0 {
+	if errors.As(err, &at) && at.events > 1 && over { // one by one they may have the time
+		h.single = true
+	}
+	if at != nil && h.duty.config.SetAside > 0 {
 		switch set, failed := h.blame(at); {
 		case failed != nil:
 			return failed

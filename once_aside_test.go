@@ -175,6 +175,46 @@ func TestOnceBatches(t *testing.T) {
 	assert.Equal(t, "5", told[11])
 }
 
+// TestOnceBatchHangs has a batch for which there is no time because of one of its
+// changes: the others are told one by one, and that one is set aside if it may be.
+func TestOnceBatchHangs(t *testing.T) {
+	for _, most := range []int{0, 2} {
+		t.Run(fmt.Sprint("set aside after ", most), func(t *testing.T) {
+			noLeaks(t)
+			s := testdatabase.New(t, "sqlite")
+			b := &slowBatch{slow: "3"}
+			c := hasty
+			c.SetAside, c.FromBeginning = most, true
+			d := seat(t, s, s.DSN(s.Name()), deskConfig{
+				Bus: tracbus.BusConfig{Batch: 4}, Idle: true,
+				Before: func(bus *tracbus.Bus) { bus.All(c.Once("log"), b) },
+			})
+			d.say(t, "one", 1, 2, 3, 4, 5)
+			d.run()
+			until(t, "those before it are told", func() bool { return d.onceOf(t).Lag <= 3 })
+			if most > 0 {
+				until(t, "those behind it are told", func() bool { return d.onceOf(t).Lag == 0 })
+				_, short := d.asides(t)
+				assert.Equal(t, []string{"ticket 3 tries 2 retrying false"}, short)
+			}
+		})
+	}
+}
+
+// slowBatch has no end where a batch has some ticket.
+type slowBatch struct {
+	batchLog
+	slow string
+}
+
+func (b *slowBatch) HandleBatch(ctx context.Context, events []tracbus.Event) error {
+	if slices.ContainsFunc(events, func(e tracbus.Event) bool { return e.Resource().ID == b.slow }) {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return b.batchLog.HandleBatch(ctx, events)
+}
+
 // TestOnceUnreadable has a row that no listener can be told: it blocks the name,
 // and says why, or is set aside.
 func TestOnceUnreadable(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -198,6 +199,35 @@ func TestPruneKeepsForOnce(t *testing.T) {
 		assert.Equal(t, tracbus.Pruned, missed[0].Reason)
 		require.ErrorIs(t, missed[0].Err, tracbus.ErrPruned)
 	})
+}
+
+// TestPrunedIsToldByTheNext: what was pruned is told by another process too, if the
+// first could not.
+func TestPrunedIsToldByTheNext(t *testing.T) {
+	noLeaks(t)
+	s := testdatabase.New(t, "sqlite")
+	dsn := s.DSN(s.Name())
+	log := newOnceLog()
+	log.failing(func(tracbus.Event) error { return errors.New("no network") })
+	resync := make(chan tracbus.Resync, 10)
+	a := onceProcess(t, s, dsn, hasty, log.handle, deskConfig{})
+	for range 3 {
+		a.say(t, "pruned", 1)
+	}
+	reach(t, "it fails", func() bool { return a.onceOf(t).Err != "" })
+	_, err := a.Prune(ticking(t), tracbus.Retention{Transactions: 1, Abandon: time.Nanosecond})
+	require.NoError(t, err)
+	reach(t, "the resync fails", func() bool { return strings.HasPrefix(a.onceOf(t).Err, "resync: ") })
+	a.leave(t)
+	b := onceProcess(t, s, dsn, hasty, func(_ context.Context, e tracbus.Event) error {
+		if r, ok := e.(tracbus.Resync); ok {
+			resync <- r
+		}
+		return nil
+	}, deskConfig{})
+	reach(t, "all is told", func() bool { return b.onceOf(t).Lag == 0 })
+	require.Len(t, resync, 1)
+	require.Equal(t, tracbus.Pruned, (<-resync).Reason)
 }
 
 // TestRegistrationWait: of a Once listener it waits for whoever tells it.

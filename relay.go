@@ -22,9 +22,10 @@ type relay struct {
 	duty *duty
 	me   string // as holder
 
-	seen  sight
-	tries map[[2]int64]int // of changes that failed, by tid and seq
-	state relayState
+	seen   sight
+	tries  map[[2]int64]int // of changes that failed, by tid and seq
+	single bool             // a batch has failed: tell one by one, to find the change
+	state  relayState
 
 	failing time.Time // since when the log says that the listener fails; zero if it does not
 }
