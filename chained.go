@@ -56,12 +56,21 @@ type standing struct {
 }
 
 // elsewhere is the error of a sink that does not stand where the batch begins.
-type elsewhere struct{ standing }
+type elsewhere struct {
+	standing
+
+	// within says that the sink stands in the midst of the transaction at its
+	// place, and that the batch has something else to do before, or instead.
+	within bool
+}
 
 // Error says where the sink stands.
 func (e *elsewhere) Error() string {
-	if e.empty {
+	switch {
+	case e.empty:
 		return "the listener's sink knows of no place in this journal"
+	case e.within:
+		return fmt.Sprintf("the listener's sink stands within tid %d, mark %s, branch %d", e.place.TID, e.place.Mark, e.branch)
 	}
 	return fmt.Sprintf("the listener's sink stands at tid %d, mark %s, branch %d", e.place.TID, e.place.Mark, e.branch)
 }

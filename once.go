@@ -29,7 +29,8 @@ type OnceConfig struct {
 
 	// SetAside is after how many failed calls a change is set aside, so that
 	// those behind it are told; see [Journal.SetAside]. Zero means never: the
-	// change is repeated until it succeeds, and what is behind it waits.
+	// change is repeated until it succeeds, and what is behind it waits. A
+	// [Publisher], whose order matters, takes nothing else.
 	SetAside int
 }
 

@@ -22,6 +22,9 @@ func (p *Publisher) checkScope(s Scope) error {
 	if _, queued := s.(scope); queued && p.config.Stream != "" {
 		return fmt.Errorf("PublisherConfig.Stream is %q: a stream is only appended to under Once, which knows what is in it already", p.config.Stream)
 	}
+	if once, ok := s.(onceScope); ok && once.config.SetAside > 0 {
+		return fmt.Errorf("OnceConfig.SetAside is %d: expected zero, for what is published keeps its order", once.config.SetAside)
+	}
 	return nil
 }
 
@@ -77,7 +80,7 @@ func (r *chainRun) run(ctx context.Context) error {
 		case reply.Other:
 			return fmt.Errorf("publish: the branch in %s changed again and again, at last to %d", r.state, reply.Branch)
 		case reply.Rewound != nil:
-			return &elsewhere{standingOf(*reply.Rewound)}
+			return &elsewhere{standingOf(*reply.Rewound), true}
 		case reply.Elsewhere == nil:
 			return nil
 		}
@@ -87,7 +90,7 @@ func (r *chainRun) run(ctx context.Context) error {
 		}
 		next, ok := r.find(s)
 		if !ok || turn == maxTurns {
-			return &elsewhere{s}
+			return &elsewhere{standing: s}
 		}
 		at, r.anew = next, false
 	}

@@ -83,10 +83,17 @@ func (h *holder) rejoin(ctx context.Context, e *elsewhere) error {
 		h.config.Logger.Error("the sink of a listener lost what is pruned already: it begins anew behind it",
 			"once", h.duty.name, "listener", h.r.name, "sink", e.place.TID, "floor", floor, "err", err)
 		return h.beginAnew(ctx, e.standing, store.Place{TID: floor})
+	case stands && e.within:
+		h.config.Logger.Error("the sink of a listener stands within a change that is not the next one, as other settings had it: it begins anew",
+			"once", h.duty.name, "listener", h.r.name, "sink", e.place.TID, "tid", h.at.TID)
+		return h.beginAnew(ctx, e.standing, h.at)
 	case !stands:
 		err := fmt.Errorf("%w: the sink stands at tid %d with the mark %s, which is not in it", ErrRewound, e.place.TID, e.place.Mark)
 		h.config.Logger.Error("the sink of a listener is ahead of the journal, whose history went back: it begins anew",
 			"once", h.duty.name, "listener", h.r.name, "sink", e.place.TID, "tid", c.TID, "err", err)
+		if e.within { // what it has whole is before that, as was thought
+			c = store.Cursor{Place: h.at}
+		}
 		return h.anew(ctx, e.standing, c, floor)
 	case e.place.TID < c.TID:
 		h.config.Logger.Warn("the sink of a listener lost what it had: that is sent again",

@@ -1,0 +1,81 @@
+package tracbus_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/internal/testdatabase"
+	"github.com/tracbus/tracbus/internal/testserver"
+)
+
+// refusing is a Redis with a user that may do what its rules say, and a client of
+// the user and of one who may do everything.
+func refusing(t *testing.T, rules string) (user, all *redis.Client) {
+	t.Helper()
+	server := testserver.Redis(t, testserver.RedisOptions{Users: []testserver.RedisUser{{Name: "narrow", Password: "x", Rules: rules}}})
+	user = redis.NewClient(&redis.Options{Addr: server.Addr(), Username: "narrow", Password: "x"})
+	all = redis.NewClient(&redis.Options{Addr: server.Addr()})
+	t.Cleanup(func() { _, _ = user.Close(), all.Close() })
+	return user, all
+}
+
+// publishesOnce is a process that publishes under the name log.
+func publishesOnce(t *testing.T, s *testdatabase.Server, dsn string, rdb *redis.Client, c tracbus.PublisherConfig) *desk {
+	t.Helper()
+	c.Logger = quiet
+	return seat(t, s, dsn, deskConfig{Before: func(b *tracbus.Bus) {
+		b.All(tracbus.OnceConfig{Backoff: time.Millisecond}.Once("log"), tracbus.NewPublisher(rdb, c))
+	}})
+}
+
+// TestPublisherGetsOtherSettings has Redis refuse the second half of a
+// transaction, and then a publisher that also publishes what is in front of it:
+// nothing is left out, and what is refused is not done.
+func TestPublisherGetsOtherSettings(t *testing.T) {
+	noLeaks(t)
+	s := testdatabase.New(t, "sqlite")
+	dsn := s.DSN(s.Name())
+	rdb, all := refusing(t, "~* +@all &trac.desk.ticket.changed.1 &trac.desk.wiki.*")
+	entries := func() (channels []string) {
+		some, err := all.XRange(ticking(t), "changes", "-", "+").Result()
+		require.NoError(t, err)
+		for _, e := range some {
+			channels = append(channels, e.Values["channel"].(string))
+		}
+		return channels
+	}
+	a := publishesOnce(t, s, dsn, rdb, tracbus.PublisherConfig{Stream: "changes", Skip: []tracbus.Realm{tracbus.WikiRealm}})
+	a.holds(t)
+	_, err := a.Update(ticking(t), joe, func(tx *tracbus.ModelTransaction) error {
+		return tx.Record(ticking(t), tracbus.WikiPageCreated{Page: tracbus.WikiPage{Name: "Start", Version: 1}})
+	})
+	require.NoError(t, err)
+	a.say(t, "both", 1, 2)
+	until(t, "Redis refuses the second", func() bool { return a.onceOf(t).Err != "" })
+	a.leave(t)
+
+	b := publishesOnce(t, s, dsn, rdb, tracbus.PublisherConfig{Stream: "changes"})
+	until(t, "the page is published", func() bool { return len(entries()) > 3 })
+	assert.NotZero(t, b.onceOf(t).Lag, "what Redis refuses is not done")
+	require.NoError(t, all.Do(ticking(t), "acl", "setuser", "narrow", "allchannels").Err())
+	until(t, "all is done", func() bool { return b.onceOf(t).Lag == 0 })
+	told := entries()
+	assert.Equal(t, []string{"trac.desk.wiki.created", "trac.desk.ticket.changed.1", "trac.desk.ticket.changed.2"}, told[len(told)-3:])
+}
+
+// TestPublisherIsNotSetAside: the order of what is published is not given up.
+func TestPublisherIsNotSetAside(t *testing.T) {
+	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
+	defer func() { _ = rdb.Close() }()
+	bus := tracbus.NewBus("test")
+	defer func() { require.NoError(t, bus.Close(ticking(t))) }()
+	assert.PanicsWithValue(t, "tracbus: registering *tracbus.Publisher under once log: OnceConfig.SetAside is 2: expected zero, for what is published keeps its order",
+		func() {
+			bus.All(tracbus.OnceConfig{SetAside: 2}.Once("log"), tracbus.NewPublisher(rdb, tracbus.PublisherConfig{}))
+		})
+}
