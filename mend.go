@@ -43,7 +43,7 @@ func (h *holder) mend(ctx context.Context, err error) error {
 		case set && !over: // a call that hangs is not over yet
 			return nil
 		}
-	} else if h.duty.config.SetAside == 0 && time.Since(h.since) > yieldAfter {
+	} else if time.Since(h.since) > yieldAfter {
 		return errYield
 	}
 	if over {
