@@ -168,11 +168,12 @@ func (s *Sender) do(ctx context.Context, key string) (any, error) {
 }
 
 // bounded returns c, or a copy with less patience where ctx ends earlier than
-// c's own timeouts: go-redis does not look at ctx while it waits for an answer.
+// an answer may take: go-redis does not look at ctx while it waits for one. A
+// copy has none of the caller's hooks, so that it is the exception.
 func bounded(ctx context.Context, c *redis.Client) *redis.Client {
 	left, ok := timeLeft(ctx)
 	o := c.Options()
-	if !ok || o.ReadTimeout > 0 && o.WriteTimeout > 0 && left >= o.ReadTimeout+o.WriteTimeout {
+	if !ok || o.ReadTimeout > 0 && left >= o.ReadTimeout {
 		return c
 	}
 	patience := left
