@@ -16,6 +16,9 @@ const yieldAfter = 30 * time.Second
 
 // mend does what a failure asks for. What it returns ends the holding.
 func (h *holder) mend(ctx context.Context, err error) error {
+	if ctx.Err() != nil || h.r.ctx.Err() != nil { // it was cut short, which says nothing of the listener
+		return err
+	}
 	var sink *elsewhere
 	if errors.As(err, &sink) {
 		if err = h.rejoin(ctx, sink); err == nil {

@@ -215,6 +215,30 @@ func (b *slowBatch) HandleBatch(ctx context.Context, events []tracbus.Event) err
 	return b.batchLog.HandleBatch(ctx, events)
 }
 
+// TestOnceEndsInACall: a call that is cut short, for its process ends, is no failure
+// of the change.
+func TestOnceEndsInACall(t *testing.T) {
+	noLeaks(t)
+	s := testdatabase.New(t, "sqlite")
+	dsn := s.DSN(s.Name())
+	config := tracbus.OnceConfig{SetAside: 1, Lease: time.Second}
+	inside := make(chan struct{}, 1)
+	a := onceProcess(t, s, dsn, config, func(ctx context.Context, _ tracbus.Event) error {
+		inside <- struct{}{}
+		<-ctx.Done()
+		return ctx.Err()
+	}, deskConfig{})
+	a.say(t, "one", 1)
+	<-inside
+	a.leave(t)
+	log := newOnceLog()
+	b := seat(t, s, dsn, deskConfig{Idle: true, Before: func(bus *tracbus.Bus) { tracbus.On(bus, config.Once("log"), log.handle) }})
+	assert.Empty(t, b.onceOf(t).Err)
+	require.Zero(t, b.onceOf(t).SetAside)
+	b.run()
+	assert.Equal(t, []string{"one"}, log.until(t, 1))
+}
+
 // TestOnceUnreadable has a row that no listener can be told: it blocks the name,
 // and says why, or is set aside.
 func TestOnceUnreadable(t *testing.T) {
