@@ -181,7 +181,7 @@ func (b *Bus) register(scope Scope, listener any, h handler) *Registration {
 		panic(fmt.Sprintf("tracbus: registering %s needs a scope", nameOf(listener)))
 	}
 	if picky, ok := listener.(scopeChecker); ok {
-		if err := picky.checkScope(scope); err != nil {
+		if err := picky.checkScope(scope, listener); err != nil {
 			panic(fmt.Sprintf("tracbus: registering %s under %s: %v", nameOf(listener), scope, err))
 		}
 	}

@@ -63,6 +63,8 @@ func (c OnceConfig) Once(name string) Scope {
 		panic(fmt.Sprintf("tracbus: Once needs a name of letters, digits, '.', '_' and '-', a letter or digit first, 64 at most, got %q", name))
 	case c.Lease < 0 || c.Deadline < 0 || c.Backoff < 0 || c.SetAside < 0:
 		panic("tracbus: OnceConfig needs Lease, Deadline, Backoff and SetAside from zero")
+	case c.Lease > 0 && c.Lease < 10*time.Millisecond:
+		panic(fmt.Sprintf("tracbus: OnceConfig needs a Lease that can be renewed in time, 10 ms at least, got %v", c.Lease))
 	}
 	c.Lease = orDefault(c.Lease, 3*time.Second)
 	c.Deadline = orDefault(c.Deadline, 10*time.Second)

@@ -78,6 +78,7 @@ func TestOnceMisused(t *testing.T) {
 		assert.Panics(t, func() { tracbus.Once(name) }, "%q", name)
 	}
 	assert.Panics(t, func() { tracbus.OnceConfig{Lease: -1}.Once("x") })
+	assert.Panics(t, func() { tracbus.OnceConfig{Lease: 2}.Once("x") }, "nanoseconds")
 	require.NoError(t, bus.Close(ticking(t)))
 	_, in := tracbus.TurnOf(ticking(t))
 	assert.False(t, in)

@@ -1,6 +1,7 @@
 package tracbus_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -78,4 +79,22 @@ func TestPublisherIsNotSetAside(t *testing.T) {
 		func() {
 			bus.All(tracbus.OnceConfig{SetAside: 2}.Once("log"), tracbus.NewPublisher(rdb, tracbus.PublisherConfig{}))
 		})
+}
+
+// secretive publishes nothing.
+type secretive struct{ *tracbus.Publisher }
+
+func (secretive) HandleBatch(context.Context, []tracbus.Event) error { return nil }
+
+// TestPublisherIsNotToldInThePlaceOfWhoEmbedsIt: what its HandleBatch keeps back
+// would be published.
+func TestPublisherIsNotToldInThePlaceOfWhoEmbedsIt(t *testing.T) {
+	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
+	defer func() { _ = rdb.Close() }()
+	bus := tracbus.NewBus("test")
+	defer func() { require.NoError(t, bus.Close(ticking(t))) }()
+	s := secretive{tracbus.NewPublisher(rdb, tracbus.PublisherConfig{})}
+	assert.PanicsWithValue(t, "tracbus: registering tracbus_test.secretive under once log: it embeds a Publisher, which would be told in its place: expected the Publisher, or a type that has one in a named field",
+		func() { bus.All(tracbus.Once("log"), s) })
+	bus.All(tracbus.Primary, s)
 }

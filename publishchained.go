@@ -18,12 +18,16 @@ import (
 var _ chained = (*Publisher)(nil) // what a relay asks for
 
 // checkScope implements [scopeChecker].
-func (p *Publisher) checkScope(s Scope) error {
+func (p *Publisher) checkScope(s Scope, listener any) error {
 	if _, queued := s.(scope); queued && p.config.Stream != "" {
 		return fmt.Errorf("PublisherConfig.Stream is %q: a stream is only appended to under Once, which knows what is in it already", p.config.Stream)
 	}
-	if once, ok := s.(onceScope); ok && once.config.SetAside > 0 {
+	once, ok := s.(onceScope)
+	switch {
+	case ok && once.config.SetAside > 0:
 		return fmt.Errorf("OnceConfig.SetAside is %d: expected zero, for what is published keeps its order", once.config.SetAside)
+	case ok && listener != any(p):
+		return errors.New("it embeds a Publisher, which would be told in its place: expected the Publisher, or a type that has one in a named field")
 	}
 	return nil
 }
