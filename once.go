@@ -15,7 +15,10 @@ type OnceConfig struct {
 	FromBeginning bool
 
 	// Lease is for how long a process that dies or stands still keeps the name
-	// from the others. Zero means 3 s.
+	// from the others. It is renewed over the journal's database: a listener
+	// that keeps the only connection of its pool for longer, or on SQLite a
+	// transaction that writes, loses the name in the middle of its call, each
+	// time. Zero means 3 s.
 	Lease time.Duration
 
 	// Deadline bounds one call of the listener: after it the call's context
