@@ -185,6 +185,10 @@ func (b *Bus) register(scope Scope, listener any, h handler) *Registration {
 			panic(fmt.Sprintf("tracbus: registering %s under %s: %v", nameOf(listener), scope, err))
 		}
 	}
+	_, once := scope.(onceScope)
+	if _, loads := listener.(LoadListener); once && loads {
+		panic(fmt.Sprintf("tracbus: registering %s under %s: a LoadListener needs Everywhere: its state is of each process", nameOf(listener), scope))
+	}
 	r := newRegistration(b, scope, listener, h)
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -120,9 +120,7 @@ func (h *holder) fails(err error) {
 	if h.since.IsZero() {
 		h.since = time.Now()
 	}
-	if text := err.Error(); text != h.noted && h.store.NoteOnce(h.lease.ctx, h.duty.name, h.lease.epoch, text) == nil {
-		h.noted = text // for the status; the log has it too
-	}
+	h.note(err)
 	if !h.failing.IsZero() {
 		return
 	}
@@ -142,6 +140,13 @@ func (h *holder) fails(err error) {
 	h.config.Logger.Error(what, attrs...)
 }
 
+// note has the status show a failure.
+func (h *holder) note(err error) {
+	if text := err.Error(); text != h.noted && h.store.NoteOnce(h.lease.ctx, h.duty.name, h.lease.epoch, text) == nil {
+		h.noted = text
+	}
+}
+
 // works says, once, that it gets on again.
 func (h *holder) works() {
 	if h.noted != "" {
@@ -154,7 +159,7 @@ func (h *holder) works() {
 		h.config.Logger.Info("listener gets on again", "once", h.duty.name, "listener", h.r.name,
 			"after", time.Since(h.failing).Round(time.Millisecond), "tid", h.lease.place().TID)
 	}
-	h.failing, h.since, h.attempt = time.Time{}, time.Time{}, 0
+	h.failing, h.since, h.attempt, h.gave = time.Time{}, time.Time{}, 0, nil
 }
 
 // relayState is what was logged last of a relay.

@@ -13,14 +13,13 @@ import (
 )
 
 // Metric is one figure of a [JournalStatus], in the words of Prometheus and
-// OpenTelemetry: it becomes a gauge, or a counter, of theirs without a change.
+// OpenTelemetry: it becomes a gauge of theirs without a change.
 type Metric struct {
-	Name    string // as Prometheus has them: with the unit, and _total for a counter
-	Help    string
-	Unit    string // of OpenTelemetry: "s", "{change}", "1"
-	Labels  []Label
-	Value   float64
-	Counter bool // it only rises; else it is a gauge
+	Name   string // as Prometheus has them, with the unit
+	Help   string
+	Unit   string // of OpenTelemetry: "s", "{change}", "1"
+	Labels []Label
+	Value  float64
 }
 
 // Label tells one figure of a name from others of the same name.
@@ -106,11 +105,7 @@ func WriteMetrics(w io.Writer, metrics iter.Seq[Metric]) error {
 	last := ""
 	for m := range metrics {
 		if m.Name != last {
-			kind := "gauge"
-			if m.Counter {
-				kind = "counter"
-			}
-			fmt.Fprintf(b, "# HELP %s %s\n# TYPE %s %s\n", m.Name, helpEscapes.Replace(m.Help), m.Name, kind)
+			fmt.Fprintf(b, "# HELP %s %s\n# TYPE %s gauge\n", m.Name, helpEscapes.Replace(m.Help), m.Name)
 			last = m.Name
 		}
 		b.WriteString(m.Name)

@@ -68,13 +68,13 @@ func TestMetrics(t *testing.T) {
 func TestWriteMetricsEscapes(t *testing.T) {
 	odd := func(yield func(tracbus.Metric) bool) {
 		_ = yield(tracbus.Metric{
-			Name: "odd_total", Help: "a \\ b\nc", Counter: true, Value: 0.5,
+			Name: "odd", Help: "a \\ b\nc", Value: 0.5,
 			Labels: []tracbus.Label{{Name: "z", Value: "\"quoted\"\n"}, {Name: "a", Value: `\`}},
 		})
 	}
 	var b strings.Builder
 	require.NoError(t, tracbus.WriteMetrics(&b, odd))
-	assert.Equal(t, "# HELP odd_total a \\\\ b\\nc\n# TYPE odd_total counter\nodd_total{a=\"\\\\\",z=\"\\\"quoted\\\"\\n\"} 0.5\n", b.String())
+	assert.Equal(t, "# HELP odd a \\\\ b\\nc\n# TYPE odd gauge\nodd{a=\"\\\\\",z=\"\\\"quoted\\\"\\n\"} 0.5\n", b.String())
 
 	err := tracbus.WriteMetrics(fullDisk{}, odd)
 	assert.ErrorContains(t, err, "write metrics: no space left")

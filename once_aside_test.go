@@ -86,8 +86,17 @@ func TestOnceSetAside(t *testing.T) {
 		d.say(t, "third", 7)
 		assert.Equal(t, "third", log.until(t, 8)[7])
 
-		// A name that is retired is new, and begins behind what there is.
+		// One is given up.
 		log.failing(failingOn(8))
+		d.say(t, "given up", 8)
+		until(t, "it is set aside", func() bool { return d.onceOf(t).SetAside == 1 })
+		all, _ = d.asides(t)
+		n, err = d.Discard(ticking(t), "log", all...)
+		require.NoError(t, err)
+		assert.Equal(t, 1, n)
+		assert.Zero(t, d.onceOf(t).SetAside)
+
+		// A name that is retired is new, and begins behind what there is.
 		d.say(t, "lost", 8)
 		until(t, "it is set aside", func() bool { return d.onceOf(t).SetAside == 1 })
 		require.NoError(t, d.Retire(ticking(t), "log"))

@@ -63,6 +63,12 @@ func TestOnceBegins(t *testing.T) {
 	})
 }
 
+// loaded is a listener whose state is built from tables.
+type loaded struct{}
+
+func (loaded) HandleBatch(context.Context, []tracbus.Event) error { return nil }
+func (loaded) Load(context.Context, *tracbus.Snapshot) error      { return nil }
+
 // TestOnceMisused is told what it did.
 func TestOnceMisused(t *testing.T) {
 	noLeaks(t)
@@ -79,6 +85,11 @@ func TestOnceMisused(t *testing.T) {
 	}
 	assert.Panics(t, func() { tracbus.OnceConfig{Lease: -1}.Once("x") })
 	assert.Panics(t, func() { tracbus.OnceConfig{Lease: 2}.Once("x") }, "nanoseconds")
+	assert.Panics(t, func() { bus.All(tracbus.Once("cache"), loaded{}) }, "state is of each process")
+	rdb := redis.NewClient(&redis.Options{})
+	defer rdb.Close()
+	streaming := tracbus.NewPublisher(rdb, tracbus.PublisherConfig{Stream: "changes"})
+	assert.ErrorContains(t, streaming.HandleBatch(ticking(t), nil), `PublisherConfig.Stream is "changes"`)
 	require.NoError(t, bus.Close(ticking(t)))
 	_, in := tracbus.TurnOf(ticking(t))
 	assert.False(t, in)

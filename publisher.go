@@ -233,6 +233,9 @@ func (p *Publisher) Close() {
 // has acknowledged them all or ctx has ended. While Redis works on one round
 // trip, it prepares the next.
 func (p *Publisher) HandleBatch(ctx context.Context, events []Event) error {
+	if p.config.Stream != "" {
+		return fmt.Errorf("publish: PublisherConfig.Stream is %q: expected a relay's call, as under Once, and got one of HandleBatch, which appends to no stream", p.config.Stream)
+	}
 	p.sending.Lock()
 	defer p.sending.Unlock()
 	var preparing sync.WaitGroup

@@ -25,6 +25,7 @@ type relay struct {
 	seen   sight
 	tries  map[[2]int64]int // of changes that failed, by tid and seq
 	single bool             // a batch has failed: tell one by one, to find the change
+	gave   error            // why the name was given up last; nil once the listener gets on
 	state  relayState
 
 	failing time.Time // since when the log says that the listener fails; zero if it does not
@@ -107,6 +108,7 @@ func (w *relay) run(ctx context.Context) {
 		w.announceFree(ctx)
 		if err != nil && ctx.Err() == nil {
 			w.state.gaveUp(w, l.epoch, err)
+			w.gave = err
 			w.seen = sight{}                  // what was seen before is of another time
 			sleep(ctx, w.duty.config.Lease/2) // others first
 		}
@@ -254,6 +256,9 @@ func (w *relay) hold(ctx context.Context, l *lease) error {
 		h.chained = chained
 	}
 	defer h.reading.stop()
+	if w.gave != nil && h.noted == "" { // else nobody would see one who never keeps a lease
+		h.note(fmt.Errorf("the name was given up: %w", w.gave))
+	}
 	err := h.begin(ctx)
 	for err == nil && ctx.Err() == nil {
 		err = h.step(ctx)

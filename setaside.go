@@ -62,16 +62,29 @@ func setAsideOf(name string, a store.Aside) SetAside {
 // set aside no more; one that fails is set aside as before. They are told out of
 // order, for what came behind them was told before.
 func (j *Journal) Retry(ctx context.Context, name string, which ...SetAside) (n int, err error) {
-	var asides []store.Aside
-	for _, s := range which {
-		asides = append(asides, store.Aside{TID: s.TID, Seq: s.Seq})
-	}
-	count, err := j.store.RetryAside(ctx, name, asides...)
+	count, err := j.store.RetryAside(ctx, name, asidesOf(which)...)
 	if err != nil {
-		return 0, fmt.Errorf("retry what is set aside for %q: %w", name, err)
+		return int(count), fmt.Errorf("retry what is set aside for %q: %w", name, err)
 	}
 	j.hint()
 	return int(count), nil
+}
+
+// Discard gives up changes that are set aside: nobody is told of them any more,
+// and they do not keep [Journal.Prune] from anything. It returns how many.
+func (j *Journal) Discard(ctx context.Context, name string, which ...SetAside) (n int, err error) {
+	count, err := j.store.DiscardAside(ctx, name, asidesOf(which)...)
+	if err != nil {
+		return int(count), fmt.Errorf("discard what is set aside for %q: %w", name, err)
+	}
+	return int(count), nil
+}
+
+func asidesOf(which []SetAside) (asides []store.Aside) {
+	for _, s := range which {
+		asides = append(asides, store.Aside{TID: s.TID, Seq: s.Seq})
+	}
+	return asides
 }
 
 // Retire forgets a name whose listener is not registered anywhere any more, with

@@ -117,6 +117,18 @@ func (s *Store) RetryAside(ctx context.Context, name string, which ...Aside) (n 
 	return n, nil
 }
 
+// DiscardAside forgets changes that are set aside, and returns how many.
+func (s *Store) DiscardAside(ctx context.Context, name string, which ...Aside) (n int64, err error) {
+	for _, a := range which {
+		found, err := s.count(ctx, deleteAside, name, a.TID, a.Seq)
+		n += found
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
 // DropAside forgets a change that was told after all. It does nothing for a
 // holder that is deposed.
 func (s *Store) DropAside(ctx context.Context, name string, epoch int64, tid int64, seq int) error {
