@@ -37,7 +37,7 @@
 // commit.go, transaction.go, follower.go, feed.go, registration.go, delivery.go,
 // publisher.go, and below them internal/store and internal/ordered. Under Once it
 // goes relay.hold, holder.step, Publisher.handleChained: once.go, relay.go,
-// lease.go, holder.go, rejoin.go, publishchained.go, internal/relayed.
+// lease.go, holder.go, telling.go, rejoin.go, publishchained.go, internal/relayed.
 //
 // # Guarantees
 //

@@ -2,6 +2,7 @@ package tracbus
 
 import (
 	"context"
+	"slices"
 
 	"github.com/tracbus/tracbus/internal/store"
 )
@@ -64,6 +65,13 @@ func (p *portion) upTo(i int) store.Cursor {
 		c.Seq, c.Rest = row.Seq, true
 	}
 	return c
+}
+
+// until returns the transactions before a tid.
+func (b *portion) until(tid int64) *portion {
+	places := slices.IndexFunc(b.places, func(p store.Place) bool { return p.TID >= tid })
+	changes := slices.IndexFunc(b.changes, func(c change) bool { return c.row.TID >= tid })
+	return &portion{places: b.places[:places], changes: b.changes[:changes]}
 }
 
 // dropUpTo drops what was told of the first transaction.

@@ -4,53 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/tracbus/tracbus/internal/store"
 )
-
-// tellChained hands a portion to a listener that keeps its own place. Without
-// anything to tell it asks whether that place is still the one it was.
-func (h *holder) tellChained(ctx context.Context, b *portion) error {
-	if bad := slices.IndexFunc(b.changes, func(c change) bool { return c.err != nil }); bad >= 0 {
-		c := b.changes[bad]
-		if b = b.until(c.row.TID); len(b.places) == 0 {
-			return &changeError{c, store.Cursor{}, 1, c.err}
-		}
-	}
-	var events []Event
-	for _, c := range b.changes {
-		if h.r.listener.wants(c.event) {
-			events = append(events, c.event)
-		}
-	}
-	c := chain{journal: h.store.UUID(), name: h.duty.name, before: h.at, end: h.at}
-	if len(b.places) > 0 {
-		c.end = b.end()
-	}
-	if err := h.hand(ctx, c, events); err != nil {
-		if len(events) == 0 {
-			return err
-		}
-		row := b.changes[0].row
-		return &changeError{change{row: row}, store.Cursor{}, len(events), err}
-	}
-	h.told(len(events))
-	h.reached(c.end)
-	return nil
-}
-
-func (h *holder) hand(ctx context.Context, c chain, events []Event) error {
-	return h.call(ctx, func(ctx context.Context) error { return h.chained.handleChained(ctx, c, events) })
-}
-
-// until returns the transactions before a tid.
-func (b *portion) until(tid int64) *portion {
-	places := slices.IndexFunc(b.places, func(p store.Place) bool { return p.TID >= tid })
-	changes := slices.IndexFunc(b.changes, func(c change) bool { return c.row.TID >= tid })
-	return &portion{places: b.places[:places], changes: b.changes[:changes]}
-}
 
 // reached notes where the sink stands now. The name's own place never goes back
 // for it.
