@@ -91,8 +91,9 @@
 //     call hangs, when its Deadline is over.
 //   - Prune keeps what a name was not told, unless [Retention.Abandon] says
 //     otherwise. If the database's history went back, the listener goes on where
-//     its name stands then, after a [Resync] if it takes one: no new change is
-//     left out, some are told again.
+//     its name stands then: no new change is left out, some are told again. A
+//     process that has seen what is gone tells it a [Resync] first, if it takes
+//     one; where all of those have died, nobody does.
 //
 // Of a publisher under [Once]:
 //
