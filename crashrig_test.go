@@ -175,8 +175,14 @@ func (r *crashRig) hear(process int, line string) (said bool) {
 	r.t.Helper()
 	timeout := time.NewTimer(2 * patience)
 	defer timeout.Stop()
+	again := time.NewTicker(time.Second)
+	defer again.Stop()
 	for c := r.processes[process]; ; {
 		select {
+		case <-again.C:
+			if line != "crash: stops" { // it may have been told to go on before it stopped itself
+				c.signal(r.t, "-CONT")
+			}
 		case s := <-c.said:
 			if s == "crash: stops" && line != s {
 				r.totals.stops++
