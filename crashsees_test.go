@@ -92,7 +92,7 @@ func spoiledBinary(t *testing.T, spoilings []crashSpoiling) string {
 	t.Helper()
 	goTool, err := exec.LookPath("go")
 	if err != nil {
-		t.Skipf("it needs the go tool: %v", err)
+		skip(t, "it needs the go tool: "+err.Error())
 	}
 	folder := t.TempDir()
 	texts := map[string]string{}
