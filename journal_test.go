@@ -34,6 +34,7 @@ func TestJournal(t *testing.T) {
 		{"a slow listener loses nothing", testSlowListener},
 		{"load, then follow, without a gap", testLoad},
 		{"reading back", testReadBack},
+		{"reading back, the newest first", testReadBefore},
 		{"prune", testPrune},
 		{"close tells what was committed", testClose},
 	}

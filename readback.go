@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/tracbus/tracbus/internal/store"
@@ -32,6 +33,37 @@ func (j *Journal) Since(ctx context.Context, tid int64) iter.Seq2[Event, error] 
 				place = batch.Places[n-1]
 			}
 			more = batch.More
+		}
+	}
+}
+
+// Before iterates over the changes before a tid, the newest first: what a
+// timeline shows, and its earlier pages. A tid of 0 begins at the newest change
+// that is decided. It ends where the journal begins; what is pruned is not there.
+// An error is yielded once and ends it. Events are those that [Journal.Since]
+// yields.
+func (j *Journal) Before(ctx context.Context, tid int64) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		end, err := j.store.End(ctx, j.db)
+		last := end.TID
+		if tid > 0 {
+			last = min(last, tid-1)
+		}
+		for most := min(16, j.config.Batch); err == nil && last > 0; most = min(2*most, j.config.Batch) {
+			var rows []store.Change
+			var first int64
+			if rows, first, err = j.store.ReadBack(ctx, j.db, last, most, j.realmNames()); err != nil {
+				break
+			}
+			for _, row := range slices.Backward(rows) {
+				if e, err := j.eventOf(row); !yield(e, err) || err != nil {
+					return
+				}
+			}
+			last = first - 1
+		}
+		if err != nil {
+			yield(nil, fmt.Errorf("changes before tid %d: %w", last+1, err))
 		}
 	}
 }

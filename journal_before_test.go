@@ -1,0 +1,120 @@
+package tracbus_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/internal/testdatabase"
+)
+
+// testReadBefore compares Before with what Since yields, the other way round.
+func testReadBefore(t *testing.T, s *testdatabase.Server, dsn string) {
+	d := seat(t, s, dsn, deskConfig{Journal: tracbus.JournalConfig{Batch: 4}})
+	before := func(tid int64) (read []tracbus.Event) {
+		for e, err := range d.Before(ticking(t), tid) {
+			require.NoError(t, err)
+			read = append(read, e)
+		}
+		return read
+	}
+	assert.Empty(t, before(0), "an empty journal")
+	var tids []int64
+	for i := range 14 {
+		tids = append(tids, d.say(t, fmt.Sprint(i), 1, int64(2+i%2)))
+		if i%5 == 0 { // a gap between tids, where there are any
+			_, err := d.Update(ticking(t), joe, func(tx *tracbus.ModelTransaction) error { return fmt.Errorf("not today") })
+			require.ErrorIs(t, err, tracbus.ErrNotCommitted)
+		}
+	}
+	since := func(after, before int64) (all []tracbus.Event) {
+		for e, err := range d.Since(ticking(t), after) {
+			require.NoError(t, err)
+			if e.About().TID < before {
+				all = append(all, e)
+			}
+		}
+		slices.Reverse(all)
+		return all
+	}
+	const end = 1 << 47
+	assert.Len(t, before(0), 28)
+	assert.Equal(t, since(0, end), before(0), "from the end")
+	assert.Equal(t, since(0, end), before(end), "from behind the end")
+	for _, tid := range []int64{tids[0], tids[1], tids[7], tids[13]} {
+		assert.Equal(t, since(0, tid), before(tid), "before tid %d", tid)
+	}
+
+	for e, err := range d.Before(ticking(t), 0) { // leaving early leaves nothing behind
+		require.NoError(t, err)
+		assert.Equal(t, tids[13], e.About().TID)
+		break
+	}
+
+	_, err := d.Prune(ticking(t), tracbus.Retention{Transactions: 6})
+	require.NoError(t, err)
+	assert.Equal(t, since(tids[7], end), before(0), "what is pruned is not there")
+	assert.Empty(t, before(tids[8]))
+
+	// Nothing overtakes a transaction that is held open, here either.
+	q, commit, _ := begin(t, d, s.Dialect)
+	joined(t, d, q, "held")
+	if s.Dialect == "postgresql" {
+		d.say(t, "behind", 5)
+	}
+	assert.Equal(t, tids[13], before(0)[0].About().TID)
+	commit()
+	if s.Dialect == "postgresql" {
+		assert.Equal(t, []string{"behind", "held"}, comments(before(0)[:2]))
+	} else {
+		assert.Equal(t, []string{"held"}, comments(before(0)[:1]))
+	}
+}
+
+// Changes that are too long to be read at once come all the same, and in their
+// order.
+func TestReadBeforeLongTexts(t *testing.T) {
+	s := testdatabase.New(t, "sqlite")
+	d := seat(t, s, s.DSN(s.Name()), deskConfig{})
+	long := strings.Repeat("long ", 1<<20)
+	for i := range 5 {
+		tid, err := d.Update(ticking(t), joe, func(tx *tracbus.ModelTransaction) error {
+			return tx.Record(ticking(t), remark(1, fmt.Sprint(i, long)))
+		})
+		require.NoError(t, err)
+		require.NotZero(t, tid)
+	}
+	var got []string
+	for e, err := range d.Before(ticking(t), 0) {
+		require.NoError(t, err)
+		got = append(got, strings.Fields(e.About().Comment)[0])
+	}
+	assert.Equal(t, []string{"4long", "3long", "2long", "1long", "0long"}, got)
+}
+
+// A change that cannot be read is told where it stands.
+func TestReadBeforeDamage(t *testing.T) {
+	s := testdatabase.New(t, "sqlite")
+	d := seat(t, s, s.DSN(s.Name()), deskConfig{})
+	for i := range 3 {
+		d.say(t, fmt.Sprint(i), 1)
+	}
+	_, err := d.DB.ExecContext(ticking(t), "UPDATE ticket_journal SET state = 'no JSON' WHERE tid = 2")
+	require.NoError(t, err)
+	var got []string
+	for e, err := range d.Before(ticking(t), 0) {
+		if err != nil {
+			got = append(got, err.Error())
+			continue
+		}
+		got = append(got, e.About().Comment)
+	}
+	require.Len(t, got, 2)
+	assert.Equal(t, "2", got[0])
+	assert.Contains(t, got[1], "tid 2, seq 0")
+}
