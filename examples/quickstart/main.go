@@ -20,6 +20,8 @@ import (
 	"flag"
 	"fmt"
 	"log"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -27,6 +29,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/examples/internal/tracdb"
 )
 
 // env is the tracker's short name, the second part of every channel.
@@ -63,11 +66,22 @@ func run(redisURL string, dialect tracbus.Dialect, dsn string) error {
 		return err
 	}
 	defer rdb.Close()
-	db, done, err := openDatabase(ctx, dialect, dsn)
+	if dsn == "" {
+		if dialect != tracbus.SQLite {
+			return fmt.Errorf("-dialect %s needs -db", dialect)
+		}
+		folder, err := os.MkdirTemp("", "quickstart")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(folder)
+		dsn = tracdb.File(filepath.Join(folder, "trac.db"))
+	}
+	db, err := tracdb.Open(ctx, dialect, dsn, "")
 	if err != nil {
 		return err
 	}
-	defer done()
+	defer db.Close()
 
 	// The other software: a plain PSUBSCRIBE over a connection of its own.
 	pubsub := rdb.PSubscribe(ctx, "trac."+env+".*")
@@ -77,11 +91,11 @@ func run(redisURL string, dialect tracbus.Dialect, dsn string) error {
 	}
 
 	// Two of the tracker's processes; the first makes the changes.
-	first, err := start(ctx, db, dialect, rdb)
+	first, err := start(ctx, db, rdb)
 	if err != nil {
 		return err
 	}
-	second, err := start(ctx, db, dialect, rdb)
+	second, err := start(ctx, db, rdb)
 	if err != nil {
 		return err
 	}

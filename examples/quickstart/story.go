@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/examples/internal/tracdb"
 )
 
 // process is one of those that share the database: all that a tracker sets up.
@@ -23,7 +23,7 @@ type process struct {
 }
 
 // start registers who is to be told, and opens the journal that tells them.
-func start(ctx context.Context, db *sql.DB, dialect tracbus.Dialect, rdb redis.UniversalClient) (*process, error) {
+func start(ctx context.Context, db *tracdb.DB, rdb redis.UniversalClient) (*process, error) {
 	p := &process{bus: tracbus.NewBus(env)}
 	p.redis = p.bus.All(tracbus.Once("redis"), tracbus.NewPublisher(rdb, tracbus.PublisherConfig{}))
 	tracbus.On(p.bus, tracbus.Everywhere, func(ctx context.Context, e tracbus.Event) error {
@@ -35,8 +35,8 @@ func start(ctx context.Context, db *sql.DB, dialect tracbus.Dialect, rdb redis.U
 		return nil
 	})
 	var err error
-	p.journal, err = tracbus.OpenJournal(ctx, db, p.bus, tracbus.JournalConfig{
-		Dialect: dialect, Wake: rdb,
+	p.journal, err = tracbus.OpenJournal(ctx, db.DB, p.bus, tracbus.JournalConfig{
+		Dialect: db.Dialect, Wake: rdb,
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	if err != nil {
