@@ -1,0 +1,150 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+	"unicode"
+
+	"golang.org/x/crypto/bcrypt"
+)
+
+// sessionAge is for how long somebody stays signed in.
+const sessionAge = 30 * 24 * time.Hour
+
+// sessionKey is what the database knows a cookie by: whoever reads the database
+// cannot sign in with it.
+func sessionKey(cookie string) string {
+	sum := sha256.Sum256([]byte(cookie))
+	return hex.EncodeToString(sum[:])
+}
+
+// signedIn returns who signed in with a cookie, in whatever process.
+func (s *site) signedIn(ctx context.Context, cookie string) (name string, err error) {
+	err = s.db.QueryRowContext(ctx, s.db.SQL("SELECT name FROM tracker_session WHERE visitor = ? AND expires > ?"),
+		sessionKey(cookie), time.Now().UnixMicro()).Scan(&name)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", nil
+	}
+	return name, err
+}
+
+func (s *site) showAccount(w http.ResponseWriter, r *http.Request) error {
+	return s.show(w, r, http.StatusOK, "account.html", view{Title: "Account", Section: "account", Body: accountForm{Next: r.FormValue("next")}})
+}
+
+// accountForm is what a visitor sees who is to sign in.
+type accountForm struct{ Next, Name, Problem string }
+
+// changeAccount signs in or out, or makes an account.
+func (s *site) changeAccount(w http.ResponseWriter, r *http.Request) error {
+	ctx, do := r.Context(), r.PostFormValue("do")
+	if do == "sign out" {
+		if _, err := s.db.ExecContext(ctx, s.db.SQL("DELETE FROM tracker_session WHERE visitor = ?"), sessionKey(visitorOf(r).cookie)); err != nil {
+			return err
+		}
+		newVisitor(w, r)
+		http.Redirect(w, r, "/", http.StatusSeeOther)
+		return nil
+	}
+	form := accountForm{Next: r.PostFormValue("next"), Name: strings.TrimSpace(r.PostFormValue("name"))}
+	var err error
+	if do == "make" {
+		err = s.makeAccount(ctx, form.Name, r.PostFormValue("password"))
+	} else {
+		err = s.checkPassword(ctx, form.Name, r.PostFormValue("password"))
+	}
+	var refused refusal
+	if errors.As(err, &refused) {
+		form.Problem = refused.text
+		return s.show(w, r, refused.status, "account.html", view{Title: "Account", Section: "account", Body: form})
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.signIn(w, r, form.Name); err != nil {
+		return err
+	}
+	http.Redirect(w, r, localPath(form.Next), http.StatusSeeOther)
+	return nil
+}
+
+// signIn ties a name to a new cookie: one that somebody else may have put into the
+// browser before is worth nothing.
+func (s *site) signIn(w http.ResponseWriter, r *http.Request, name string) error {
+	now := time.Now()
+	if _, err := s.db.ExecContext(r.Context(), s.db.SQL("DELETE FROM tracker_session WHERE expires < ?"), now.UnixMicro()); err != nil {
+		return err
+	}
+	_, err := s.db.ExecContext(r.Context(), s.db.SQL("INSERT INTO tracker_session (visitor, name, expires) VALUES (?, ?, ?)"),
+		sessionKey(newVisitor(w, r).cookie), name, now.Add(sessionAge).UnixMicro())
+	return err
+}
+
+func (s *site) makeAccount(ctx context.Context, name, password string) error {
+	switch {
+	case name == "" || len(name) > 100 || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) || strings.ContainsRune(",;<>", r) }):
+		return refusal{http.StatusUnprocessableEntity, "That name cannot be used: expected up to 100 bytes, without commas, semicolons and angle brackets."}
+	case name == "anonymous" || name == "tracker":
+		return refusal{http.StatusUnprocessableEntity, fmt.Sprintf("The name %q is taken.", name)}
+	case len(password) < 8 || len(password) > 72:
+		return refusal{http.StatusUnprocessableEntity, "That password cannot be used: expected 8 to 72 bytes."}
+	}
+	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.DefaultCost)
+	if err != nil {
+		return err
+	}
+	if known, err := s.passwordOf(ctx, name); err != nil {
+		return err
+	} else if known == nil {
+		if _, err = s.db.ExecContext(ctx, s.db.SQL("INSERT INTO tracker_account (name, password) VALUES (?, ?)"), name, string(hash)); err == nil {
+			return nil
+		}
+		if known, err2 := s.passwordOf(ctx, name); err2 != nil || known == nil { // else somebody made it in this moment
+			return errors.Join(err, err2)
+		}
+	}
+	return refusal{http.StatusConflict, fmt.Sprintf("The name %q is taken.", name)}
+}
+
+func (s *site) checkPassword(ctx context.Context, name, password string) error {
+	known, err := s.passwordOf(ctx, name)
+	if err != nil {
+		return err
+	}
+	if known == nil || bcrypt.CompareHashAndPassword(known, []byte(password)) != nil {
+		return refusal{http.StatusForbidden, "Name and password do not belong together."}
+	}
+	return nil
+}
+
+// passwordOf returns the hash of an account's password, nil if there is no account.
+func (s *site) passwordOf(ctx context.Context, name string) (hash []byte, err error) {
+	err = s.db.QueryRowContext(ctx, s.db.SQL("SELECT password FROM tracker_account WHERE name = ?"), name).Scan(&hash)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	return hash, err
+}
+
+// mustSignIn refuses what only those may do who are known.
+func mustSignIn(r *http.Request, what string) error {
+	if visitorOf(r).Name == "" {
+		return refusal{http.StatusForbidden, "Sign in to " + what + "."}
+	}
+	return nil
+}
+
+// localPath returns a path of this site, whatever was asked for.
+func localPath(next string) string {
+	if !strings.HasPrefix(next, "/") || strings.HasPrefix(next, "//") || strings.ContainsAny(next, "\\\r\n\t") {
+		return "/"
+	}
+	return next
+}

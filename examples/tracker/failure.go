@@ -1,0 +1,65 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+
+	"github.com/tracbus/tracbus"
+)
+
+// refusal is an error that the visitor can do something about.
+type refusal struct {
+	status int
+	text   string
+}
+
+func (e refusal) Error() string { return e.text }
+
+// refusalOf says to the visitor what an error means, where it means something to
+// them. What became of a change stands in the error of Update.
+func refusalOf(err error) (refusal, bool) {
+	var refused refusal
+	var long *http.MaxBytesError
+	switch {
+	case errors.As(err, &refused):
+		return refused, true
+	case errors.As(err, &long):
+		return refusal{http.StatusRequestEntityTooLarge, fmt.Sprintf("That is too long: expected %d KiB at most. Nothing was stored.", long.Limit>>10)}, true
+	case errors.Is(err, tracbus.ErrConflict):
+		return refusal{http.StatusConflict, "Somebody else was faster. Nothing was stored."}, true
+	case errors.Is(err, tracbus.ErrPageExists):
+		return refusal{http.StatusConflict, "A page of that name exists. Nothing was stored."}, true
+	case errors.Is(err, tracbus.ErrPageName):
+		return refusal{http.StatusUnprocessableEntity, "A page cannot have that name: expected parts between slashes, none of them empty, . or .."}, true
+	case errors.Is(err, tracbus.ErrNotFound):
+		return refusal{http.StatusNotFound, "That does not exist, or not any more. Nothing was stored."}, true
+	case errors.Is(err, tracbus.ErrCommitUnknown):
+		return refusal{http.StatusServiceUnavailable, "The database did not say whether your change is stored. Look before you send it again."}, true
+	case errors.Is(err, tracbus.ErrJournalClosed):
+		return refusal{http.StatusServiceUnavailable, "This process is about to end. Nothing was stored; try again."}, true
+	}
+	return refusal{}, false
+}
+
+// fail answers with what an error means.
+func (s *site) fail(w http.ResponseWriter, r *http.Request, err error) {
+	refused, ok := refusalOf(err)
+	if !ok {
+		if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
+			return // nobody waits for an answer
+		}
+		slog.Error("a request failed", "method", r.Method, "path", r.URL.Path, "err", err)
+		refused = refusal{http.StatusInternalServerError, "Something went wrong; the log of the tracker says what."}
+		if errors.Is(err, tracbus.ErrNotCommitted) {
+			refused.text += " Nothing was stored."
+		}
+	}
+	v := view{Title: http.StatusText(refused.status), Body: refused.text}
+	if err := s.show(w, r, refused.status, "failure.html", v); err != nil {
+		slog.Error("a failure cannot be shown", "err", err)
+		http.Error(w, refused.text, refused.status)
+	}
+}

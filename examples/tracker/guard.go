@@ -1,0 +1,143 @@
+package main
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"mime"
+	"net"
+	"net/http"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/tracbus/tracbus"
+)
+
+const (
+	cookieName = "tracker"
+	mostForm   = 1 << 20 // bytes
+)
+
+// visitor is who sends a request: a browser that is known by a random cookie, and
+// whoever signed in with it.
+type visitor struct {
+	cookie string
+	Name   string // empty: nobody signed in
+}
+
+// token goes into every form of the visitor's pages. Other sites cannot make it,
+// for they do not see the cookie.
+func (v visitor) token() string {
+	mac := hmac.New(sha256.New, []byte(v.cookie))
+	mac.Write([]byte("form"))
+	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+}
+
+type visitorKey struct{}
+
+func visitorOf(r *http.Request) visitor {
+	v, _ := r.Context().Value(visitorKey{}).(visitor)
+	return v
+}
+
+// whoOf returns who makes the changes of a request. Behind a proxy, IPNR would be
+// what the proxy says in a header.
+func whoOf(r *http.Request) tracbus.Who {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		host = r.RemoteAddr
+	}
+	who := tracbus.Who{Author: visitorOf(r).Name, IPNR: host, Authenticated: true}
+	if who.Author == "" {
+		who.Author, who.Authenticated = strings.TrimSpace(r.PostFormValue("author")), false
+	}
+	if who.Author == "" {
+		who.Author = "anonymous"
+	}
+	return who
+}
+
+// guard lets only those requests through that a page of this site can have made,
+// with texts that are texts, and says who the visitor is.
+func (s *site) guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Body = http.MaxBytesReader(w, r.Body, mostForm)
+		v, err := s.recognise(w, r)
+		r = r.WithContext(context.WithValue(r.Context(), visitorKey{}, v))
+		if err == nil {
+			err = checkForm(r, v)
+		}
+		if err != nil {
+			s.fail(w, r, err)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// recognise reads the cookie, or gives one to a new visitor.
+func (s *site) recognise(w http.ResponseWriter, r *http.Request) (visitor, error) {
+	cookie, err := r.Cookie(cookieName)
+	if err != nil || len(cookie.Value) < 20 {
+		return newVisitor(w, r), nil
+	}
+	v := visitor{cookie: cookie.Value}
+	v.Name, err = s.signedIn(r.Context(), v.cookie)
+	return v, err
+}
+
+func newVisitor(w http.ResponseWriter, r *http.Request) visitor {
+	v := visitor{cookie: rand.Text()}
+	http.SetCookie(w, &http.Cookie{
+		Name: cookieName, Value: v.cookie, Path: "/", MaxAge: int(sessionAge.Seconds()),
+		HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteLaxMode,
+	})
+	return v
+}
+
+// checkForm refuses a form that does not come from a page of this site, and what
+// no database would take for text.
+func checkForm(r *http.Request, v visitor) error {
+	safe := r.Method == http.MethodGet || r.Method == http.MethodHead
+	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); !safe && kind != "application/x-www-form-urlencoded" {
+		return refusal{http.StatusUnsupportedMediaType, "That is no form of this site: expected application/x-www-form-urlencoded."}
+	}
+	if err := r.ParseForm(); errors.As(err, new(*http.MaxBytesError)) {
+		return err
+	} else if err != nil {
+		return refusal{http.StatusBadRequest, "That form cannot be read."}
+	}
+	for name, values := range r.Form {
+		for _, value := range values {
+			if !utf8.ValidString(value) || strings.ContainsRune(value, 0) {
+				return refusal{http.StatusBadRequest, fmt.Sprintf("The field %q is no text: expected UTF-8 without zero bytes.", name)}
+			}
+		}
+	}
+	if p := r.URL.Path; !utf8.ValidString(p) || strings.ContainsRune(p, 0) {
+		return refusal{http.StatusBadRequest, "The address is no text: expected UTF-8 without zero bytes."}
+	}
+	if !safe && !hmac.Equal([]byte(r.PostFormValue("token")), []byte(v.token())) {
+		return refusal{http.StatusForbidden, "This form is not from a page that you have open, or is too old. Go back, load the page anew, and send it again. Nothing was stored."}
+	}
+	return nil
+}
+
+// withHeaders tells browsers to run and load nothing but this site's own files.
+func withHeaders(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "same-origin")
+		h.Set("Cache-Control", "no-store")
+		if strings.HasPrefix(r.URL.Path, "/static/") {
+			h.Set("Cache-Control", "max-age=300")
+		}
+		next.ServeHTTP(w, r)
+	})
+}

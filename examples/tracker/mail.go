@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/wneessen/go-mail"
+
+	"github.com/tracbus/tracbus"
+)
+
+// mailSettings are what the command line says of mail.
+type mailSettings struct {
+	server string // host:port; "": mails go to the log
+	from   string
+	domain string // of those who have none; "": they get no mail
+}
+
+// mailer is a TicketListener that mails each change of a ticket to its owner and
+// to those in its field cc. It is registered with the scope Once: one process at a
+// time is told, and told again until it returns nil.
+type mailer struct{ mailSettings }
+
+// newMailer refuses settings that could never send a mail.
+func newMailer(s mailSettings) (*mailer, error) {
+	if err := mail.NewMsg().From(s.from); err != nil {
+		return nil, fmt.Errorf("-mail-from %q: expected an address: %w", s.from, err)
+	}
+	if s.server == "" {
+		return &mailer{s}, nil
+	}
+	_, port, err := net.SplitHostPort(s.server)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("-smtp %q: expected host:port: %w", s.server, err)
+	}
+	return &mailer{s}, nil
+}
+
+func (m *mailer) TicketCreated(ctx context.Context, e tracbus.TicketCreated) error {
+	return m.mail(ctx, e, e.Values, "")
+}
+
+func (m *mailer) TicketChanged(ctx context.Context, e tracbus.TicketChanged) error {
+	var text strings.Builder
+	for _, f := range changeOf(e).Fields {
+		fmt.Fprintf(&text, "%s: %q -> %q\n", f.Name, f.Old, f.New)
+	}
+	return m.mail(ctx, e, e.Values, text.String())
+}
+
+func (m *mailer) TicketDeleted(ctx context.Context, e tracbus.TicketDeleted) error {
+	return m.mail(ctx, e, e.Values, "")
+}
+
+// mail returns nil when the server has the mail, or nobody is to get one.
+func (m *mailer) mail(ctx context.Context, e tracbus.Event, ticket tracbus.Fields, text string) error {
+	c := changeOf(e)
+	to := m.addresses(ticket.Text("owner") + "," + ticket.Text("cc"))
+	if len(to) == 0 {
+		return nil
+	}
+	subject := fmt.Sprintf("[%s] %s %s by %s: %s", e.About().Env, c.Title, c.What, c.Author, c.Summary)
+	if m.server == "" {
+		slog.Info("mail", "to", strings.Join(to, ", "), "subject", subject)
+		return nil
+	}
+	letter := mail.NewMsg()
+	letter.SetMessageIDWithValue(messageID(ctx, e.About()))
+	letter.SetDateWithValue(c.Time)
+	letter.Subject(subject)
+	letter.SetBodyString(mail.TypeTextPlain, text+"\n"+c.Comment+"\n")
+	if err := errors.Join(letter.From(m.from), letter.To(to...)); err != nil {
+		return fmt.Errorf("mail to %s: %w", to, err)
+	}
+	if err := m.send(ctx, letter); err != nil && !letter.IsDelivered() {
+		return fmt.Errorf("mail to %s: %w", to, err)
+	}
+	return nil // an error behind the server's yes changes nothing
+}
+
+// messageID is the same whoever sends the mail of a change, and however often: a
+// mail that was on its way when its sender died comes again, and can be told.
+func messageID(ctx context.Context, c tracbus.Change) string {
+	turn, _ := tracbus.TurnOf(ctx)
+	return fmt.Sprintf("%d.%d.%s.%s@%s", c.TID, c.Seq, c.Mark, turn.Name, turn.Journal)
+}
+
+// addresses returns the addresses of "ann, bob@example.org".
+func (m *mailer) addresses(people string) (all []string) {
+	for one := range strings.FieldsFuncSeq(people, func(r rune) bool { return strings.ContainsRune(" ,;", r) }) {
+		if !strings.Contains(one, "@") {
+			if m.domain == "" {
+				continue
+			}
+			one += "@" + m.domain
+		}
+		if !slices.Contains(all, one) {
+			all = append(all, one)
+		}
+	}
+	return all
+}
+
+// send hands a letter to the server, or gives up when ctx ends: before the call's
+// deadline is over, at which another process would begin.
+func (m *mailer) send(ctx context.Context, letter *mail.Msg) error {
+	ctx, cancel := context.WithTimeout(ctx, 8*time.Second)
+	defer cancel()
+	host, service, err := net.SplitHostPort(m.server)
+	if err != nil {
+		return err
+	}
+	port, err := strconv.Atoi(service)
+	if err != nil {
+		return err
+	}
+	client, err := mail.NewClient(host, mail.WithPort(port), mail.WithTLSPolicy(mail.TLSOpportunistic),
+		mail.WithDialContextFunc(func(dialing context.Context, network, address string) (net.Conn, error) {
+			conn, err := (&net.Dialer{}).DialContext(dialing, network, address)
+			if err == nil { // the library heeds a context only until it is connected
+				context.AfterFunc(ctx, func() { _ = conn.Close() })
+			}
+			return conn, err
+		}))
+	if err != nil {
+		return err
+	}
+	if err := client.DialAndSendWithContext(ctx, letter); err != nil {
+		return errors.Join(err, ctx.Err())
+	}
+	return nil
+}

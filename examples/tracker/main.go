@@ -1,0 +1,139 @@
+// Tracker is a small tracker with tickets and wiki pages in a browser. It shows
+// how to embed tracbus: read tracbus.go, the one file that ties it in, then
+// timeline.go, mail.go, tickets.go and pages.go, which use it.
+//
+//	go run ./examples/tracker
+//
+// needs nothing else: it keeps everything in the file tracker.db. Several
+// processes may share a database, on whatever ports; what one changes, the others
+// show at once, and when one dies, another takes over its duties:
+//
+//	go run ./examples/tracker -listen 127.0.0.1:8081
+//
+// Flags take it to other databases, a Redis and a mail server; -help lists them.
+// Processes that share a database should have the same ones.
+package main
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/examples/internal/tracdb"
+)
+
+// settings are what the command line says.
+type settings struct {
+	listen  string
+	env     string
+	dialect tracbus.Dialect
+	dsn     string
+	redis   string
+	stream  string
+	mail    mailSettings
+}
+
+func main() {
+	var s settings
+	var dialect string
+	flag.StringVar(&s.listen, "listen", "127.0.0.1:8080", "`address` to listen on; everybody who reaches it may make an account")
+	flag.StringVar(&s.env, "env", "tracker", "the tracker's short `name`, a part of Redis channels")
+	flag.StringVar(&dialect, "dialect", string(tracbus.SQLite), "the `kind` of database: sqlite, postgresql or mysql (MariaDB too)")
+	flag.StringVar(&s.dsn, "db", os.Getenv("TRACKER_DB"), "SQLite `file`, or data source name (default $TRACKER_DB, or tracker.db)")
+	flag.StringVar(&s.redis, "redis", os.Getenv("TRACKER_REDIS"), "`URL` of a Redis that changes are published on (default $TRACKER_REDIS, or none)")
+	flag.StringVar(&s.stream, "stream", "", "`key` of a Redis stream that changes are appended to as well (default none)")
+	flag.StringVar(&s.mail.server, "smtp", "", "`host:port` of a mail server (default none: mails go to the log)")
+	flag.StringVar(&s.mail.from, "mail-from", "tracker@localhost", "sender `address` of mails")
+	flag.StringVar(&s.mail.domain, "mail-domain", "", "`domain` of owners and cc without one (default none: these get no mail)")
+	flag.Parse()
+	s.dialect = tracbus.Dialect(dialect)
+
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second interrupt ends at once
+	if err := run(ctx, s, flag.Args()); err != nil {
+		fmt.Fprintln(os.Stderr, "tracker:", err)
+		os.Exit(1)
+	}
+}
+
+//go:embed tables.sql
+var ownTables string
+
+// grace is how long requests, listeners and the database have to end.
+const grace = 10 * time.Second
+
+// run serves until ctx ends, and then ends everything in order.
+func run(ctx context.Context, s settings, rest []string) (err error) {
+	if len(rest) > 0 {
+		return fmt.Errorf("arguments %q: expected flags only (-help lists them)", rest)
+	}
+	if s.dialect == tracbus.SQLite {
+		if s.dsn == "" {
+			s.dsn = "tracker.db"
+		}
+		s.dsn = tracdb.File(s.dsn)
+	} else if s.dsn == "" {
+		return fmt.Errorf("-dialect %s: expected -db or $TRACKER_DB with a data source name", s.dialect)
+	}
+	listener, err := net.Listen("tcp", s.listen)
+	if err != nil {
+		return fmt.Errorf("-listen: %w", err)
+	}
+	defer listener.Close()
+	starting, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	db, err := tracdb.Open(starting, s.dialect, s.dsn, ownTables)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	changes, err := openChanges(starting, db, s)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		ending, cancel := context.WithTimeout(context.Background(), grace)
+		defer cancel()
+		err = errors.Join(err, changes.close(ending))
+	}()
+	if err := changes.welcome(starting); err != nil {
+		return err
+	}
+
+	site := newSite(changes, db, s.env, listener.Addr().String())
+	server := &http.Server{
+		Handler:           site.handler(),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       20 * time.Second,
+		WriteTimeout:      40 * time.Second, // event streams have one of their own
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(slog.Default().Handler(), slog.LevelDebug),
+	}
+	server.RegisterOnShutdown(site.endStreams)
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	fmt.Printf("tracker: http://%s/\n", listener.Addr())
+	select {
+	case err := <-served:
+		return err
+	case <-ctx.Done():
+	}
+	ending, cancel := context.WithTimeout(context.Background(), grace)
+	defer cancel()
+	if err := server.Shutdown(ending); err != nil {
+		return fmt.Errorf("end the requests: %w", errors.Join(err, server.Close()))
+	}
+	return nil
+}

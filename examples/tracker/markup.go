@@ -1,0 +1,151 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"html/template"
+	"regexp"
+	"strings"
+
+	"github.com/yuin/goldmark"
+	"github.com/yuin/goldmark/ast"
+	"github.com/yuin/goldmark/extension"
+	"github.com/yuin/goldmark/parser"
+	"github.com/yuin/goldmark/text"
+	"github.com/yuin/goldmark/util"
+
+	"github.com/tracbus/tracbus"
+)
+
+// html shows a text, which is Markdown with Trac's links in it: #17, WikiStart,
+// wiki:"Any page", and the prefixes of the page InterMapTxt, as in PEP:8. Tags
+// in it are text.
+func (s *site) html(source string) (template.HTML, error) {
+	markdown := goldmark.New(
+		goldmark.WithExtensions(extension.Table, extension.Strikethrough, extension.Linkify),
+		goldmark.WithParser(parser.NewParser(
+			parser.WithBlockParsers(withoutTags(parser.DefaultBlockParsers(), parser.NewHTMLBlockParser())...),
+			parser.WithInlineParsers(withoutTags(parser.DefaultInlineParsers(), parser.NewRawHTMLParser())...),
+			parser.WithParagraphTransformers(parser.DefaultParagraphTransformers()...),
+			parser.WithASTTransformers(util.Prioritized(&linker{pages: s.pages.Get(), links: s.links}, 500)),
+		)),
+	)
+	var out bytes.Buffer
+	if err := markdown.Convert([]byte(source), &out); err != nil {
+		return "", fmt.Errorf("show a text: %w", err)
+	}
+	return template.HTML(out.String()), nil // goldmark has escaped it
+}
+
+// withoutTags leaves out the parser that would take HTML as HTML.
+func withoutTags(parsers []util.PrioritizedValue, tags any) (rest []util.PrioritizedValue) {
+	for _, p := range parsers {
+		if fmt.Sprintf("%T", p.Value) != fmt.Sprintf("%T", tags) {
+			rest = append(rest, p)
+		}
+	}
+	return rest
+}
+
+// linker makes links of words. It looks up pages and prefixes in memory, where
+// tracbus keeps them up to date.
+type linker struct {
+	pages *tracbus.PageSet
+	links *tracbus.InterMap
+}
+
+// trackerLink finds what may be a link: wiki:"a page" or wiki:Page, #17, the name
+// of a page like WikiStart, prefix:target. A "!" before it says that it is none.
+var trackerLink = regexp.MustCompile(`!?(?:wiki:"([^"\n]+)"|\bwiki:([^\s"]+)|(?:\B#|\bticket:)(\d{1,9})\b` +
+	`|\b([A-Z][a-z]+(?:[A-Z][a-z]+)+(?:/[A-Z][A-Za-z]+)*)\b|\b([A-Za-z][-\w+.]*):([^\s"<>]*[\w/#=&]))`)
+
+// Transform implements parser.ASTTransformer.
+func (l *linker) Transform(document *ast.Document, reader text.Reader, _ parser.Context) {
+	var texts []*ast.Text
+	_ = ast.Walk(document, func(n ast.Node, entering bool) (ast.WalkStatus, error) {
+		switch n := n.(type) {
+		case *ast.Link:
+			if entering {
+				outside(n, string(n.Destination))
+			}
+			return ast.WalkSkipChildren, nil
+		case *ast.AutoLink:
+			if entering {
+				outside(n, string(n.URL(reader.Source())))
+			}
+		case *ast.Image, *ast.CodeSpan:
+			return ast.WalkSkipChildren, nil
+		case *ast.Text:
+			if entering {
+				texts = append(texts, n)
+			}
+		}
+		return ast.WalkContinue, nil
+	})
+	for _, t := range texts {
+		l.split(t, reader.Source())
+	}
+}
+
+// outside marks a link that leaves this site.
+func outside(n ast.Node, destination string) {
+	if strings.Contains(destination, ":") || strings.HasPrefix(destination, "//") {
+		n.SetAttributeString("rel", []byte("nofollow noopener noreferrer"))
+		n.SetAttributeString("class", []byte("outside"))
+	}
+}
+
+// split makes links of parts of a text.
+func (l *linker) split(t *ast.Text, source []byte) {
+	parent, value := t.Parent(), t.Segment.Value(source)
+	start := t.Segment.Start
+	done := 0
+	for _, m := range trackerLink.FindAllSubmatchIndex(value, -1) {
+		group := func(i int) string {
+			if m[2*i] < 0 {
+				return ""
+			}
+			return string(value[m[2*i]:m[2*i+1]])
+		}
+		link := l.link(group)
+		if link == nil && value[m[0]] != '!' {
+			continue
+		}
+		plain := ast.NewTextSegment(text.NewSegment(start+done, start+m[0]))
+		parent.InsertBefore(parent, t, plain)
+		if value[m[0]] == '!' { // only the "!" goes
+			done = m[0] + 1
+			continue
+		}
+		link.AppendChild(link, ast.NewTextSegment(text.NewSegment(start+m[0], start+m[1])))
+		parent.InsertBefore(parent, t, link)
+		done = m[1]
+	}
+	t.Segment = t.Segment.WithStart(start + done) // the rest, with the line's end
+}
+
+// link returns where words lead, or nil for words that are no link.
+func (l *linker) link(group func(int) string) *ast.Link {
+	link := ast.NewLink()
+	page := group(1) + group(2) + group(4)
+	switch {
+	case page != "" && tracbus.CheckPageName(page) == nil:
+		link.Destination = []byte(pageLink(page))
+		if !l.pages.Has(page) {
+			link.SetAttributeString("class", []byte("missing"))
+			link.Title = []byte("There is no such page yet")
+		}
+	case group(3) != "":
+		link.Destination = []byte("/tickets/" + group(3))
+	case group(5) != "":
+		url, title, ok := l.links.Expand(group(5), group(6))
+		if !ok {
+			return nil
+		}
+		link.Destination, link.Title = []byte(url), []byte(title)
+		outside(link, url)
+	default:
+		return nil
+	}
+	return link
+}

@@ -1,0 +1,250 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"html/template"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/tracbus/tracbus"
+)
+
+// wikiView is what the pages of a wiki page show.
+type wikiView struct {
+	Name    string
+	Page    *wikiPage // nil: there is none
+	HTML    template.HTML
+	History []change
+	Form    wikiForm
+	Links   []tracbus.InterMapEntry // of InterMapTxt, as they are in use
+	Broken  error                   // why the page's text is not the one in use
+}
+
+// wikiForm is a form with a page's text.
+type wikiForm struct {
+	Text, Comment, Author string
+	Base                  int64 // the newest version that the visitor saw; 0: there was none
+	Readonly              bool
+	Problem               string
+}
+
+// showPages lists the pages. Their names are in memory: see changes.pages.
+func (s *site) showPages(w http.ResponseWriter, r *http.Request) error {
+	at, err := s.newest(r.Context())
+	if err != nil {
+		return err
+	}
+	names := slices.Sorted(s.pages.Get().All())
+	return s.show(w, r, http.StatusOK, "pages.html", view{Title: "Wiki", Section: "wiki", Body: names, At: at})
+}
+
+// goToPage shows the page that a visitor named, or the form to create it.
+func (s *site) goToPage(w http.ResponseWriter, r *http.Request) error {
+	name := strings.TrimSpace(r.PostFormValue("name"))
+	if err := checkName(name); err != nil {
+		return err
+	}
+	link := pageLink(name)
+	if !s.pages.Get().Has(name) {
+		link += "?action=edit"
+	}
+	http.Redirect(w, r, link, http.StatusSeeOther)
+	return nil
+}
+
+// checkName refuses names that Trac does, and those that its tables have no room
+// for on every database.
+func checkName(name string) error {
+	if len(name) > 150 {
+		return refusal{http.StatusUnprocessableEntity, "That name is too long: expected 150 bytes at most."}
+	}
+	return tracbus.CheckPageName(name)
+}
+
+func (s *site) showPage(w http.ResponseWriter, r *http.Request) error {
+	name := r.PathValue("name")
+	if err := checkName(name); err != nil {
+		return err
+	}
+	if at := r.FormValue("diff"); at != "" {
+		return s.showDifferences(w, r, tracbus.Page(name), at)
+	}
+	at, err := s.newest(r.Context())
+	if err != nil {
+		return err
+	}
+	version, _ := strconv.ParseInt(r.FormValue("version"), 10, 32) // else the newest
+	body := wikiView{Name: name}
+	body.Page, err = s.page(r.Context(), name, version)
+	if err != nil && !errors.Is(err, tracbus.ErrNotFound) {
+		return err
+	}
+	v := view{Title: name, Section: "wiki", At: at}
+	if body.Page != nil {
+		body.Form = wikiForm{Text: body.Page.Text, Base: body.Page.Newest, Readonly: body.Page.Readonly}
+	}
+	switch r.FormValue("action") {
+	case "edit":
+		v.Body, v.Title, v.At = body, "Edit "+name, place{}
+		return s.show(w, r, http.StatusOK, "editpage.html", v)
+	case "history":
+		if body.History, err = s.historyOf(r.Context(), tracbus.Page(name)); err != nil {
+			return err
+		}
+		v.Body, v.Title = body, "History of "+name
+		return s.show(w, r, http.StatusOK, "pagehistory.html", v)
+	case "rename", "delete":
+		if err := mustSignIn(r, "rename and delete pages"); err != nil {
+			return err
+		}
+		v.Body, v.Title, v.At = body, "Rename or delete "+name, place{}
+		return s.show(w, r, http.StatusOK, "movepage.html", v)
+	}
+	status := http.StatusOK
+	if body.Page == nil {
+		status = http.StatusNotFound
+	} else if body.HTML, err = s.html(body.Page.Text); err != nil {
+		return err
+	}
+	switch name {
+	case "InterMapTxt":
+		body.Links, body.Broken = slices.Collect(s.links.All()), s.links.Err()
+	case "BadContent":
+		body.Broken = s.bad.Err()
+	}
+	v.Body = body
+	return s.show(w, r, status, "page.html", v)
+}
+
+// changePage stores what the forms of a page send.
+func (s *site) changePage(w http.ResponseWriter, r *http.Request) error {
+	name := r.PathValue("name")
+	if err := checkName(name); err != nil {
+		return err
+	}
+	switch r.PostFormValue("do") {
+	case "save":
+		return s.savePage(w, r, name)
+	case "rename":
+		return s.renamePage(w, r, name)
+	case "delete":
+		return s.deletePage(w, r, name)
+	}
+	return refusal{http.StatusBadRequest, "That is no form of this page."}
+}
+
+func (s *site) savePage(w http.ResponseWriter, r *http.Request, name string) error {
+	form := wikiForm{
+		Text: r.PostFormValue("text"), Comment: strings.TrimSpace(r.PostFormValue("comment")),
+		Author: r.PostFormValue("author"), Readonly: r.PostFormValue("readonly") != "",
+	}
+	form.Base, _ = strconv.ParseInt(r.PostFormValue("base"), 10, 64) // else it is a new page
+	err := s.checkPage(r, name, form)
+	if err == nil {
+		edit := tracbus.WikiEdit{Name: name, Text: &form.Text, Comment: form.Comment, Base: form.Base}
+		if form.Base == 0 {
+			edit.Base = tracbus.NewPage
+		}
+		if visitorOf(r).Name != "" {
+			edit.Readonly = &form.Readonly
+		}
+		err = s.update(r.Context(), whoOf(r), func(tx *tracbus.ModelTransaction) error {
+			return tx.Save(r.Context(), edit)
+		})
+	}
+	if errors.Is(err, tracbus.ErrConflict) {
+		return s.pageConflict(w, r, name, form)
+	}
+	if refused, ok := refusalOf(err); ok {
+		return s.formPage(w, r, refused.status, name, form, refused.text)
+	}
+	if err != nil {
+		return err
+	}
+	http.Redirect(w, r, pageLink(name), http.StatusSeeOther)
+	return nil
+}
+
+// pageConflict shows the form again, with what was sent: nothing is lost.
+func (s *site) pageConflict(w http.ResponseWriter, r *http.Request, name string, form wikiForm) error {
+	page, err := s.page(r.Context(), name, 0)
+	switch {
+	case errors.Is(err, tracbus.ErrNotFound):
+		form.Base = 0
+		return s.formPage(w, r, http.StatusConflict, name, form, "Somebody else deleted this page while you were writing. Send the form again to create it anew.")
+	case err != nil:
+		return err
+	}
+	form.Base = page.Newest
+	return s.formPage(w, r, http.StatusConflict, name, form, fmt.Sprintf(
+		"%s changed this page while you were writing: there is a version %d now. Your text is below and not stored; put theirs in, and send it again.", page.Author, page.Newest))
+}
+
+func (s *site) formPage(w http.ResponseWriter, r *http.Request, status int, name string, form wikiForm, problem string) error {
+	form.Problem = problem
+	return s.show(w, r, status, "editpage.html", view{Title: "Edit " + name, Section: "wiki", Body: wikiView{Name: name, Form: form}})
+}
+
+// checkPage refuses what the page BadContent forbids, but on that page itself.
+func (s *site) checkPage(r *http.Request, name string, form wikiForm) error {
+	if len(form.Text) > mostForm/4 {
+		return refusal{http.StatusUnprocessableEntity, fmt.Sprintf("The page is too long: expected %d KiB at most.", mostForm/4>>10)}
+	}
+	text := form.Comment
+	if name != "BadContent" {
+		text += "\n" + name + "\n" + form.Text
+	}
+	if err := s.checkContent(r, text); err != nil {
+		return err
+	}
+	page, err := s.page(r.Context(), name, 0)
+	if err == nil && page.Readonly {
+		return mustSignIn(r, "change a page that is read-only")
+	}
+	if errors.Is(err, tracbus.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+func (s *site) renamePage(w http.ResponseWriter, r *http.Request, name string) error {
+	if err := mustSignIn(r, "rename pages"); err != nil {
+		return err
+	}
+	to, comment := strings.TrimSpace(r.PostFormValue("to")), strings.TrimSpace(r.PostFormValue("comment"))
+	if err := checkName(to); err != nil {
+		return err
+	}
+	if err := s.checkContent(r, to+"\n"+comment); err != nil {
+		return err
+	}
+	err := s.update(r.Context(), whoOf(r), func(tx *tracbus.ModelTransaction) error {
+		return tx.Save(r.Context(), tracbus.WikiRename{Name: name, To: to, Comment: comment})
+	})
+	if err != nil {
+		return err
+	}
+	http.Redirect(w, r, pageLink(to), http.StatusSeeOther)
+	return nil
+}
+
+func (s *site) deletePage(w http.ResponseWriter, r *http.Request, name string) error {
+	if err := mustSignIn(r, "delete pages"); err != nil {
+		return err
+	}
+	comment := strings.TrimSpace(r.PostFormValue("comment"))
+	if err := s.checkContent(r, comment); err != nil {
+		return err
+	}
+	err := s.update(r.Context(), whoOf(r), func(tx *tracbus.ModelTransaction) error {
+		return tx.Delete(r.Context(), tracbus.WikiEdit{Name: name, Comment: comment})
+	})
+	if err != nil {
+		return err
+	}
+	http.Redirect(w, r, "/wiki", http.StatusSeeOther)
+	return nil
+}

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"embed"
+	"fmt"
+	"html/template"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/tracbus/tracbus/examples/internal/tracdb"
+)
+
+// site is what browsers see.
+type site struct {
+	*changes
+	db      *tracdb.DB
+	env     string
+	process string // which one of those that share the database this is
+
+	streams    chan struct{} // holds a token for each browser that watches
+	closing    context.Context
+	endStreams func()
+}
+
+func newSite(c *changes, db *tracdb.DB, env, address string) *site {
+	s := &site{changes: c, db: db, env: env, streams: make(chan struct{}, mostStreams)}
+	s.process = fmt.Sprintf("process %d on %s", os.Getpid(), address)
+	s.closing, s.endStreams = context.WithCancel(context.Background())
+	return s
+}
+
+//go:embed static
+var staticFiles embed.FS
+
+// handler serves everything.
+func (s *site) handler() http.Handler {
+	pages := http.NewServeMux()
+	for route, show := range map[string]func(http.ResponseWriter, *http.Request) error{
+		"GET /{$}":                  s.showTimeline,
+		"GET /tickets":              s.showTickets,
+		"GET /tickets/new":          s.showNewTicket,
+		"POST /tickets/new":         s.createTicket,
+		"POST /tickets/batch":       s.changeTickets,
+		"GET /tickets/{id}":         s.showTicket,
+		"POST /tickets/{id}":        s.changeTicket,
+		"POST /tickets/{id}/delete": s.deleteTicket,
+		"GET /wiki":                 s.showPages,
+		"POST /wiki":                s.goToPage,
+		"GET /wiki/{name...}":       s.showPage,
+		"POST /wiki/{name...}":      s.changePage,
+		"GET /status":               s.showStatus,
+		"POST /status":              s.operate,
+		"GET /account":              s.showAccount,
+		"POST /account":             s.changeAccount,
+		"/": func(http.ResponseWriter, *http.Request) error {
+			return refusal{http.StatusNotFound, "There is no such page."}
+		},
+	} {
+		pages.HandleFunc(route, func(w http.ResponseWriter, r *http.Request) {
+			if err := show(w, r); err != nil {
+				s.fail(w, r, err)
+			}
+		})
+	}
+	all := http.NewServeMux()
+	all.Handle("GET /static/", http.FileServerFS(staticFiles))
+	all.HandleFunc("GET /changes", s.streamChanges)
+	all.HandleFunc("GET /metrics", s.writeMetrics)
+	all.Handle("/", s.guard(pages))
+	return http.NewCrossOriginProtection().Handler(withHeaders(all))
+}
+
+//go:embed views
+var viewFiles embed.FS
+
+var views = template.Must(template.New("").Funcs(template.FuncMap{
+	"utc":      func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") + " UTC" },
+	"iso":      func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) },
+	"round":    func(d time.Duration) time.Duration { return d.Round(min(max(d/100, time.Millisecond), time.Second)) },
+	"pageLink": pageLink,
+	"excerpt":  excerpt,
+	"list":     func(values ...any) []any { return values },
+}).ParseFS(viewFiles, "views/*.html"))
+
+// excerpt shortens a text to one line.
+func excerpt(text string) string {
+	const most = 200
+	text = strings.Join(strings.Fields(text), " ")
+	if r := []rune(text); len(r) > most {
+		text = string(r[:most]) + "…"
+	}
+	return text
+}
+
+// view is a page: what all have in common, and what one shows.
+type view struct {
+	Title   string
+	Section string // of the navigation
+	Body    any
+
+	Env, Process string
+	Visitor      visitor
+	Token        string // goes into every form
+	Here         string // path and query
+	At           place  // up to which the page shows all changes
+}
+
+// show answers with a page. at is where the journal stood before the page's data
+// was read: the browser watches for what comes behind it.
+func (s *site) show(w http.ResponseWriter, r *http.Request, status int, name string, v view) error {
+	v.Env, v.Process, v.Visitor, v.Here = s.env, s.process, visitorOf(r), r.URL.RequestURI()
+	v.Token = v.Visitor.token()
+	var page bytes.Buffer
+	if err := views.ExecuteTemplate(&page, name, v); err != nil {
+		return fmt.Errorf("show %s: %w", name, err)
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = page.WriteTo(w) // a browser that is gone need not be told
+	return nil
+}

@@ -1,0 +1,131 @@
+// Keeps a page up to date: a stream tells every change behind the place that the
+// page shows. After a break it goes on where it stopped.
+'use strict';
+
+const live = document.getElementById('live');
+const list = document.querySelector('#timeline[data-grows]');
+const watched = document.querySelectorAll('[data-live]');
+const most = 200; // changes in the list
+let place = document.body.dataset.after;
+let stream = null;
+
+function say(text) {
+  if (live.textContent !== text) live.textContent = text;
+}
+
+function follow() {
+  if (stream) return;
+  stream = new EventSource('/changes?after=' + encodeURIComponent(place));
+  stream.onopen = () => say('· live');
+  stream.onerror = () => {
+    say('· the connection is lost, trying again');
+    if (stream && stream.readyState === EventSource.CLOSED) { // refused; it would not come again by itself
+      stream = null;
+      setTimeout(() => { if (!document.hidden) follow(); }, 3000);
+    }
+  };
+  stream.addEventListener('change', (e) => {
+    place = e.lastEventId;
+    show(e.data);
+  });
+  stream.addEventListener('resync', (e) => { // some were missed
+    place = e.lastEventId;
+    if (list) location.reload();
+    else watched.forEach(refresh);
+  });
+}
+
+function leave() {
+  if (stream) stream.close();
+  stream = null;
+}
+
+// show puts a change on the page.
+function show(html) {
+  const item = document.createRange().createContextualFragment(html).firstElementChild;
+  localTimes(item);
+  if (list && !document.getElementById(item.id)) {
+    document.querySelector('p.empty')?.remove();
+    item.classList.add('new');
+    list.prepend(item);
+    while (list.children.length > most) list.lastElementChild.remove();
+  }
+  for (const region of watched) {
+    const realm = item.dataset.realm;
+    if ([realm, realm + ' ' + item.dataset.id].includes(region.dataset.live)) refresh(region);
+  }
+}
+
+// refresh loads a part of the page anew; what the visitor writes is in no such
+// part. Of many changes at once, the last counts.
+const refreshing = new Map(); // a part: "waiting", "loading", or "again" after that
+
+function refresh(region) {
+  if (!refreshing.has(region)) {
+    refreshing.set(region, 'waiting');
+    setTimeout(() => reload(region), 200);
+  } else if (refreshing.get(region) === 'loading') {
+    refreshing.set(region, 'again');
+  }
+}
+
+async function reload(region) {
+  refreshing.set(region, 'loading');
+  try {
+    const answer = await fetch(location.href);
+    const page = new DOMParser().parseFromString(await answer.text(), 'text/html');
+    const now = page.getElementById(region.id);
+    if (now) replace(region, now);
+    if (now && region.id === 'ticket') refreshForm(page);
+  } catch {
+    // The stream says that the connection is lost, and comes back.
+  }
+  const again = refreshing.get(region) === 'again';
+  refreshing.delete(region);
+  if (again) refresh(region);
+}
+
+function replace(region, now) {
+  localTimes(now);
+  if (region.innerHTML === now.innerHTML) return;
+  const ticked = new Set(Array.from(region.querySelectorAll('input:checked'), (box) => box.value));
+  const focus = region.contains(document.activeElement) ? document.activeElement : null;
+  region.replaceChildren(...now.childNodes);
+  region.querySelectorAll('input[type=checkbox]').forEach((box) => { box.checked = ticked.has(box.value); });
+  if (focus) {
+    const same = (e) => e.getAttribute('href') === focus.getAttribute('href') && e.name === focus.name && e.value === focus.value;
+    Array.from(region.querySelectorAll(focus.tagName)).find(same)?.focus();
+  }
+}
+
+// refreshForm has a form that was not touched show the ticket as it is now.
+function refreshForm(page) {
+  const form = document.querySelector('form.panel');
+  const now = page.querySelector('form.panel');
+  if (!form || !now) return;
+  const touched = Array.from(form.elements).some((e) =>
+    e.tagName === 'SELECT' ? Array.from(e.options).some((o) => o.selected !== o.defaultSelected) : e.type !== 'hidden' && e.defaultValue !== undefined && e.value !== e.defaultValue);
+  if (!touched && !form.contains(document.activeElement)) form.replaceWith(now);
+}
+
+// localTimes shows times as the visitor's clock has them.
+function localTimes(root) {
+  for (const t of root.querySelectorAll('time')) {
+    t.title = t.textContent;
+    t.textContent = new Date(t.dateTime).toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
+  }
+}
+
+localTimes(document);
+
+// A page that nobody sees needs no connection, of which a browser has few.
+if (place !== '' && (list || watched.length)) {
+  if (!document.hidden) follow();
+  document.addEventListener('visibilitychange', () => (document.hidden ? leave() : follow()));
+  addEventListener('pagehide', leave);
+  addEventListener('pageshow', (e) => { if (e.persisted) follow(); });
+}
+
+for (const region of document.querySelectorAll('[data-every]')) {
+  setInterval(() => { if (!document.hidden) refresh(region); }, Number(region.dataset.every));
+}

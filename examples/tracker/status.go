@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/tracbus/tracbus"
+)
+
+// statusPage is what the operator sees.
+type statusPage struct {
+	Journal   tracbus.JournalStatus
+	Listeners []tracbus.ListenerStatus
+	Streams   int // browsers that watch
+	Aside     map[string]asideList
+	Redis     *redisStatus // nil: there is none
+	Pages     map[string]error
+}
+
+// asideList are the changes that are set aside for a name, the first of them.
+type asideList struct {
+	Changes []tracbus.SetAside
+	More    bool
+}
+
+// redisStatus says how Redis is, and what this process sent it.
+type redisStatus struct {
+	Answer time.Duration
+	Err    error
+	Sent   tracbus.PublisherStats
+}
+
+func (s *site) showStatus(w http.ResponseWriter, r *http.Request) error {
+	if err := mustSignIn(r, "see how the tracker works"); err != nil {
+		return err
+	}
+	ctx := r.Context()
+	page := statusPage{
+		Listeners: s.bus.Status(), Streams: len(s.streams), Aside: map[string]asideList{},
+		Pages: map[string]error{"InterMapTxt": s.links.Err(), "BadContent": s.bad.Err()},
+	}
+	var err error
+	if page.Journal, err = s.journal.Status(ctx); err != nil {
+		return err
+	}
+	for _, once := range page.Journal.Once {
+		if page.Aside[once.Name], err = s.setAside(ctx, once); err != nil {
+			return err
+		}
+	}
+	if s.redis != nil {
+		page.Redis = s.redisStatus(ctx)
+	}
+	return s.show(w, r, http.StatusOK, "status.html", view{Title: "Status", Section: "status", Body: page})
+}
+
+func (s *site) setAside(ctx context.Context, once tracbus.OnceStatus) (list asideList, err error) {
+	if once.SetAside == 0 {
+		return list, nil
+	}
+	for a, err := range s.journal.SetAside(ctx, once.Name) {
+		if err != nil {
+			return list, err
+		}
+		if list.More = len(list.Changes) == 100; list.More {
+			break
+		}
+		list.Changes = append(list.Changes, a)
+	}
+	return list, nil
+}
+
+func (s *site) redisStatus(ctx context.Context) *redisStatus {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	begun := time.Now()
+	err := s.redis.Ping(ctx).Err()
+	return &redisStatus{Answer: time.Since(begun), Err: err, Sent: s.publisher.Stats()}
+}
+
+// operate does what the buttons of the status page say.
+func (s *site) operate(w http.ResponseWriter, r *http.Request) error {
+	if err := mustSignIn(r, "operate the tracker"); err != nil {
+		return err
+	}
+	ctx, name := r.Context(), r.PostFormValue("name")
+	which, err := asideOf(r)
+	if err != nil {
+		return err
+	}
+	n := 0
+	switch do := r.PostFormValue("do"); do {
+	case "retry":
+		n, err = s.journal.Retry(ctx, name, which...)
+	case "discard":
+		if len(which) == 0 {
+			return refusal{http.StatusBadRequest, "Which change is to be given up?"}
+		}
+		n, err = s.journal.Discard(ctx, name, which...)
+	case "retire":
+		n, err = s.retire(ctx, name)
+	default:
+		return refusal{http.StatusBadRequest, fmt.Sprintf("%q is nothing that can be done here.", do)}
+	}
+	if err != nil {
+		return err
+	}
+	slog.Info("the operator asked for it", "do", r.PostFormValue("do"), "name", name, "changes", n, "by", visitorOf(r).Name)
+	http.Redirect(w, r, "/status", http.StatusSeeOther)
+	return nil
+}
+
+// asideOf reads which change a button is for; none means all of the name.
+func asideOf(r *http.Request) ([]tracbus.SetAside, error) {
+	if !r.PostForm.Has("tid") {
+		return nil, nil
+	}
+	tid, err1 := strconv.ParseInt(r.PostFormValue("tid"), 10, 64)
+	seq, err2 := strconv.Atoi(r.PostFormValue("seq"))
+	if err := errors.Join(err1, err2); err != nil {
+		return nil, refusal{http.StatusBadRequest, "That is no change that is set aside."}
+	}
+	return []tracbus.SetAside{{Name: r.PostFormValue("name"), TID: tid, Seq: seq}}, nil
+}
+
+// retire forgets a name that no process runs any more.
+func (s *site) retire(ctx context.Context, name string) (int, error) {
+	status, err := s.journal.Status(ctx)
+	if err != nil {
+		return 0, err
+	}
+	i := slices.IndexFunc(status.Once, func(o tracbus.OnceStatus) bool { return o.Name == name })
+	switch {
+	case i < 0:
+		return 0, fmt.Errorf("name %q: %w", name, tracbus.ErrNotFound)
+	case held(status.Once[i]):
+		return 0, refusal{http.StatusConflict, fmt.Sprintf("A process runs %q: it would make the name anew.", name)}
+	}
+	return 0, s.journal.Retire(ctx, name)
+}
+
+// held says whether a process runs a name.
+func held(o tracbus.OnceStatus) bool { return o.Holder != "" && o.Left > 0 }
+
+// writeMetrics answers a Prometheus.
+func (s *site) writeMetrics(w http.ResponseWriter, r *http.Request) {
+	status, err := s.journal.Status(r.Context())
+	if err != nil {
+		http.Error(w, "the database does not answer", http.StatusServiceUnavailable)
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; version=0.0.4")
+	if err := tracbus.WriteMetrics(w, status.Metrics()); err != nil {
+		slog.Warn("metrics", "err", err)
+	}
+}

@@ -1,0 +1,200 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/tracbus/tracbus"
+)
+
+const (
+	mostStreams = 1000             // at a time
+	mostMissed  = 5000             // changes; who missed more loads the page anew
+	heartbeat   = 15 * time.Second // of a stream on which nothing happens
+	slowest     = 10 * time.Second // that a browser may take for what it is sent
+)
+
+// errGap says that a stream cannot go on where a browser stopped.
+var errGap = errors.New("the journal does not go on from there")
+
+// streamChanges sends a browser every change behind the place that it has come
+// to, as server-sent events whose ids are places. When it reconnects, to whatever
+// process, it goes on there: nothing is left out, nothing comes twice. Where that
+// cannot be, the event "resync" tells it to load anew.
+func (s *site) streamChanges(w http.ResponseWriter, r *http.Request) {
+	at, ok := parsePlace(cmp.Or(r.Header.Get("Last-Event-ID"), r.FormValue("after")))
+	if !ok {
+		http.Error(w, "after: expected a place, as in 17.0.a1b2", http.StatusBadRequest)
+		return
+	}
+	select {
+	case s.streams <- struct{}{}:
+		defer func() { <-s.streams }()
+	default:
+		w.Header().Set("Retry-After", "10")
+		http.Error(w, "too many browsers watch", http.StatusServiceUnavailable)
+		return
+	}
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	defer context.AfterFunc(s.closing, cancel)()
+	w.Header().Set("Content-Type", "text/event-stream")
+	st := &stream{site: s, w: w, out: http.NewResponseController(w), at: at}
+	err := st.run(ctx)
+	if err != nil && ctx.Err() == nil && !errors.Is(err, errSend) {
+		slog.Warn("a stream of changes ends; the browser will come again", "at", st.at, "err", err)
+	}
+}
+
+// stream is one browser that watches.
+type stream struct {
+	*site
+	w   http.ResponseWriter
+	out *http.ResponseController
+	at  place // what the browser was sent
+}
+
+// run sends what the browser missed and then what happens, until ctx ends.
+func (st *stream) run(ctx context.Context) error {
+	if err := st.send([]byte("retry: 1000\n\n")); err != nil {
+		return err
+	}
+	idle := time.NewTicker(heartbeat)
+	defer idle.Stop()
+	known := -1 // resyncs; at first, what the browser says is held against the journal
+	for {
+		// Take the signal first: what comes after it wakes the loop again.
+		lines, complete, changed, resyncs := st.timeline.behind(st.at)
+		var err error
+		if complete && resyncs == known {
+			err = st.sendLines(lines)
+		} else {
+			err = st.catchUp(ctx)
+			known = resyncs
+		}
+		if err != nil && !errors.Is(err, errSend) && ctx.Err() == nil {
+			if !errors.Is(err, errGap) {
+				slog.Warn("a browser loads anew what it cannot be sent", "at", st.at, "err", err)
+			}
+			err = st.resync(ctx)
+		}
+		if err != nil {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-idle.C:
+			if err := st.send([]byte(":\n\n")); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// catchUp sends what the journal has behind the place. It begins with the
+// place itself, to see that this is still the history it was seen in.
+func (st *stream) catchUp(ctx context.Context) error {
+	from := st.at
+	found := from.tid == 0
+	missed := 0
+	for e, err := range st.journal.Since(ctx, max(from.tid-1, 0)) {
+		if err != nil {
+			return err
+		}
+		p := placeOf(e.About())
+		if p.tid == from.tid && p.mark == from.mark {
+			found = true
+			if p.seq <= from.seq {
+				continue
+			}
+		}
+		if missed++; !found || missed > mostMissed {
+			return errGap
+		}
+		message, err := changeMessage(e)
+		if err == nil {
+			err = st.sendLines([]line{{p, message}})
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if !found {
+		return errGap
+	}
+	return nil
+}
+
+// resync tells the browser to load anew, and goes on from the journal's end.
+func (st *stream) resync(ctx context.Context) (err error) {
+	if st.at, err = st.newest(ctx); err != nil {
+		return err
+	}
+	return st.send(fmt.Appendf(nil, "id: %s\nevent: resync\ndata: load anew\n\n", st.at))
+}
+
+// newest returns the place of the last change.
+func (s *site) newest(ctx context.Context) (place, error) {
+	for e, err := range s.journal.Before(ctx, 0) {
+		if err != nil {
+			return place{}, err
+		}
+		return placeOf(e.About()), nil
+	}
+	return place{}, nil
+}
+
+func (st *stream) sendLines(lines []line) error {
+	if len(lines) == 0 {
+		return nil
+	}
+	var all []byte
+	for _, l := range lines {
+		all = append(all, l.message...)
+	}
+	if err := st.send(all); err != nil {
+		return err
+	}
+	st.at = lines[len(lines)-1].place
+	return nil
+}
+
+// errSend says that the browser is gone, or does not take what it is sent.
+var errSend = errors.New("send")
+
+func (st *stream) send(text []byte) error {
+	err := st.out.SetWriteDeadline(time.Now().Add(slowest))
+	if err == nil {
+		_, err = st.w.Write(text)
+	}
+	if err == nil {
+		err = st.out.Flush()
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", errSend, err)
+	}
+	return nil
+}
+
+// changeMessage returns the server-sent event that tells a change: its data is an
+// item of the timeline's list.
+func changeMessage(e tracbus.Event) ([]byte, error) {
+	var item bytes.Buffer
+	if err := views.ExecuteTemplate(&item, "change", changeOf(e)); err != nil {
+		return nil, fmt.Errorf("show %s: %w", e.Resource(), err)
+	}
+	message := fmt.Appendf(nil, "id: %s\nevent: change\n", placeOf(e.About()))
+	text := bytes.ReplaceAll(bytes.TrimSpace(item.Bytes()), []byte("\r"), []byte(" ")) // which would end a line here
+	for l := range bytes.SplitSeq(text, []byte("\n")) {
+		message = fmt.Appendf(message, "data: %s\n", l)
+	}
+	return append(message, '\n'), nil
+}

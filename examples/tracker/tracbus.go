@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/examples/internal/tracdb"
+)
+
+// changes is what ties tracbus in: who is told of changes, and how one is made.
+type changes struct {
+	bus     *tracbus.Bus
+	journal *tracbus.Journal
+
+	// Every process keeps these up to date. Reading them never waits.
+	pages    *tracbus.PageIndex  // which pages there are
+	links    *tracbus.InterMap   // what the page InterMapTxt says
+	bad      *tracbus.BadContent // what the page BadContent forbids
+	timeline *timeline           // the last changes, for browsers that watch
+
+	redis     redis.UniversalClient // nil: there is none
+	publisher *tracbus.Publisher    // nil: there is none
+}
+
+// openChanges registers who is to be told, and then opens the journal that tells
+// them. close ends what it has begun.
+func openChanges(ctx context.Context, db *tracdb.DB, s settings) (*changes, error) {
+	c := &changes{
+		bus:      tracbus.NewBus(s.env),
+		pages:    tracbus.NewPageIndex(tracbus.PagesConfig{}),
+		links:    tracbus.NewInterMap(tracbus.InterMapConfig{}),
+		bad:      tracbus.NewBadContent(tracbus.PagesConfig{}),
+		timeline: newTimeline(),
+	}
+	config := tracbus.JournalConfig{Dialect: db.Dialect}
+	if db.Dialect != tracbus.SQLite {
+		config.Poll = 250 * time.Millisecond // where no Redis wakes this process up
+	}
+
+	// State is told Everywhere: each process needs every change, whoever made it.
+	c.bus.Wiki(tracbus.Everywhere, c.pages)
+	c.bus.Wiki(tracbus.Everywhere, c.links)
+	c.bus.Wiki(tracbus.Everywhere, c.bad)
+	tracbus.On(c.bus, tracbus.Everywhere, c.timeline.tell)
+
+	// Side effects that must not be lost are done Once, by one process at a time.
+	if s.redis != "" {
+		where, err := tracbus.ParseRedisURL(s.redis)
+		if err != nil {
+			return nil, fmt.Errorf("-redis: %w", errors.Join(err, c.close(ctx)))
+		}
+		if c.redis, err = where.NewClient(); err != nil {
+			return nil, fmt.Errorf("-redis: %w", errors.Join(err, c.close(ctx)))
+		}
+		config.Wake = c.redis // processes wake each other through it
+		c.publisher = tracbus.NewPublisher(c.redis, tracbus.PublisherConfig{Stream: s.stream})
+		c.bus.All(tracbus.Once("redis"), c.publisher)
+	}
+	// A mail that fails eight times, for some 20 s, waits on the page Status for
+	// somebody who has it sent again; those behind it go out.
+	mailer, err := newMailer(s.mail)
+	if err != nil {
+		return nil, errors.Join(err, c.close(ctx))
+	}
+	c.bus.Ticket(tracbus.OnceConfig{SetAside: 8}.Once("mail"), mailer)
+
+	if c.journal, err = tracbus.OpenJournal(ctx, db.DB, c.bus, config); err != nil {
+		return nil, errors.Join(err, c.close(ctx))
+	}
+	go c.journal.Run(context.Background()) // until close
+	if err := c.bus.Wait(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("load what pages say: %w", err), c.close(ctx))
+	}
+	return c, nil
+}
+
+// update makes a change: f and what the journal says of it are committed together,
+// or not at all.
+func (c *changes) update(ctx context.Context, who tracbus.Who, f func(tx *tracbus.ModelTransaction) error) error {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	tid, err := c.journal.Update(ctx, who, f)
+	if err != nil {
+		return err
+	}
+	// The page that answers should know of the change already, such as that a link
+	// leads somewhere now. That it is committed is certain without the wait.
+	ctx, cancel = context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	if err := c.journal.Wait(ctx, tid); err != nil {
+		slog.Info("the answer comes before the listeners know", "tid", tid, "err", err)
+	}
+	return nil
+}
+
+// close tells everybody what this process committed. What a Once listener was not
+// told yet, another process tells it, or the next start.
+func (c *changes) close(ctx context.Context) error {
+	var err error
+	if c.journal != nil {
+		err = c.journal.Close(ctx)
+	}
+	err = errors.Join(err, c.bus.Close(ctx))
+	if c.redis != nil {
+		err = errors.Join(err, c.redis.Close())
+	}
+	return err
+}
+
+//go:embed welcome.md
+var welcomeText string
+
+// welcome makes the first page of a wiki that has none, unless another process is
+// faster.
+func (c *changes) welcome(ctx context.Context) error {
+	if c.pages.Get().Len() > 0 {
+		return nil
+	}
+	err := c.update(ctx, tracbus.Who{Author: "tracker"}, func(tx *tracbus.ModelTransaction) error {
+		return tx.Save(ctx, tracbus.WikiEdit{Name: "WikiStart", Text: &welcomeText, Base: tracbus.NewPage})
+	})
+	if errors.Is(err, tracbus.ErrConflict) {
+		return nil
+	}
+	return err
+}
