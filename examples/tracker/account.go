@@ -92,7 +92,7 @@ func (s *site) makeAccount(ctx context.Context, name, password string) error {
 	case name == "" || len(name) > 100 || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) || strings.ContainsRune(",;<>", r) }):
 		return refusal{http.StatusUnprocessableEntity, "That name cannot be used: expected up to 100 bytes, without commas, semicolons and angle brackets."}
 	case name == "anonymous" || name == "tracker":
-		return refusal{http.StatusUnprocessableEntity, fmt.Sprintf("The name %q is taken.", name)}
+		return refusal{http.StatusConflict, fmt.Sprintf("The name %q is taken.", name)}
 	case len(password) < 8 || len(password) > 72:
 		return refusal{http.StatusUnprocessableEntity, "That password cannot be used: expected 8 to 72 bytes."}
 	}

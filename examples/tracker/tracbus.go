@@ -63,7 +63,7 @@ func openChanges(ctx context.Context, db *tracdb.DB, s settings) (*changes, erro
 		c.publisher = tracbus.NewPublisher(c.redis, tracbus.PublisherConfig{Stream: s.stream})
 		c.bus.All(tracbus.Once("redis"), c.publisher)
 	}
-	// A mail that fails eight times, for some 20 s, waits on the page Status for
+	// A mail that fails eight times, for some 13 s, waits on the page Status for
 	// somebody who has it sent again; those behind it go out.
 	mailer, err := newMailer(s.mail)
 	if err != nil {

@@ -21,6 +21,8 @@ func TestWhatIsMissingSkipsOrFails(t *testing.T) {
 			"skip: TestX skipped: it needs redis-server, which is not installed"},
 		{"database", "", func(t testing.TB) { MariaDB(t, MariaDBOptions{}) },
 			"skip: TestX skipped: it needs mariadb, which is not installed"},
+		{"browser", "", func(t testing.TB) { Chromium(t) },
+			"skip: TestX skipped: it needs chromium, which is not installed"},
 		{"server required", "no", func(t testing.TB) { Redis(t, RedisOptions{}) },
 			"fatal: TestX needs redis-server, which is not installed, and TRACBUS_REQUIRE_SERVERS is set"},
 		{"module", "", func(t testing.TB) { missing(t, "python3-redis") },

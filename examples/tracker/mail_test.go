@@ -1,0 +1,169 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"mime"
+	"mime/quotedprintable"
+	"net"
+	"net/mail"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/emersion/go-smtp"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tracbus/tracbus/internal/testdatabase"
+)
+
+// postOffice is a mail server. It has no mailbox for those in refused.
+type postOffice struct {
+	address string
+	mu      sync.Mutex
+	refused map[string]bool
+	letters []letter
+}
+
+type letter struct {
+	to      []string // as the server was told
+	headers mail.Header
+	body    string
+}
+
+func (l letter) subject() string {
+	subject, err := new(mime.WordDecoder).DecodeHeader(l.headers.Get("Subject"))
+	if err != nil {
+		return err.Error()
+	}
+	return subject
+}
+
+func newPostOffice(t *testing.T) *postOffice {
+	o := &postOffice{refused: map[string]bool{}}
+	server := smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) { return &mailSession{office: o}, nil }))
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	o.address = listener.Addr().String()
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	t.Cleanup(func() {
+		_ = server.Close()
+		if err := <-served; !errors.Is(err, smtp.ErrServerClosed) {
+			assert.NoError(t, err)
+		}
+	})
+	return o
+}
+
+// refuse has no mailbox for an address from now on, or has one again.
+func (o *postOffice) refuse(address string, yes bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.refused[address] = yes
+}
+
+// kept returns the letters so far.
+func (o *postOffice) kept() []letter {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return append([]letter{}, o.letters...)
+}
+
+type mailSession struct {
+	office *postOffice
+	to     []string
+}
+
+func (*mailSession) Mail(string, *smtp.MailOptions) error { return nil }
+
+func (s *mailSession) Rcpt(to string, _ *smtp.RcptOptions) error {
+	s.office.mu.Lock()
+	defer s.office.mu.Unlock()
+	if s.office.refused[to] {
+		return &smtp.SMTPError{Code: 550, Message: "no such mailbox"}
+	}
+	s.to = append(s.to, to)
+	return nil
+}
+
+func (s *mailSession) Data(r io.Reader) error {
+	m, err := mail.ReadMessage(r)
+	if err != nil {
+		return err
+	}
+	text, err := io.ReadAll(quotedprintable.NewReader(m.Body))
+	if err != nil {
+		return err
+	}
+	s.office.mu.Lock()
+	defer s.office.mu.Unlock()
+	s.office.letters = append(s.office.letters, letter{s.to, m.Header, string(text)})
+	return nil
+}
+
+func (s *mailSession) Reset()        { s.to = nil }
+func (s *mailSession) Logout() error { return nil }
+
+// Owner and cc get one mail for each change, also when the process dies that was
+// to send it. One that is refused again and again waits for the operator.
+func TestMail(t *testing.T) {
+	office := newPostOffice(t)
+	r := newRig(t, testdatabase.New(t, "sqlite"), "-smtp", office.address, "-mail-domain", "example.org")
+	p, q := r.start(), r.start()
+	c := newClient(t, p)
+	c.ticket("summary", "one", "owner", "ann", "cc", "bob@example.com, ann; carl", "author", "joe")
+	eventually(t, "the first mail", func() bool { return len(office.kept()) == 1 })
+	first := office.kept()[0]
+	assert.Equal(t, []string{"ann@example.org", "bob@example.com", "carl@example.org"}, first.to)
+	assert.Equal(t, "[tracker] #1 created by joe: one", first.subject())
+	assert.Regexp(t, `^<2\.0\.[A-Z2-7]+\.mail@[-0-9a-f]+>$`, first.headers.Get("Message-ID"))
+	c.ticket("summary", "for nobody")
+
+	p.kill() // whoever held the name, somebody sends the next
+	c = newClient(t, q)
+	c.send("/tickets/1", "/tickets/1", "summary", "one\r\nBcc: eve@example.org", "comment", "so it is", "author", "joe")
+	eventually(t, "the second mail", func() bool { return len(office.kept()) == 2 })
+	second := office.kept()[1]
+	assert.NotContains(t, second.to, "eve@example.org", "a summary must not address anybody")
+	assert.NotContains(t, second.headers, "Bcc")
+	assert.Contains(t, second.body, "so it is")
+	assert.Contains(t, second.body, `summary: "one" ->`)
+
+	office.refuse("ann@example.org", true)
+	c.send("/tickets/1", "/tickets/1", "summary", "refused", "author", "joe")
+	c.ticket("summary", "behind it", "owner", "dora")
+	eventually(t, "the mail behind the refused one", func() bool { return len(office.kept()) == 3 })
+	assert.Equal(t, "[tracker] #3 created by anonymous: behind it", office.kept()[2].subject())
+
+	c.signIn("operator")
+	status := c.get("/status")
+	assert.Contains(t, status.body, "Set aside: mail")
+	assert.Regexp(t, `tid \d+\.0, ticket 1</td><td>.*550.* \(8 times\)`, status.body)
+	office.refuse("ann@example.org", false)
+	tid := regexp.MustCompile(`tid (\d+)\.0, ticket 1<`).FindStringSubmatch(status.body)[1]
+	require.Equal(t, "/status", c.send("/status", "/status", "do", "retry", "name", "mail", "tid", tid, "seq", "0").path)
+	eventually(t, "the mail that was set aside", func() bool { return len(office.kept()) == 4 })
+	assert.Equal(t, "[tracker] #1 changed by joe: refused", office.kept()[3].subject())
+	eventually(t, "nothing is set aside", func() bool { return !strings.Contains(c.get("/status").body, "Set aside: mail") })
+
+	// One that is given up; another was set aside in truth, this one by hand.
+	_, db := r.openJournal()
+	_, err := db.ExecContext(ticking(t), `INSERT INTO journal_aside (name, tid, seq, mark, realm, id, error, tries, since, retry)
+		SELECT 'mail', tid, 0, mark, 'ticket', '2', 'by hand', 8, 1, 0 FROM journal_transaction WHERE tid = 3`)
+	require.NoError(t, err)
+	assert.Contains(t, c.get("/status").body, "by hand (8 times)")
+	refused := c.send("/status", "/status", "do", "discard", "name", "mail", "tid", "x", "seq", "0")
+	assert.Equal(t, 400, refused.status, "%s", refused.problem())
+	c.send("/status", "/status", "do", "discard", "name", "mail", "tid", "3", "seq", "0")
+	assert.NotContains(t, c.get("/status").body, "Set aside: mail")
+	assert.Len(t, office.kept(), 4)
+
+	// A name that a process runs cannot be forgotten; one that none runs can.
+	assert.Equal(t, 409, c.send("/status", "/status", "do", "retire", "name", "mail").status)
+	assert.Equal(t, 404, c.send("/status", "/status", "do", "retire", "name", "nobody").status)
+	assert.Equal(t, 400, c.send("/status", "/status", "do", "x", "name", "mail").status)
+	assert.Contains(t, c.get("/metrics").body, `tracbus_once_held{once="mail"} 1`)
+}
