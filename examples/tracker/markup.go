@@ -82,9 +82,23 @@ func (l *linker) Transform(document *ast.Document, reader text.Reader, _ parser.
 		}
 		return ast.WalkContinue, nil
 	})
-	for _, t := range texts {
+	for i, t := range texts {
+		if i+1 < len(texts) && joined(t, texts[i+1]) {
+			continue // with the next one
+		}
 		l.split(t, reader.Source())
 	}
+}
+
+// joined puts a text in front of the one behind it, where the parser has cut one
+// in two, as at the "_" in PEP:a_b.
+func joined(t, next *ast.Text) bool {
+	if t.NextSibling() != ast.Node(next) || t.Segment.Stop != next.Segment.Start || t.SoftLineBreak() || t.HardLineBreak() || t.Segment.Padding+next.Segment.Padding > 0 {
+		return false
+	}
+	next.Segment = next.Segment.WithStart(t.Segment.Start)
+	t.Parent().RemoveChild(t.Parent(), t)
+	return true
 }
 
 // outside marks a link that leaves this site.
@@ -108,7 +122,7 @@ func (l *linker) split(t *ast.Text, source []byte) {
 			return string(value[m[2*i]:m[2*i+1]])
 		}
 		link := l.link(group)
-		if link == nil && value[m[0]] != '!' {
+		if link == nil && value[m[0]] != '!' || m[0] > 0 && strings.ContainsRune("#&", rune(value[m[0]-1])) {
 			continue
 		}
 		plain := ast.NewTextSegment(text.NewSegment(start+done, start+m[0]))

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tracbus/tracbus"
+)
+
+// markup is a site that knows a page and a prefix.
+func markup(t *testing.T) *site {
+	s := &site{changes: &changes{pages: tracbus.NewPageIndex(tracbus.PagesConfig{}), links: tracbus.NewInterMap(tracbus.InterMapConfig{})}}
+	created := func(name, text string) tracbus.WikiPageCreated {
+		return tracbus.WikiPageCreated{Page: tracbus.WikiPage{Name: name, Version: 1, Text: text}}
+	}
+	require.NoError(t, s.pages.WikiPageCreated(context.Background(), created("WikiStart", "")))
+	require.NoError(t, s.pages.WikiPageCreated(context.Background(), created("Release notes", "")))
+	require.NoError(t, s.links.WikiPageCreated(context.Background(), created("InterMapTxt",
+		"----\nPEP https://peps.python.org/pep-$1/ # PEP $1\nBad javascript:alert($1)\n----\n")))
+	return s
+}
+
+func TestMarkup(t *testing.T) {
+	s := markup(t)
+	const outside = ` rel="nofollow noopener noreferrer" class="outside">`
+	missing := func(link, text string) string {
+		return `<a href="/wiki/` + link + `" title="There is no such page yet" class="missing">` + text + `</a>`
+	}
+	for _, tc := range []struct{ text, want string }{
+		{"a *b* `#1 c`", "a <em>b</em> <code>#1 c</code>"},
+		{"see #17, ticket:18.", `see <a href="/tickets/17">#17</a>, <a href="/tickets/18">ticket:18</a>.`},
+		{"a#17 ##17 # 17 &#65;", "a#17 ##17 # 17 A"},
+		{"WikiStart and NoSuchPage/SubPage", `<a href="/wiki/WikiStart">WikiStart</a> and ` + missing("NoSuchPage/SubPage", "NoSuchPage/SubPage")},
+		{"!WikiStart !#17 !PEP:8 !x", "WikiStart #17 PEP:8 !x"},
+		{`wiki:"Release notes" wiki:"No notes" wiki:X`, `<a href="/wiki/Release%20notes">wiki:&quot;Release notes&quot;</a> ` +
+			missing("No%20notes", `wiki:&quot;No notes&quot;`) + " " + missing("X", "wiki:X")},
+		{`wiki:"a//b" wiki:../x`, `wiki:&quot;a//b&quot; wiki:../x`},
+		{"pep:8, PEP:8.", `<a href="https://peps.python.org/pep-8/" title="PEP 8"` + outside + `pep:8</a>, <a href="https://peps.python.org/pep-8/" title="PEP 8"` + outside + `PEP:8</a>.`},
+		{"Bad:1 Unknown:2 12:30", "Bad:1 Unknown:2 12:30"},
+		{"https://example.org/a_b?x=#17", `<a href="https://example.org/a_b?x=#17"` + outside + `https://example.org/a_b?x=#17</a>`},
+		{"[WikiStart](https://example.org)", `<a href="https://example.org"` + outside + `WikiStart</a>`},
+		{"[x](/wiki/WikiStart)", `<a href="/wiki/WikiStart">x</a>`},
+		{"[x](javascript:alert(1)) [y](data:text/html,x)", `<a href=""` + outside + `x</a> <a href=""` + outside + `y</a>`},
+		{"<script>alert(1)</script> <b>x</b>", "&lt;script&gt;alert(1)&lt;/script&gt; &lt;b&gt;x&lt;/b&gt;"},
+		{`<a href="javascript:alert(1)" onclick=x>y</a>`, "&lt;a href=&quot;javascript:alert(1)&quot; onclick=x&gt;y&lt;/a&gt;"},
+		{"one #1\ntwo #2", "one <a href=\"/tickets/1\">#1</a>\ntwo <a href=\"/tickets/2\">#2</a>"},
+		{"a_b_WikiStart_c PEP:x_y_z", "a_b_WikiStart_c <a href=\"https://peps.python.org/pep-x_y_z/\" title=\"PEP x_y_z\"" + outside + "PEP:x_y_z</a>"},
+	} {
+		html, err := s.html(tc.text)
+		require.NoError(t, err)
+		assert.Equal(t, "<p>"+tc.want+"</p>\n", string(html), "%s", tc.text)
+	}
+	html, err := s.html("<div>\n<script>alert(1)</script>\n</div>\n\n# H <i>\n\n<!-- x -->\n\n| a | <b> |\n|--|--|\n| #1 | x |\n")
+	require.NoError(t, err)
+	for _, tag := range []string{"<div", "<script", "<i>", "<b>", "<!--"} {
+		assert.NotContains(t, string(html), tag)
+	}
+	assert.Contains(t, string(html), `<td><a href="/tickets/1">#1</a></td>`)
+}
+
+// No text makes a tag or an attribute that is not in the list, whatever it is.
+func FuzzMarkup(f *testing.F) {
+	for _, seed := range []string{
+		"a #1 *b* `c` <d>", "[x](javascript:1 \"t\")", `wiki:"a b" PEP:8'">`, "![x](y)", "<script>", "<https://x.org/?<script>", "| a |\n|-|\n| <b> |",
+		"[x]: /y '\"><script>'\n\n[x]", "# a {onclick=x}", "&lt;script&gt;", "x\n{.y onclick=z}", "~~x~~", "www.x.org/<img src=x>",
+	} {
+		f.Add(seed)
+	}
+	var t testing.T
+	s := markup(&t)
+	f.Fuzz(func(t *testing.T, text string) {
+		html, err := s.html(text)
+		require.NoError(t, err)
+		rest := string(html)
+		for {
+			_, after, found := strings.Cut(rest, "<")
+			if !found {
+				return
+			}
+			tag, behind, closed := strings.Cut(after, ">")
+			require.True(t, closed, "%q", after)
+			rest = behind
+			name, attributes, _ := strings.Cut(strings.TrimSuffix(strings.TrimPrefix(tag, "/"), " /"), " ")
+			require.Contains(t, " a p em strong code pre h1 h2 h3 h4 h5 h6 ul ol li blockquote hr br table thead tbody tr th td del img ", " "+name+" ", "%q", tag)
+			for attributes = strings.TrimSpace(attributes); attributes != ""; attributes = strings.TrimSpace(attributes) {
+				attribute, value, ok := strings.Cut(attributes, `="`)
+				value, attributes, _ = strings.Cut(value, `"`)
+				require.True(t, ok, "%q", tag)
+				require.Contains(t, " href title rel class src alt start id align style ", " "+attribute+" ", "%q", tag)
+				if attribute == "href" || attribute == "src" {
+					require.NotRegexp(t, `(?i)^\s*(javascript|vbscript|data):`, value)
+				}
+			}
+		}
+	})
+}
