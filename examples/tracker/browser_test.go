@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -158,11 +156,10 @@ func TestBrowser(t *testing.T) {
 		b.step(t, "a process is killed", func(t *testing.T) {
 			status := b.open(p.url + "/status")
 			holder := pidOf(t, status.text("#once-redis .holder"))
-			dying, survivor, mine := p, q, here
+			dying, survivor := p, q
 			if holder == q.cmd.Process.Pid {
-				dying, survivor, mine = q, p, there
+				dying, survivor = q, p
 			}
-			_ = mine
 			require.Equal(t, holder, dying.cmd.Process.Pid)
 			status.visit(survivor.url + "/status")
 			watching := b.open(dying.url)
@@ -186,9 +183,6 @@ func TestBrowser(t *testing.T) {
 				eval[string](watching, `[...new Set([...document.querySelectorAll('#timeline > li')].map((li) => li.id))].join()`), "none twice")
 		})
 
-		if folder := os.Getenv("TRACBUS_PICTURES"); folder != "" && s.Dialect == "sqlite" {
-			takePictures(t, b, r, folder)
-		}
 		checkPublished(t, r, heard)
 	})
 }
@@ -240,16 +234,4 @@ func checkPublished(t *testing.T, r *rig, heard *redis.PubSub) {
 	m, err := heard.ReceiveMessage(ticking(t))
 	require.NoError(t, err)
 	assert.Equal(t, "trac.end", m.Channel, "one message too many")
-}
-
-// takePictures takes those in the README.
-func takePictures(t *testing.T, b *browser, r *rig, folder string) {
-	p := r.start()
-	shown := b.open(p.url)
-	for _, scheme := range []string{"light", "dark"} {
-		shown.screen(1100, 720, scheme)
-		shown.sees("#live", "live")
-		shown.picture(filepath.Join(folder, "tracker-"+scheme+".png"))
-	}
-	_ = t
 }

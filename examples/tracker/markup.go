@@ -64,6 +64,10 @@ func (l *linker) Transform(document *ast.Document, reader text.Reader, _ parser.
 	var texts []*ast.Text
 	_ = ast.Walk(document, func(n ast.Node, entering bool) (ast.WalkStatus, error) {
 		switch n := n.(type) {
+		case *ast.Heading:
+			if entering {
+				n.Level = min(n.Level+1, 6) // the first level is the page's own
+			}
 		case *ast.Link:
 			if entering {
 				outside(n, string(n.Destination))

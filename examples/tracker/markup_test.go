@@ -59,6 +59,7 @@ func TestMarkup(t *testing.T) {
 	for _, tag := range []string{"<div", "<script", "<i>", "<b>", "<!--"} {
 		assert.NotContains(t, string(html), tag)
 	}
+	assert.Contains(t, string(html), "<h2>H &lt;i&gt;</h2>")
 	assert.Contains(t, string(html), `<td><a href="/tickets/1">#1</a></td>`)
 }
 
