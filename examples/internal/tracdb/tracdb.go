@@ -59,6 +59,8 @@ func Open(ctx context.Context, name tracbus.Dialect, dsn, further string) (*DB, 
 	if err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
+	db.SetMaxOpenConns(40) // a server has some 100 for all processes
+	db.SetMaxIdleConns(20) // else most requests would wait for a new one
 	text := strings.NewReplacer("{counted}", d.counted, "{text}", d.text, "{options}", d.options).Replace(tracTables + "\n" + further)
 	for statement := range strings.SplitSeq(text, ";\n") {
 		if statement = strings.TrimSpace(statement); statement == "" {
