@@ -63,8 +63,8 @@
 //     from the journal. What was pruned by then is not there.
 //   - A [LoadListener] is told of exactly the changes that the snapshot it was
 //     loaded from did not show.
-//   - Since, Before and History yield events that are equal to those that were
-//     told, but for Primary, also when the resource has moved on, or is gone.
+//   - Since, Resume, Before and History yield events that are equal to those that
+//     were told, but for Primary, also when the resource has moved on, or is gone.
 //   - While the database is away, Run tries again, and goes on where it stopped.
 //     If the database's history went back, or changes were pruned before they
 //     were read, or are damaged, it says so: in the log, and by a [Resync] to

@@ -35,6 +35,7 @@ func TestJournal(t *testing.T) {
 		{"load, then follow, without a gap", testLoad},
 		{"reading back", testReadBack},
 		{"reading back, the newest first", testReadBefore},
+		{"going on behind a change that was seen", testResume},
 		{"prune", testPrune},
 		{"close tells what was committed", testClose},
 	}

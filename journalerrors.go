@@ -26,12 +26,13 @@ var (
 	ErrNotFound = errors.New("does not exist")
 
 	// ErrPruned: changes after the place that was asked for are pruned.
-	// Returned by Since, and the Err of a [Resync] with the reason Pruned.
+	// Returned by Since and Resume, and the Err of a [Resync] with the reason
+	// Pruned.
 	ErrPruned = store.ErrPruned
 
 	// ErrRewound: the database's history is not the one that was seen before;
-	// it was restored from a backup, or a replica was promoted. The Err of a
-	// [Resync] with the reason Rewound.
+	// it was restored from a backup, or a replica was promoted. Returned by
+	// Resume, and the Err of a [Resync] with the reason Rewound.
 	ErrRewound = store.ErrRewound
 
 	// ErrSchema: the journal's tables are missing, or of a version that this

@@ -17,23 +17,54 @@ import (
 // says of each whether this process committed it.
 func (j *Journal) Since(ctx context.Context, tid int64) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
-		place := store.Place{TID: tid}
-		for more := true; more; {
-			batch, err := j.store.Read(ctx, j.db, place, j.config.Batch, j.realmNames())
-			if err != nil {
-				yield(nil, fmt.Errorf("changes since tid %d: %w", place.TID, err))
+		j.readOn(ctx, store.Place{TID: tid}, yield)
+	}
+}
+
+// Resume is Since for those who remember the last change that they have handled,
+// such as a browser that reconnects, perhaps to another process: it iterates
+// over what is behind seen, of which it heeds TID, Seq and Mark. An error is
+// yielded once and ends it; it wraps [ErrRewound] where that change is not in the
+// journal, for the database's history went back, and [ErrPruned] where changes
+// behind it are pruned. Then only loading anew helps.
+//
+// A Seq below zero stands for the end of its transaction, and a TID of zero for
+// the journal's beginning. Without a Mark, it is not checked that the change is
+// the one that was seen.
+func (j *Journal) Resume(ctx context.Context, seen Change) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		place := store.Place{TID: seen.TID, Mark: seen.Mark}
+		rest, err := j.store.Rest(ctx, j.db, place, seen.Seq, j.realmNames())
+		if err != nil {
+			yield(nil, fmt.Errorf("changes behind tid %d, seq %d: %w", seen.TID, seen.Seq, err))
+			return
+		}
+		for _, row := range rest {
+			if e, err := j.eventOf(row); !yield(e, err) || err != nil {
 				return
 			}
-			for _, row := range batch.Changes {
-				if e, err := j.eventOf(row); !yield(e, err) || err != nil {
-					return
-				}
-			}
-			if n := len(batch.Places); n > 0 {
-				place = batch.Places[n-1]
-			}
-			more = batch.More
 		}
+		j.readOn(ctx, place, yield)
+	}
+}
+
+// readOn yields what is behind a place.
+func (j *Journal) readOn(ctx context.Context, place store.Place, yield func(Event, error) bool) {
+	for more := true; more; {
+		batch, err := j.store.Read(ctx, j.db, place, j.config.Batch, j.realmNames())
+		if err != nil {
+			yield(nil, fmt.Errorf("changes since tid %d: %w", place.TID, err))
+			return
+		}
+		for _, row := range batch.Changes {
+			if e, err := j.eventOf(row); !yield(e, err) || err != nil {
+				return
+			}
+		}
+		if n := len(batch.Places); n > 0 {
+			place = batch.Places[n-1]
+		}
+		more = batch.More
 	}
 }
 

@@ -5,13 +5,13 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/examples/tracker/internal/markup"
 )
 
 // change is an event of the journal as the pages show it.
@@ -90,12 +90,7 @@ func (c *change) ticket(id int64, values tracbus.Fields) {
 }
 
 func (c *change) page(p tracbus.WikiPage) {
-	c.Link, c.Title, c.Version = pageLink(p.Name), p.Name, p.Version
-}
-
-// pageLink returns the path of a page, whose name may hold anything.
-func pageLink(name string) string {
-	return (&url.URL{Path: "/wiki/" + name}).EscapedPath()
+	c.Link, c.Title, c.Version = markup.PageLink(p.Name), p.Name, p.Version
 }
 
 // fields notes what a ticket's change did. The description's differences have a

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/examples/tracker/internal/markup"
 )
 
 // wikiView is what the pages of a wiki page show.
@@ -47,7 +48,7 @@ func (s *site) goToPage(w http.ResponseWriter, r *http.Request) error {
 	if err := checkName(name); err != nil {
 		return err
 	}
-	link := pageLink(name)
+	link := markup.PageLink(name)
 	if !s.pages.Get().Has(name) {
 		link += "?action=edit"
 	}
@@ -106,7 +107,7 @@ func (s *site) showPage(w http.ResponseWriter, r *http.Request) error {
 	status := http.StatusOK
 	if body.Page == nil {
 		status = http.StatusNotFound
-	} else if body.HTML, err = s.html(body.Page.Text); err != nil {
+	} else if body.HTML, err = markup.HTML(body.Page.Text, s.pages.Get(), s.links); err != nil {
 		return err
 	}
 	switch name {
@@ -164,7 +165,7 @@ func (s *site) savePage(w http.ResponseWriter, r *http.Request, name string) err
 	if err != nil {
 		return err
 	}
-	http.Redirect(w, r, pageLink(name), http.StatusSeeOther)
+	http.Redirect(w, r, markup.PageLink(name), http.StatusSeeOther)
 	return nil
 }
 
@@ -227,7 +228,7 @@ func (s *site) renamePage(w http.ResponseWriter, r *http.Request, name string) e
 	if err != nil {
 		return err
 	}
-	http.Redirect(w, r, pageLink(to), http.StatusSeeOther)
+	http.Redirect(w, r, markup.PageLink(to), http.StatusSeeOther)
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tracbus/tracbus/examples/internal/tracdb"
+	"github.com/tracbus/tracbus/examples/tracker/internal/markup"
 )
 
 // site is what browsers see.
@@ -80,11 +81,19 @@ var viewFiles embed.FS
 var views = template.Must(template.New("").Funcs(template.FuncMap{
 	"utc":      func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") + " UTC" },
 	"iso":      func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) },
-	"round":    func(d time.Duration) time.Duration { return d.Round(min(max(d/100, time.Millisecond), time.Second)) },
-	"pageLink": pageLink,
+	"round":    round,
+	"pageLink": markup.PageLink,
 	"excerpt":  excerpt,
 	"list":     func(values ...any) []any { return values },
 }).ParseFS(viewFiles, "views/*.html"))
+
+// round leaves out what nobody wants to know of a duration.
+func round(d time.Duration) time.Duration {
+	if d < time.Second {
+		return d.Round(100 * time.Microsecond)
+	}
+	return d.Round(time.Second)
+}
 
 // excerpt shortens a text to one line.
 func excerpt(text string) string {

@@ -20,8 +20,8 @@ const (
 	slowest     = 10 * time.Second // that a browser may take for what it is sent
 )
 
-// errGap says that a stream cannot go on where a browser stopped.
-var errGap = errors.New("the journal does not go on from there")
+// errTooMany says that a browser missed more than it should be sent.
+var errTooMany = errors.New("it missed too many changes")
 
 // streamChanges sends a browser every change behind the place that it has come
 // to, as server-sent events whose ids are places. When it reconnects, to whatever
@@ -79,9 +79,7 @@ func (st *stream) run(ctx context.Context) error {
 			known = resyncs
 		}
 		if err != nil && !errors.Is(err, errSend) && ctx.Err() == nil {
-			if !errors.Is(err, errGap) {
-				slog.Warn("a browser loads anew what it cannot be sent", "at", st.at, "err", err)
-			}
+			slog.Info("a browser loads anew what it cannot be sent", "at", st.at, "err", err)
 			err = st.resync(ctx)
 		}
 		if err != nil {
@@ -99,38 +97,30 @@ func (st *stream) run(ctx context.Context) error {
 	}
 }
 
-// catchUp sends what the journal has behind the place. It begins with the
-// place itself, to see that this is still the history it was seen in.
+// catchUp sends what the journal has behind the place, if that is still the
+// history in which it was seen.
 func (st *stream) catchUp(ctx context.Context) error {
-	from := st.at
-	found := from.tid == 0
+	var lines []line
 	missed := 0
-	for e, err := range st.journal.Since(ctx, max(from.tid-1, 0)) {
+	for e, err := range st.journal.Resume(ctx, tracbus.Change{TID: st.at.tid, Seq: st.at.seq, Mark: st.at.mark}) {
 		if err != nil {
 			return err
 		}
-		p := placeOf(e.About())
-		if p.tid == from.tid && p.mark == from.mark {
-			found = true
-			if p.seq <= from.seq {
-				continue
-			}
-		}
-		if missed++; !found || missed > mostMissed {
-			return errGap
+		if missed++; missed > mostMissed {
+			return errTooMany
 		}
 		message, err := changeMessage(e)
-		if err == nil {
-			err = st.sendLines([]line{{p, message}})
-		}
 		if err != nil {
 			return err
 		}
+		if lines = append(lines, line{placeOf(e.About()), message}); len(lines) == 100 {
+			if err := st.sendLines(lines); err != nil {
+				return err
+			}
+			lines = lines[:0]
+		}
 	}
-	if !found {
-		return errGap
-	}
-	return nil
+	return st.sendLines(lines)
 }
 
 // resync tells the browser to load anew, and goes on from the journal's end.

@@ -122,7 +122,7 @@ func TestStreamResync(t *testing.T) {
 	c.ticket("summary", "more")
 	assert.Contains(t, f.expect("change"), "more")
 
-	for _, place := range []string{"x", "1", "1.x", "-1.0.a", "1.-1.a", "99999999999999999999.0.a"} {
+	for _, place := range []string{"x", "1", "1.x", "1.0.", "-1.0.a", "1.-1.a", "99999999999999999999.0.a"} {
 		a := c.get("/changes?after=" + place)
 		assert.Equal(t, http.StatusBadRequest, a.status, "%s", place)
 		assert.Contains(t, a.body, "expected a place, as in 17.0.a1b2")

@@ -12,6 +12,7 @@ import (
 	"unicode"
 
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/examples/tracker/internal/markup"
 )
 
 // ticketPage is what the page of a ticket shows.
@@ -54,7 +55,7 @@ func (s *site) ticketPage(w http.ResponseWriter, r *http.Request, status int, id
 		return err
 	default:
 		title += " " + page.Ticket.Values["summary"]
-		if page.HTML, err = s.html(page.Ticket.Values["description"]); err != nil {
+		if page.HTML, err = markup.HTML(page.Ticket.Values["description"], s.pages.Get(), s.links); err != nil {
 			return err
 		}
 		page.Form = formOf(page.Ticket)

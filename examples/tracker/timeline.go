@@ -35,7 +35,7 @@ func parsePlace(text string) (p place, ok bool) {
 	p.tid, err1 = strconv.ParseInt(tid, 10, 64)
 	p.seq, err2 = strconv.Atoi(seq)
 	p.mark = mark
-	return p, err1 == nil && err2 == nil && p.tid >= 0 && p.seq >= 0
+	return p, err1 == nil && err2 == nil && p.seq >= 0 && (p.tid == 0 || p.tid > 0 && mark != "")
 }
 
 func (p place) before(q place) bool { return p.tid < q.tid || p.tid == q.tid && p.seq < q.seq }

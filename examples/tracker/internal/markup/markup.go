@@ -1,9 +1,11 @@
-package main
+// Package markup shows texts of tickets and pages.
+package markup
 
 import (
 	"bytes"
 	"fmt"
 	"html/template"
+	"net/url"
 	"regexp"
 	"strings"
 
@@ -17,17 +19,20 @@ import (
 	"github.com/tracbus/tracbus"
 )
 
-// html shows a text, which is Markdown with Trac's links in it: #17, WikiStart,
-// wiki:"Any page", and the prefixes of the page InterMapTxt, as in PEP:8. Tags
-// in it are text.
-func (s *site) html(source string) (template.HTML, error) {
+// HTML returns a text as a part of a page. It is Markdown with Trac's links in it:
+// #17, WikiStart, wiki:"Any page", and the prefixes of the page InterMapTxt, as in
+// PEP:8. Tags in it are text.
+//
+// Which pages there are, and where prefixes lead, tracbus keeps up to date in
+// every process: looking them up never waits.
+func HTML(source string, pages *tracbus.PageSet, links *tracbus.InterMap) (template.HTML, error) {
 	markdown := goldmark.New(
 		goldmark.WithExtensions(extension.Table, extension.Strikethrough, extension.Linkify),
 		goldmark.WithParser(parser.NewParser(
 			parser.WithBlockParsers(withoutTags(parser.DefaultBlockParsers(), parser.NewHTMLBlockParser())...),
 			parser.WithInlineParsers(withoutTags(parser.DefaultInlineParsers(), parser.NewRawHTMLParser())...),
 			parser.WithParagraphTransformers(parser.DefaultParagraphTransformers()...),
-			parser.WithASTTransformers(util.Prioritized(&linker{pages: s.pages.Get(), links: s.links}, 500)),
+			parser.WithASTTransformers(util.Prioritized(&linker{pages, links}, 500)),
 		)),
 	)
 	var out bytes.Buffer
@@ -35,6 +40,11 @@ func (s *site) html(source string) (template.HTML, error) {
 		return "", fmt.Errorf("show a text: %w", err)
 	}
 	return template.HTML(out.String()), nil // goldmark has escaped it
+}
+
+// PageLink returns the path of a page, whose name may hold anything.
+func PageLink(name string) string {
+	return (&url.URL{Path: "/wiki/" + name}).EscapedPath()
 }
 
 // withoutTags leaves out the parser that would take HTML as HTML.
@@ -47,8 +57,7 @@ func withoutTags(parsers []util.PrioritizedValue, tags any) (rest []util.Priorit
 	return rest
 }
 
-// linker makes links of words. It looks up pages and prefixes in memory, where
-// tracbus keeps them up to date.
+// linker makes links of words.
 type linker struct {
 	pages *tracbus.PageSet
 	links *tracbus.InterMap
@@ -148,7 +157,7 @@ func (l *linker) link(group func(int) string) *ast.Link {
 	page := group(1) + group(2) + group(4)
 	switch {
 	case page != "" && tracbus.CheckPageName(page) == nil:
-		link.Destination = []byte(pageLink(page))
+		link.Destination = []byte(PageLink(page))
 		if !l.pages.Has(page) {
 			link.SetAttributeString("class", []byte("missing"))
 			link.Title = []byte("There is no such page yet")

@@ -1,4 +1,4 @@
-package main
+package markup
 
 import (
 	"context"
@@ -11,21 +11,21 @@ import (
 	"github.com/tracbus/tracbus"
 )
 
-// markup is a site that knows a page and a prefix.
-func markup(t *testing.T) *site {
-	s := &site{changes: &changes{pages: tracbus.NewPageIndex(tracbus.PagesConfig{}), links: tracbus.NewInterMap(tracbus.InterMapConfig{})}}
+// known is a wiki with some pages and a prefix.
+func known(t testing.TB) (*tracbus.PageSet, *tracbus.InterMap) {
+	pages, links := tracbus.NewPageIndex(tracbus.PagesConfig{}), tracbus.NewInterMap(tracbus.InterMapConfig{})
 	created := func(name, text string) tracbus.WikiPageCreated {
 		return tracbus.WikiPageCreated{Page: tracbus.WikiPage{Name: name, Version: 1, Text: text}}
 	}
-	require.NoError(t, s.pages.WikiPageCreated(context.Background(), created("WikiStart", "")))
-	require.NoError(t, s.pages.WikiPageCreated(context.Background(), created("Release notes", "")))
-	require.NoError(t, s.links.WikiPageCreated(context.Background(), created("InterMapTxt",
+	require.NoError(t, pages.WikiPageCreated(context.Background(), created("WikiStart", "")))
+	require.NoError(t, pages.WikiPageCreated(context.Background(), created("Release notes", "")))
+	require.NoError(t, links.WikiPageCreated(context.Background(), created("InterMapTxt",
 		"----\nPEP https://peps.python.org/pep-$1/ # PEP $1\nBad javascript:alert($1)\n----\n")))
-	return s
+	return pages.Get(), links
 }
 
-func TestMarkup(t *testing.T) {
-	s := markup(t)
+func TestHTML(t *testing.T) {
+	pages, links := known(t)
 	const outside = ` rel="nofollow noopener noreferrer" class="outside">`
 	missing := func(link, text string) string {
 		return `<a href="/wiki/` + link + `" title="There is no such page yet" class="missing">` + text + `</a>`
@@ -50,11 +50,11 @@ func TestMarkup(t *testing.T) {
 		{"one #1\ntwo #2", "one <a href=\"/tickets/1\">#1</a>\ntwo <a href=\"/tickets/2\">#2</a>"},
 		{"a_b_WikiStart_c PEP:x_y_z", "a_b_WikiStart_c <a href=\"https://peps.python.org/pep-x_y_z/\" title=\"PEP x_y_z\"" + outside + "PEP:x_y_z</a>"},
 	} {
-		html, err := s.html(tc.text)
+		html, err := HTML(tc.text, pages, links)
 		require.NoError(t, err)
 		assert.Equal(t, "<p>"+tc.want+"</p>\n", string(html), "%s", tc.text)
 	}
-	html, err := s.html("<div>\n<script>alert(1)</script>\n</div>\n\n# H <i>\n\n<!-- x -->\n\n| a | <b> |\n|--|--|\n| #1 | x |\n")
+	html, err := HTML("<div>\n<script>alert(1)</script>\n</div>\n\n# H <i>\n\n<!-- x -->\n\n| a | <b> |\n|--|--|\n| #1 | x |\n", pages, links)
 	require.NoError(t, err)
 	for _, tag := range []string{"<div", "<script", "<i>", "<b>", "<!--"} {
 		assert.NotContains(t, string(html), tag)
@@ -64,17 +64,16 @@ func TestMarkup(t *testing.T) {
 }
 
 // No text makes a tag or an attribute that is not in the list, whatever it is.
-func FuzzMarkup(f *testing.F) {
+func FuzzHTML(f *testing.F) {
 	for _, seed := range []string{
 		"a #1 *b* `c` <d>", "[x](javascript:1 \"t\")", `wiki:"a b" PEP:8'">`, "![x](y)", "<script>", "<https://x.org/?<script>", "| a |\n|-|\n| <b> |",
 		"[x]: /y '\"><script>'\n\n[x]", "# a {onclick=x}", "&lt;script&gt;", "x\n{.y onclick=z}", "~~x~~", "www.x.org/<img src=x>",
 	} {
 		f.Add(seed)
 	}
-	var t testing.T
-	s := markup(&t)
+	pages, links := known(f)
 	f.Fuzz(func(t *testing.T, text string) {
-		html, err := s.html(text)
+		html, err := HTML(text, pages, links)
 		require.NoError(t, err)
 		rest := string(html)
 		for {

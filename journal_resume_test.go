@@ -1,0 +1,122 @@
+package tracbus_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/internal/testdatabase"
+)
+
+// testResume goes on behind every change there is, within transactions too.
+func testResume(t *testing.T, s *testdatabase.Server, dsn string) {
+	d, other := seat(t, s, dsn, deskConfig{Journal: tracbus.JournalConfig{Batch: 3}}), seat(t, s, dsn, deskConfig{})
+	resume := func(seen tracbus.Change) (read []tracbus.Event, err error) {
+		for e, err := range d.Resume(ticking(t), seen) {
+			if err != nil {
+				return read, err
+			}
+			read = append(read, e)
+		}
+		return read, nil
+	}
+	for i := range 8 {
+		other.say(t, fmt.Sprint("other ", i), 1)
+		tid, err := d.Update(ticking(t), joe, func(tx *tracbus.ModelTransaction) error {
+			for _, e := range []tracbus.Event{
+				remark(1, fmt.Sprint(i)), pageWritten(fmt.Sprint("Page", i)), remark(2, fmt.Sprint(i)),
+			} {
+				if err := tx.Record(ticking(t), e); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		require.NoError(t, err)
+		require.NoError(t, d.Wait(ticking(t), tid))
+	}
+	all, _ := d.heard()
+	require.Len(t, all, 8*4)
+	read, err := resume(tracbus.Change{})
+	require.NoError(t, err)
+	assert.Equal(t, all, read)
+	for i, e := range all {
+		seen := e.About()
+		want := all[i+1:]
+		read, err := resume(seen)
+		require.NoError(t, err)
+		require.Len(t, read, len(want), "behind %s", line(e))
+		for j := range want {
+			require.Equal(t, want[j], read[j], "behind %s", line(e))
+		}
+	}
+	last := all[len(all)-1].About()
+	middle := all[13].About() // of three
+	require.Equal(t, 0, middle.Seq)
+	read, err = resume(tracbus.Change{TID: middle.TID, Seq: -1, Mark: middle.Mark})
+	require.NoError(t, err)
+	assert.Equal(t, all[16:], read, "behind the transaction")
+
+	for what, seen := range map[string]tracbus.Change{
+		"another mark":                    {TID: middle.TID, Seq: 0, Mark: last.Mark},
+		"another mark, all of it":         {TID: middle.TID, Seq: -1, Mark: last.Mark},
+		"a tid that was never taken":      {TID: last.TID + 5, Seq: 0, Mark: last.Mark},
+		"the same, all of it":             {TID: last.TID + 5, Seq: -1, Mark: last.Mark},
+		"another mark of the last change": {TID: last.TID, Seq: last.Seq, Mark: middle.Mark},
+	} {
+		read, err := resume(seen)
+		assert.ErrorIs(t, err, tracbus.ErrRewound, what)
+		assert.Empty(t, read, what)
+	}
+	read, err = resume(tracbus.Change{TID: middle.TID})
+	require.NoError(t, err)
+	assert.Equal(t, all[14:], read, "without a mark")
+
+	// A process that cannot tell yet that a change is decided goes on behind it all
+	// the same: another has seen it.
+	if s.Dialect == "postgresql" {
+		q, commit, _ := begin(t, other, s.Dialect)
+		key := lockKey(t, d)
+		_, err := q.ExecContext(ticking(t), "SELECT pg_advisory_xact_lock_shared($1)", key<<48|middle.TID-1)
+		require.NoError(t, err)
+		read, err := resume(middle)
+		require.NoError(t, err)
+		assert.Equal(t, all[14:16], read, "the rest of its transaction, and nothing behind it")
+		commit()
+	}
+
+	n, err := d.Prune(ticking(t), tracbus.Retention{Transactions: 4})
+	require.NoError(t, err)
+	require.EqualValues(t, 12, n)
+	floor := all[23].About() // the last that is pruned
+	for what, seen := range map[string]tracbus.Change{
+		"long pruned":                {TID: middle.TID, Seq: 0, Mark: middle.Mark},
+		"long pruned, all of it":     {TID: middle.TID, Seq: -1, Mark: middle.Mark},
+		"the last pruned, a part":    {TID: floor.TID, Seq: 0, Mark: floor.Mark},
+		"the beginning":              {},
+		"long pruned, without mark":  {TID: middle.TID},
+		"the last, without its mark": {TID: floor.TID, Seq: 1},
+	} {
+		_, err := resume(seen)
+		assert.ErrorIs(t, err, tracbus.ErrPruned, what)
+	}
+	read, err = resume(tracbus.Change{TID: floor.TID, Seq: -1, Mark: floor.Mark})
+	require.NoError(t, err, "all of the last that is pruned was handled")
+	assert.Equal(t, all[24:], read)
+}
+
+// pageWritten is a page that the application has written.
+func pageWritten(name string) tracbus.WikiPageCreated {
+	return tracbus.WikiPageCreated{Page: tracbus.WikiPage{Name: name, Version: 1, Text: "text of " + name}}
+}
+
+// lockKey reads the class of the locks by which writers say that they have not
+// ended.
+func lockKey(t *testing.T, d *desk) (class int64) {
+	t.Helper()
+	require.NoError(t, d.DB.QueryRowContext(ticking(t), "SELECT lock_class FROM journal_facts").Scan(&class))
+	return class
+}
