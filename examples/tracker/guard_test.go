@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -260,4 +261,20 @@ func TestSettings(t *testing.T) {
 			assert.NotContains(t, err.Error(), "secret")
 		})
 	}
+}
+
+// Without any setting, everything is kept in one file, in the folder where the
+// program was started, and is there the next time.
+func TestNoSettings(t *testing.T) {
+	r := newRig(t, testdatabase.New(t, "sqlite"))
+	r.dsn = ""
+	p := r.start()
+	newClient(t, p).ticket("summary", "the first")
+	require.NoError(t, p.stop())
+	files, err := filepath.Glob(filepath.Join(r.folder, "*"))
+	require.NoError(t, err)
+	assert.Equal(t, []string{filepath.Join(r.folder, "tracker.db")}, files)
+	page := newClient(t, r.start()).get("/")
+	assert.Contains(t, page.body, "the first")
+	assert.Contains(t, page.body, "WikiStart")
 }

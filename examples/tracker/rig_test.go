@@ -46,12 +46,13 @@ type rig struct {
 	t      testing.TB
 	server *testdatabase.Server
 	dsn    string
+	folder string                  // that processes run in
 	redis  *testserver.RedisServer // nil: there is none
 	args   []string                // of all processes
 }
 
 func newRig(t testing.TB, s *testdatabase.Server, args ...string) *rig {
-	r := &rig{t: t, server: s, dsn: s.DSN(s.Name()), args: args}
+	r := &rig{t: t, server: s, dsn: s.DSN(s.Name()), folder: t.TempDir(), args: args}
 	if s.Dialect == "sqlite" {
 		r.dsn, _, _ = strings.Cut(strings.TrimPrefix(r.dsn, "file:"), "?")
 	}
@@ -107,6 +108,7 @@ func (r *rig) try(args ...string) (*process, error) {
 	p := &process{t: r.t, log: &logBuffer{}, gone: make(chan struct{})}
 	args = append([]string{"-listen", "127.0.0.1:0", "-dialect", r.server.Dialect}, append(r.args, args...)...)
 	p.cmd = exec.Command(program, args...)
+	p.cmd.Dir = r.folder
 	p.cmd.Env = append(os.Environ(), processEnv+"=1", "TRACKER_DB="+r.dsn, "TRACKER_REDIS=")
 	if r.redis != nil {
 		p.cmd.Env = append(p.cmd.Env, "TRACKER_REDIS=redis://"+r.redis.Addr())
