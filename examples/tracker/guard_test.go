@@ -238,6 +238,37 @@ func TestConflicts(t *testing.T) {
 	})
 }
 
+// What the form shows and the visitor does not touch is not changed by it, not even
+// into what Trac would make of it.
+func TestUntouchedFields(t *testing.T) {
+	r := newRig(t, testdatabase.New(t, "sqlite"))
+	c := newClient(t, r.start())
+	c.ticket("summary", "one")
+	_, db := r.openJournal()
+	_, err := db.ExecContext(ticking(t), "UPDATE ticket SET cc = 'b;a', type = 'unknown to this tracker', description = 'a' || char(10) || 'b' WHERE id = 1")
+	require.NoError(t, err)
+	shown := c.get("/tickets/1")
+	assert.Contains(t, shown.body, "<option selected>unknown to this tracker</option>")
+	values := shown.hidden()
+	for _, f := range ticketFields() { // as a browser does
+		values.Set(f.Name, strings.ReplaceAll(values.Get("was-"+f.Name), "\n", "\r\n"))
+		values.Set("was-"+f.Name, values.Get(f.Name))
+	}
+	values.Set("comment", "only this")
+	a, err := c.post(ticking(t), "/tickets/1", values)
+	require.NoError(t, err)
+	require.Equal(t, 200, a.status, "%s", a.problem())
+	_, after, _ := strings.Cut(a.body, `<ol class="history">`)
+	after, _, _ = strings.Cut(after, "</li>")
+	assert.Contains(t, after, "only this")
+	assert.NotContains(t, after, `class="fields"`)
+	assert.NotContains(t, after, "differences")
+	var cc, description string
+	require.NoError(t, db.QueryRowContext(ticking(t), "SELECT cc, description FROM ticket WHERE id = 1").Scan(&cc, &description))
+	assert.Equal(t, "b;a", cc)
+	assert.Equal(t, "a\nb", description)
+}
+
 // Settings that cannot work are refused at the start, without a secret.
 func TestSettings(t *testing.T) {
 	r := newRig(t, testdatabase.New(t, "sqlite"))
