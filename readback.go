@@ -130,6 +130,38 @@ func (j *Journal) History(ctx context.Context, r Resource) iter.Seq2[Event, erro
 	}
 }
 
+// HistoryBefore iterates over the changes of one resource before a tid, the newest
+// first, those of the same transaction left out; a tid of 0 begins at the newest
+// that is decided. It yields what [Journal.History] does.
+func (j *Journal) HistoryBefore(ctx context.Context, r Resource, tid int64) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		if j.realm(r.Realm) == nil {
+			yield(nil, fmt.Errorf("history of %s: the journal has no such realm: expected one of %s", r, j.realmNames()))
+			return
+		}
+		if tid <= 0 {
+			tid = 1 << 48
+		}
+		seq := 0
+		for most := min(16, j.config.Batch); ; most = min(2*most, j.config.Batch) {
+			rows, err := j.store.OfBefore(ctx, j.db, string(r.Realm), r.ID, tid, seq, most)
+			if err != nil {
+				yield(nil, fmt.Errorf("history of %s: %w", r, err))
+				return
+			}
+			for _, row := range slices.Backward(rows) {
+				if e, err := j.eventOf(row); !yield(e, err) || err != nil {
+					return
+				}
+				tid, seq = row.TID, row.Seq
+			}
+			if len(rows) < most {
+				return
+			}
+		}
+	}
+}
+
 // Retention says what [Journal.Prune] keeps. The last transaction is always
 // kept.
 type Retention struct {

@@ -19,6 +19,10 @@ type WikiRename struct {
 
 	// Comment says why, in the event: Trac stores no such comment.
 	Comment string
+
+	// Base is the newest version that the user saw: another newest version is an
+	// [ErrConflict]. Zero means that any will do.
+	Base int64
 }
 
 // Resource returns a page without a name: Save locks both names itself, in an
@@ -40,6 +44,9 @@ func (r WikiRename) Save(ctx context.Context, tx *ModelTransaction) (Event, erro
 	}
 	if !page.exists() {
 		return nil, fmt.Errorf("page %.100q: %w", r.Name, ErrNotFound)
+	}
+	if r.Base != 0 && r.Base != page.Version {
+		return nil, fmt.Errorf("page %.100q: the newest version is %d, not %d: %w", r.Name, page.Version, r.Base, ErrConflict)
 	}
 	if r.Name == r.To {
 		return nil, nil

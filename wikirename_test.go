@@ -72,6 +72,21 @@ var wikiRareCases = []wikiCase{
 		caches: []string{"pages 0"},
 	},
 	{
+		rule:   "rename: of the version that the user saw",
+		before: []string{"1 5 ann one - 0", "2 6 bob two - 0"},
+		steps:  []any{WikiRename{Name: "P", To: "Q", Base: 2}},
+		told:   []string{"renamed Q 2 6 bob two - 0 | was P"},
+		rows:   []string{"Q 1 5 ann one - 0", "Q 2 6 bob two - 0"},
+		caches: []string{"pages 0"},
+	},
+	{
+		rule:   "rename: somebody was faster",
+		before: []string{"1 5 ann one - 0", "2 6 bob two - 0"},
+		steps:  []any{WikiRename{Name: "P", To: "Q", Base: 1}},
+		rows:   []string{"P 1 5 ann one - 0", "P 2 6 bob two - 0"},
+		err:    ErrConflict,
+	},
+	{
 		rule:   "rename: and leave a redirection, as Trac's form offers",
 		before: []string{"1 5 ann one - 0"},
 		steps:  []any{WikiRename{Name: "P", To: "Q"}, WikiEdit{Name: "P", Text: new("See Q")}},

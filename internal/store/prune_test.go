@@ -64,9 +64,29 @@ func TestPrune(t *testing.T) {
 		_, err = st.Read(ctx, q, store.Place{}, 10, realms)
 		assert.ErrorIs(t, err, store.ErrPruned)
 		assert.Nil(t, q.run, "pruned on the way")
+		third := func() { // a fourth comes, so that the third can go
+			require.NoError(t, take(db, s.Dialect, 4))
+			for seq, realm := range realms {
+				_, err := db.Exec(st.SQL(strings.Replace(change, "REALM", realm, 1)), 4, seq)
+				require.NoError(t, err)
+			}
+			n, err := st.Prune(ctx, 3, realms)
+			assert.NoError(t, err)
+			assert.EqualValues(t, 1, n)
+		}
 		rest, err := st.Read(ctx, db, whole.Places[1], 10, realms)
 		require.NoError(t, err)
 		assert.Equal(t, whole.Changes[4:], rest.Changes)
+
+		// What a transaction has behind a change, pruned while it is read.
+		some, err := st.Rest(ctx, db, whole.Places[2], 0, realms)
+		require.NoError(t, err)
+		assert.Equal(t, whole.Changes[5:], some)
+		q = &between{db, "wiki_journal", third}
+		some, err = st.Rest(ctx, q, whole.Places[2], 0, realms)
+		assert.ErrorIs(t, err, store.ErrPruned)
+		assert.Empty(t, some)
+		assert.Nil(t, q.run, "pruned on the way")
 	})
 }
 

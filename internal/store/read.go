@@ -31,7 +31,14 @@ func (s *Store) Read(ctx context.Context, q SQL, from Place, limit int, realms [
 	if err != nil || len(transactions) == 0 {
 		return Batch{}, err
 	}
-	b := Batch{More: more}
+	b, err := s.collect(ctx, q, from, transactions, realms)
+	b.More = b.More || more
+	return b, err
+}
+
+// collect reads what transactions behind a place consist of, or, where that is
+// long, what the first of them do; then there is More.
+func (s *Store) collect(ctx context.Context, q SQL, from Place, transactions []Transaction, realms []string) (b Batch, err error) {
 	upTo := transactions[len(transactions)-1].TID
 	parts := 0
 	for _, realm := range realms {
@@ -251,16 +258,27 @@ func scanChange(rows *sql.Rows, realm string) (c Change, bytes int, err error) {
 	return c, len(c.State) + len(c.Comment) + len(f.Old.Text.String) + len(f.New.Text.String), err
 }
 
-// Of returns the changes of one resource behind a tid, oldest first, up to
+// Of returns the changes of one resource behind a tid and seq, oldest first, up to
 // limit, as far as they are decided.
-func (s *Store) Of(ctx context.Context, q SQL, realm, id string, after int64, seq, limit int) (all []Change, err error) {
-	some := `(SELECT * FROM {REALM_journal} WHERE id = ? AND (tid > ? OR tid = ? AND seq > ?) AND tid <= ? ORDER BY tid, seq LIMIT ?) j`
+func (s *Store) Of(ctx context.Context, q SQL, realm, id string, tid int64, seq, limit int) ([]Change, error) {
+	return s.of(ctx, q, realm, id, "(tid > ? OR tid = ? AND seq > ?) AND tid <= ? ORDER BY tid, seq", tid, seq, limit)
+}
+
+// OfBefore returns the last changes of one resource before a tid and seq, in
+// their order, up to limit, as far as they are decided.
+func (s *Store) OfBefore(ctx context.Context, q SQL, realm, id string, tid int64, seq, limit int) ([]Change, error) {
+	return s.of(ctx, q, realm, id, "(tid < ? OR tid = ? AND seq < ?) AND tid <= ? ORDER BY tid DESC, seq DESC", tid, seq, limit)
+}
+
+// of returns some changes of one resource, in their order.
+func (s *Store) of(ctx context.Context, q SQL, realm, id, which string, tid int64, seq, limit int) (all []Change, err error) {
+	some := "(SELECT * FROM {REALM_journal} WHERE id = ? AND " + which + " LIMIT ?) j"
 	text := strings.Replace(selectChanges, "{REALM_journal} j", some, 1) + "ORDER BY j.tid, j.seq"
 	upTo, err := s.decided(ctx, q)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := q.QueryContext(ctx, s.SQL(strings.ReplaceAll(text, "REALM", realm)), id, after, after, seq, upTo, limit)
+	rows, err := q.QueryContext(ctx, s.SQL(strings.ReplaceAll(text, "REALM", realm)), id, tid, tid, seq, upTo, limit)
 	if err != nil {
 		return nil, err
 	}

@@ -10,47 +10,56 @@ import (
 )
 
 // ReadBack reads the changes of up to limit transactions that end with the tid
-// last, up to which all are decided, in their order. first is the tid they begin
-// with, or 0 if there are none.
+// last, in their order. first is the tid they begin with, or 0 if there are none.
+// The caller knows that all are decided up to there. That is not asked again, for
+// on PostgreSQL the answer can be a lower one: a writer that takes its place late
+// lowers it until it has ended.
 func (s *Store) ReadBack(ctx context.Context, q SQL, last int64, limit int, realms []string) (all []Change, first int64, err error) {
 	for {
 		floor, err := s.Floor(ctx, q) // what is below it may not be deleted yet
 		if err != nil {
 			return nil, 0, err
 		}
-		var lowest *int64
-		err = q.QueryRowContext(ctx, s.SQL("SELECT min(tid) FROM (SELECT tid FROM {journal_transaction} WHERE tid > ? AND tid <= ? ORDER BY tid DESC LIMIT ?) latest"),
-			floor, last, limit).Scan(&lowest)
-		if err != nil || lowest == nil {
+		transactions, err := s.upTo(ctx, q, floor, last, limit)
+		if err != nil || len(transactions) == 0 {
 			return nil, 0, err
 		}
-		all, err = s.between(ctx, q, *lowest, last, limit, realms)
-		if errors.Is(err, ErrPruned) { // meanwhile
-			continue
+		first = transactions[0].TID
+		all = nil
+		for place := (Place{TID: first - 1}); err == nil && len(transactions) > 0; {
+			var b Batch
+			if b, err = s.collect(ctx, q, place, transactions, realms); err == nil {
+				all = append(all, b.Changes...)
+				place = b.Places[len(b.Places)-1]
+				transactions = transactions[len(b.Places):]
+			}
 		}
-		return all, *lowest, err
+		if err == nil {
+			err = s.kept(ctx, q, Place{TID: first - 1})
+		}
+		if !errors.Is(err, ErrPruned) { // else some were pruned meanwhile
+			return all, first, err
+		}
 	}
 }
 
-// between reads the changes of the transactions from one tid to another, limit
-// at a time.
-func (s *Store) between(ctx context.Context, q SQL, first, last int64, limit int, realms []string) (all []Change, err error) {
-	for place := (Place{TID: first - 1}); place.TID < last; {
-		b, err := s.Read(ctx, q, place, limit, realms)
-		if err != nil {
+// upTo returns the last transactions up to a tid and above the floor, in their
+// order.
+func (s *Store) upTo(ctx context.Context, q SQL, floor, last int64, limit int) (found []Transaction, err error) {
+	rows, err := q.QueryContext(ctx, s.SQL("SELECT tid, mark, origin, realms FROM {journal_transaction} WHERE tid > ? AND tid <= ? ORDER BY tid DESC LIMIT ?"), floor, last, limit)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var t Transaction
+		if err := rows.Scan(&t.TID, &t.Mark, &t.Origin, &t.Realms); err != nil {
 			return nil, err
 		}
-		for _, c := range b.Changes {
-			if c.TID <= last {
-				all = append(all, c)
-			}
-		}
-		if len(b.Places) == 0 {
-			break
-		}
-		place = b.Places[len(b.Places)-1]
+		found = append(found, t)
 	}
-	return all, nil
+	slices.Reverse(found)
+	return found, errors.Join(rows.Err(), rows.Close())
 }
 
 // Rest reads what a transaction that was seen has behind a seq; nothing if that is
@@ -71,22 +80,18 @@ func (s *Store) Rest(ctx context.Context, q SQL, p Place, seq int, realms []stri
 	case p.Mark != "" && t.Mark != p.Mark:
 		return nil, fmt.Errorf("%w: tid %d has the mark %s, and not %s", ErrRewound, p.TID, t.Mark, p.Mark)
 	}
-	for _, realm := range realms {
-		if !t.has(realm) {
-			continue
-		}
-		changes, _, err := s.changes(ctx, q, realm, p.TID-1, p.TID)
-		if err != nil {
-			return nil, err
-		}
-		for _, c := range changes {
-			if c.Seq > seq {
-				c.Mark, c.Origin = t.Mark, t.Origin
-				all = append(all, c)
-			}
+	batch, err := s.collect(ctx, q, Place{TID: p.TID - 1}, []Transaction{t}, realms)
+	if err != nil {
+		return nil, err
+	}
+	if floor, err := s.Floor(ctx, q); err != nil || floor >= p.TID { // it may be a part that was read
+		return nil, cmp.Or(err, s.restGone(ctx, q, p, seq))
+	}
+	for _, c := range batch.Changes {
+		if c.Seq > seq || c.Damage != nil {
+			all = append(all, c)
 		}
 	}
-	slices.SortFunc(all, func(a, b Change) int { return cmp.Compare(a.Seq, b.Seq) })
 	return all, nil
 }
 
