@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -96,21 +97,28 @@ func (s *site) makeAccount(ctx context.Context, name, password string) error {
 	case len(password) < 8 || len(password) > 72:
 		return refusal{http.StatusUnprocessableEntity, "That password cannot be used: expected 8 to 72 bytes."}
 	}
-	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.DefaultCost)
+	taken := refusal{http.StatusConflict, fmt.Sprintf("The name %q is taken.", name)}
+	if known, err := s.passwordOf(ctx, name); err != nil {
+		return err
+	} else if known != nil {
+		return taken
+	}
+	var hash []byte
+	err := s.work(ctx, func() (err error) {
+		hash, err = bcrypt.GenerateFromPassword([]byte(password), bcrypt.DefaultCost)
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	if known, err := s.passwordOf(ctx, name); err != nil {
-		return err
-	} else if known == nil {
-		if _, err = s.db.ExecContext(ctx, s.db.SQL("INSERT INTO tracker_account (name, password) VALUES (?, ?)"), name, string(hash)); err == nil {
-			return nil
-		}
-		if known, err2 := s.passwordOf(ctx, name); err2 != nil || known == nil { // else somebody made it in this moment
-			return errors.Join(err, err2)
-		}
+	_, err = s.db.ExecContext(ctx, s.db.SQL("INSERT INTO tracker_account (name, password, made) VALUES (?, ?, ?)"), name, string(hash), time.Now().UnixMicro())
+	if err == nil {
+		return nil
 	}
-	return refusal{http.StatusConflict, fmt.Sprintf("The name %q is taken.", name)}
+	if known, failed := s.passwordOf(ctx, name); failed != nil || known == nil {
+		return errors.Join(err, failed)
+	}
+	return taken // in this moment
 }
 
 func (s *site) checkPassword(ctx context.Context, name, password string) error {
@@ -118,10 +126,16 @@ func (s *site) checkPassword(ctx context.Context, name, password string) error {
 	if err != nil {
 		return err
 	}
-	if known == nil || bcrypt.CompareHashAndPassword(known, []byte(password)) != nil {
-		return refusal{http.StatusForbidden, "Name and password do not belong together."}
+	wrong := refusal{http.StatusForbidden, "Name and password do not belong together."}
+	if known == nil {
+		return wrong
 	}
-	return nil
+	return s.work(ctx, func() error {
+		if bcrypt.CompareHashAndPassword(known, []byte(password)) != nil {
+			return wrong
+		}
+		return nil
+	})
 }
 
 // passwordOf returns the hash of an account's password, nil if there is no account.
@@ -137,6 +151,26 @@ func (s *site) passwordOf(ctx context.Context, name string) (hash []byte, err er
 func mustSignIn(r *http.Request, what string) error {
 	if visitorOf(r).Name == "" {
 		return refusal{http.StatusForbidden, "Sign in to " + what + "."}
+	}
+	return nil
+}
+
+// mustOperate refuses what only an operator may do.
+func (s *site) mustOperate(r *http.Request, what string) error {
+	if err := mustSignIn(r, what); err != nil {
+		return err
+	}
+	operators := s.operators
+	if len(operators) == 0 {
+		var first string
+		err := s.db.QueryRowContext(r.Context(), "SELECT name FROM tracker_account ORDER BY made, name LIMIT 1").Scan(&first)
+		if err != nil {
+			return err
+		}
+		operators = []string{first}
+	}
+	if !slices.Contains(operators, visitorOf(r).Name) {
+		return refusal{http.StatusForbidden, "Only an operator may " + what + "."}
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -38,7 +39,7 @@ func TestAccounts(t *testing.T) {
 		a := c.send("/account", "/account", "name", "ann", "password", "the password of ann", "do", "sign in", "next", next)
 		assert.Equal(t, want, a.path, "%q: %s", next, a.problem())
 	}
-	other := newClient(t, p)
+	other := newClient(t, q)
 	a := other.send("/account", "/account", "name", "ann", "password", "another password", "do", "make")
 	assert.Equal(t, 409, a.status)
 	assert.NotContains(t, a.body, "another password")
@@ -46,9 +47,30 @@ func TestAccounts(t *testing.T) {
 	assert.Contains(t, a.problem(), `"ann" is somebody's account`)
 	assert.Contains(t, a.body, `value="x"`, "what was written is still there")
 
+	assert.Contains(t, c.get("/status").body, "Done once", "the first account is the operator's")
+	other.signIn("bob")
+	assert.Equal(t, "Only an operator may see how the tracker works.", other.get("/status").problem())
+	assert.Contains(t, other.send("/wiki/BadContent?action=edit", "/wiki/BadContent", "do", "save", "text", "{{{\n.\n}}}").problem(), "Only an operator may say what is forbidden")
+	assert.Contains(t, other.send("/wiki/WikiStart?action=rename", "/wiki/WikiStart", "do", "rename", "to", "BadContent").problem(), "Only an operator")
+	assert.Equal(t, 403, other.send("/", "/status", "do", "retire", "name", "mail").status)
+
+	// Whatever is forbidden, who says so can take it back.
+	edit := func(text string) answer {
+		return c.send("/wiki/BadContent?action=edit", "/wiki/BadContent", "do", "save", "text", text)
+	}
+	require.Empty(t, edit("{{{\n.\n}}}").problem())
+	assert.Contains(t, other.send("/tickets/new", "/tickets/new", "summary", "anything").problem(), `the page BadContent forbids "."`)
+	assert.Contains(t, edit(strings.Repeat("x", 5000)).problem(), "expected 4096 bytes")
+	require.Empty(t, edit("nothing is forbidden").problem())
+	other.ticket("summary", "anything")
+
+	named := newClient(t, r.start("-operators", "carl,bob"))
+	named.signIn("carl")
+	assert.Contains(t, named.get("/status").body, "Done once")
+
 	_, db := r.openJournal()
 	var stored string
-	require.NoError(t, db.QueryRowContext(ticking(t), "SELECT password FROM tracker_account").Scan(&stored))
+	require.NoError(t, db.QueryRowContext(ticking(t), "SELECT password FROM tracker_account WHERE name = 'ann'").Scan(&stored))
 	assert.Regexp(t, `^\$2a\$10\$`, stored)
 	rows, err := db.QueryContext(ticking(t), "SELECT visitor FROM tracker_session")
 	require.NoError(t, err)

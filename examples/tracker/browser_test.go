@@ -151,6 +151,31 @@ func TestBrowser(t *testing.T) {
 				`[...document.querySelectorAll('#timeline > li')].slice(0, 3).map((li) => li.dataset.place.split('.')[0]).join(' ')`))), 1, "they have one tid")
 		})
 
+		b.step(t, "what a page could not load, it loads later", func(t *testing.T) {
+			page := b.open(q.url + "/tickets/2")
+			page.sees("#live", "live")
+			eval[bool](page, `window.failures = 0, (() => { const was = fetch; fetch = (...all) => failures++ < 2 ? Promise.reject(new TypeError('not now')) : was(...all); })(), true`)
+			newClient(t, p).send("/tickets/2", "/tickets/2", "comment", "in spite of all", "author", "joe")
+			page.sees(".history", "in spite of all")
+			assert.Equal(t, 3, eval[int](page, "failures"))
+		})
+
+		b.step(t, "a timeline that is to stand still", func(t *testing.T) {
+			page := b.open(q.url)
+			page.sees("#live", "live")
+			first := page.text("#timeline > li:first-child")
+			page.run("pause", click("#pause"))
+			c := newClient(t, p)
+			for _, comment := range []string{"one more", "and another"} {
+				c.send("/tickets/2", "/tickets/2", "comment", comment, "author", "joe")
+			}
+			page.sees("#pause", "Go on (2 new)")
+			assert.Equal(t, first, page.text("#timeline > li:first-child"))
+			page.run("go on", click("#pause"))
+			page.sees("#timeline > li:nth-child(1)", "and another")
+			page.sees("#timeline > li:nth-child(2)", "one more")
+		})
+
 		assert.True(t, eval[bool](there, "window.untouched === true"), "all of this appeared without loading the page anew")
 
 		b.step(t, "a process is killed", func(t *testing.T) {
@@ -164,6 +189,7 @@ func TestBrowser(t *testing.T) {
 			status.visit(survivor.url + "/status")
 			watching := b.open(dying.url)
 			watching.sees("#live", "live")
+			eval[bool](watching, `window.told = [], (() => { const was = show; show = (html) => { told.push(html.match(/data-place="([^"]+)"/)[1]); was(html); }; })(), true`)
 			dying.kill()
 			for _, name := range []string{"redis", "mail"} {
 				status.sees("#once-"+name+" .holder", "pid "+fmt.Sprint(survivor.cmd.Process.Pid)+", ")
@@ -179,8 +205,8 @@ func TestBrowser(t *testing.T) {
 			watching.sees("#live", "live")
 			newClient(t, again).ticket("summary", "and more")
 			watching.sees("#timeline > li:first-child", "created #6 and more")
-			assert.Equal(t, eval[string](watching, `[...document.querySelectorAll('#timeline > li')].map((li) => li.id).join()`),
-				eval[string](watching, `[...new Set([...document.querySelectorAll('#timeline > li')].map((li) => li.id))].join()`), "none twice")
+			assert.Equal(t, 2, eval[int](watching, `told.length`), "each was told once")
+			assert.Equal(t, 2, eval[int](watching, `new Set(told).size`))
 		})
 
 		checkPublished(t, r, heard)
@@ -234,4 +260,31 @@ func checkPublished(t *testing.T, r *rig, heard *redis.PubSub) {
 	m, err := heard.ReceiveMessage(ticking(t))
 	require.NoError(t, err)
 	assert.Equal(t, "trac.end", m.Channel, "one message too many")
+}
+
+// The focus never moves on to something else when a part of a page is loaded anew.
+func TestFocus(t *testing.T) {
+	b := newBrowser(t)
+	r := newRig(t, testdatabase.New(t, "sqlite"))
+	page := b.open(r.start().url + "/account")
+	rows := func(tids ...int) string {
+		var html strings.Builder
+		for _, tid := range tids {
+			fmt.Fprintf(&html, `<button name="do" value="discard" aria-label="Give up tid %d">Give up</button>`, tid)
+		}
+		return html.String()
+	}
+	eval[bool](page, `document.querySelector('main').insertAdjacentHTML('beforeend', '<div id="region"></div>'), true`)
+	load := func(html string) {
+		eval[bool](page, fmt.Sprintf(`(() => { const now = document.createElement('div'); now.innerHTML = %q; replace(document.getElementById('region'), now); return true; })()`, html))
+	}
+	focused := func() string {
+		return eval[string](page, `document.activeElement.getAttribute('aria-label') ?? document.activeElement.id`)
+	}
+	load(rows(2, 4, 6))
+	eval[bool](page, `document.querySelector('[aria-label="Give up tid 4"]').focus(), true`)
+	load(rows(1, 2, 4, 6))
+	assert.Equal(t, "Give up tid 4", focused())
+	load(rows(1, 2, 6))
+	assert.Equal(t, "region", focused(), "what had the focus is gone")
 }

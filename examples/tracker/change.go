@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -133,23 +134,36 @@ func textsOf(e tracbus.Event) (before, after string) {
 	return "", ""
 }
 
-// mostHistory is how many changes of a resource a page shows, the last ones.
-const mostHistory = 500
+// history is what was done to a resource, a page of it.
+type history struct {
+	Changes []change // the newest first
+	Older   int64    // the tid before which the next page begins; 0: there is none
+	Link    string   // to the same page, as far as its query
+}
 
-// historyOf reads from the journal what was done to a resource, the newest first,
-// also if it is gone by now.
-func (s *site) historyOf(ctx context.Context, r tracbus.Resource) (all []change, err error) {
-	for e, err := range s.journal.History(ctx, r) {
+const historyPerPage = 50
+
+// historyOf reads from the journal what was done to a resource before a tid, or at
+// last, also if it is gone by now.
+func (s *site) historyOf(ctx context.Context, r tracbus.Resource, before int64, link string) (history, error) {
+	h := history{Link: link}
+	for e, err := range s.journal.HistoryBefore(ctx, r, before) {
 		if err != nil {
-			return nil, err
+			return h, err
 		}
-		if len(all) == 2*mostHistory {
-			all = slices.Clone(all[mostHistory:])
+		if n := len(h.Changes); n == historyPerPage {
+			h.Older = h.Changes[n-1].Place.tid
+			break
 		}
-		all = append(all, changeOf(e))
+		h.Changes = append(h.Changes, changeOf(e))
 	}
-	slices.Reverse(all)
-	return all[:min(len(all), mostHistory)], nil
+	return h, nil
+}
+
+// beforeOf reads where a page begins: before a tid. 0 is the newest.
+func beforeOf(r *http.Request) int64 {
+	before, _ := strconv.ParseInt(r.FormValue("before"), 10, 64)
+	return max(before, 0)
 }
 
 // eventAt reads one change of a resource from the journal. A place that is not in

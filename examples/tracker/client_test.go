@@ -119,6 +119,7 @@ func (c *client) signIn(name string) {
 	c.t.Helper()
 	a := c.send("/account", "/account", "name", name, "password", "the password of "+name, "do", "make", "next", "/status")
 	require.Equal(c.t, "/status", a.path, "%s", a.problem())
+	require.Contains(c.t, c.get("/").body, "Sign out")
 }
 
 // ticket makes a ticket and returns its number.

@@ -57,6 +57,44 @@ func TestConflicts(t *testing.T) {
 		require.NoError(t, err)
 		assert.Contains(t, a.body, "both texts")
 
+		// What a form did not change, it does not take back.
+		bob.signIn("bob")
+		ann.signIn("ann")
+		edit = ann.get("/wiki/WikiStart?action=edit").hidden()
+		require.Equal(t, 200, bob.send("/wiki/WikiStart?action=edit", "/wiki/WikiStart", "text", "both texts", "readonly", "1", "do", "save").status)
+		edit.Set("text", "her newer text")
+		edit.Set("do", "save")
+		a, err = ann.post(ticking(t), "/wiki/WikiStart", edit)
+		require.NoError(t, err)
+		assert.Contains(t, a.body, "her newer text")
+		assert.Contains(t, a.body, "read-only")
+		stranger := newClient(t, p)
+		a = stranger.send("/wiki/WikiStart?action=edit", "/wiki/WikiStart", "text", "a stranger's", "do", "save")
+		assert.Contains(t, a.problem(), "Sign in to change a page that is read-only")
+		a = bob.send("/wiki/WikiStart?action=edit", "/wiki/WikiStart", "text", "her newer text", "do", "save")
+		assert.NotContains(t, a.body, ", read-only")
+
+		// What was changed since it was looked at is not deleted or renamed.
+		move, remove := bob.get("/wiki/WikiStart?action=rename").hidden(), bob.get("/tickets/1").hidden()
+		ann.send("/wiki/WikiStart?action=edit", "/wiki/WikiStart", "text", "newer still", "do", "save")
+		ann.send("/tickets/1", "/tickets/1", "comment", "newer still")
+		for _, do := range []string{"rename", "delete"} {
+			move.Set("do", do)
+			move.Set("to", "Elsewhere")
+			a, err = bob.post(ticking(t), "/wiki/WikiStart", move)
+			require.NoError(t, err)
+			assert.Equal(t, 409, a.status, do)
+		}
+		a, err = bob.post(ticking(t), "/tickets/1/delete", remove)
+		require.NoError(t, err)
+		assert.Equal(t, 409, a.status)
+		assert.Contains(t, a.problem(), "it is not deleted")
+		assert.Equal(t, "/tickets", bob.send("/tickets/1", "/tickets/1/delete").path)
+		gone := bob.get("/tickets/1")
+		assert.Equal(t, 404, gone.status)
+		assert.Contains(t, gone.body, "There is no such ticket any more")
+		assert.Contains(t, gone.body, "newer still", "the history stays")
+
 		// A form for a new page, where somebody else made it meanwhile.
 		edit = bob.get("/wiki/New?action=edit").hidden()
 		ann.send("/wiki/New?action=edit", "/wiki/New", "text", "hers", "do", "save")
@@ -66,6 +104,48 @@ func TestConflicts(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, 409, a.status)
 		assert.NotContains(t, p.log.String()+q.log.String(), "a request failed")
+	})
+}
+
+// Several tickets at once: all or none, and each by what it is.
+func TestBatch(t *testing.T) {
+	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
+		r := newRig(t, s)
+		c := newClient(t, r.start())
+		c.signIn("ann")
+		for range 3 {
+			c.ticket("summary", "a ticket", "milestone", "m1", "status", "closed", "resolution", "invalid") // a new one is new
+		}
+		c.send("/tickets/1", "/tickets/1", "status", "closed", "resolution", "wontfix")
+		batch := func(fields ...string) answer {
+			return c.send("/tickets?status=all", "/tickets/batch", append([]string{"next", "/tickets?status=all"}, fields...)...)
+		}
+		for _, bad := range []string{"0", "-1", "x", "99999999999", ""} {
+			a := batch("ticket", bad, "milestone", "m2")
+			assert.Equal(t, 404, a.status, "%q", bad)
+		}
+		assert.Equal(t, 404, batch("ticket", "1", "ticket", "77", "milestone", "m2").status)
+		assert.Equal(t, 422, batch("milestone", "m2").status, "none chosen")
+		assert.Equal(t, 422, batch("ticket", "1").status, "nothing to change")
+		a := c.get("/tickets?status=all")
+		assert.NotContains(t, a.body, "m2", "nothing was stored of what was refused")
+		assert.Equal(t, 3, strings.Count(a.body, `aria-label="Choose ticket`))
+
+		a = batch("ticket", "3", "ticket", "1", "ticket", "2", "status", "closed", "comment", "together")
+		require.Equal(t, "/tickets?status=all", a.path, "%s", a.problem())
+		assert.Contains(t, c.get("/tickets/1").body, "closed: wontfix", "what was left empty stays as it is")
+		assert.Contains(t, c.get("/tickets/2").body, "closed: fixed")
+		batch("ticket", "1", "ticket", "2", "status", "reopened")
+		assert.NotContains(t, c.get("/tickets/1").body, "wontfix</span>")
+
+		// A resolution that is left over from earlier, and is shown, stays.
+		_, db := r.openJournal()
+		_, err := db.ExecContext(ticking(t), "UPDATE ticket SET status = 'new', resolution = 'wontfix' WHERE id = 3")
+		require.NoError(t, err)
+		a = c.send("/tickets/3", "/tickets/3", "status", "closed", "resolution", "wontfix")
+		assert.Contains(t, a.body, "closed: wontfix")
+		a = c.send("/tickets/1", "/tickets/1", "status", "closed", "resolution", "")
+		assert.Contains(t, a.body, "closed: fixed", "a closed ticket has a resolution")
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 
 	"github.com/tracbus/tracbus"
 )
@@ -38,10 +39,33 @@ func refusalOf(err error) (refusal, bool) {
 		return refusal{http.StatusNotFound, "That does not exist, or not any more. Nothing was stored."}, true
 	case errors.Is(err, tracbus.ErrCommitUnknown):
 		return refusal{http.StatusServiceUnavailable, "The database did not say whether your change is stored. Look before you send it again."}, true
+	case errors.Is(err, tracbus.ErrPruned):
+		return refusal{http.StatusGone, "The journal does not go back that far any more."}, true
+	case errors.Is(err, context.DeadlineExceeded) && errors.Is(err, tracbus.ErrNotCommitted):
+		return refusal{http.StatusServiceUnavailable, "The database took too long; perhaps somebody else is changing the same. Nothing was stored."}, true
 	case errors.Is(err, tracbus.ErrJournalClosed):
 		return refusal{http.StatusServiceUnavailable, "This process is about to end. Nothing was stored; try again."}, true
 	}
 	return refusal{}, false
+}
+
+// failure is what the page of an error shows.
+type failure struct {
+	Text   string
+	SignIn string // where that may help
+}
+
+// cameFrom returns the page that the visitor has seen before: that of a form has
+// no address of its own.
+func cameFrom(r *http.Request) string {
+	if r.Method == http.MethodGet {
+		return r.URL.RequestURI()
+	}
+	from, err := url.Parse(r.Referer())
+	if err != nil || from.Host != r.Host {
+		return "/"
+	}
+	return localPath(from.RequestURI())
 }
 
 // fail answers with what an error means.
@@ -57,7 +81,11 @@ func (s *site) fail(w http.ResponseWriter, r *http.Request, err error) {
 			refused.text += " Nothing was stored."
 		}
 	}
-	v := view{Title: http.StatusText(refused.status), Body: refused.text}
+	body := failure{Text: refused.text}
+	if refused.status == http.StatusForbidden && visitorOf(r).Name == "" {
+		body.SignIn = "/account?next=" + url.QueryEscape(cameFrom(r))
+	}
+	v := view{Title: http.StatusText(refused.status), Body: body}
 	if err := s.show(w, r, refused.status, "failure.html", v); err != nil {
 		slog.Error("a failure cannot be shown", "err", err)
 		http.Error(w, refused.text, refused.status)

@@ -11,15 +11,18 @@ import (
 	"mime"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/tracbus/tracbus"
 )
 
 const (
-	cookieName = "tracker"
-	mostForm   = 1 << 20 // bytes
+	cookieName   = "tracker"
+	mostForm     = 1 << 20          // bytes
+	requestLimit = 20 * time.Second // for all that a request asks of the database
 )
 
 // visitor is who sends a request: a browser that is known by a random cookie, and
@@ -65,9 +68,12 @@ func whoOf(r *http.Request) tracbus.Who {
 // with texts that are texts, and says who the visitor is.
 func (s *site) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), requestLimit)
+		defer cancel()
+		r = r.WithContext(ctx)
 		r.Body = http.MaxBytesReader(w, r.Body, mostForm)
 		v, err := s.recognise(w, r)
-		r = r.WithContext(context.WithValue(r.Context(), visitorKey{}, v))
+		r = r.WithContext(context.WithValue(ctx, visitorKey{}, v))
 		if err == nil {
 			err = checkForm(r, v)
 		}
@@ -94,7 +100,8 @@ func newVisitor(w http.ResponseWriter, r *http.Request) visitor {
 	v := visitor{cookie: rand.Text()}
 	http.SetCookie(w, &http.Cookie{
 		Name: cookieName, Value: v.cookie, Path: "/", MaxAge: int(sessionAge.Seconds()),
-		HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteLaxMode,
+		HttpOnly: true, SameSite: http.SameSiteLaxMode,
+		Secure: r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https", // as a proxy says
 	})
 	return v
 }
@@ -125,6 +132,22 @@ func checkForm(r *http.Request, v visitor) error {
 		return refusal{http.StatusForbidden, "This form is not from a page that you have open, or is too old. Go back, load the page anew, and send it again. Nothing was stored."}
 	}
 	return nil
+}
+
+// forHost refuses requests for a host of another name: a site whose name leads to
+// this address all at once could else read and send what this one may.
+func (s *site) forHost(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host := r.Host
+		if name, _, err := net.SplitHostPort(host); err == nil {
+			host = name
+		}
+		if host != "localhost" && net.ParseIP(strings.Trim(host, "[]")) == nil && !slices.Contains(s.hosts, host) {
+			http.Error(w, fmt.Sprintf("This tracker is not called %q: expected localhost, an IP address, or what its flag -host names.", host), http.StatusMisdirectedRequest)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // withHeaders tells browsers to run and load nothing but this site's own files.

@@ -1,9 +1,13 @@
 package main
 
 import (
+	"context"
 	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -27,7 +31,7 @@ func TestRefusals(t *testing.T) {
 			{"no token", "/tickets/new", "/tickets/new", []string{"summary", "x", "token", ""}, 403, "not from a page that you have open"},
 			{"another token", "/tickets/new", "/tickets/new", []string{"summary", "x", "token", "x"}, 403, "not from a page that you have open"},
 			{"too long", "/tickets/new", "/tickets/new", []string{"summary", "x", "description", strings.Repeat(long, 600)}, 413, "expected 1024 KiB at most"},
-			{"a long field", "/tickets/new", "/tickets/new", []string{"summary", long}, 422, `The field "summary" is too long: expected 1000 bytes`},
+			{"a long field", "/tickets/new", "/tickets/new", []string{"summary", long}, 422, `The field "summary" is too long: expected 1000 characters`},
 			{"zero byte", "/tickets/new", "/tickets/new", []string{"summary", "a\x00b"}, 400, `The field "summary" is no text`},
 			{"no UTF-8", "/tickets/new", "/tickets/new", []string{"summary", "a\xffb"}, 400, `The field "summary" is no text`},
 			{"no summary", "/tickets/new", "/tickets/new", []string{"summary", " "}, 422, "The summary is empty"},
@@ -45,7 +49,15 @@ func TestRefusals(t *testing.T) {
 			{"page does nothing", "/tickets/new", "/wiki/WikiStart", []string{"do", "x"}, 400, "no form of this page"},
 			{"page name", "/tickets/new", "/wiki/x%2F%2Fy", []string{"do", "save", "text", "x"}, 422, "cannot have that name"},
 			{"long page name", "/tickets/new", "/wiki/" + long, []string{"do", "save", "text", "x"}, 422, "name is too long"},
-			{"long page", "/wiki/X?action=edit", "/wiki/X", []string{"do", "save", "text", strings.Repeat(long, 150)}, 422, "expected 256 KiB at most"},
+			{"long page", "/wiki/X?action=edit", "/wiki/X", []string{"do", "save", "text", strings.Repeat(long, 150)}, 422, "expected 64 KiB at most"},
+			{"a long description", "/tickets/1", "/tickets/1", []string{"description", strings.Repeat(long, 40)}, 422, "expected 64 KiB at most"},
+			{"a long comment", "/tickets/1", "/tickets/1", []string{"comment", strings.Repeat(long, 9)}, 422, "The comment is too long: expected 16 KiB"},
+			{"a long comment on a page", "/wiki/X?action=edit", "/wiki/X", []string{"do", "save", "text", "x", "comment", strings.Repeat(long, 9)}, 422, "The comment is too long"},
+			{"no such type", "/tickets/new", "/tickets/new", []string{"summary", "x", "type", "no such type"}, 422, `The field "type" cannot be "no such type"`},
+			{"too many people", "/tickets/1", "/tickets/1", []string{"cc", strings.Repeat("a@b.c,", 21)}, 422, "too many people: expected 20"},
+			{"what is forbidden, not signed in", "/wiki/BadContent?action=edit", "/wiki/BadContent", []string{"do", "save", "text", "{{{\n.\n}}}"}, 403, "Sign in to say what is forbidden"},
+			{"prefixes, not signed in", "/wiki/InterMapTxt?action=edit", "/wiki/InterMapTxt", []string{"do", "save", "text", "x"}, 403, "Sign in to change where prefixes lead"},
+			{"the text as it was", "/wiki/WikiStart?action=edit", "/wiki/WikiStart", []string{"do", "save", "text", strings.ReplaceAll(welcomeText, "\n", "\r\n")}, 422, "there is nothing to store"},
 			{"wrong password", "/account", "/account", []string{"name", "ann", "password", "wrong", "do", "sign in"}, 403, "do not belong together"},
 			{"short password", "/account", "/account", []string{"name", "ann", "password", "short", "do", "make"}, 422, "expected 8 to 72 bytes"},
 			{"name of an account", "/account", "/account", []string{"name", "a,b", "password", "long enough", "do", "make"}, 422, "That name cannot be used"},
@@ -124,4 +136,59 @@ func TestOtherSites(t *testing.T) {
 	}
 	cookie := newClient(t, p).get("/").header.Get("Set-Cookie")
 	assert.Regexp(t, `^tracker=[A-Z2-7]{26}; Path=/; Max-Age=2592000; HttpOnly; SameSite=Lax$`, cookie)
+}
+
+// A tracker answers only to names that cannot lead anybody else here.
+func TestHosts(t *testing.T) {
+	p := newRig(t, testdatabase.New(t, "sqlite"), "-host", "tracker.example.org,other").start()
+	for host, want := range map[string]int{
+		"tracker.example.org": 200, "other:8080": 200, "localhost": 200, "localhost:1": 200, "127.0.0.1": 200, "[::1]:80": 200, "192.0.2.1": 200,
+		"evil.example.org": 421, "localhost.example.org:80": 421, "tracker.example.org.": 421,
+	} {
+		r, err := http.NewRequestWithContext(ticking(t), http.MethodGet, p.url+"/", nil)
+		require.NoError(t, err)
+		r.Host = host
+		a, err := newClient(t, p).do(r)
+		require.NoError(t, err)
+		assert.Equal(t, want, a.status, "%s", host)
+	}
+}
+
+// What a request asks of the database has a limit, also within a change.
+func TestRequestsHaveALimit(t *testing.T) {
+	s := newSite(&changes{}, nil, settings{}, "")
+	var left time.Duration
+	h := s.guard(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		deadline, ok := r.Context().Deadline()
+		require.True(t, ok)
+		left = time.Until(deadline)
+	}))
+	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
+	assert.Positive(t, left)
+	assert.LessOrEqual(t, left, requestLimit)
+}
+
+// What takes the processor long is done by a few at a time, and not for those who
+// have gone.
+func TestWork(t *testing.T) {
+	s := newSite(&changes{}, nil, settings{}, "")
+	begun, end := make(chan struct{}), make(chan struct{})
+	var working sync.WaitGroup
+	for range cap(s.working) {
+		working.Go(func() {
+			assert.NoError(t, s.work(t.Context(), func() error {
+				begun <- struct{}{}
+				<-end
+				return nil
+			}))
+		})
+		<-begun
+	}
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	err := s.work(gone, func() error { t.Error("it is worked for somebody who has gone"); return nil })
+	assert.ErrorIs(t, err, context.Canceled)
+	close(end)
+	working.Wait()
+	assert.NoError(t, s.work(t.Context(), func() error { return nil }))
 }

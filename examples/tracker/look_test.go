@@ -3,12 +3,14 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"image/png"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus/internal/testdatabase"
 )
@@ -100,7 +102,12 @@ func TestLook(t *testing.T) {
 		shown.sees("#live", "live")
 		path := filepath.Join(folder, "tracker-"+scheme+".png")
 		shown.picture(path)
-		assert.FileExists(t, path)
+		f, err := os.Open(path)
+		require.NoError(t, err)
+		size, err := png.DecodeConfig(f)
+		require.NoError(t, err)
+		require.NoError(t, f.Close())
+		assert.Equal(t, []int{1000, 640}, []int{size.Width, size.Height})
 	}
 }
 

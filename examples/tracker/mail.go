@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	netmail "net/mail"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/wneessen/go-mail"
 
@@ -47,7 +49,7 @@ func newMailer(s mailSettings) (*mailer, error) {
 }
 
 func (m *mailer) TicketCreated(ctx context.Context, e tracbus.TicketCreated) error {
-	return m.mail(ctx, e, e.Values, "")
+	return m.mail(ctx, e, e.Values, e.Values.Text("description"))
 }
 
 func (m *mailer) TicketChanged(ctx context.Context, e tracbus.TicketChanged) error {
@@ -55,14 +57,15 @@ func (m *mailer) TicketChanged(ctx context.Context, e tracbus.TicketChanged) err
 	for _, f := range changeOf(e).Fields {
 		fmt.Fprintf(&text, "%s: %q -> %q\n", f.Name, f.Old, f.New)
 	}
-	return m.mail(ctx, e, e.Values, text.String())
+	return m.mail(ctx, e, e.Values, text.String()+"\n"+e.Comment)
 }
 
 func (m *mailer) TicketDeleted(ctx context.Context, e tracbus.TicketDeleted) error {
-	return m.mail(ctx, e, e.Values, "")
+	return m.mail(ctx, e, e.Values, e.Comment)
 }
 
-// mail returns nil when the server has the mail, or nobody is to get one.
+// mail returns nil when the server has the mail, or nobody is to get one. A mail
+// goes to all or to none: where the server refuses one of them, it is told again.
 func (m *mailer) mail(ctx context.Context, e tracbus.Event, ticket tracbus.Fields, text string) error {
 	c := changeOf(e)
 	to := m.addresses(ticket.Text("owner") + "," + ticket.Text("cc"))
@@ -78,7 +81,7 @@ func (m *mailer) mail(ctx context.Context, e tracbus.Event, ticket tracbus.Field
 	letter.SetMessageIDWithValue(messageID(ctx, e.About()))
 	letter.SetDateWithValue(c.Time)
 	letter.Subject(subject)
-	letter.SetBodyString(mail.TypeTextPlain, text+"\n"+c.Comment+"\n")
+	letter.SetBodyString(mail.TypeTextPlain, text+"\n")
 	if err := errors.Join(letter.From(m.from), letter.To(to...)); err != nil {
 		return fmt.Errorf("mail to %s: %w", to, err)
 	}
@@ -95,18 +98,27 @@ func messageID(ctx context.Context, c tracbus.Change) string {
 	return fmt.Sprintf("%d.%d.%s.%s@%s", c.TID, c.Seq, c.Mark, turn.Name, turn.Journal)
 }
 
-// addresses returns the addresses of "ann, bob@example.org".
+// mostMailboxes is how many people a field of a ticket may name: this is no way to
+// write to everybody.
+const mostMailboxes = 20
+
+// mailboxes returns the people of "ann, bob@example.org".
+func mailboxes(people string) []string {
+	return strings.FieldsFunc(people, func(r rune) bool { return unicode.IsSpace(r) || r == ',' || r == ';' })
+}
+
+// addresses returns the addresses of people. What cannot be one gets no mail, and
+// keeps nobody else from theirs.
 func (m *mailer) addresses(people string) (all []string) {
-	for one := range strings.FieldsFuncSeq(people, func(r rune) bool { return strings.ContainsRune(" ,;", r) }) {
-		if !strings.Contains(one, "@") {
-			if m.domain == "" {
-				continue
-			}
+	for _, one := range mailboxes(people) {
+		if !strings.Contains(one, "@") && m.domain != "" {
 			one += "@" + m.domain
 		}
-		if !slices.Contains(all, one) {
-			all = append(all, one)
+		address, err := netmail.ParseAddress(one)
+		if err != nil || slices.Contains(all, address.Address) || len(all) == mostMailboxes {
+			continue
 		}
+		all = append(all, address.Address)
 	}
 	return all
 }
@@ -124,7 +136,7 @@ func (m *mailer) send(ctx context.Context, letter *mail.Msg) error {
 	if err != nil {
 		return err
 	}
-	client, err := mail.NewClient(host, mail.WithPort(port), mail.WithTLSPolicy(mail.TLSOpportunistic),
+	client, err := mail.NewClient(host, mail.WithPort(port), mail.WithTLSPolicy(tlsFor(host)),
 		mail.WithDialContextFunc(func(dialing context.Context, network, address string) (net.Conn, error) {
 			conn, err := (&net.Dialer{}).DialContext(dialing, network, address)
 			if err == nil { // the library heeds a context only until it is connected
@@ -139,4 +151,13 @@ func (m *mailer) send(ctx context.Context, letter *mail.Msg) error {
 		return errors.Join(err, ctx.Err())
 	}
 	return nil
+}
+
+// tlsFor encrypts where the server can, and then checks who it is; what does not
+// leave this machine needs neither.
+func tlsFor(host string) mail.TLSPolicy {
+	if host == "localhost" || net.ParseIP(host).IsLoopback() {
+		return mail.NoTLS
+	}
+	return mail.TLSOpportunistic
 }

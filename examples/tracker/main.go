@@ -15,6 +15,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"errors"
@@ -25,6 +26,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -35,28 +37,45 @@ import (
 // settings are what the command line says.
 type settings struct {
 	listen  string
+	hosts   names // by which browsers may call the tracker
 	env     string
 	dialect tracbus.Dialect
 	dsn     string
 	redis   string
 	stream  string
 	mail    mailSettings
+
+	operators names // none: whoever made the first account
+}
+
+// names are words of the command line, between commas.
+type names []string
+
+func (n *names) String() string { return strings.Join(*n, ",") }
+
+func (n *names) Set(text string) error {
+	*n = strings.FieldsFunc(text, func(r rune) bool { return r == ',' })
+	return nil
 }
 
 func main() {
 	var s settings
 	var dialect string
 	flag.StringVar(&s.listen, "listen", "127.0.0.1:8080", "`address` to listen on; everybody who reaches it may make an account")
+	flag.Var(&s.hosts, "host", "`names` by which browsers call the tracker, besides localhost and IP addresses")
+	flag.Var(&s.operators, "operators", "`accounts` that may see the page Status and edit BadContent (default the first account that was made)")
 	flag.StringVar(&s.env, "env", "tracker", "the tracker's short `name`, a part of Redis channels")
 	flag.StringVar(&dialect, "dialect", string(tracbus.SQLite), "the `kind` of database: sqlite, postgresql or mysql (MariaDB too)")
-	flag.StringVar(&s.dsn, "db", os.Getenv("TRACKER_DB"), "SQLite `file`, or data source name (default $TRACKER_DB, or tracker.db)")
-	flag.StringVar(&s.redis, "redis", os.Getenv("TRACKER_REDIS"), "`URL` of a Redis that changes are published on (default $TRACKER_REDIS, or none)")
+	flag.StringVar(&s.dsn, "db", "", "SQLite `file`, or data source name (default $TRACKER_DB, or tracker.db)")
+	flag.StringVar(&s.redis, "redis", "", "`URL` of a Redis that changes are published on (default $TRACKER_REDIS, or none)")
 	flag.StringVar(&s.stream, "stream", "", "`key` of a Redis stream that changes are appended to as well (default none)")
 	flag.StringVar(&s.mail.server, "smtp", "", "`host:port` of a mail server (default none: mails go to the log)")
 	flag.StringVar(&s.mail.from, "mail-from", "tracker@localhost", "sender `address` of mails")
 	flag.StringVar(&s.mail.domain, "mail-domain", "", "`domain` of owners and cc without one (default none: these get no mail)")
 	flag.Parse()
 	s.dialect = tracbus.Dialect(dialect)
+	s.dsn = cmp.Or(s.dsn, os.Getenv("TRACKER_DB")) // as a flag's default, -help would print it
+	s.redis = cmp.Or(s.redis, os.Getenv("TRACKER_REDIS"))
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -111,7 +130,7 @@ func run(ctx context.Context, s settings, rest []string) (err error) {
 		return err
 	}
 
-	site := newSite(changes, db, s.env, listener.Addr().String())
+	site := newSite(changes, db, s, listener.Addr().String())
 	server := &http.Server{
 		Handler:           site.handler(),
 		ReadHeaderTimeout: 5 * time.Second,
@@ -119,7 +138,7 @@ func run(ctx context.Context, s settings, rest []string) (err error) {
 		WriteTimeout:      40 * time.Second, // event streams have one of their own
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(slog.Default().Handler(), slog.LevelDebug),
+		ErrorLog:          slog.NewLogLogger(slog.Default().Handler(), slog.LevelWarn), // of handlers that panic
 	}
 	server.RegisterOnShutdown(site.endStreams)
 	served := make(chan error, 1)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/examples/internal/tracdb"
 )
 
 // wikiPage is a version of a page in Trac's table, for pages to show.
@@ -25,6 +26,11 @@ type wikiPage struct {
 // page reads one version of a page, the newest if version is 0. Where there is
 // none, the error is an ErrNotFound.
 func (s *site) page(ctx context.Context, name string, version int64) (*wikiPage, error) {
+	return readPage(ctx, s.db, s.db, name, version)
+}
+
+// readPage is page within a transaction, or without one.
+func readPage(ctx context.Context, q tracbus.SQL, db *tracdb.DB, name string, version int64) (*wikiPage, error) {
 	p := &wikiPage{Name: name}
 	var at, readonly sql.NullInt64
 	var author, comment, text sql.NullString
@@ -35,7 +41,7 @@ func (s *site) page(ctx context.Context, name string, version int64) (*wikiPage,
 		statement += " AND version = ?"
 		args = append(args, version)
 	}
-	err := s.db.QueryRowContext(ctx, s.db.SQL(statement+" ORDER BY version DESC LIMIT 1"), args...).
+	err := q.QueryRowContext(ctx, db.SQL(statement+" ORDER BY version DESC LIMIT 1"), args...).
 		Scan(&p.Version, &at, &author, &comment, &text, &readonly, &p.Newest)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, fmt.Errorf("page %q: %w", name, tracbus.ErrNotFound)

@@ -18,7 +18,7 @@ type wikiView struct {
 	Name    string
 	Page    *wikiPage // nil: there is none
 	HTML    template.HTML
-	History []change
+	History history
 	Form    wikiForm
 	Links   []tracbus.InterMapEntry // of InterMapTxt, as they are in use
 	Broken  error                   // why the page's text is not the one in use
@@ -28,7 +28,7 @@ type wikiView struct {
 type wikiForm struct {
 	Text, Comment, Author string
 	Base                  int64 // the newest version that the visitor saw; 0: there was none
-	Readonly              bool
+	Readonly, WasReadonly bool
 	Problem               string
 }
 
@@ -85,14 +85,14 @@ func (s *site) showPage(w http.ResponseWriter, r *http.Request) error {
 	}
 	v := view{Title: name, Section: "wiki", At: at}
 	if body.Page != nil {
-		body.Form = wikiForm{Text: body.Page.Text, Base: body.Page.Newest, Readonly: body.Page.Readonly}
+		body.Form = wikiForm{Text: body.Page.Text, Base: body.Page.Newest, Readonly: body.Page.Readonly, WasReadonly: body.Page.Readonly}
 	}
 	switch r.FormValue("action") {
 	case "edit":
 		v.Body, v.Title, v.At = body, "Edit "+name, place{}
 		return s.show(w, r, http.StatusOK, "editpage.html", v)
 	case "history":
-		if body.History, err = s.historyOf(r.Context(), tracbus.Page(name)); err != nil {
+		if body.History, err = s.historyOf(r.Context(), tracbus.Page(name), beforeOf(r), markup.PageLink(name)+"?action=history&"); err != nil {
 			return err
 		}
 		v.Body, v.Title = body, "History of "+name
@@ -107,14 +107,16 @@ func (s *site) showPage(w http.ResponseWriter, r *http.Request) error {
 	status := http.StatusOK
 	if body.Page == nil {
 		status = http.StatusNotFound
-	} else if body.HTML, err = markup.HTML(body.Page.Text, s.pages.Get(), s.links); err != nil {
-		return err
 	}
-	switch name {
-	case "InterMapTxt":
+	switch {
+	case name == "InterMapTxt":
 		body.Links, body.Broken = slices.Collect(s.links.All()), s.links.Err()
-	case "BadContent":
+	case name == "BadContent":
 		body.Broken = s.bad.Err()
+	case body.Page != nil:
+		if body.HTML, err = s.html(r.Context(), body.Page.Text); err != nil {
+			return err
+		}
 	}
 	v.Body = body
 	return s.show(w, r, status, "page.html", v)
@@ -140,20 +142,13 @@ func (s *site) changePage(w http.ResponseWriter, r *http.Request) error {
 func (s *site) savePage(w http.ResponseWriter, r *http.Request, name string) error {
 	form := wikiForm{
 		Text: r.PostFormValue("text"), Comment: strings.TrimSpace(r.PostFormValue("comment")),
-		Author: r.PostFormValue("author"), Readonly: r.PostFormValue("readonly") != "",
+		Author: r.PostFormValue("author"), Readonly: r.PostFormValue("readonly") != "", WasReadonly: r.PostFormValue("was-readonly") != "",
 	}
 	form.Base, _ = strconv.ParseInt(r.PostFormValue("base"), 10, 64) // else it is a new page
 	err := s.checkPage(r, name, form)
 	if err == nil {
-		edit := tracbus.WikiEdit{Name: name, Text: &form.Text, Comment: form.Comment, Base: form.Base}
-		if form.Base == 0 {
-			edit.Base = tracbus.NewPage
-		}
-		if visitorOf(r).Name != "" {
-			edit.Readonly = &form.Readonly
-		}
 		err = s.update(r.Context(), whoOf(r), func(tx *tracbus.ModelTransaction) error {
-			return tx.Save(r.Context(), edit)
+			return s.storePage(r, tx, name, form)
 		})
 	}
 	if errors.Is(err, tracbus.ErrConflict) {
@@ -167,6 +162,37 @@ func (s *site) savePage(w http.ResponseWriter, r *http.Request, name string) err
 	}
 	http.Redirect(w, r, markup.PageLink(name), http.StatusSeeOther)
 	return nil
+}
+
+// storePage stores what a form changes, and refuses what the page, as it is now,
+// does not allow: nobody else changes it until the transaction ends.
+func (s *site) storePage(r *http.Request, tx *tracbus.ModelTransaction, name string, form wikiForm) error {
+	ctx := r.Context()
+	if err := tx.Lock(ctx, tracbus.Page(name)); err != nil {
+		return err
+	}
+	edit := tracbus.WikiEdit{Name: name, Text: &form.Text, Comment: form.Comment, Base: form.Base}
+	if form.Base == 0 {
+		edit.Base = tracbus.NewPage
+	}
+	if form.Readonly != form.WasReadonly && visitorOf(r).Name != "" {
+		edit.Readonly = &form.Readonly
+	}
+	page, err := readPage(ctx, tx.SQL(), s.db, name, 0)
+	switch {
+	case errors.Is(err, tracbus.ErrNotFound):
+		return tx.Save(ctx, edit)
+	case err != nil:
+		return err
+	case page.Readonly && visitorOf(r).Name == "":
+		return mustSignIn(r, "change a page that is read-only")
+	case lines(page.Text) != lines(form.Text): // browsers have line ends of their own
+	case edit.Readonly == nil:
+		return refusal{http.StatusUnprocessableEntity, "The text is as it was: there is nothing to store."}
+	default:
+		edit.Text = nil
+	}
+	return tx.Save(ctx, edit)
 }
 
 // pageConflict shows the form again, with what was sent: nothing is lost.
@@ -191,24 +217,30 @@ func (s *site) formPage(w http.ResponseWriter, r *http.Request, status int, name
 
 // checkPage refuses what the page BadContent forbids, but on that page itself.
 func (s *site) checkPage(r *http.Request, name string, form wikiForm) error {
-	if len(form.Text) > mostForm/4 {
-		return refusal{http.StatusUnprocessableEntity, fmt.Sprintf("The page is too long: expected %d KiB at most.", mostForm/4>>10)}
+	if len(form.Text) > mostText {
+		return refusal{http.StatusUnprocessableEntity, fmt.Sprintf("The page is too long: expected %d KiB at most.", mostText>>10)}
 	}
-	text := form.Comment
-	if name != "BadContent" {
-		text += "\n" + name + "\n" + form.Text
+	if name == "BadContent" {
+		return s.checkBadContent(r, form)
 	}
-	if err := s.checkContent(r, text); err != nil {
+	if name == "InterMapTxt" {
+		if err := mustSignIn(r, "change where prefixes lead"); err != nil {
+			return err
+		}
+	}
+	return s.checkContent(r, form.Comment, name+"\n"+form.Text)
+}
+
+// checkBadContent: what forbids all that others write is for operators, may be
+// mended whatever it forbids, and must not take long to look for.
+func (s *site) checkBadContent(r *http.Request, form wikiForm) error {
+	if err := s.mustOperate(r, "say what is forbidden"); err != nil {
 		return err
 	}
-	page, err := s.page(r.Context(), name, 0)
-	if err == nil && page.Readonly {
-		return mustSignIn(r, "change a page that is read-only")
+	if most := 4 << 10; len(form.Text) > most || len(form.Comment) > mostComment {
+		return refusal{http.StatusUnprocessableEntity, fmt.Sprintf("The page is too long: expected %d bytes at most.", most)}
 	}
-	if errors.Is(err, tracbus.ErrNotFound) {
-		return nil
-	}
-	return err
+	return nil
 }
 
 func (s *site) renamePage(w http.ResponseWriter, r *http.Request, name string) error {
@@ -219,11 +251,16 @@ func (s *site) renamePage(w http.ResponseWriter, r *http.Request, name string) e
 	if err := checkName(to); err != nil {
 		return err
 	}
-	if err := s.checkContent(r, to+"\n"+comment); err != nil {
+	err := s.mustMove(r, name, to)
+	if err == nil {
+		err = s.checkContent(r, comment, to)
+	}
+	if err != nil {
 		return err
 	}
-	err := s.update(r.Context(), whoOf(r), func(tx *tracbus.ModelTransaction) error {
-		return tx.Save(r.Context(), tracbus.WikiRename{Name: name, To: to, Comment: comment})
+	base, _ := strconv.ParseInt(r.PostFormValue("base"), 10, 64) // else it is no form of ours, and any version will do
+	err = s.update(r.Context(), whoOf(r), func(tx *tracbus.ModelTransaction) error {
+		return tx.Save(r.Context(), tracbus.WikiRename{Name: name, To: to, Comment: comment, Base: base})
 	})
 	if err != nil {
 		return err
@@ -237,15 +274,28 @@ func (s *site) deletePage(w http.ResponseWriter, r *http.Request, name string) e
 		return err
 	}
 	comment := strings.TrimSpace(r.PostFormValue("comment"))
-	if err := s.checkContent(r, comment); err != nil {
+	err := s.mustMove(r, name)
+	if err == nil && name != "BadContent" {
+		err = s.checkContent(r, comment, "")
+	}
+	if err != nil {
 		return err
 	}
-	err := s.update(r.Context(), whoOf(r), func(tx *tracbus.ModelTransaction) error {
-		return tx.Delete(r.Context(), tracbus.WikiEdit{Name: name, Comment: comment})
+	base, _ := strconv.ParseInt(r.PostFormValue("base"), 10, 64) // else it is no form of ours, and any version will do
+	err = s.update(r.Context(), whoOf(r), func(tx *tracbus.ModelTransaction) error {
+		return tx.Delete(r.Context(), tracbus.WikiEdit{Name: name, Comment: comment, Base: base})
 	})
 	if err != nil {
 		return err
 	}
 	http.Redirect(w, r, "/wiki", http.StatusSeeOther)
+	return nil
+}
+
+// mustMove leaves the page BadContent to the operators.
+func (s *site) mustMove(r *http.Request, pages ...string) error {
+	if slices.Contains(pages, "BadContent") {
+		return s.mustOperate(r, "say what is forbidden")
+	}
 	return nil
 }

@@ -49,6 +49,7 @@ type rig struct {
 	folder string                  // that processes run in
 	redis  *testserver.RedisServer // nil: there is none
 	args   []string                // of all processes
+	env    []string                // further variables of all processes
 }
 
 func newRig(t testing.TB, s *testdatabase.Server, args ...string) *rig {
@@ -113,6 +114,7 @@ func (r *rig) try(args ...string) (*process, error) {
 	if r.redis != nil {
 		p.cmd.Env = append(p.cmd.Env, "TRACKER_REDIS=redis://"+r.redis.Addr())
 	}
+	p.cmd.Env = append(p.cmd.Env, r.env...)
 	p.cmd.Stderr = p.log
 	out, err := p.cmd.StdoutPipe()
 	require.NoError(r.t, err)

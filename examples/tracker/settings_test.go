@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -19,6 +20,8 @@ func TestSettings(t *testing.T) {
 		args []string
 		want string
 	}{
+		{[]string{"-lisen", "x"}, "flag provided but not defined: -lisen"},
+		{[]string{"-help"}, "TRACKER_REDIS"},
 		{[]string{"x"}, `arguments ["x"]: expected flags only`},
 		{[]string{"-dialect", "oracle"}, `dialect "oracle": expected sqlite, postgresql or mysql`},
 		{[]string{"-db", "/no/such/folder/tracker.db"}, "make tables"},
@@ -29,6 +32,10 @@ func TestSettings(t *testing.T) {
 		{[]string{"-mail-from", "nobody"}, `-mail-from "nobody": expected an address`},
 	} {
 		t.Run(fmt.Sprint(tc.args), func(t *testing.T) {
+			r.env = nil
+			if strings.Contains(tc.want, "flag") || strings.Contains(tc.want, "TRACKER") { // what says how to use it
+				r.env = []string{"TRACKER_DB=postgres://user:secret@host/db", "TRACKER_REDIS=redis://user:secret@host"}
+			}
 			_, err := r.try(tc.args...)
 			require.ErrorContains(t, err, tc.want)
 			assert.NotContains(t, err.Error(), "secret")

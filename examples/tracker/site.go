@@ -8,6 +8,7 @@ import (
 	"html/template"
 	"net/http"
 	"os"
+	"runtime"
 	"strings"
 	"time"
 
@@ -18,17 +19,23 @@ import (
 // site is what browsers see.
 type site struct {
 	*changes
-	db      *tracdb.DB
-	env     string
-	process string // which one of those that share the database this is
+	db        *tracdb.DB
+	env       string
+	hosts     []string
+	operators []string
+	process   string // which one of those that share the database this is
 
 	streams    chan struct{} // holds a token for each browser that watches
+	working    chan struct{} // holds a token for each request that needs much of the processor
 	closing    context.Context
 	endStreams func()
 }
 
-func newSite(c *changes, db *tracdb.DB, env, address string) *site {
-	s := &site{changes: c, db: db, env: env, streams: make(chan struct{}, mostStreams)}
+func newSite(c *changes, db *tracdb.DB, o settings, address string) *site {
+	s := &site{
+		changes: c, db: db, env: o.env, hosts: o.hosts, operators: o.operators,
+		streams: make(chan struct{}, mostStreams), working: make(chan struct{}, runtime.GOMAXPROCS(0)),
+	}
 	s.process = fmt.Sprintf("process %d on %s", os.Getpid(), address)
 	s.closing, s.endStreams = context.WithCancel(context.Background())
 	return s
@@ -72,7 +79,27 @@ func (s *site) handler() http.Handler {
 	all.HandleFunc("GET /changes", s.streamChanges)
 	all.HandleFunc("GET /metrics", s.writeMetrics)
 	all.Handle("/", s.guard(pages))
-	return http.NewCrossOriginProtection().Handler(withHeaders(all))
+	return s.forHost(http.NewCrossOriginProtection().Handler(withHeaders(all)))
+}
+
+// work runs what takes the processor long, such as bcrypt: a few at a time.
+func (s *site) work(ctx context.Context, f func() error) error {
+	select {
+	case s.working <- struct{}{}:
+		defer func() { <-s.working }()
+		return f()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// html shows a text as a part of a page.
+func (s *site) html(ctx context.Context, text string) (html template.HTML, err error) {
+	err = s.work(ctx, func() error {
+		html, err = markup.HTML(text, s.pages.Get(), s.links)
+		return err
+	})
+	return html, err
 }
 
 //go:embed views

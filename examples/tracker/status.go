@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"slices"
 	"strconv"
@@ -37,7 +38,7 @@ type redisStatus struct {
 }
 
 func (s *site) showStatus(w http.ResponseWriter, r *http.Request) error {
-	if err := mustSignIn(r, "see how the tracker works"); err != nil {
+	if err := s.mustOperate(r, "see how the tracker works"); err != nil {
 		return err
 	}
 	ctx := r.Context()
@@ -86,7 +87,7 @@ func (s *site) redisStatus(ctx context.Context) *redisStatus {
 
 // operate does what the buttons of the status page say.
 func (s *site) operate(w http.ResponseWriter, r *http.Request) error {
-	if err := mustSignIn(r, "operate the tracker"); err != nil {
+	if err := s.mustOperate(r, "operate the tracker"); err != nil {
 		return err
 	}
 	ctx, name := r.Context(), r.PostFormValue("name")
@@ -148,9 +149,15 @@ func (s *site) retire(ctx context.Context, name string) (int, error) {
 // held says whether a process runs a name.
 func held(o tracbus.OnceStatus) bool { return o.Holder != "" && o.Left > 0 }
 
-// writeMetrics answers a Prometheus.
+// writeMetrics answers a Prometheus on the same machine.
 func (s *site) writeMetrics(w http.ResponseWriter, r *http.Request) {
-	status, err := s.journal.Status(r.Context())
+	if host, _, _ := net.SplitHostPort(r.RemoteAddr); !net.ParseIP(host).IsLoopback() {
+		http.Error(w, "expected a request from this machine", http.StatusForbidden)
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), requestLimit)
+	defer cancel()
+	status, err := s.journal.Status(ctx)
 	if err != nil {
 		http.Error(w, "the database does not answer", http.StatusServiceUnavailable)
 		return

@@ -28,6 +28,10 @@ var errTooMany = errors.New("it missed too many changes")
 // process, it goes on there: nothing is left out, nothing comes twice. Where that
 // cannot be, the event "resync" tells it to load anew.
 func (s *site) streamChanges(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodHead {
+		http.Error(w, "expected GET", http.StatusMethodNotAllowed)
+		return
+	}
 	at, ok := parsePlace(cmp.Or(r.Header.Get("Last-Event-ID"), r.FormValue("after")))
 	if !ok {
 		http.Error(w, "after: expected a place, as in 17.0.a1b2", http.StatusBadRequest)
@@ -45,6 +49,7 @@ func (s *site) streamChanges(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	defer context.AfterFunc(s.closing, cancel)()
 	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("X-Accel-Buffering", "no") // asks proxies to pass on at once what comes
 	st := &stream{site: s, w: w, out: http.NewResponseController(w), at: at}
 	err := st.run(ctx)
 	if err != nil && ctx.Err() == nil && !errors.Is(err, errSend) {

@@ -3,7 +3,8 @@
 
 CREATE TABLE IF NOT EXISTS tracker_account (
 	name     varchar(100) NOT NULL PRIMARY KEY,
-	password varchar(100) NOT NULL -- bcrypt's hash
+	password varchar(100) NOT NULL, -- bcrypt's hash
+	made     bigint       NOT NULL
 ) {options};
 
 CREATE TABLE IF NOT EXISTS tracker_session (

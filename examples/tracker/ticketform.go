@@ -53,14 +53,6 @@ func batchFields() []ticketField {
 	})
 }
 
-// most is how long a value may be, in bytes.
-func (f ticketField) most() int {
-	if f.Long {
-		return mostForm / 4
-	}
-	return 1000
-}
-
 // Choices returns the options, and a value that is none of them: whoever keeps it
 // should be able to.
 func (f ticketField) Choices(value string) []string {
@@ -122,18 +114,18 @@ func (f ticketForm) changes() tracbus.Fields {
 			set[name] = value
 		}
 	}
-	closing(set)
+	closing(set, f.Values["resolution"])
 	return set
 }
 
 // closing adds that a ticket which is closed has a resolution, and one that is
-// opened again has none.
-func closing(set tracbus.Fields) {
+// opened again has none. resolution is the one it has, where set has none.
+func closing(set tracbus.Fields, resolution string) {
 	switch status, changed := set["status"]; {
 	case !changed:
 	case status != "closed":
 		set["resolution"] = ""
-	case set["resolution"] == nil || set["resolution"] == "":
+	case set["resolution"] == "" || set["resolution"] == nil && resolution == "":
 		set["resolution"] = "fixed"
 	}
 }

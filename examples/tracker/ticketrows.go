@@ -1,13 +1,18 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/examples/internal/tracdb"
 )
 
 // ticket is a row of Trac's table, for pages to show.
@@ -26,18 +31,24 @@ func ticketColumns() []string {
 	return names
 }
 
+func selectTickets() string {
+	return "SELECT id, time, changetime, " + strings.Join(ticketColumns(), ", ") + " FROM ticket"
+}
+
 // ticketQuery says which tickets to list.
 type ticketQuery struct {
 	Status string // "open", "closed" or "all"
 	Text   string // in the summary or keywords
 	before int64  // the numbers begin below it; 0: at the newest
-	id     int64  // only this one, if not 0
 }
 
 const ticketsPerPage = 50
 
 func readTicketQuery(r *http.Request) ticketQuery {
 	q := ticketQuery{Status: r.FormValue("status"), Text: strings.TrimSpace(r.FormValue("q"))}
+	if text := []rune(q.Text); len(text) > 200 {
+		q.Text = string(text[:200])
+	}
 	if q.Status != "closed" && q.Status != "all" {
 		q.Status = "open"
 	}
@@ -48,7 +59,7 @@ func readTicketQuery(r *http.Request) ticketQuery {
 // tickets reads a page of tickets, the newest first. older is where the next one
 // begins, or 0.
 func (s *site) tickets(ctx context.Context, q ticketQuery) (all []*ticket, older int64, err error) {
-	statement := "SELECT id, time, changetime, " + strings.Join(ticketColumns(), ", ") + " FROM ticket WHERE 1 = 1"
+	statement := selectTickets() + " WHERE 1 = 1"
 	var args []any
 	where := func(condition string, values ...any) {
 		statement += " AND " + condition
@@ -61,14 +72,11 @@ func (s *site) tickets(ctx context.Context, q ticketQuery) (all []*ticket, older
 		where("status = 'closed'")
 	}
 	if q.Text != "" {
-		like := "%" + strings.NewReplacer("!", "!!", "%", "!%", "_", "!_").Replace(strings.ToLower(q.Text)) + "%"
-		where("(LOWER(summary) LIKE ? ESCAPE '!' OR LOWER(keywords) LIKE ? ESCAPE '!')", like, like)
+		like := "%" + strings.NewReplacer("!", "!!", "%", "!%", "_", "!_").Replace(q.Text) + "%"
+		where("(LOWER(summary) LIKE LOWER(?) ESCAPE '!' OR LOWER(keywords) LIKE LOWER(?) ESCAPE '!')", like, like)
 	}
 	if q.before > 0 {
 		where("id < ?", q.before)
-	}
-	if q.id > 0 {
-		where("id = ?", q.id)
 	}
 	rows, err := s.db.QueryContext(ctx, s.db.SQL(statement+" ORDER BY id DESC LIMIT ?"), append(args, ticketsPerPage+1)...)
 	if err != nil {
@@ -87,6 +95,21 @@ func (s *site) tickets(ctx context.Context, q ticketQuery) (all []*ticket, older
 		older = all[ticketsPerPage-1].ID
 	}
 	return all, older, errors.Join(rows.Err(), rows.Close())
+}
+
+// readTicket reads one ticket, within a transaction or without one. Where there is
+// none, the error is an ErrNotFound.
+func readTicket(ctx context.Context, q tracbus.SQL, db *tracdb.DB, id int64) (*ticket, error) {
+	rows, err := q.QueryContext(ctx, db.SQL(selectTickets()+" WHERE id = ?"), id)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	if !rows.Next() {
+		return nil, cmp.Or(rows.Err(), fmt.Errorf("ticket %d: %w", id, tracbus.ErrNotFound))
+	}
+	t, err := scanTicket(rows)
+	return t, errors.Join(err, rows.Close())
 }
 
 func scanTicket(rows *sql.Rows) (*ticket, error) {

@@ -5,14 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"html/template"
+	"maps"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
-	"unicode"
 
 	"github.com/tracbus/tracbus"
-	"github.com/tracbus/tracbus/examples/tracker/internal/markup"
 )
 
 // ticketPage is what the page of a ticket shows.
@@ -20,7 +18,7 @@ type ticketPage struct {
 	Ticket  *ticket // nil: it is gone, or never was
 	HTML    template.HTML
 	Form    ticketForm
-	History []change
+	History history
 	Problem string // with what was sent
 }
 
@@ -43,11 +41,11 @@ func (s *site) ticketPage(w http.ResponseWriter, r *http.Request, status int, id
 		return err
 	}
 	page := ticketPage{}
-	if page.History, err = s.historyOf(r.Context(), tracbus.Ticket(id)); err != nil {
+	if page.History, err = s.historyOf(r.Context(), tracbus.Ticket(id), beforeOf(r), fmt.Sprintf("/tickets/%d?", id)); err != nil {
 		return err
 	}
 	title := fmt.Sprintf("#%d", id)
-	page.Ticket, err = s.ticket(r.Context(), id)
+	page.Ticket, err = readTicket(r.Context(), s.db, s.db, id)
 	switch {
 	case errors.Is(err, tracbus.ErrNotFound):
 		status = http.StatusNotFound
@@ -55,7 +53,7 @@ func (s *site) ticketPage(w http.ResponseWriter, r *http.Request, status int, id
 		return err
 	default:
 		title += " " + page.Ticket.Values["summary"]
-		if page.HTML, err = markup.HTML(page.Ticket.Values["description"], s.pages.Get(), s.links); err != nil {
+		if page.HTML, err = s.html(r.Context(), page.Ticket.Values["description"]); err != nil {
 			return err
 		}
 		page.Form = formOf(page.Ticket)
@@ -82,6 +80,8 @@ func (s *site) createTicket(w http.ResponseWriter, r *http.Request) error {
 	form := readForm(r)
 	values := form.values()
 	values["summary"] = form.Values["summary"]
+	delete(values, "status") // a new ticket is new
+	delete(values, "resolution")
 	err := s.checkTicket(r, form, values)
 	var id int64
 	if err == nil {
@@ -135,9 +135,13 @@ func (s *site) deleteTicket(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	form := readForm(r)
 	err = s.update(r.Context(), whoOf(r), func(tx *tracbus.ModelTransaction) error {
-		return tx.Delete(r.Context(), tracbus.TicketEdit{ID: id})
+		return tx.Delete(r.Context(), tracbus.TicketEdit{ID: id, Base: form.base()})
 	})
+	if errors.Is(err, tracbus.ErrConflict) {
+		err = refusal{http.StatusConflict, "Somebody changed this ticket after you had loaded it. Look at it again; it is not deleted."}
+	}
 	if err != nil {
 		return err
 	}
@@ -158,36 +162,18 @@ func (s *site) changeTickets(w http.ResponseWriter, r *http.Request) error {
 			set[name] = value
 		}
 	}
-	var ids []int64
-	var resources []tracbus.Resource
-	for _, text := range r.PostForm["ticket"] {
-		id, err := strconv.ParseInt(text, 10, 64)
-		if err != nil {
-			return refusal{http.StatusBadRequest, fmt.Sprintf("%q is no number of a ticket.", text)}
-		}
-		ids, resources = append(ids, id), append(resources, tracbus.Ticket(id))
+	ids, err := chosen(r)
+	if err != nil {
+		return err
 	}
-	switch {
-	case len(ids) == 0 || len(ids) > 500:
-		return refusal{http.StatusUnprocessableEntity, "Tick the tickets to change, 500 at most."}
-	case len(set) == 0 && form.Comment == "":
+	if len(set) == 0 && form.Comment == "" {
 		return refusal{http.StatusUnprocessableEntity, "There is nothing to change: fill in a field or the comment."}
 	}
-	closing(set)
 	if err := s.checkTexts(r, form, set); err != nil {
 		return err
 	}
-	ctx := r.Context()
-	err := s.update(ctx, whoOf(r), func(tx *tracbus.ModelTransaction) error {
-		if err := tx.Lock(ctx, resources...); err != nil { // all at first: two batches never wait for each other
-			return err
-		}
-		for _, id := range ids {
-			if err := tx.Save(ctx, tracbus.TicketEdit{ID: id, Set: set, Comment: form.Comment}); err != nil {
-				return fmt.Errorf("ticket %d: %w", id, err)
-			}
-		}
-		return nil
+	err = s.update(r.Context(), whoOf(r), func(tx *tracbus.ModelTransaction) error {
+		return s.storeBatch(r.Context(), tx, ids, set, form.Comment)
 	})
 	if errors.Is(err, tracbus.ErrNotFound) {
 		return refusal{http.StatusNotFound, "One of these tickets does not exist any more. Nothing was stored."}
@@ -198,11 +184,51 @@ func (s *site) changeTickets(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// chosen reads the numbers of the tickets that were ticked.
+func chosen(r *http.Request) (ids []int64, err error) {
+	for _, text := range r.PostForm["ticket"] {
+		id, err := parseTicketID(text)
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, id)
+	}
+	if len(ids) == 0 || len(ids) > ticketsPerPage {
+		return nil, refusal{http.StatusUnprocessableEntity, fmt.Sprintf("Tick the tickets to change, %d at most.", ticketsPerPage)}
+	}
+	return ids, nil
+}
+
+// storeBatch changes some tickets, within one transaction.
+func (s *site) storeBatch(ctx context.Context, tx *tracbus.ModelTransaction, ids []int64, set tracbus.Fields, comment string) error {
+	resources := make([]tracbus.Resource, len(ids))
+	for i, id := range ids {
+		resources[i] = tracbus.Ticket(id)
+	}
+	if err := tx.Lock(ctx, resources...); err != nil { // all at first: two batches never wait for each other
+		return err
+	}
+	for _, id := range ids {
+		now, err := readTicket(ctx, tx.SQL(), s.db, id)
+		if err != nil {
+			return err
+		}
+		edit := tracbus.TicketEdit{ID: id, Set: maps.Clone(set), Comment: comment}
+		closing(edit.Set, now.Values["resolution"])
+		if err := tx.Save(ctx, edit); err != nil {
+			return fmt.Errorf("ticket %d: %w", id, err)
+		}
+	}
+	return nil
+}
+
 // ticketID reads the number in the path.
-func ticketID(r *http.Request) (int64, error) {
-	id, err := strconv.ParseInt(r.PathValue("id"), 10, 32)
+func ticketID(r *http.Request) (int64, error) { return parseTicketID(r.PathValue("id")) }
+
+func parseTicketID(text string) (int64, error) {
+	id, err := strconv.ParseInt(text, 10, 32) // as wide as the column
 	if err != nil || id < 1 {
-		return 0, refusal{http.StatusNotFound, fmt.Sprintf("There is no ticket %q.", r.PathValue("id"))}
+		return 0, refusal{http.StatusNotFound, fmt.Sprintf("There is no ticket %q.", text)}
 	}
 	return id, nil
 }
@@ -225,57 +251,6 @@ func (s *site) showTickets(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return s.show(w, r, http.StatusOK, "tickets.html", view{Title: "Tickets", Section: "tickets", Body: page, At: at})
-}
-
-// checkTicket refuses what a ticket cannot be, and what a page forbids.
-func (s *site) checkTicket(r *http.Request, form ticketForm, set tracbus.Fields) error {
-	if summary, ok := set["summary"]; ok && summary == "" {
-		return refusal{http.StatusUnprocessableEntity, "The summary is empty: expected what the ticket is about."}
-	}
-	return s.checkTexts(r, form, set)
-}
-
-func (s *site) checkTexts(r *http.Request, form ticketForm, set tracbus.Fields) error {
-	text := form.Comment
-	for name, value := range set {
-		v, _ := value.(string)
-		if most := fieldOf(name).most(); len(v) > most {
-			return refusal{http.StatusUnprocessableEntity, fmt.Sprintf("The field %q is too long: expected %d bytes at most.", name, most)}
-		}
-		text += "\n" + v
-	}
-	return s.checkContent(r, text)
-}
-
-// checkContent refuses what the page BadContent forbids, which every process knows
-// as soon as it is changed in one of them, and authors who are not who they say.
-func (s *site) checkContent(r *http.Request, text string) error {
-	who := whoOf(r)
-	if pattern, bad := s.bad.Match(who.Author + "\n" + text); bad {
-		return refusal{http.StatusUnprocessableEntity, fmt.Sprintf("That is refused: the page BadContent forbids %q. Nothing was stored.", pattern)}
-	}
-	if len(who.Author) > 100 || strings.ContainsFunc(who.Author, unicode.IsControl) {
-		return refusal{http.StatusUnprocessableEntity, "That is no name: expected one line, 100 bytes at most. Nothing was stored."}
-	}
-	if who.Authenticated {
-		return nil
-	}
-	known, err := s.passwordOf(r.Context(), who.Author)
-	if err == nil && known != nil {
-		err = refusal{http.StatusForbidden, fmt.Sprintf("%q is somebody's account: sign in, or choose another name. Nothing was stored.", who.Author)}
-	}
-	return err
-}
-
-func (s *site) ticket(ctx context.Context, id int64) (*ticket, error) {
-	all, _, err := s.tickets(ctx, ticketQuery{id: id})
-	if err != nil {
-		return nil, err
-	}
-	if len(all) == 0 {
-		return nil, fmt.Errorf("ticket %d: %w", id, tracbus.ErrNotFound)
-	}
-	return all[0], nil
 }
 
 // microseconds is a time as Trac's tables have it.

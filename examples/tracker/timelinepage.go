@@ -2,7 +2,6 @@ package main
 
 import (
 	"net/http"
-	"strconv"
 )
 
 // timelinePage is what the first page shows.
@@ -16,10 +15,10 @@ const changesPerPage = 50
 
 // showTimeline shows changes from the journal, the newest first.
 func (s *site) showTimeline(w http.ResponseWriter, r *http.Request) error {
-	before, _ := strconv.ParseInt(r.FormValue("before"), 10, 64) // else the newest
-	page := timelinePage{Newest: before <= 0}
+	before := beforeOf(r)
+	page := timelinePage{Newest: before == 0}
 	var at place
-	for e, err := range s.journal.Before(r.Context(), max(before, 0)) {
+	for e, err := range s.journal.Before(r.Context(), before) {
 		if err != nil {
 			return err
 		}

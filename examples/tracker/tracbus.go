@@ -82,17 +82,16 @@ func openChanges(ctx context.Context, db *tracdb.DB, s settings) (*changes, erro
 }
 
 // update makes a change: f and what the journal says of it are committed together,
-// or not at all.
+// or not at all. ctx should have a deadline: a row that f wants to change may be
+// locked.
 func (c *changes) update(ctx context.Context, who tracbus.Who, f func(tx *tracbus.ModelTransaction) error) error {
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
-	defer cancel()
 	tid, err := c.journal.Update(ctx, who, f)
 	if err != nil {
 		return err
 	}
 	// The page that answers should know of the change already, such as that a link
 	// leads somewhere now. That it is committed is certain without the wait.
-	ctx, cancel = context.WithTimeout(ctx, time.Second)
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	if err := c.journal.Wait(ctx, tid); err != nil {
 		slog.Info("the answer comes before the listeners know", "tid", tid, "err", err)

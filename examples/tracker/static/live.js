@@ -44,16 +44,39 @@ function leave() {
 function show(html) {
   const item = document.createRange().createContextualFragment(html).firstElementChild;
   localTimes(item);
-  if (list && !document.getElementById(item.id)) {
+  if (list && !document.getElementById(item.id) && !waiting.some((w) => w.id === item.id)) {
     document.querySelector('p.empty')?.remove();
     item.classList.add('new');
-    list.prepend(item);
-    while (list.children.length > most) list.lastElementChild.remove();
+    waiting.push(item);
+    grow();
   }
   for (const region of watched) {
     const realm = item.dataset.realm;
     if ([realm, realm + ' ' + item.dataset.id].includes(region.dataset.live)) refresh(region);
   }
+}
+
+// grow puts what came into the list, unless the reader wants it to stay as it is.
+const waiting = [];
+const pause = document.getElementById('pause');
+
+function grow() {
+  if (pause.getAttribute('aria-pressed') === 'true') {
+    pause.textContent = 'Go on (' + waiting.length + ' new)';
+    return;
+  }
+  pause.textContent = 'Pause';
+  list.prepend(...waiting.splice(0).reverse());
+  while (list.children.length > most) list.lastElementChild.remove();
+}
+
+if (pause) {
+  pause.hidden = false;
+  pause.addEventListener('click', () => {
+    pause.setAttribute('aria-pressed', String(pause.getAttribute('aria-pressed') !== 'true'));
+    pause.textContent = 'Go on';
+    grow();
+  });
 }
 
 // refresh loads a part of the page anew; what the visitor writes is in no such
@@ -71,17 +94,22 @@ function refresh(region) {
 
 async function reload(region) {
   refreshing.set(region, 'loading');
+  let page = null;
   try {
     const answer = await fetch(location.href);
-    const page = new DOMParser().parseFromString(await answer.text(), 'text/html');
-    const now = page.getElementById(region.id);
-    if (now) replace(region, now);
-    if (now && region.id === 'ticket') refreshForm(page);
+    page = new DOMParser().parseFromString(await answer.text(), 'text/html');
   } catch {
-    // The stream says that the connection is lost, and comes back.
+    // The process may be gone; another one, or the next, will answer.
+  }
+  const now = page?.getElementById(region.id);
+  if (!now) { // the place has moved on already: only this can show what is missing
+    setTimeout(() => reload(region), 2000);
+    return;
   }
   const again = refreshing.get(region) === 'again';
   refreshing.delete(region);
+  replace(region, now);
+  if (region.id === 'ticket') refreshForm(page);
   if (again) refresh(region);
 }
 
@@ -92,9 +120,15 @@ function replace(region, now) {
   const focus = region.contains(document.activeElement) ? document.activeElement : null;
   region.replaceChildren(...now.childNodes);
   region.querySelectorAll('input[type=checkbox]').forEach((box) => { box.checked = ticked.has(box.value); });
-  if (focus) {
-    const same = (e) => e.getAttribute('href') === focus.getAttribute('href') && e.name === focus.name && e.value === focus.value;
-    Array.from(region.querySelectorAll(focus.tagName)).find(same)?.focus();
+  if (!focus) return;
+  // The focus stays on what it was on, or goes nowhere near something else.
+  const key = (e) => [e.tagName, e.id, e.getAttribute('href'), e.getAttribute('aria-label'), e.name, e.value].join(' ');
+  const same = Array.from(region.querySelectorAll(focus.tagName)).filter((e) => key(e) === key(focus));
+  if (same.length === 1) {
+    same[0].focus();
+  } else {
+    region.tabIndex = -1;
+    region.focus();
   }
 }
 

@@ -25,9 +25,15 @@ import (
 //
 // Which pages there are, and where prefixes lead, tracbus keeps up to date in
 // every process: looking them up never waits.
+//
+// A text that nests so deeply that the parser would need long for it is shown as
+// it stands.
 func HTML(source string, pages *tracbus.PageSet, links *tracbus.InterMap) (template.HTML, error) {
+	if tooDeep(source) {
+		return template.HTML("<pre>" + template.HTMLEscapeString(source) + "</pre>"), nil
+	}
 	markdown := goldmark.New(
-		goldmark.WithExtensions(extension.Table, extension.Strikethrough, extension.Linkify),
+		goldmark.WithExtensions(extension.NewTable(extension.WithTableCellAlignMethod(extension.TableCellAlignAttribute)), extension.Strikethrough, extension.Linkify),
 		goldmark.WithParser(parser.NewParser(
 			parser.WithBlockParsers(withoutTags(parser.DefaultBlockParsers(), parser.NewHTMLBlockParser())...),
 			parser.WithInlineParsers(withoutTags(parser.DefaultInlineParsers(), parser.NewRawHTMLParser())...),
@@ -41,6 +47,31 @@ func HTML(source string, pages *tracbus.PageSet, links *tracbus.InterMap) (templ
 	}
 	return template.HTML(out.String()), nil // goldmark has escaped it
 }
+
+// What nobody nests, and where the parser begins to take long: its time grows with
+// the square of the depth.
+const (
+	mostBlocks = 30   // quotations and lists that begin on one line
+	mostOpen   = 4000 // brackets, stars and the like that may open something
+)
+
+// tooDeep says whether a text could nest more deeply than anybody writes.
+func tooDeep(source string) bool {
+	if strings.Count(source, "[")+strings.Count(source, "*")+strings.Count(source, "_")+strings.Count(source, "~") > mostOpen {
+		return true
+	}
+	for line := range strings.Lines(source) {
+		if deep := nesting.FindString(line); strings.Count(deep, ">")+len(listMark.FindAllString(deep, -1)) > mostBlocks {
+			return true
+		}
+	}
+	return false
+}
+
+var (
+	nesting  = regexp.MustCompile(`^(?:[ \t]*(?:>|[-*+]|\d{1,9}[.)]))+[ \t]*`)
+	listMark = regexp.MustCompile(`(?:[-*+]|\d[.)])[ \t]`)
+)
 
 // PageLink returns the path of a page, whose name may hold anything.
 func PageLink(name string) string {

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/tracbus/tracbus"
+)
+
+const (
+	mostText    = 64 << 10 // bytes of a page or description
+	mostComment = 16 << 10
+	mostLine    = 1000 // characters of a field on one line
+)
+
+// checkTicket refuses what a ticket cannot be, and what a page forbids.
+func (s *site) checkTicket(r *http.Request, form ticketForm, set tracbus.Fields) error {
+	if summary, ok := set["summary"]; ok && summary == "" {
+		return refusal{http.StatusUnprocessableEntity, "The summary is empty: expected what the ticket is about."}
+	}
+	return s.checkTexts(r, form, set)
+}
+
+func (s *site) checkTexts(r *http.Request, form ticketForm, set tracbus.Fields) error {
+	var text strings.Builder
+	for name, value := range set {
+		v, _ := value.(string)
+		text.WriteString(v + "\n")
+		f := fieldOf(name)
+		switch {
+		case f.Long && len(v) > mostText:
+			return refusal{http.StatusUnprocessableEntity, fmt.Sprintf("The field %q is too long: expected %d KiB at most.", name, mostText>>10)}
+		case !f.Long && utf8.RuneCountInString(v) > mostLine:
+			return refusal{http.StatusUnprocessableEntity, fmt.Sprintf("The field %q is too long: expected %d characters at most.", name, mostLine)}
+		case f.Options != nil && !slices.Contains(f.Options, v):
+			return refusal{http.StatusUnprocessableEntity, fmt.Sprintf("The field %q cannot be %.100q: expected one of %q.", name, v, f.Options)}
+		}
+		if to := mailboxes(v); (name == "owner" || name == "cc") && len(to) > mostMailboxes {
+			return refusal{http.StatusUnprocessableEntity, fmt.Sprintf("The field %q has too many people: expected %d at most.", name, mostMailboxes)}
+		}
+	}
+	return s.checkContent(r, form.Comment, text.String())
+}
+
+// checkContent refuses what the page BadContent forbids, which every process knows
+// as soon as it is changed in one of them, and authors who are not who they say.
+func (s *site) checkContent(r *http.Request, comment, text string) error {
+	who := whoOf(r)
+	switch {
+	case utf8.RuneCountInString(who.Author) > 100 || strings.ContainsFunc(who.Author, unicode.IsControl):
+		return refusal{http.StatusUnprocessableEntity, "That is no name: expected one line, 100 characters at most. Nothing was stored."}
+	case len(comment) > mostComment:
+		return refusal{http.StatusUnprocessableEntity, fmt.Sprintf("The comment is too long: expected %d KiB at most. Nothing was stored.", mostComment>>10)}
+	}
+	var pattern string
+	var bad bool
+	err := s.work(r.Context(), func() error {
+		pattern, bad = s.bad.Match(who.Author + "\n" + comment + "\n" + text)
+		return nil
+	})
+	if bad {
+		return refusal{http.StatusUnprocessableEntity, fmt.Sprintf("That is refused: the page BadContent forbids %q. Nothing was stored.", pattern)}
+	}
+	if err != nil || who.Authenticated {
+		return err
+	}
+	known, err := s.passwordOf(r.Context(), who.Author)
+	if err == nil && known != nil {
+		err = refusal{http.StatusForbidden, fmt.Sprintf("%q is somebody's account: sign in, or choose another name. Nothing was stored.", who.Author)}
+	}
+	return err
+}
