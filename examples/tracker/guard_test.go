@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -134,6 +136,29 @@ func TestOtherSites(t *testing.T) {
 		assert.Contains(t, h.Get("Content-Security-Policy"), "frame-ancestors 'none'", "%s", path)
 		assert.Equal(t, "nosniff", h.Get("X-Content-Type-Options"), "%s", path)
 	}
+	r, err := http.NewRequestWithContext(ticking(t), http.MethodHead, p.url+"/changes", nil)
+	require.NoError(t, err)
+	head, err := c.do(r)
+	require.NoError(t, err)
+	assert.Equal(t, 405, head.status, "who does not read takes no stream")
+
+	// Who has to sign in comes back to the page of the form, not to where it goes.
+	denied := func(referer string) string {
+		values.Set("token", c.get("/tickets/1").hidden().Get("token"))
+		r, err := http.NewRequestWithContext(ticking(t), http.MethodPost, p.url+"/tickets/1/delete", strings.NewReader(values.Encode()))
+		require.NoError(t, err)
+		r.Header.Set("Content-Type", form)
+		r.Header.Set("Referer", referer)
+		a, err := c.do(r)
+		require.NoError(t, err)
+		m := regexp.MustCompile(`<p><a href="([^"]+)">Sign in`).FindStringSubmatch(a.body)
+		require.NotNil(t, m, "%s", a.body)
+		return m[1]
+	}
+	assert.Equal(t, "/account?next=%2Ftickets%2F1%3Fa%3Db", denied(p.url+"/tickets/1?a=b"))
+	assert.Equal(t, "/account?next=%2F", denied("https://example.org/x"))
+	assert.Equal(t, "/account?next=%2F", denied(""))
+
 	cookie := newClient(t, p).get("/").header.Get("Set-Cookie")
 	assert.Regexp(t, `^tracker=[A-Z2-7]{26}; Path=/; Max-Age=2592000; HttpOnly; SameSite=Lax$`, cookie)
 }
@@ -152,6 +177,23 @@ func TestHosts(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, want, a.status, "%s", host)
 	}
+}
+
+// Searching finds a text by itself, on every database, whatever stands in it.
+func TestSearch(t *testing.T) {
+	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
+		c := newClient(t, newRig(t, s).start())
+		for _, summary := range []string{"Über 100% _sure_!", "Something else", "x' OR '1'='1"} {
+			c.ticket("summary", summary)
+		}
+		for text, want := range map[string]int{
+			"Über": 1, "100%": 1, "_sure_!": 1, "something ELSE": 1, "%": 1, "_": 1, "' OR '": 1, "nothing": 0, strings.Repeat("x", 60000): 0,
+		} {
+			a := c.get("/tickets?q=" + url.QueryEscape(text))
+			assert.Equal(t, 200, a.status, "%.20s", text)
+			assert.Equal(t, want, strings.Count(a.body, `<tr id="ticket`), "%.20s", text)
+		}
+	})
 }
 
 // What a request asks of the database has a limit, also within a change.
