@@ -29,6 +29,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"github.com/tracbus/tracbus"
 	"github.com/tracbus/tracbus/examples/internal/tracdb"
@@ -94,8 +95,13 @@ const grace = 10 * time.Second
 
 // run serves until ctx ends, and then ends everything in order.
 func run(ctx context.Context, s settings, rest []string) (err error) {
-	if len(rest) > 0 {
+	switch {
+	case len(rest) > 0:
 		return fmt.Errorf("arguments %q: expected flags only (-help lists them)", rest)
+	case s.env == "" || !utf8.ValidString(s.env):
+		return fmt.Errorf("-env %q: expected a name", s.env)
+	case s.stream != "" && s.redis == "":
+		return fmt.Errorf("-stream %q: expected -redis beside it", s.stream)
 	}
 	if s.dialect == tracbus.SQLite {
 		if s.dsn == "" {

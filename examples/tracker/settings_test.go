@@ -23,6 +23,8 @@ func TestSettings(t *testing.T) {
 		{[]string{"-lisen", "x"}, "flag provided but not defined: -lisen"},
 		{[]string{"-help"}, "TRACKER_REDIS"},
 		{[]string{"x"}, `arguments ["x"]: expected flags only`},
+		{[]string{"-env", ""}, `-env "": expected a name`},
+		{[]string{"-stream", "changes"}, `-stream "changes": expected -redis beside it`},
 		{[]string{"-dialect", "oracle"}, `dialect "oracle": expected sqlite, postgresql or mysql`},
 		{[]string{"-db", "/no/such/folder/tracker.db"}, "make tables"},
 		{[]string{"-listen", p.address()}, "-listen: "},
