@@ -48,6 +48,7 @@ function show(html) {
     document.querySelector('p.empty')?.remove();
     item.classList.add('new');
     waiting.push(item);
+    if (waiting.length > most) waiting.shift();
     grow();
   }
   for (const region of watched) {
