@@ -286,11 +286,11 @@ func ExampleLoadListener() {
 
 // tracDatabase returns a new SQLite file with tables of Trac.
 func tracDatabase(statements string) (db *sql.DB, remove func()) {
-	tables, err := os.ReadFile(filepath.Join("examples", "quickstart", "trac.sql"))
+	tables, err := os.ReadFile(filepath.Join("examples", "internal", "tracdb", "trac.sql"))
 	if err != nil {
 		log.Fatal(err)
 	}
-	return sqliteFile(strings.ReplaceAll(string(tables), "{counted}", "INTEGER PRIMARY KEY") + statements)
+	return sqliteFile(strings.NewReplacer("{counted}", "INTEGER PRIMARY KEY", "{text}", "TEXT", "{options}", "").Replace(string(tables)) + statements)
 }
 
 // generated is what GORM's ConnPool and sqlc's DBTX are: tx.SQL() fits.
