@@ -218,7 +218,7 @@ func TestOnceAwaited(t *testing.T) {
 	seen := find(t, st, "a")
 	writer, err := st.Begin(t.Context())
 	require.NoError(t, err)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
 	_, _, err = st.TakeOnce(ctx, seen, "one", time.Hour, false)
 	assert.ErrorContains(t, err, "another transaction is writing")
