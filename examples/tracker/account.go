@@ -37,11 +37,15 @@ func (s *site) signedIn(ctx context.Context, cookie string) (name string, err er
 }
 
 func (s *site) showAccount(w http.ResponseWriter, r *http.Request) error {
-	return s.show(w, r, http.StatusOK, "account.html", view{Title: "Account", Section: "account", Body: accountForm{Next: r.FormValue("next")}})
+	return s.show(w, r, http.StatusOK, "account.html", accountView(accountForm{Next: r.FormValue("next")}))
 }
 
 // accountForm is what a visitor sees who is to sign in.
 type accountForm struct{ Next, Name, Problem string }
+
+func accountView(form accountForm) view {
+	return view{Title: "Account", Section: "account", Body: form, Here: localPath(form.Next)}
+}
 
 // changeAccount signs in or out, or makes an account.
 func (s *site) changeAccount(w http.ResponseWriter, r *http.Request) error {
@@ -64,7 +68,7 @@ func (s *site) changeAccount(w http.ResponseWriter, r *http.Request) error {
 	var refused refusal
 	if errors.As(err, &refused) {
 		form.Problem = refused.text
-		return s.show(w, r, refused.status, "account.html", view{Title: "Account", Section: "account", Body: form})
+		return s.show(w, r, refused.status, "account.html", accountView(form))
 	}
 	if err != nil {
 		return err
@@ -111,7 +115,11 @@ func (s *site) makeAccount(ctx context.Context, name, password string) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.db.ExecContext(ctx, s.db.SQL("INSERT INTO tracker_account (name, password, made) VALUES (?, ?, ?)"), name, string(hash), time.Now().UnixMicro())
+	var last int64 // by the clock of whatever process: the first account stays the first
+	if err := s.db.QueryRowContext(ctx, "SELECT COALESCE(MAX(made), 0) FROM tracker_account").Scan(&last); err != nil {
+		return err
+	}
+	_, err = s.db.ExecContext(ctx, s.db.SQL("INSERT INTO tracker_account (name, password, made) VALUES (?, ?, ?)"), name, string(hash), max(last+1, time.Now().UnixMicro()))
 	if err == nil {
 		return nil
 	}

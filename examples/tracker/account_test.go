@@ -64,7 +64,7 @@ func TestAccounts(t *testing.T) {
 	require.Empty(t, edit("nothing is forbidden").problem())
 	other.ticket("summary", "anything")
 
-	named := newClient(t, r.start("-operators", "carl,bob"))
+	named := newClient(t, r.start("-operators", "carl, bob"))
 	named.signIn("carl")
 	assert.Contains(t, named.get("/status").body, "Done once")
 

@@ -126,6 +126,22 @@ func TestBrowser(t *testing.T) {
 			assert.Equal(t, "Buy cheap golden watches", eval[string](other, `document.querySelector('#summary').value`))
 		})
 
+		b.step(t, "a form that was refused stays as it was sent", func(t *testing.T) {
+			page := b.open(q.url + "/tickets/1")
+			page.sees("#live", "live")
+			joe := newClient(t, p)
+			page.fill("#comment", "a long comment on cheap golden watches")
+			page.unfold("Fields")
+			page.fill("#milestone", "m4")
+			page.press("Store the change")
+			page.sees(".problem", "the page BadContent forbids")
+			page.sees("#live", "live")
+			joe.send("/tickets/1", "/tickets/1", "comment", "meanwhile", "author", "joe")
+			page.sees(".history > li:first-child", "meanwhile")
+			assert.Equal(t, "a long comment on cheap golden watches", eval[string](page, `document.querySelector('#comment').value`))
+			assert.Equal(t, "m4", eval[string](page, `document.querySelector('#milestone').value`))
+		})
+
 		b.step(t, "several at once", func(t *testing.T) {
 			for _, summary := range []string{"two", "three", "four"} {
 				here.visit(p.url + "/tickets/new")
@@ -174,6 +190,18 @@ func TestBrowser(t *testing.T) {
 			page.run("go on", click("#pause"))
 			page.sees("#timeline > li:nth-child(1)", "and another")
 			page.sees("#timeline > li:nth-child(2)", "one more")
+		})
+
+		b.step(t, "what the page shows as it is now can be deleted", func(t *testing.T) {
+			joe := newClient(t, p)
+			page := b.open(q.url + "/tickets/3")
+			page.sees("#live", "live")
+			joe.send("/tickets/3", "/tickets/3", "comment", "one more", "author", "joe")
+			page.sees(".history > li:first-child", "one more")
+			page.unfold("Delete")
+			page.press("Delete ticket #3")
+			page.sees("h1", "Tickets")
+			there.sees("#timeline > li:first-child", "deleted #3")
 		})
 
 		assert.True(t, eval[bool](there, "window.untouched === true"), "all of this appeared without loading the page anew")

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/tracbus/tracbus"
 )
@@ -53,6 +55,19 @@ func refusalOf(err error) (refusal, bool) {
 type failure struct {
 	Text   string
 	SignIn string // where that may help
+	Sent   []sent
+}
+
+// sent is a text of a form that was refused: nobody should write it again.
+type sent struct{ Name, Text string }
+
+func sentBy(r *http.Request) (all []sent) {
+	for _, name := range []string{"summary", "description", "text", "comment"} {
+		if text := r.PostForm.Get(name); strings.TrimSpace(text) != "" && utf8.ValidString(text) {
+			all = append(all, sent{name, text})
+		}
+	}
+	return all
 }
 
 // cameFrom returns the page that the visitor has seen before: that of a form has
@@ -81,7 +96,7 @@ func (s *site) fail(w http.ResponseWriter, r *http.Request, err error) {
 			refused.text += " Nothing was stored."
 		}
 	}
-	body := failure{Text: refused.text}
+	body := failure{Text: refused.text, Sent: sentBy(r)}
 	if refused.status == http.StatusForbidden && visitorOf(r).Name == "" {
 		body.SignIn = "/account?next=" + url.QueryEscape(cameFrom(r))
 	}

@@ -142,7 +142,7 @@ func (s *site) forHost(next http.Handler) http.Handler {
 		if name, _, err := net.SplitHostPort(host); err == nil {
 			host = name
 		}
-		if host != "localhost" && net.ParseIP(strings.Trim(host, "[]")) == nil && !slices.Contains(s.hosts, host) {
+		if host != "localhost" && net.ParseIP(strings.Trim(host, "[]")) == nil && !slices.ContainsFunc(s.hosts, func(name string) bool { return strings.EqualFold(name, host) }) {
 			http.Error(w, fmt.Sprintf("This tracker is not called %q: expected localhost, an IP address, or what its flag -host names.", host), http.StatusMisdirectedRequest)
 			return
 		}

@@ -51,6 +51,7 @@ func TestRefusals(t *testing.T) {
 			{"page does nothing", "/tickets/new", "/wiki/WikiStart", []string{"do", "x"}, 400, "no form of this page"},
 			{"page name", "/tickets/new", "/wiki/x%2F%2Fy", []string{"do", "save", "text", "x"}, 422, "cannot have that name"},
 			{"long page name", "/tickets/new", "/wiki/" + long, []string{"do", "save", "text", "x"}, 422, "name is too long"},
+			{"a new page without a text", "/wiki/X?action=edit", "/wiki/X", []string{"do", "save", "text", ""}, 422, "The text is empty"},
 			{"long page", "/wiki/X?action=edit", "/wiki/X", []string{"do", "save", "text", strings.Repeat(long, 150)}, 422, "expected 64 KiB at most"},
 			{"a long description", "/tickets/1", "/tickets/1", []string{"description", strings.Repeat(long, 40)}, 422, "expected 64 KiB at most"},
 			{"a long comment", "/tickets/1", "/tickets/1", []string{"comment", strings.Repeat(long, 9)}, 422, "The comment is too long: expected 16 KiB"},
@@ -107,6 +108,7 @@ func TestOtherSites(t *testing.T) {
 	shown := c.get("/tickets/new")
 	values := shown.hidden()
 	values.Set("summary", "x")
+	values.Set("description", "a long text")
 	post := func(kind, body string, header ...string) answer {
 		r, err := http.NewRequestWithContext(ticking(t), http.MethodPost, p.url+"/tickets/new", strings.NewReader(body))
 		require.NoError(t, err)
@@ -128,6 +130,7 @@ func TestOtherSites(t *testing.T) {
 	a, err := stranger.post(ticking(t), "/tickets/new", values)
 	require.NoError(t, err)
 	assert.Equal(t, 403, a.status, "the token is of another visitor")
+	assert.Contains(t, a.body, "a long text", "nobody is to write it again")
 	assert.Equal(t, "/tickets/1", post(form, values.Encode(), "Sec-Fetch-Site", "same-origin").path)
 
 	for _, path := range []string{"/", "/tickets/1", "/static/live.js", "/changes?after=x", "/nothing"} {
@@ -153,6 +156,8 @@ func TestOtherSites(t *testing.T) {
 		require.NoError(t, err)
 		m := regexp.MustCompile(`<p><a href="([^"]+)">Sign in`).FindStringSubmatch(a.body)
 		require.NotNil(t, m, "%s", a.body)
+		above := regexp.MustCompile(`<a href="([^"]+)">Sign in`).FindStringSubmatch(a.body)
+		assert.Equal(t, strings.ToLower(m[1]), strings.ToLower(above[1]))
 		return m[1]
 	}
 	assert.Equal(t, "/account?next=%2Ftickets%2F1%3Fa%3Db", denied(p.url+"/tickets/1?a=b"))
@@ -165,7 +170,7 @@ func TestOtherSites(t *testing.T) {
 
 // A tracker answers only to names that cannot lead anybody else here.
 func TestHosts(t *testing.T) {
-	p := newRig(t, testdatabase.New(t, "sqlite"), "-host", "tracker.example.org,other").start()
+	p := newRig(t, testdatabase.New(t, "sqlite"), "-host", "Tracker.Example.org, other").start()
 	for host, want := range map[string]int{
 		"tracker.example.org": 200, "other:8080": 200, "localhost": 200, "localhost:1": 200, "127.0.0.1": 200, "[::1]:80": 200, "192.0.2.1": 200,
 		"evil.example.org": 421, "localhost.example.org:80": 421, "tracker.example.org.": 421,
@@ -196,7 +201,7 @@ func TestSearch(t *testing.T) {
 	})
 }
 
-// What a request asks of the database has a limit, also within a change.
+// What a request asks of the database has a limit.
 func TestRequestsHaveALimit(t *testing.T) {
 	s := newSite(&changes{}, nil, settings{}, "")
 	var left time.Duration

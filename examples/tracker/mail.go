@@ -35,6 +35,9 @@ func newMailer(s mailSettings) (*mailer, error) {
 	if err := mail.NewMsg().From(s.from); err != nil {
 		return nil, fmt.Errorf("-mail-from %q: expected an address: %w", s.from, err)
 	}
+	if _, err := netmail.ParseAddress("x@" + s.domain); err != nil && s.domain != "" {
+		return nil, fmt.Errorf("-mail-domain %q: expected a domain: %w", s.domain, err)
+	}
 	if s.server == "" {
 		return &mailer{s}, nil
 	}
@@ -115,7 +118,10 @@ func (m *mailer) addresses(people string) (all []string) {
 			one += "@" + m.domain
 		}
 		address, err := netmail.ParseAddress(one)
-		if err != nil || slices.Contains(all, address.Address) || len(all) == mostMailboxes {
+		if err == nil { // one that is only an address between quotation marks is none to servers
+			address, err = netmail.ParseAddress(address.Address)
+		}
+		if err != nil || slices.Contains(all, address.Address) || len(all) == 2*mostMailboxes { // of two fields
 			continue
 		}
 		all = append(all, address.Address)

@@ -114,8 +114,8 @@ func TestMail(t *testing.T) {
 	r := newRig(t, testdatabase.New(t, "sqlite"), "-smtp", office.address, "-mail-domain", "example.org")
 	p, q := r.start(), r.start()
 	c := newClient(t, p)
-	c.ticket("summary", "not sent", "owner", "address@@x; <b>", "description", "x") // keeps nobody from theirs
-	c.ticket("summary", "one", "owner", "ann", "cc", "bob@example.com, ann; carl, bob@x@example.com", "description", "How it is.", "author", "joe")
+	c.ticket("summary", "not sent", "owner", `address@@x; <b>`, "cc", `"a..b"@example.org,"a@b"@example.org`, "description", "x") // keeps nobody from theirs
+	c.ticket("summary", "one", "owner", "ann", "cc", `bob@example.com, ann; carl, bob@x@example.com, "a..b"@example.org`, "description", "How it is.", "author", "joe")
 	eventually(t, "the first mail", func() bool { return len(office.kept()) == 1 })
 	first := office.kept()[0]
 	assert.Equal(t, []string{"ann@example.org", "bob@example.com", "carl@example.org"}, first.to)
@@ -168,7 +168,7 @@ func TestMail(t *testing.T) {
 	assert.NotContains(t, c.get("/status").body, "Set aside: mail")
 	assert.Len(t, office.kept(), 4)
 
-	// A name that a process runs cannot be forgotten; one that none runs can.
+	// A name that a process runs cannot be forgotten.
 	assert.Equal(t, 409, c.send("/status", "/status", "do", "retire", "name", "mail").status)
 	assert.Equal(t, 404, c.send("/status", "/status", "do", "retire", "name", "nobody").status)
 	assert.Equal(t, 400, c.send("/status", "/status", "do", "x", "name", "mail").status)

@@ -55,7 +55,12 @@ type names []string
 func (n *names) String() string { return strings.Join(*n, ",") }
 
 func (n *names) Set(text string) error {
-	*n = strings.FieldsFunc(text, func(r rune) bool { return r == ',' })
+	*n = nil
+	for name := range strings.SplitSeq(text, ",") {
+		if name = strings.TrimSpace(name); name != "" {
+			*n = append(*n, name)
+		}
+	}
 	return nil
 }
 
@@ -64,7 +69,7 @@ func main() {
 	var dialect string
 	flag.StringVar(&s.listen, "listen", "127.0.0.1:8080", "`address` to listen on; everybody who reaches it may make an account")
 	flag.Var(&s.hosts, "host", "`names` by which browsers call the tracker, besides localhost and IP addresses")
-	flag.Var(&s.operators, "operators", "`accounts` that may see the page Status and edit BadContent (default the first account that was made)")
+	flag.Var(&s.operators, "operators", "`accounts` that may see the page Status and edit BadContent (default the first account that was made); make these accounts before anybody else does")
 	flag.StringVar(&s.env, "env", "tracker", "the tracker's short `name`, a part of Redis channels")
 	flag.StringVar(&dialect, "dialect", string(tracbus.SQLite), "the `kind` of database: sqlite, postgresql or mysql (MariaDB too)")
 	flag.StringVar(&s.dsn, "db", "", "SQLite `file`, or data source name (default $TRACKER_DB, or tracker.db)")

@@ -180,6 +180,8 @@ func (s *site) storePage(r *http.Request, tx *tracbus.ModelTransaction, name str
 	}
 	page, err := readPage(ctx, tx.SQL(), s.db, name, 0)
 	switch {
+	case errors.Is(err, tracbus.ErrNotFound) && form.Text == "": // as in Trac
+		return refusal{http.StatusUnprocessableEntity, "The text is empty: a new page has one."}
 	case errors.Is(err, tracbus.ErrNotFound):
 		return tx.Save(ctx, edit)
 	case err != nil:
@@ -239,63 +241,6 @@ func (s *site) checkBadContent(r *http.Request, form wikiForm) error {
 	}
 	if most := 4 << 10; len(form.Text) > most || len(form.Comment) > mostComment {
 		return refusal{http.StatusUnprocessableEntity, fmt.Sprintf("The page is too long: expected %d bytes at most.", most)}
-	}
-	return nil
-}
-
-func (s *site) renamePage(w http.ResponseWriter, r *http.Request, name string) error {
-	if err := mustSignIn(r, "rename pages"); err != nil {
-		return err
-	}
-	to, comment := strings.TrimSpace(r.PostFormValue("to")), strings.TrimSpace(r.PostFormValue("comment"))
-	if err := checkName(to); err != nil {
-		return err
-	}
-	err := s.mustMove(r, name, to)
-	if err == nil {
-		err = s.checkContent(r, comment, to)
-	}
-	if err != nil {
-		return err
-	}
-	base, _ := strconv.ParseInt(r.PostFormValue("base"), 10, 64) // else it is no form of ours, and any version will do
-	err = s.update(r.Context(), whoOf(r), func(tx *tracbus.ModelTransaction) error {
-		return tx.Save(r.Context(), tracbus.WikiRename{Name: name, To: to, Comment: comment, Base: base})
-	})
-	if err != nil {
-		return err
-	}
-	http.Redirect(w, r, markup.PageLink(to), http.StatusSeeOther)
-	return nil
-}
-
-func (s *site) deletePage(w http.ResponseWriter, r *http.Request, name string) error {
-	if err := mustSignIn(r, "delete pages"); err != nil {
-		return err
-	}
-	comment := strings.TrimSpace(r.PostFormValue("comment"))
-	err := s.mustMove(r, name)
-	if err == nil && name != "BadContent" {
-		err = s.checkContent(r, comment, "")
-	}
-	if err != nil {
-		return err
-	}
-	base, _ := strconv.ParseInt(r.PostFormValue("base"), 10, 64) // else it is no form of ours, and any version will do
-	err = s.update(r.Context(), whoOf(r), func(tx *tracbus.ModelTransaction) error {
-		return tx.Delete(r.Context(), tracbus.WikiEdit{Name: name, Comment: comment, Base: base})
-	})
-	if err != nil {
-		return err
-	}
-	http.Redirect(w, r, "/wiki", http.StatusSeeOther)
-	return nil
-}
-
-// mustMove leaves the page BadContent to the operators.
-func (s *site) mustMove(r *http.Request, pages ...string) error {
-	if slices.Contains(pages, "BadContent") {
-		return s.mustOperate(r, "say what is forbidden")
 	}
 	return nil
 }

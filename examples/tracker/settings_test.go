@@ -31,6 +31,7 @@ func TestSettings(t *testing.T) {
 		{[]string{"-redis", "http://user:secret@host"}, "-redis: "},
 		{[]string{"-smtp", "host"}, `-smtp "host": expected host:port`},
 		{[]string{"-smtp", "host:x"}, `-smtp "host:x": expected host:port`},
+		{[]string{"-mail-domain", "no domain"}, `-mail-domain "no domain": expected a domain`},
 		{[]string{"-mail-from", "nobody"}, `-mail-from "nobody": expected an address`},
 	} {
 		t.Run(fmt.Sprint(tc.args), func(t *testing.T) {

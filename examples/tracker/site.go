@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"embed"
 	"fmt"
@@ -141,14 +142,14 @@ type view struct {
 	Env, Process string
 	Visitor      visitor
 	Token        string // goes into every form
-	Here         string // path and query
+	Here         string // path and query to come back to; "": of the page the visitor sees, or has seen last
 	At           place  // up to which the page shows all changes
 }
 
 // show answers with a page. at is where the journal stood before the page's data
 // was read: the browser watches for what comes behind it.
 func (s *site) show(w http.ResponseWriter, r *http.Request, status int, name string, v view) error {
-	v.Env, v.Process, v.Visitor, v.Here = s.env, s.process, visitorOf(r), r.URL.RequestURI()
+	v.Env, v.Process, v.Visitor, v.Here = s.env, s.process, visitorOf(r), cmp.Or(v.Here, cameFrom(r))
 	v.Token = v.Visitor.token()
 	var page bytes.Buffer
 	if err := views.ExecuteTemplate(&page, name, v); err != nil {

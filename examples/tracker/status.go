@@ -149,10 +149,11 @@ func (s *site) retire(ctx context.Context, name string) (int, error) {
 // held says whether a process runs a name.
 func held(o tracbus.OnceStatus) bool { return o.Holder != "" && o.Left > 0 }
 
-// writeMetrics answers a Prometheus on the same machine.
+// writeMetrics answers a Prometheus on the same machine, but not those for whom a
+// proxy there asks.
 func (s *site) writeMetrics(w http.ResponseWriter, r *http.Request) {
-	if host, _, _ := net.SplitHostPort(r.RemoteAddr); !net.ParseIP(host).IsLoopback() {
-		http.Error(w, "expected a request from this machine", http.StatusForbidden)
+	if host, _, _ := net.SplitHostPort(r.RemoteAddr); !net.ParseIP(host).IsLoopback() || forwarded(r) {
+		http.Error(w, "expected a request that comes from this machine and through no proxy", http.StatusForbidden)
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), requestLimit)
@@ -166,4 +167,10 @@ func (s *site) writeMetrics(w http.ResponseWriter, r *http.Request) {
 	if err := tracbus.WriteMetrics(w, status.Metrics()); err != nil {
 		slog.Warn("metrics", "err", err)
 	}
+}
+
+// forwarded says whether a proxy handed a request on.
+func forwarded(r *http.Request) bool {
+	return slices.ContainsFunc([]string{"Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip"},
+		func(name string) bool { return r.Header.Get(name) != "" })
 }

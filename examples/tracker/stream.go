@@ -136,13 +136,15 @@ func (st *stream) resync(ctx context.Context) (err error) {
 	return st.send(fmt.Appendf(nil, "id: %s\nevent: resync\ndata: load anew\n\n", st.at))
 }
 
-// newest returns the place of the last change.
+// newest returns the place of the last change, when this process knows of it.
 func (s *site) newest(ctx context.Context) (place, error) {
 	for e, err := range s.journal.Before(ctx, 0) {
 		if err != nil {
 			return place{}, err
 		}
-		return placeOf(e.About()), nil
+		at := placeOf(e.About())
+		s.wait(ctx, at.tid)
+		return at, nil
 	}
 	return place{}, nil
 }

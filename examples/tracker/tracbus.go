@@ -89,14 +89,19 @@ func (c *changes) update(ctx context.Context, who tracbus.Who, f func(tx *tracbu
 	if err != nil {
 		return err
 	}
-	// The page that answers should know of the change already, such as that a link
-	// leads somewhere now. That it is committed is certain without the wait.
+	c.wait(ctx, tid) // it is committed, with or without the wait
+	return nil
+}
+
+// wait returns when what this process keeps up to date has come to a tid, so that
+// a page shows no less than it says, such as that a link leads somewhere now. It
+// gives up after a second: a page that is late is worse.
+func (c *changes) wait(ctx context.Context, tid int64) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	if err := c.journal.Wait(ctx, tid); err != nil {
 		slog.Info("the answer comes before the listeners know", "tid", tid, "err", err)
 	}
-	return nil
 }
 
 // close tells everybody what this process committed. What a Once listener was not

@@ -133,11 +133,15 @@ function replace(region, now) {
   }
 }
 
-// refreshForm has a form that was not touched show the ticket as it is now.
+// refreshForm has a form that was not touched show the ticket as it is now. One that
+// was sent, and came back, shows what the visitor wrote.
 function refreshForm(page) {
+  const base = 'form.danger [name=base]'; // who deletes has seen the page as it is now
+  const seen = document.querySelector(base);
+  if (seen) seen.value = page.querySelector(base)?.value ?? seen.value;
   const form = document.querySelector('form.panel');
   const now = page.querySelector('form.panel');
-  if (!form || !now) return;
+  if (!form || !now || 'sent' in form.dataset) return;
   const touched = Array.from(form.elements).some((e) =>
     e.tagName === 'SELECT' ? Array.from(e.options).some((o) => o.selected !== o.defaultSelected) : e.type !== 'hidden' && e.defaultValue !== undefined && e.value !== e.defaultValue);
   if (!touched && !form.contains(document.activeElement)) form.replaceWith(now);

@@ -3,6 +3,7 @@ package markup
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"html/template"
 	"net/url"
@@ -26,11 +27,12 @@ import (
 // Which pages there are, and where prefixes lead, tracbus keeps up to date in
 // every process: looking them up never waits.
 //
-// A text that nests so deeply that the parser would need long for it is shown as
-// it stands.
+// A text that would take the parser long, or become a page of many times its
+// size, is shown as it stands.
 func HTML(source string, pages *tracbus.PageSet, links *tracbus.InterMap) (template.HTML, error) {
-	if tooDeep(source) {
-		return template.HTML("<pre>" + template.HTMLEscapeString(source) + "</pre>"), nil
+	plain := template.HTML("<pre>" + template.HTMLEscapeString(source) + "</pre>")
+	if tooDeep(source) || tooWide(source) {
+		return plain, nil
 	}
 	markdown := goldmark.New(
 		goldmark.WithExtensions(extension.NewTable(extension.WithTableCellAlignMethod(extension.TableCellAlignAttribute)), extension.Strikethrough, extension.Linkify),
@@ -41,18 +43,37 @@ func HTML(source string, pages *tracbus.PageSet, links *tracbus.InterMap) (templ
 			parser.WithASTTransformers(util.Prioritized(&linker{pages, links}, 500)),
 		)),
 	)
-	var out bytes.Buffer
-	if err := markdown.Convert([]byte(source), &out); err != nil {
+	var out page
+	switch err := markdown.Convert([]byte(source), &out); {
+	case errors.Is(err, errLong):
+		return plain, nil
+	case err != nil:
 		return "", fmt.Errorf("show a text: %w", err)
 	}
 	return template.HTML(out.String()), nil // goldmark has escaped it
 }
 
+// page is what a text becomes: a long one that is used by many short links would
+// be there with each of them.
+type page struct{ bytes.Buffer }
+
+var errLong = errors.New("the page is too long")
+
+// Write refuses more than a page may have.
+func (p *page) Write(b []byte) (int, error) {
+	if p.Len()+len(b) > mostHTML {
+		return 0, errLong
+	}
+	return p.Buffer.Write(b)
+}
+
 // What nobody nests, and where the parser begins to take long: its time grows with
 // the square of the depth.
 const (
-	mostBlocks = 30   // quotations and lists that begin on one line
-	mostOpen   = 4000 // brackets, stars and the like that may open something
+	mostBlocks = 30      // quotations and lists that begin on one line
+	mostOpen   = 4000    // brackets, stars and the like that may open something
+	mostCells  = 100_000 // of a table, whose short rows are filled up
+	mostHTML   = 1 << 20 // bytes
 )
 
 // tooDeep says whether a text could nest more deeply than anybody writes.
@@ -66,6 +87,16 @@ func tooDeep(source string) bool {
 		}
 	}
 	return false
+}
+
+// tooWide says whether a text could be a table that has many more cells than it
+// has room for.
+func tooWide(source string) bool {
+	columns := 0
+	for line := range strings.Lines(source) {
+		columns = max(columns, strings.Count(line, "|")+1)
+	}
+	return columns*strings.Count(source, "\n") > mostCells
 }
 
 var (

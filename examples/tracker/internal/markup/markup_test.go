@@ -63,19 +63,22 @@ func TestHTML(t *testing.T) {
 	assert.Contains(t, string(html), `<td><a href="/tickets/1">#1</a></td>`)
 }
 
-// What would take the parser long, or has been seen to, is shown as text.
+// What would take the parser long, or much memory, is shown as text.
 func TestTooDeep(t *testing.T) {
 	pages, links := known(t)
 	for _, deep := range []string{
 		strings.Repeat(">", 31), "x\n" + strings.Repeat("> ", 31) + "x", strings.Repeat("- ", 31), strings.Repeat(" 1. ", 31),
 		strings.Repeat("[a](", 4001), strings.Repeat("*a ", 4001),
+		strings.Repeat("|", 11_000) + "\n" + strings.Repeat("-|", 11_000) + "\n" + strings.Repeat("x\n", 16_000),
+		"[x]: /" + strings.Repeat("y", 32<<10) + "\n\n" + strings.Repeat("[x] ", 3900),
 	} {
 		html, err := HTML(deep+"<b>", pages, links)
 		require.NoError(t, err)
 		assert.True(t, strings.HasPrefix(string(html), "<pre>"), "%.40s", html)
 		assert.True(t, strings.HasSuffix(string(html), "&lt;b&gt;</pre>"), "%.40s", html)
 	}
-	for _, fine := range []string{strings.Repeat("-", 200), strings.Repeat("*", 60), strings.Repeat("=", 99), strings.Repeat("- a\n", 900), strings.Repeat("> ", 29) + "x"} {
+	for _, fine := range []string{strings.Repeat("-", 200), strings.Repeat("*", 60), strings.Repeat("=", 99), strings.Repeat("- a\n", 900), strings.Repeat("> ", 29) + "x",
+		"| a | b |\n|--|--|\n" + strings.Repeat("| 1 | 2 |\n", 5000), strings.Repeat("if a || b {}\n", 2000)} {
 		html, err := HTML(fine, pages, links)
 		require.NoError(t, err)
 		assert.False(t, strings.HasPrefix(string(html), "<pre>"), "%.40s", fine)
