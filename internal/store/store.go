@@ -180,6 +180,9 @@ func (s *Store) patiently(ctx context.Context, f func() error) error {
 		}
 		err = f()
 	}
+	if err != nil && ctx.Err() != nil { // it ended in the midst of a try
+		return fmt.Errorf("another transaction is writing: %w", err)
+	}
 	return err
 }
 
