@@ -43,7 +43,7 @@ func TestOnceSetAside(t *testing.T) {
 	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
 		noLeaks(t)
 		log, lines := newOnceLog(), newNotes()
-		config := tracbus.OnceConfig{SetAside: 3, Backoff: time.Millisecond, Lease: 600 * time.Millisecond}
+		config := tracbus.OnceConfig{SetAside: 3, Backoff: time.Millisecond, Lease: 3 * time.Second}
 		d := onceProcess(t, s, s.DSN(s.Name()), config, log.handle, deskConfig{Journal: tracbus.JournalConfig{Logger: lines.logger()}})
 		log.failing(failingOn(2, 4))
 		d.say(t, "first", 1, 2, 3, 4)
