@@ -10,6 +10,7 @@ import (
 	"github.com/tracbus/tracbus/examples/tracker/internal/markup"
 )
 
+// renamePage has a page go by another name, with its history.
 func (s *site) renamePage(w http.ResponseWriter, r *http.Request, name string) error {
 	if err := mustSignIn(r, "rename pages"); err != nil {
 		return err
@@ -36,6 +37,7 @@ func (s *site) renamePage(w http.ResponseWriter, r *http.Request, name string) e
 	return nil
 }
 
+// deletePage deletes a page with all versions; the journal keeps them.
 func (s *site) deletePage(w http.ResponseWriter, r *http.Request, name string) error {
 	if err := mustSignIn(r, "delete pages"); err != nil {
 		return err

@@ -112,6 +112,7 @@ var views = template.Must(template.New("").Funcs(template.FuncMap{
 	"round":    round,
 	"pageLink": markup.PageLink,
 	"excerpt":  excerpt,
+	"held":     held,
 	"list":     func(values ...any) []any { return values },
 }).ParseFS(viewFiles, "views/*.html"))
 

@@ -30,9 +30,8 @@ import (
 // A text that would take the parser long, or become a page of many times its
 // size, is shown as it stands.
 func HTML(source string, pages *tracbus.PageSet, links *tracbus.InterMap) (template.HTML, error) {
-	plain := template.HTML("<pre>" + template.HTMLEscapeString(source) + "</pre>")
 	if tooDeep(source) || tooWide(source) {
-		return plain, nil
+		return asItStands(source), nil
 	}
 	markdown := goldmark.New(
 		goldmark.WithExtensions(extension.NewTable(extension.WithTableCellAlignMethod(extension.TableCellAlignAttribute)), extension.Strikethrough, extension.Linkify),
@@ -46,29 +45,33 @@ func HTML(source string, pages *tracbus.PageSet, links *tracbus.InterMap) (templ
 	var out page
 	switch err := markdown.Convert([]byte(source), &out); {
 	case errors.Is(err, errLong):
-		return plain, nil
+		return asItStands(source), nil
 	case err != nil:
 		return "", fmt.Errorf("show a text: %w", err)
 	}
-	return template.HTML(out.String()), nil // goldmark has escaped it
+	return template.HTML(out.html.String()), nil // goldmark has escaped it
 }
 
-// page is what a text becomes: a long one that is used by many short links would
-// be there with each of them.
-type page struct{ bytes.Buffer }
+func asItStands(source string) template.HTML {
+	return template.HTML("<pre>" + template.HTMLEscapeString(source) + "</pre>")
+}
+
+// page is what a text becomes: a long address that is used by many short links
+// would be there with each of them. It has no other way in than Write.
+type page struct{ html bytes.Buffer }
 
 var errLong = errors.New("the page is too long")
 
 // Write refuses more than a page may have.
 func (p *page) Write(b []byte) (int, error) {
-	if p.Len()+len(b) > mostHTML {
+	if p.html.Len()+len(b) > mostHTML {
 		return 0, errLong
 	}
-	return p.Buffer.Write(b)
+	return p.html.Write(b)
 }
 
-// What nobody nests, and where the parser begins to take long: its time grows with
-// the square of the depth.
+// What nobody writes, and where the parser begins to take long, for its time grows
+// with the square of the depth, or a page to take much memory.
 const (
 	mostBlocks = 30      // quotations and lists that begin on one line
 	mostOpen   = 4000    // brackets, stars and the like that may open something
@@ -96,7 +99,7 @@ func tooWide(source string) bool {
 	for line := range strings.Lines(source) {
 		columns = max(columns, strings.Count(line, "|")+1)
 	}
-	return columns*strings.Count(source, "\n") > mostCells
+	return columns*(strings.Count(source, "\n")+1) > mostCells
 }
 
 var (
