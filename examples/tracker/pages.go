@@ -180,7 +180,7 @@ func (s *site) storePage(r *http.Request, tx *tracbus.ModelTransaction, name str
 	}
 	page, err := readPage(ctx, tx.SQL(), s.db, name, 0)
 	switch {
-	case errors.Is(err, tracbus.ErrNotFound) && form.Text == "": // as in Trac
+	case errors.Is(err, tracbus.ErrNotFound) && form.Text == "" && form.Base == 0: // as in Trac
 		return refusal{http.StatusUnprocessableEntity, "The text is empty: a new page has one."}
 	case errors.Is(err, tracbus.ErrNotFound):
 		return tx.Save(ctx, edit)

@@ -97,9 +97,9 @@ func (c *changes) update(ctx context.Context, who tracbus.Who, f func(tx *tracbu
 // a page shows no less than it says, such as that a link leads somewhere now. It
 // gives up after a second: a page that is late is worse.
 func (c *changes) wait(ctx context.Context, tid int64) {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	waiting, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	if err := c.journal.Wait(ctx, tid); err != nil {
+	if err := c.journal.Wait(waiting, tid); err != nil && ctx.Err() == nil {
 		slog.Info("the answer comes before the listeners know", "tid", tid, "err", err)
 	}
 }

@@ -180,7 +180,7 @@ func (s *Store) patiently(ctx context.Context, f func() error) error {
 		}
 		err = f()
 	}
-	if err != nil && ctx.Err() != nil { // it ended in the midst of a try
+	if err != nil && errors.Is(err, ctx.Err()) { // it ended in the midst of a try
 		return fmt.Errorf("another transaction is writing: %w", err)
 	}
 	return err
