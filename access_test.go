@@ -60,7 +60,7 @@ func TestEveryWayToRedis(t *testing.T) {
 			require.NoError(t, err)
 			t.Cleanup(func() { _ = client.Close() })
 			l := listen(t, client, tracbus.SubscriberConfig{}, "trac.*")
-			l.resync(tracbus.Subscribed)
+			l.resync(tracbus.ResyncSubscribed)
 			bus := tracbus.NewBus("test")
 			var log logRecorder
 			publisher := tracbus.NewPublisher(client, tracbus.PublisherConfig{Logger: slog.New(&log)})
@@ -126,8 +126,8 @@ func TestSubscriberThatMayOnlySubscribe(t *testing.T) {
 	}})
 	client := redis.NewClient(&redis.Options{Addr: server.Addr(), Username: "few", Password: "pw"})
 	t.Cleanup(func() { _ = client.Close() })
-	l := listen(t, client, tracbus.SubscriberConfig{Silence: 20 * time.Millisecond}, "trac.*")
-	l.resync(tracbus.Subscribed)
+	l := listen(t, client, tracbus.SubscriberConfig{PingAfter: 20 * time.Millisecond}, "trac.*")
+	l.resync(tracbus.ResyncSubscribed)
 	admin := patientClient(t, server.Addr())
 	until(t, "the server has refused some PINGs", func() bool {
 		info, err := admin.Info(context.Background(), "errorstats").Result()
@@ -145,14 +145,14 @@ func TestPublisherThatMayOnlyPublish(t *testing.T) {
 	for id := int64(2); id < 5; id++ {
 		r.proxy.DropReplies()
 		require.NoError(t, r.bus.Notify(tracbus.TicketCreated{ID: id}))
-		until(t, "Redis is away", func() bool { return r.publisher.Stats().Away })
+		until(t, "Redis is away", func() bool { return r.publisher.Stats().Disconnected })
 		r.proxy.Resume()
 		require.NoError(t, r.bus.Wait(within(t)))
 	}
 	assert.Len(t, r.log.with("may also arrive late"), 1, "said once")
 	s := r.publisher.Stats()
 	assert.Equal(t, uint64(4), s.Published)
-	assert.GreaterOrEqual(t, s.Repeated, uint64(3))
+	assert.GreaterOrEqual(t, s.Resent, uint64(3))
 }
 
 func TestPublisherThatMayNotPublishAll(t *testing.T) {
@@ -170,9 +170,9 @@ func TestPublisherThatMayNotPublishAll(t *testing.T) {
 		require.NoError(t, r.bus.Wait(within(t)))
 		s := r.publisher.Stats()
 		assert.Equal(t, uint64(3*(round+1)), s.Published)
-		assert.Equal(t, uint64(3*(round+1)), s.Refused)
+		assert.Equal(t, uint64(3*(round+1)), s.Rejected)
 		assert.ErrorContains(t, s.LastError, "NOPERM")
-		assert.False(t, s.Away, "Redis has answered")
+		assert.False(t, s.Disconnected, "Redis has answered")
 	}
 	one := []string{"trac.test.ticket.created", "trac.test.wiki.created", "trac.test.wiki.deleted"}
 	assert.Equal(t, append(append(append([]string(nil), one...), one...), one...), r.channels(9, t))
@@ -191,7 +191,7 @@ func TestPublisherThatMayPublishNothing(t *testing.T) {
 	require.NoError(t, r.bus.Notify(tracbus.TicketCreated{ID: 1}, tracbus.TicketCreated{ID: 2}))
 	require.NoError(t, r.bus.Close(within(t)))
 	s := r.publisher.Stats()
-	assert.Equal(t, uint64(2), s.Refused)
+	assert.Equal(t, uint64(2), s.Rejected)
 	assert.Zero(t, s.Published)
 	assert.Len(t, r.log.with("refused"), 1)
 }

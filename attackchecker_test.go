@@ -125,13 +125,13 @@ func (v *attackVerdict) checkTables() {
 		count[c.by]++
 
 		before, ok := state[c.resource]
-		if !ok && strings.HasPrefix(c.resource, string(tracbus.TicketRealm)) {
+		if !ok && strings.HasPrefix(c.resource, string(tracbus.RealmTicket)) {
 			before = &attackState{} // all tickets are there from the beginning
 		}
 		versions[c.resource]++
 		after := &attackState{versions[c.resource], c.by}
 		state[c.resource] = after
-		if c.kind == tracbus.Deleted {
+		if c.kind == tracbus.KindDeleted {
 			state[c.resource] = nil
 		}
 		v.before, v.after = append(v.before, before), append(v.after, state[c.resource])

@@ -18,7 +18,7 @@ type attackHistory struct {
 }
 
 func newAttackHistory() *attackHistory {
-	created, changed, deleted := tracbus.Created, tracbus.Changed, tracbus.Deleted
+	created, changed, deleted := tracbus.KindCreated, tracbus.KindChanged, tracbus.KindDeleted
 	h := &attackHistory{
 		truth: attackTruth{
 			changes: []attackChange{

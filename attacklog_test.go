@@ -109,7 +109,7 @@ func attackLineOf(word attackWord, e tracbus.Event) attackLine {
 }
 
 func attackItemState(f tracbus.Fields) *attackState {
-	number, _ := f["n"].(tracbus.Number)
+	number, _ := f["n"].(json.Number)
 	n, err := strconv.ParseInt(string(number), 10, 64)
 	if err != nil {
 		n = -1 // which no change has

@@ -3,6 +3,7 @@ package tracbus_test
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -80,7 +81,7 @@ type attackItem struct {
 }
 
 func (m *attackItem) Resource() tracbus.Resource {
-	return tracbus.Resource{Realm: tracbus.TicketRealm, ID: strconv.FormatInt(m.id, 10)}
+	return tracbus.Resource{Realm: tracbus.RealmTicket, ID: strconv.FormatInt(m.id, 10)}
 }
 
 func (m *attackItem) Save(ctx context.Context, tx *tracbus.ModelTransaction) (tracbus.Event, error) {
@@ -135,14 +136,14 @@ func (m *attackItem) write(ctx context.Context, tx *tracbus.ModelTransaction, li
 func (m *attackItem) values(n int64, maker string) tracbus.Fields {
 	return tracbus.Fields{
 		"n": n, "text": maker, "summary": fmt.Sprintf("Ticket %d: it's \"quoted\", \u00fcml\u00e4uted \U0001F98A", m.id),
-		"due": time.Date(2026, 1, 2, 3, 4, 5, 678000, time.UTC), "open": true, "owner": nil, "estimate": tracbus.Number("0.50"),
+		"due": time.Date(2026, 1, 2, 3, 4, 5, 678000, time.UTC), "open": true, "owner": nil, "estimate": json.Number("0.50"),
 	}
 }
 
 // changeAttackPage stores the next version of a page, in a table in which no row
 // stands for the page: only the journal's lock keeps two writers apart.
 func changeAttackPage(ctx context.Context, tx *tracbus.ModelTransaction, name, maker string) error {
-	if err := tx.Lock(ctx, tracbus.Resource{Realm: tracbus.WikiRealm, ID: name}); err != nil {
+	if err := tx.Lock(ctx, tracbus.Resource{Realm: tracbus.RealmWiki, ID: name}); err != nil {
 		return err
 	}
 	query := "SELECT version, maker FROM attack_page WHERE name = ? ORDER BY version DESC LIMIT 1"

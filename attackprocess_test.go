@@ -146,14 +146,14 @@ func (p *attackProcess) open(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for ; ctx.Err() == nil; attackWait(ctx, 50*time.Millisecond) {
-		p.bus = tracbus.BusConfig{Queue: 1 << 20, Logger: p.logger()}.NewBus("attack")
+		p.bus = tracbus.BusConfig{QueueSize: 1 << 20, Logger: p.logger()}.NewBus("attack")
 		tracbus.On(p.bus, tracbus.Everywhere, func(_ context.Context, e tracbus.Event) error {
 			return p.log.write(attackLineOf(attackEverywhere, e))
 		})
 		tracbus.On(p.bus, tracbus.Primary, func(_ context.Context, e tracbus.Event) error {
 			return p.log.write(attackLineOf(attackPrimary, e))
 		})
-		config := tracbus.JournalConfig{Dialect: p.Dialect, Poll: 200 * time.Millisecond, Logger: p.logger()}
+		config := tracbus.JournalConfig{Dialect: p.Dialect, PollInterval: 200 * time.Millisecond, Logger: p.logger()}
 		if p.journal, err = tracbus.OpenJournal(ctx, p.db, p.bus, config); err == nil {
 			var place int64
 			if place, err = p.start(ctx); err == nil {
@@ -187,5 +187,5 @@ func (p *attackProcess) logger() *slog.Logger {
 // start returns the place from which the journal is followed.
 func (p *attackProcess) start(ctx context.Context) (int64, error) {
 	status, err := p.journal.Status(ctx)
-	return status.Place, err
+	return status.Position, err
 }

@@ -172,7 +172,7 @@ func (w *attackWriter) join(ctx context.Context, p attackPlan, f func(*tracbus.M
 
 // attackPlan is what a transaction is going to do.
 type attackPlan struct {
-	who      tracbus.Who
+	who      tracbus.Actor
 	items    []int64
 	deletes  bool // the first of them
 	lock     bool // all of them first
@@ -187,7 +187,7 @@ type attackPlan struct {
 func (w *attackWriter) plan(maker string) attackPlan {
 	r := w.random
 	p := attackPlan{
-		who:     tracbus.Who{Author: maker, IPNR: fmt.Sprintf("10.0.0.%d", w.number), Authenticated: r.IntN(2) == 0},
+		who:     tracbus.Actor{Author: maker, IPNR: fmt.Sprintf("10.0.0.%d", w.number), Authenticated: r.IntN(2) == 0},
 		deletes: r.IntN(10) == 0,
 		lock:    r.IntN(2) == 0,
 		joins:   r.IntN(5) == 0,
@@ -223,7 +223,7 @@ func (p attackPlan) change(ctx context.Context, tx *tracbus.ModelTransaction) (c
 			all = append(all, (&attackItem{id: id}).Resource())
 		}
 		for _, name := range p.pages {
-			all = append(all, tracbus.Resource{Realm: tracbus.WikiRealm, ID: name})
+			all = append(all, tracbus.Resource{Realm: tracbus.RealmWiki, ID: name})
 		}
 		if err := tx.Lock(ctx, all...); err != nil {
 			return 0, err

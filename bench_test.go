@@ -47,7 +47,7 @@ func median(figures []float64) float64 {
 func BenchmarkDispatch(b *testing.B) {
 	for _, listeners := range []int{1, 10, 100} {
 		b.Run(fmt.Sprintf("listeners=%d", listeners), func(b *testing.B) {
-			bus := tracbus.BusConfig{Queue: 8192}.NewBus("test")
+			bus := tracbus.BusConfig{QueueSize: 8192}.NewBus("test")
 			for range listeners {
 				tracbus.On(bus, tracbus.Everywhere, func(context.Context, tracbus.TicketChanged) error { return nil })
 			}
@@ -67,7 +67,7 @@ func BenchmarkDispatch(b *testing.B) {
 			_ = bus.Wait(b.Context())
 			runtime.ReadMemStats(&after)
 			for _, s := range bus.Status() {
-				require.Equal(b, uint64(n), s.Told)
+				require.Equal(b, uint64(n), s.Delivered)
 			}
 			told := float64(n * listeners)
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/told, "ns/listener")
@@ -82,7 +82,7 @@ type publishing func(n int)
 
 // ours goes the whole way: Notify, queue, encode, pipeline.
 func ours(b *testing.B, client *redis.Client, config tracbus.PublisherConfig, events []tracbus.Event) publishing {
-	bus := tracbus.BusConfig{Queue: 1 << 20}.NewBus("test")
+	bus := tracbus.BusConfig{QueueSize: 1 << 20}.NewBus("test")
 	publisher := tracbus.NewPublisher(client, config)
 	bus.All(tracbus.Primary, publisher)
 	b.Cleanup(func() {
@@ -160,7 +160,7 @@ func BenchmarkPublish(b *testing.B) {
 		config tracbus.PublisherConfig
 	}{
 		{"new_values=changed", tracbus.PublisherConfig{}},
-		{"new_values=all", tracbus.PublisherConfig{AllValues: true}},
+		{"new_values=all", tracbus.PublisherConfig{FullNewValues: true}},
 	} {
 		b.Run(form.name, func(b *testing.B) { benchmarkPublish(b, server, client, form.config, events) })
 	}

@@ -1,6 +1,7 @@
 package tracbus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,17 +35,17 @@ type Bus struct {
 
 // BusConfig holds what most trackers need not decide.
 type BusConfig struct {
-	// Queue bounds how many events wait for one listener, without those that
+	// QueueSize bounds how many events wait for one listener, without those that
 	// it is being told. Zero means 10,000.
-	Queue int
+	QueueSize int
 
-	// Batch bounds how many events a [BatchListener] gets in one call. Zero
+	// BatchSize bounds how many events a [BatchListener] gets in one call. Zero
 	// means 1,024.
-	Batch int
+	BatchSize int
 
-	// Repeat is how often an [Everywhere] listener is told again of an event
+	// MaxRetries is how often an [Everywhere] listener is told again of an event
 	// on which it failed. Zero means 3; negative means never.
-	Repeat int
+	MaxRetries int
 
 	// Backoff is the pause before the first repetition; it doubles with each,
 	// up to 64 times that. Zero means 50 ms.
@@ -54,8 +55,8 @@ type BusConfig struct {
 	Logger *slog.Logger
 }
 
-// ErrClosed is returned by [Bus.Notify] after [Bus.Close].
-var ErrClosed = errors.New("bus is closed")
+// ErrBusClosed is returned by [Bus.Notify] after [Bus.Close].
+var ErrBusClosed = errors.New("bus is closed")
 
 // NewBus returns a bus for the tracker called env, which is the second part of
 // every channel: for a Trac environment, the base name of its folder. It panics
@@ -67,27 +68,19 @@ func (c BusConfig) NewBus(env string) *Bus {
 	if env == "" || text(env) != env {
 		panic(fmt.Sprintf("tracbus: NewBus needs the tracker's short name, got %q", env))
 	}
-	c.Queue = orDefault(c.Queue, 10_000)
-	c.Batch = orDefault(c.Batch, 1024)
-	c.Repeat = max(orDefault(c.Repeat, 3), 0)
-	c.Backoff = orDefault(c.Backoff, 50*time.Millisecond)
+	c.QueueSize = cmp.Or(c.QueueSize, 10_000)
+	c.BatchSize = cmp.Or(c.BatchSize, 1024)
+	c.MaxRetries = max(cmp.Or(c.MaxRetries, 3), 0)
+	c.Backoff = cmp.Or(c.Backoff, 50*time.Millisecond)
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
-	if c.Queue < 0 || c.Batch < 0 || c.Backoff < 0 {
-		panic("tracbus: BusConfig needs Queue, Batch and Backoff from zero")
+	if c.QueueSize < 0 || c.BatchSize < 0 || c.Backoff < 0 {
+		panic("tracbus: BusConfig needs QueueSize, BatchSize and Backoff from zero")
 	}
 	b := &Bus{env: env, config: c, hungry: make(chan struct{}, 1), registered: make(chan struct{}, 1)}
 	b.ctx, b.giveUp = context.WithCancel(context.Background())
 	return b
-}
-
-func orDefault[T comparable](v, byDefault T) T {
-	var zero T
-	if v == zero {
-		return byDefault
-	}
-	return v
 }
 
 // Env returns the tracker's short name.
@@ -96,7 +89,7 @@ func (b *Bus) Env() string { return b.env }
 // Notify tells events that this process has committed, in their order, to every
 // listener that is registered by now. It does not wait for any of them. Either
 // all events are taken or none: the error says which is malformed, and how, or
-// is [ErrClosed], or [ErrJournaled] on a bus with a journal, or [ErrNoJournal] on
+// is [ErrBusClosed], or [ErrBusHasJournal] on a bus with a journal, or [ErrNoJournal] on
 // one that needs it. The events belong to the caller again when Notify returns.
 func (b *Bus) Notify(events ...Event) error {
 	var one [1]Event
@@ -111,7 +104,7 @@ func (b *Bus) Notify(events ...Event) error {
 	crowded, err := b.put(taken)
 	for _, r := range crowded { // after all locks are released
 		b.config.Logger.Warn("a listener is too slow: its oldest changes are dropped",
-			"listener", r.name, "scope", r.scope.String(), "bound", b.config.Queue)
+			"listener", r.name, "scope", r.scope.String(), "bound", b.config.QueueSize)
 	}
 	return err
 }
@@ -123,9 +116,9 @@ func (b *Bus) put(events []Event) (crowded []*Registration, err error) {
 	defer b.mu.Unlock()
 	switch {
 	case b.closed:
-		return nil, fmt.Errorf("notify: %w", ErrClosed)
+		return nil, fmt.Errorf("notify: %w", ErrBusClosed)
 	case b.journal != nil:
-		return nil, fmt.Errorf("notify: %w: expected the change in a ModelTransaction, whose Record tells it after the commit", ErrJournaled)
+		return nil, fmt.Errorf("notify: %w: expected the change in a ModelTransaction, whose Record tells it after the commit", ErrBusHasJournal)
 	}
 	for _, r := range b.registrations {
 		if r.once != nil {
@@ -233,7 +226,7 @@ func (b *Bus) forget(r *Registration) {
 
 // Wait returns when every listener has been told of all that Notify has taken
 // so far, whether it could handle it or not, and of what it missed; or when ctx
-// ends. It does not wait for those with the scope [Once], which another process
+// ends. It does not wait for those with the scope [Durable], which another process
 // may be telling. A listener that calls it waits for itself.
 func (b *Bus) Wait(ctx context.Context) error {
 	for _, r := range b.all() {
@@ -286,11 +279,11 @@ type CloseError struct {
 
 // Undelivered is what one listener was not told.
 type Undelivered struct {
-	Listener string
-	Events   int   // how many, with those in the call that goes on
-	First    Event // the oldest of them
-	Running  bool  // a call of the listener had not returned
-	Behind   int64 // the tid behind which the journal was not read for it, for its queue was full; 0 if all that this process committed was
+	Listener    string
+	Count       int   // how many, with those in the call that goes on
+	Oldest      Event // the oldest of them
+	CallRunning bool  // a call of the listener had not returned
+	After       int64 // the tid behind which the journal was not read for it, for its queue was full; 0 if all that this process committed was
 }
 
 func closeError(registrations []*Registration) error {
@@ -314,15 +307,15 @@ func (e *CloseError) Error() string {
 		if i > 0 {
 			s.WriteString("; ")
 		}
-		fmt.Fprintf(&s, "%d events to %s", u.Events, u.Listener)
-		if u.First != nil {
-			fmt.Fprintf(&s, ", from %s %s", u.First.Resource(), u.First.Kind())
+		fmt.Fprintf(&s, "%d events to %s", u.Count, u.Listener)
+		if u.Oldest != nil {
+			fmt.Fprintf(&s, ", from %s %s", u.Oldest.Resource(), u.Oldest.Kind())
 		}
-		if u.Running {
+		if u.CallRunning {
 			s.WriteString(" (the listener has not returned)")
 		}
-		if u.Behind > 0 {
-			fmt.Fprintf(&s, ", and what the journal has behind tid %d", u.Behind)
+		if u.After > 0 {
+			fmt.Fprintf(&s, ", and what the journal has behind tid %d", u.After)
 		}
 	}
 	return s.String()

@@ -2,6 +2,7 @@ package tracbus_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -109,7 +110,7 @@ func tickets(from, to int) []string {
 // promises: one listener panics, one blocks for ever, one fails, one ends its
 // goroutine, one publishes, and two good ones are told everything in one order.
 func TestBadListenersSpareTheOthers(t *testing.T) {
-	inBubble(t, tracbus.BusConfig{Queue: 1000}, func(t *testing.T, bus *tracbus.Bus, l *logs) {
+	inBubble(t, tracbus.BusConfig{QueueSize: 1000}, func(t *testing.T, bus *tracbus.Bus, l *logs) {
 		var before, after, answers diary
 		release := make(chan struct{})
 
@@ -147,9 +148,9 @@ func TestBadListenersSpareTheOthers(t *testing.T) {
 		var left *tracbus.CloseError
 		require.ErrorAs(t, err, &left)
 		require.Len(t, left.Undelivered, 1)
-		assert.Equal(t, 100, left.Undelivered[0].Events)
-		assert.True(t, left.Undelivered[0].Running)
-		assert.Equal(t, "ticket 1", left.Undelivered[0].First.Resource().String())
+		assert.Equal(t, 100, left.Undelivered[0].Count)
+		assert.True(t, left.Undelivered[0].CallRunning)
+		assert.Equal(t, "ticket 1", left.Undelivered[0].Oldest.Resource().String())
 		assert.ErrorContains(t, err, "close: not delivered: 100 events to github.com/tracbus/tracbus_test.TestBadListenersSpareTheOthers.")
 		assert.ErrorContains(t, err, "from ticket 1 changed (the listener has not returned)")
 
@@ -221,7 +222,7 @@ func TestPrimaryIsNotRepeated(t *testing.T) {
 		assert.Equal(t, []string{"listener failed resource=ticket 2 err=no luck resync=false"}, l.lines("resource", "err", "resync"))
 		s := r.Status()
 		assert.EqualError(t, s.LastError, "no luck")
-		assert.Equal(t, []uint64{3, 1, 0, 0}, []uint64{s.Told, s.Failed, s.Repeated, s.Dropped})
+		assert.Equal(t, []uint64{3, 1, 0, 0}, []uint64{s.Delivered, s.Failed, s.Retried, s.Dropped})
 	})
 }
 
@@ -261,7 +262,7 @@ func page(name string) tracbus.WikiPageCreated {
 }
 
 func TestEverywhereIsRepeatedThenResynced(t *testing.T) {
-	inBubble(t, tracbus.BusConfig{Repeat: 2, Backoff: time.Second}, func(t *testing.T, bus *tracbus.Bus, l *logs) {
+	inBubble(t, tracbus.BusConfig{MaxRetries: 2, Backoff: time.Second}, func(t *testing.T, bus *tracbus.Bus, l *logs) {
 		fails := map[string]int{"created B": 99, "created C": 1, "resync gave up, missed 1, err B is bad": 2}
 		c := &cache{}
 		c.fail = func(call string) error {
@@ -287,12 +288,12 @@ func TestEverywhereIsRepeatedThenResynced(t *testing.T) {
 			"listener failed on resync, which is repeated err=d is bad",
 		}, l.lines("resource", "err", "resync"))
 		s := r.Status()
-		assert.Equal(t, []uint64{4, 1, 5, 0}, []uint64{s.Told, s.Failed, s.Repeated, s.Dropped})
+		assert.Equal(t, []uint64{4, 1, 5, 0}, []uint64{s.Delivered, s.Failed, s.Retried, s.Dropped})
 	})
 }
 
 func TestFullQueueDropsTheOldestAndResyncs(t *testing.T) {
-	inBubble(t, tracbus.BusConfig{Queue: 3, Batch: 2}, func(t *testing.T, bus *tracbus.Bus, l *logs) {
+	inBubble(t, tracbus.BusConfig{QueueSize: 3, BatchSize: 2}, func(t *testing.T, bus *tracbus.Bus, l *logs) {
 		release := make(chan struct{})
 		c := &cache{}
 		c.fail = func(call string) error {
@@ -313,7 +314,7 @@ func TestFullQueueDropsTheOldestAndResyncs(t *testing.T) {
 		require.NoError(t, bus.Wait(t.Context()))
 		assert.Equal(t, []string{"created P1", "resync overflowed, missed 3, err <nil>", "created P5", "created P6", "created P7"}, c.read())
 		assert.Equal(t, []string{"a listener is too slow: its oldest changes are dropped bound=3"}, l.lines("bound"))
-		assert.Equal(t, uint64(4), r.Status().Told)
+		assert.Equal(t, uint64(4), r.Status().Delivered)
 		require.NoError(t, bus.Close(t.Context()))
 	})
 }
@@ -322,7 +323,7 @@ func TestFullQueueDropsTheOldestAndResyncs(t *testing.T) {
 // queue behind that event's batch overflows. The two gaps are two Resyncs, each
 // where its gap is; one for both would leave the later gap untold.
 func TestWhatIsMissedLaterIsToldLater(t *testing.T) {
-	inBubble(t, tracbus.BusConfig{Queue: 3, Repeat: -1}, func(t *testing.T, bus *tracbus.Bus, l *logs) {
+	inBubble(t, tracbus.BusConfig{QueueSize: 3, MaxRetries: -1}, func(t *testing.T, bus *tracbus.Bus, l *logs) {
 		gate := make(chan struct{})
 		c := &cache{}
 		c.fail = func(call string) error {
@@ -353,7 +354,7 @@ func TestWhatIsMissedLaterIsToldLater(t *testing.T) {
 // TestResyncsDoNotStarveEvents of a listener whose Resync takes so long that its
 // queue overflows meanwhile, each time.
 func TestResyncsDoNotStarveEvents(t *testing.T) {
-	inBubble(t, tracbus.BusConfig{Queue: 10}, func(t *testing.T, bus *tracbus.Bus, l *logs) {
+	inBubble(t, tracbus.BusConfig{QueueSize: 10}, func(t *testing.T, bus *tracbus.Bus, l *logs) {
 		c := &cache{}
 		c.fail = func(call string) error {
 			if call[:6] == "resync" {
@@ -379,8 +380,8 @@ func TestResyncsDoNotStarveEvents(t *testing.T) {
 			}
 		}
 		assert.Positive(t, resyncs)
-		assert.GreaterOrEqual(t, r.Status().Told, uint64(10*resyncs), "with each Resync comes a batch")
-		assert.Equal(t, uint64(7500), r.Status().Told+r.Status().Dropped)
+		assert.GreaterOrEqual(t, r.Status().Delivered, uint64(10*resyncs), "with each Resync comes a batch")
+		assert.Equal(t, uint64(7500), r.Status().Delivered+r.Status().Dropped)
 	})
 }
 
@@ -400,7 +401,7 @@ func (a *asking) Handle(ctx context.Context, r slog.Record) error {
 func TestLoggersMayAskTheBus(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		handler := &asking{logs: new(logs)}
-		bus := tracbus.BusConfig{Queue: 2, Batch: 1, Logger: slog.New(handler)}.NewBus("test")
+		bus := tracbus.BusConfig{QueueSize: 2, BatchSize: 1, Logger: slog.New(handler)}.NewBus("test")
 		handler.bus = bus
 		turn := make(chan struct{})
 		tracbus.On(bus, tracbus.Primary, func(context.Context, tracbus.WikiPageCreated) error { <-turn; return errors.New("no luck") })
@@ -439,7 +440,7 @@ func (b *batches) HandleBatch(_ context.Context, events []tracbus.Event) error {
 }
 
 func TestWhatWaitsGoesInBatches(t *testing.T) {
-	inBubble(t, tracbus.BusConfig{Batch: 10}, func(t *testing.T, bus *tracbus.Bus, l *logs) {
+	inBubble(t, tracbus.BusConfig{BatchSize: 10}, func(t *testing.T, bus *tracbus.Bus, l *logs) {
 		gate := make(chan struct{})
 		b := &batches{}
 		b.fail = func(events []tracbus.Event) error {
@@ -459,7 +460,7 @@ func TestWhatWaitsGoesInBatches(t *testing.T) {
 		require.NoError(t, bus.Close(t.Context()))
 		assert.Equal(t, []string{"1-1", "2-11", "12-21", "22-25"}, b.read())
 		assert.Equal(t, []string{"listener failed resource=ticket 12 events=10 err=no luck"}, l.lines("resource", "events", "err"))
-		assert.Equal(t, []uint64{25, 10}, []uint64{r.Status().Told, r.Status().Failed})
+		assert.Equal(t, []uint64{25, 10}, []uint64{r.Status().Delivered, r.Status().Failed})
 	})
 }
 
@@ -542,12 +543,12 @@ func TestMalformedEventsTellNobody(t *testing.T) {
 		{tracbus.TicketChanged{ID: 1, Old: tracbus.Fields{"x": ""}}, "ticket 1: old values, and no new ones: expected Values or New"},
 		{tracbus.TicketCreated{ID: 1, Values: tracbus.Fields{"x\xff": ""}}, `field "x\xff": expected a name in UTF-8`},
 		{tracbus.TicketCreated{ID: 1, Values: tracbus.Fields{"due": time.Unix(0, 0).In(time.FixedZone("", 360_000))}}, `field "due": time with an offset of 100h0m0s: expected less than a day`},
-		{tracbus.TicketCommentEdited{ID: 1, Edited: long}, "time in year 12000: expected a year from 1 to 9999"},
-		{tracbus.TicketChangeDeleted{ID: 1, Deleted: long}, "time in year 12000: expected a year from 1 to 9999"},
+		{tracbus.TicketCommentEdited{ID: 1, CommentTime: long}, "time in year 12000: expected a year from 1 to 9999"},
+		{tracbus.TicketChangeDeleted{ID: 1, ChangeTime: long}, "time in year 12000: expected a year from 1 to 9999"},
 		{tracbus.TicketCreated{}, "tracbus.TicketCreated: ticket 0: expected a number from 1"},
 		{tracbus.TicketCreated{ID: 1, Values: tracbus.Fields{"x": []string{"a"}}}, `field "x": value of type []string: expected nil, string, bool, number or time.Time`},
 		{tracbus.TicketChanged{ID: 1, Old: tracbus.Fields{"x": math.NaN()}}, `old value of field "x": number NaN: expected a finite one`},
-		{tracbus.TicketChanged{ID: 1, New: tracbus.Fields{"x": tracbus.Number("01")}}, `new value of field "x": number "01": expected decimal digits as JSON writes them`},
+		{tracbus.TicketChanged{ID: 1, New: tracbus.Fields{"x": json.Number("01")}}, `new value of field "x": number "01": expected decimal digits as JSON writes them`},
 		{tracbus.TicketDeleted{ID: 1, Values: tracbus.Fields{"due": long}}, `field "due": time in year 12000: expected a year from 1 to 9999`},
 		{tracbus.TicketChanged{ID: 1, Change: tracbus.Change{Env: "other"}}, `env "other": expected that of the bus, "test"`},
 		{tracbus.TicketChanged{ID: 1, Change: tracbus.Change{Time: long}}, "time in year 12000: expected a year from 1 to 9999"},
@@ -566,10 +567,10 @@ func TestMalformedEventsTellNobody(t *testing.T) {
 		assert.ErrorContains(t, err, c.want)
 		assert.ErrorContains(t, err, "notify: event 2 of 2")
 	}
-	assert.ErrorIs(t, bus.Notify(wiki(tracbus.WikiPage{})), tracbus.ErrPageName)
+	assert.ErrorIs(t, bus.Notify(wiki(tracbus.WikiPage{})), tracbus.ErrInvalidPageName)
 	require.NoError(t, bus.Close(t.Context()))
 	assert.Empty(t, d.read(), "all events are taken or none")
-	assert.ErrorIs(t, bus.Notify(comment(1)), tracbus.ErrClosed)
+	assert.ErrorIs(t, bus.Notify(comment(1)), tracbus.ErrBusClosed)
 }
 
 // TestEventsAreNormalised hands in what Go programs have, and changes it after.
@@ -580,16 +581,16 @@ func TestEventsAreNormalised(t *testing.T) {
 	paris := time.FixedZone("", 7200)
 	values := tracbus.Fields{
 		"int": 7, "int64": int64(math.MinInt64), "uint64": uint64(math.MaxUint64), "uint8": uint8(3), "float": 100.0, "float32": float32(0.1),
-		"null": nil, "bool": true, "text": "a\xffb", "number": tracbus.Number("1e+16"),
+		"null": nil, "bool": true, "text": "a\xffb", "number": json.Number("1e+16"),
 		"time": time.Date(2020, 7, 2, 3, 4, 5, 123456789, paris),
 	}
 	require.NoError(t, bus.Notify(tracbus.TicketCreated{ID: 1, Values: values, Change: tracbus.Change{Author: "\xfe"}}))
 	values["int"] = "changed after Notify"
 	e := <-got
 	assert.Equal(t, tracbus.Fields{
-		"int": tracbus.Number("7"), "int64": tracbus.Number("-9223372036854775808"), "uint64": tracbus.Number("18446744073709551615"),
-		"uint8": tracbus.Number("3"), "float": tracbus.Number("100.0"), "float32": tracbus.Number("0.1"),
-		"null": nil, "bool": true, "text": "a\uFFFDb", "number": tracbus.Number("1e+16"),
+		"int": json.Number("7"), "int64": json.Number("-9223372036854775808"), "uint64": json.Number("18446744073709551615"),
+		"uint8": json.Number("3"), "float": json.Number("100.0"), "float32": json.Number("0.1"),
+		"null": nil, "bool": true, "text": "a\uFFFDb", "number": json.Number("1e+16"),
 		"time": time.Date(2020, 7, 2, 3, 4, 5, 123456000, paris),
 	}, e.Values)
 	assert.Equal(t, "\uFFFD", e.Author)
@@ -616,7 +617,7 @@ func TestAPageHasTheTimeOfItsChange(t *testing.T) {
 			page("Nowhere"),
 			tracbus.WikiPageCreated{Change: said, Page: tracbus.WikiPage{Name: "Change", Version: 1}},
 			tracbus.WikiPageCreated{Page: tracbus.WikiPage{Name: "Page", Version: 1, Time: at, Author: "joe", Comment: "c"}},
-			tracbus.WikiPageCreated{Page: tracbus.WikiPage{Name: "Null", Version: 1}, Change: tracbus.Change{Null: tracbus.TimePart}},
+			tracbus.WikiPageCreated{Page: tracbus.WikiPage{Name: "Null", Version: 1}, Change: tracbus.Change{Null: tracbus.AttrTime}},
 		))
 		require.NoError(t, bus.Close(t.Context()))
 		require.Len(t, got, 4)
@@ -649,7 +650,7 @@ func TestARegistrationEnds(t *testing.T) {
 // TestCloseEndsListenersThatHeedTheirContext loses what waits behind them, and
 // says so.
 func TestCloseEndsListenersThatHeedTheirContext(t *testing.T) {
-	inBubble(t, tracbus.BusConfig{Batch: 4}, func(t *testing.T, bus *tracbus.Bus, l *logs) {
+	inBubble(t, tracbus.BusConfig{BatchSize: 4}, func(t *testing.T, bus *tracbus.Bus, l *logs) {
 		r := tracbus.On(bus, tracbus.Primary, func(ctx context.Context, e tracbus.TicketChanged) error {
 			if e.ID < 3 {
 				return nil
@@ -667,11 +668,11 @@ func TestCloseEndsListenersThatHeedTheirContext(t *testing.T) {
 		var left *tracbus.CloseError
 		require.ErrorAs(t, bus.Close(ctx), &left)
 		require.Len(t, left.Undelivered, 1)
-		assert.Equal(t, 7, left.Undelivered[0].Events)
-		assert.Equal(t, "3", left.Undelivered[0].First.Resource().ID)
+		assert.Equal(t, 7, left.Undelivered[0].Count)
+		assert.Equal(t, "3", left.Undelivered[0].Oldest.Resource().ID)
 		assert.NoError(t, <-waiting, "nobody waits for what will never be told")
 		synctest.Wait()
-		assert.Equal(t, []uint64{3, 1, 6}, []uint64{r.Status().Told, r.Status().Failed, r.Status().Dropped})
+		assert.Equal(t, []uint64{3, 1, 6}, []uint64{r.Status().Delivered, r.Status().Failed, r.Status().Dropped})
 	})
 }
 
@@ -690,7 +691,7 @@ func TestARegistrationEndsLate(t *testing.T) {
 		require.NoError(t, r.Close(t.Context()))
 		assert.Empty(t, bus.Status())
 		s := r.Status()
-		assert.Equal(t, []int{0, 1, 1}, []int{s.Waiting, int(s.Told), int(s.Dropped)})
+		assert.Equal(t, []int{0, 1, 1}, []int{s.Waiting, int(s.Delivered), int(s.Dropped)})
 		require.NoError(t, bus.Close(t.Context()))
 	})
 }
@@ -698,7 +699,7 @@ func TestARegistrationEndsLate(t *testing.T) {
 // TestWaitIsForTheResyncToo, and for nothing on an idle bus, whatever its
 // context.
 func TestWaitIsForTheResyncToo(t *testing.T) {
-	inBubble(t, tracbus.BusConfig{Repeat: -1}, func(t *testing.T, bus *tracbus.Bus, l *logs) {
+	inBubble(t, tracbus.BusConfig{MaxRetries: -1}, func(t *testing.T, bus *tracbus.Bus, l *logs) {
 		c := &cache{}
 		release := make(chan struct{})
 		c.fail = func(call string) error {
@@ -750,7 +751,7 @@ func TestWaitHeedsItsContext(t *testing.T) {
 
 // TestGoexitInResync is the one call of a listener that has no event.
 func TestGoexitInResync(t *testing.T) {
-	inBubble(t, tracbus.BusConfig{Repeat: -1}, func(t *testing.T, bus *tracbus.Bus, l *logs) {
+	inBubble(t, tracbus.BusConfig{MaxRetries: -1}, func(t *testing.T, bus *tracbus.Bus, l *logs) {
 		c := &cache{}
 		exits := 2
 		c.fail = func(call string) error {
@@ -779,7 +780,7 @@ func TestGoexitInResync(t *testing.T) {
 func TestProgrammingMistakesPanic(t *testing.T) {
 	bus := tracbus.NewBus("test")
 	assert.PanicsWithValue(t, `tracbus: NewBus needs the tracker's short name, got ""`, func() { tracbus.NewBus("") })
-	assert.PanicsWithValue(t, "tracbus: BusConfig needs Queue, Batch and Backoff from zero", func() { tracbus.BusConfig{Queue: -1}.NewBus("test") })
+	assert.PanicsWithValue(t, "tracbus: BusConfig needs QueueSize, BatchSize and Backoff from zero", func() { tracbus.BusConfig{QueueSize: -1}.NewBus("test") })
 	assert.PanicsWithValue(t, "tracbus: registering *tracbus_test.cache needs a scope", func() { bus.Wiki(nil, new(cache)) })
 	assert.PanicsWithValue(t, "tracbus: NewPublisher needs a Redis client, got nil", func() { tracbus.NewPublisher(nil, tracbus.PublisherConfig{}) })
 	ring := redis.NewRing(&redis.RingOptions{})

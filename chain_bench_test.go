@@ -21,7 +21,7 @@ func chainedTicket(tid int64) Event {
 	made := time.Date(2020, 1, 2, 3, 4, 5, 6000, time.UTC)
 	return TicketChanged{
 		Change: Change{
-			Env: "test", TID: tid, Mark: fmt.Sprintf("%032x", tid), Author: "joe", IPNR: "10.0.0.1", Time: made,
+			Env: "test", TID: tid, CommitID: fmt.Sprintf("%032x", tid), Author: "joe", IPNR: "10.0.0.1", Time: made,
 			Comment: strings.Repeat("It will be done in the milestone after this one. ", 5),
 		},
 		ID: tid%1000 + 1,
@@ -56,7 +56,7 @@ func BenchmarkChained(b *testing.B) {
 	chainedBy := func(config PublisherConfig, batch int) func() {
 		p := NewPublisher(client, config)
 		return func() {
-			key := stateKey(config.Stream, "uuid", "redis")
+			key := stateKey(config.StreamKey, "uuid", "redis")
 			require.NoError(b, client.Del(b.Context(), key, "changes").Err())
 			c := chain{journal: "uuid", name: "redis", anew: true, expect: standing{empty: true, branch: -1}}
 			for i := 0; i < len(events); i += batch {
@@ -73,8 +73,8 @@ func BenchmarkChained(b *testing.B) {
 	}{
 		{"channels", chainedBy(PublisherConfig{}, batch)},
 		{"channels1024", chainedBy(PublisherConfig{}, 4*batch)},
-		{"stream", chainedBy(PublisherConfig{Stream: "changes", StreamAge: time.Hour}, batch)},
-		{"stream1024", chainedBy(PublisherConfig{Stream: "changes", StreamAge: time.Hour}, 4*batch)},
+		{"stream", chainedBy(PublisherConfig{StreamKey: "changes", StreamMaxAge: time.Hour}, batch)},
+		{"stream1024", chainedBy(PublisherConfig{StreamKey: "changes", StreamMaxAge: time.Hour}, 4*batch)},
 		{"pipeline", func() {
 			for i := 0; i < len(messages); i += batch {
 				pipe := client.Pipeline()

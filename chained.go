@@ -8,7 +8,7 @@ import (
 )
 
 // A chained listener is one that keeps, where it sends to, how far that has
-// come. Under [Once] it is told in the place of HandleBatch, so that what it
+// come. Under [Durable] it is told in the place of HandleBatch, so that what it
 // sends is neither lost nor sent twice, whoever dies when.
 type chained interface {
 	BatchListener
@@ -70,9 +70,9 @@ func (e *elsewhere) Error() string {
 	case e.empty:
 		return "the listener's sink knows of no place in this journal"
 	case e.within:
-		return fmt.Sprintf("the listener's sink stands within tid %d, mark %s, branch %d", e.place.TID, e.place.Mark, e.branch)
+		return fmt.Sprintf("the listener's sink stands within tid %d, mark %s, branch %d", e.place.TID, e.place.CommitID, e.branch)
 	}
-	return fmt.Sprintf("the listener's sink stands at tid %d, mark %s, branch %d", e.place.TID, e.place.Mark, e.branch)
+	return fmt.Sprintf("the listener's sink stands at tid %d, mark %s, branch %d", e.place.TID, e.place.CommitID, e.branch)
 }
 
 // scopeChecker is a listener that does not serve under every scope. The bus

@@ -26,7 +26,7 @@ type position struct {
 
 func placeOf(e Event) store.Place {
 	c := e.About()
-	return store.Place{TID: c.TID, Mark: c.Mark}
+	return store.Place{TID: c.TID, CommitID: c.CommitID}
 }
 
 // prepare makes a link of the first events behind at: as many as make little of
@@ -38,7 +38,7 @@ func (r *chainRun) prepare(l *link, at position) {
 	l.batch.Reset()
 	config := &r.p.config
 	l.call = relayed.Call{
-		State: r.state, Stream: config.Stream, Cap: config.StreamLength, Age: config.StreamAge,
+		State: r.state, Stream: config.StreamKey, Cap: config.StreamMaxLen, Age: config.StreamMaxAge,
 		Expected: relayed.Standing{Empty: r.chain.expect.empty, Place: relayed.Place(r.chain.expect.place), Branch: r.chain.expect.branch},
 		Branch:   r.branch, Before: relayed.Place(at.whole), Rest: relayed.Place(at.within), Done: at.seq,
 	}
@@ -99,7 +99,7 @@ func (r *chainRun) encode(b *relayed.Batch, e Event) error {
 	b.Cut()
 	b.Buffer = buffer
 	b.Cut()
-	if r.p.config.Stream != "" {
+	if r.p.config.StreamKey != "" {
 		if err := r.p.config.appendEntry(b, e, r.branch); err != nil {
 			return r.p.named(e, err)
 		}

@@ -33,7 +33,7 @@ type chainRig struct {
 }
 
 // chainConfigs are what the rules are tested with.
-var chainConfigs = map[string]PublisherConfig{"channels": {}, "stream": {Stream: "changes"}}
+var chainConfigs = map[string]PublisherConfig{"channels": {}, "stream": {StreamKey: "changes"}}
 
 // eachChain runs a test with a stream and without.
 func eachChain(t *testing.T, test func(t *testing.T, r *chainRig)) {
@@ -48,7 +48,7 @@ func newChainRig(t *testing.T, config PublisherConfig, options testserver.RedisO
 	t.Helper()
 	ignore := goleak.IgnoreCurrent()
 	t.Cleanup(func() { goleak.VerifyNone(t, ignore) })
-	r := &chainRig{t: t, server: testserver.Redis(t, options), state: stateKey(config.Stream, "uuid", "redis")}
+	r := &chainRig{t: t, server: testserver.Redis(t, options), state: stateKey(config.StreamKey, "uuid", "redis")}
 	r.client = r.connect(&redis.Options{})
 	if user == nil {
 		user = &redis.Options{}
@@ -104,7 +104,7 @@ func (r *chainRig) heard() []string {
 // entries returns the channels of the stream, as "tid-seq".
 func (r *chainRig) entries() []string {
 	r.t.Helper()
-	entries, err := r.client.XRange(r.ctx(), r.publisher.config.Stream, "-", "+").Result()
+	entries, err := r.client.XRange(r.ctx(), r.publisher.config.StreamKey, "-", "+").Result()
 	require.NoError(r.t, err)
 	all := []string{}
 	for _, e := range entries {
@@ -118,7 +118,7 @@ func at(tid int64) store.Place {
 	if tid == 0 {
 		return store.Place{}
 	}
-	return store.Place{TID: tid, Mark: fmt.Sprintf("mark%d", tid)}
+	return store.Place{TID: tid, CommitID: fmt.Sprintf("mark%d", tid)}
 }
 
 // chainEvent is published on a channel that ends in its tid and seq.
@@ -129,14 +129,14 @@ type chainEvent struct {
 }
 
 func (e chainEvent) Resource() Resource {
-	return Resource{TicketRealm, fmt.Sprintf("%d-%d", e.TID, e.Seq)}
+	return Resource{RealmTicket, fmt.Sprintf("%d-%d", e.TID, e.Seq)}
 }
-func (chainEvent) Kind() Kind                     { return Changed }
+func (chainEvent) Kind() Kind                     { return KindChanged }
 func (e chainEvent) WithChange(c Change) Event    { e.Change = c; return e }
 func (e chainEvent) Payload() (_ []byte, _ error) { return []byte(e.payload), e.fails }
 
 func chainedEvent(p store.Place, seq int) chainEvent {
-	return chainEvent{Change: Change{Env: "test", TID: p.TID, Mark: p.Mark, Seq: seq}, payload: "{}"}
+	return chainEvent{Change: Change{Env: "test", TID: p.TID, CommitID: p.CommitID, Seq: seq}, payload: "{}"}
 }
 
 // transactions returns the events of transactions, each with so many changes,

@@ -23,7 +23,7 @@ const commitGrace = 2 * time.Second
 // [ErrNotCommitted]. Where the answer to COMMIT was lost and could not be found
 // out before ctx ended, the error is a [*CommitUnknownError]. f is called at most
 // once. It must not call Update: on SQLite it would wait for itself.
-func (j *Journal) Update(ctx context.Context, who Who, f func(tx *ModelTransaction) error) (tid int64, err error) {
+func (j *Journal) Update(ctx context.Context, who Actor, f func(tx *ModelTransaction) error) (tid int64, err error) {
 	tx, err := j.Begin(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("update: %w: %w", ErrNotCommitted, err)
@@ -105,7 +105,7 @@ func (tx *ModelTransaction) Flush(ctx context.Context) (tid int64, err error) {
 	}
 	tx.closing()
 	if tx.touched || tx.journal.store.OneWriter() {
-		err = tx.journal.store.StandsJoined(ctx, tx.sql.q)
+		err = tx.journal.store.JoinedStillOpen(ctx, tx.sql.q)
 	}
 	if err == nil {
 		tx.tid, _, err = tx.write(ctx, false)
@@ -136,8 +136,8 @@ func (tx *ModelTransaction) endable(verb string, want txState) error {
 func (tx *ModelTransaction) write(ctx context.Context, end bool) (tid int64, committed bool, err error) {
 	entries := tx.pending.all()
 	ordered := len(entries) > 0
-	if end && !(ordered && tx.journal.store.AtOnce()) && !(ordered && tx.journal.dialect == PostgreSQL) {
-		if err := tx.journal.store.Stands(ctx, tx.conn); err != nil {
+	if end && !(ordered && tx.journal.store.CommitsOnAppend()) && !(ordered && tx.journal.dialect == PostgreSQL) {
+		if err := tx.journal.store.StillOpen(ctx, tx.conn); err != nil {
 			return 0, false, err
 		}
 	}

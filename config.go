@@ -26,8 +26,8 @@ type Config struct {
 	// Redis is [redis_client].
 	Redis RedisConfig
 
-	// TicketFields are the custom fields of [ticket-custom], in Trac's order.
-	TicketFields []TicketField
+	// CustomFields are the custom fields of [ticket-custom], in Trac's order.
+	CustomFields []CustomField
 
 	// Warnings are for the log: what Trac passes over, such as an inherited file
 	// that is not there, an unknown word where "enabled" is expected, or an unknown
@@ -129,9 +129,9 @@ func LoadConfig(path string) (*Config, error) {
 		Env:          env,
 		Publisher:    readPublisher(publisher),
 		Redis:        readRedis(client),
-		TicketFields: readTicketFields(section("ticket-custom")),
+		CustomFields: readTicketFields(section("ticket-custom")),
 	}
-	c.Publisher.Skip = readComponents(section("components"))
+	c.Publisher.SkipRealms = readComponents(section("components"))
 	publisher.warnOfUnknown()
 	client.warnOfUnknown()
 	c.Warnings = found.warnings
@@ -161,33 +161,33 @@ func readPublisher(r *iniSection) PublisherConfig {
 	switch strings.ToLower(r.text("new_values")) {
 	case "", "changed":
 	case "all":
-		p.AllValues = true
+		p.FullNewValues = true
 	default:
 		r.fail("new_values", "changed (as plugin 0.1 sends them) or all (as plugin 0.2 does)")
 	}
-	p.Rare = r.flag("rare_events", false)
+	p.ExtraEvents = r.flag("rare_events", false)
 	readStream(r, &p)
 	return p
 }
 
 // readStream reads what the plugin never had: the stream.
 func readStream(r *iniSection, p *PublisherConfig) {
-	p.Stream = r.text("stream")
-	p.StreamLength = int64(r.number("stream_length", 0))
-	p.StreamAge = r.duration("stream_age")
+	p.StreamKey = r.text("stream")
+	p.StreamMaxLen = int64(r.number("stream_length", 0))
+	p.StreamMaxAge = r.duration("stream_age")
 	alone := func(option string) {
-		if p.Stream == "" && r.text(option) != "" {
+		if p.StreamKey == "" && r.text(option) != "" {
 			r.fail(option, "an option stream too")
 		}
 	}
 	alone("stream_length")
 	alone("stream_age")
 	switch {
-	case strings.Contains(slotTag(p.Stream), "}"):
+	case strings.Contains(slotTag(p.StreamKey), "}"):
 		r.fail("stream", streamKeyWant)
-	case p.StreamLength < 0:
+	case p.StreamMaxLen < 0:
 		r.fail("stream_length", "a number of entries from 1, or 0 for 100000")
-	case p.StreamAge > 0 && p.StreamAge < time.Millisecond:
+	case p.StreamMaxAge > 0 && p.StreamMaxAge < time.Millisecond:
 		r.fail("stream_age", "a millisecond at least")
 	}
 }
@@ -211,7 +211,7 @@ func readComponents(r *iniSection) (skip []Realm) {
 	for _, stream := range []struct {
 		realm     Realm
 		component string
-	}{{TicketRealm, ticketComponent}, {WikiRealm, wikiComponent}} {
+	}{{RealmTicket, ticketComponent}, {RealmWiki, wikiComponent}} {
 		on, _ := r.enabled(rules, stream.component)
 		switch {
 		case !on:

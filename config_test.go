@@ -159,8 +159,8 @@ func checkRecordedConfig(t *testing.T, c configCase, seen map[string]int) {
 	}
 	require.NoError(t, err)
 	assert.Equal(t, "test", config.Env)
-	for component, realm := range map[string]tracbus.Realm{"redisticketstream": tracbus.TicketRealm, "rediswikistream": tracbus.WikiRealm} {
-		assert.Equal(t, c.enabled(component), !slices.Contains(config.Publisher.Skip, realm), "%s is published", realm)
+	for component, realm := range map[string]tracbus.Realm{"redisticketstream": tracbus.RealmTicket, "rediswikistream": tracbus.RealmWiki} {
+		assert.Equal(t, c.enabled(component), !slices.Contains(config.Publisher.SkipRealms, realm), "%s is published", realm)
 	}
 	if want := c.Outcome.ChannelPrefix; want != nil {
 		assert.Equal(t, *want, config.Publisher.Prefix)

@@ -14,7 +14,7 @@ const (
 	crashSecondsEnv = "TRACBUS_CRASH_SECONDS"
 )
 
-// TestCrash lets processes write and relay to a Redis under Once, and two others
+// TestCrash lets processes write and relay to a Redis under Durable, and two others
 // subscribe to it, while processes are killed and stopped, Redis is killed,
 // stopped and paused, connections are cut, and databases killed and put back to
 // a copy. Then it holds what came against the tables.
@@ -44,7 +44,7 @@ func TestCrash(t *testing.T) {
 					t.Logf("%s; the stream has %d of them, its subscriber received %d, the pub/sub subscriber %d, the listener was told %d\n%v",
 						r.totals, countCrash(v.stream, crashEntry), countCrash(v.read, crashEntry), countCrash(v.heard, crashHeard), countCrash(v.told, crashTold), v)
 					if len(v.found) > 0 {
-						t.Error("under Once, not all is as it should be: see above")
+						t.Error("under Durable, not all is as it should be: see above")
 					}
 					r.judge(v)
 				})

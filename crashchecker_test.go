@@ -33,7 +33,7 @@ type crashRecord struct {
 	stream  []crashLine // as Redis has it in the end
 	read    []crashLine // of the stream's subscriber, through all its runs
 	heard   []crashLine // of the pub/sub subscriber
-	told    []crashLine // of the listener under Once, in all processes
+	told    []crashLine // of the listener under Durable, in all processes
 	cursors []crashCursor
 }
 
@@ -83,7 +83,7 @@ type crashVerdict struct {
 	known    map[string]*crashChange // by transaction and resource
 	now      []*crashChange          // the history that survived
 	repeated int                     // because Redis lost what it knew
-	again    int                     // told again under Once, as may be
+	again    int                     // told again under Durable, as may be
 	ahead    bool                    // the stream has what is no more
 	late     int                     // told by a deposed process, at the end of its call
 
@@ -167,7 +167,7 @@ func (v *crashVerdict) find(who string, l crashLine) *crashChange {
 	return c
 }
 
-// checkTold: the listener under Once was told every change, within each epoch in
+// checkTold: the listener under Durable was told every change, within each epoch in
 // order and without a gap, and by a deposed process nothing but the end of the
 // call that it was in. Changes may be told again.
 func (v *crashVerdict) checkTold() {
@@ -221,7 +221,7 @@ func (v *crashVerdict) checkAside(l crashLine) {
 	case l.Word == crashLoss:
 	case l.Word != crashResync:
 		v.add(crashRuns, "%s: %s", l.Run, l.Result)
-	case v.gone == nil && v.redis == redisKeeps && l.Result != string(tracbus.Subscribed) && l.Result != string(tracbus.Reconnected):
+	case v.gone == nil && v.redis == redisKeeps && l.Result != string(tracbus.ResyncSubscribed) && l.Result != string(tracbus.ResyncReconnected):
 		v.add(crashResyncs, "%s was told %q, although nothing went back", l.Run, l.Result)
 	}
 }
@@ -265,11 +265,11 @@ func (v *crashVerdict) checkRestore() {
 	}
 	if !v.ahead {
 		v.add(crashRuns, "Redis was not ahead when the database was put back, which proves nothing")
-	} else if !has(v.read, tracbus.Restarted) {
+	} else if !has(v.read, tracbus.ResyncStreamReset) {
 		v.add(crashResyncs, "the stream's subscriber was not told that history went back")
 	}
-	if v.survivors && !has(v.told, tracbus.Rewound, tracbus.Restarted) {
-		v.add(crashResyncs, "the listener under Once was not told that history went back")
+	if v.survivors && !has(v.told, tracbus.ResyncRewound, tracbus.ResyncStreamReset) {
+		v.add(crashResyncs, "the listener under Durable was not told that history went back")
 	}
 }
 

@@ -21,8 +21,8 @@ func newCrashRecord() *crashRecord {
 		r.marks[c.TID] = fmt.Sprintf("mark%d", c.TID)
 	}
 	r.tell(r.truth, r.marks, 0, 0, len(r.truth.changes), 100)
-	r.heard = slices.Insert(r.heard, 0, crashLine{Word: crashResync, Result: string(tracbus.Subscribed)})
-	r.read = slices.Insert(r.read, 0, crashLine{Word: crashResync, Result: string(tracbus.Subscribed)})
+	r.heard = slices.Insert(r.heard, 0, crashLine{Word: crashResync, Result: string(tracbus.ResyncSubscribed)})
+	r.read = slices.Insert(r.read, 0, crashLine{Word: crashResync, Result: string(tracbus.ResyncSubscribed)})
 	r.cursors = []crashCursor{{"log", 0, 100, false}, {"log", 4, 100, false}, {"log", 7, 200, false}}
 	return r
 }
@@ -34,16 +34,16 @@ func newCrashRestore() *crashRecord {
 	gone := newAttackHistory().truth
 	r.gone, r.goneMarks, r.kept = &gone, maps.Clone(r.marks), 5
 	r.truth.changes = append(slices.Clone(r.truth.changes[:5]),
-		attackChange{attackPlace{6, 1}, "ticket 1", tracbus.Changed, "p2.1/1/1"},
-		attackChange{attackPlace{7, 1}, "ticket 2", tracbus.Created, "p2.1/1/2"},
-		attackChange{attackPlace{7, 2}, "ticket 1", tracbus.Deleted, "p2.1/1/2"})
+		attackChange{attackPlace{6, 1}, "ticket 1", tracbus.KindChanged, "p2.1/1/1"},
+		attackChange{attackPlace{7, 1}, "ticket 2", tracbus.KindCreated, "p2.1/1/2"},
+		attackChange{attackPlace{7, 2}, "ticket 1", tracbus.KindDeleted, "p2.1/1/2"})
 	r.marks[6], r.marks[7] = "another6", "another7"
 	delete(r.truth.commits, "p1.2/1/1")
 	delete(r.truth.commits, "p0.1/2/1")
 	r.truth.commits["p2.1/1/1"], r.truth.commits["p2.1/1/2"] = 1, 2
 	r.truth.final = map[string]attackState{"ticket 1": {4, "p2.1/1/2"}, "ticket 2": {3, "p2.1/1/2"}, "wiki Start": {1, "p1.1/1/1"}, "ticket 3": {}}
-	r.read = append(r.read, crashLine{Word: crashResync, Result: string(tracbus.Restarted)})
-	r.told = append(r.told, crashLine{Word: crashResync, Result: string(tracbus.Rewound)})
+	r.read = append(r.read, crashLine{Word: crashResync, Result: string(tracbus.ResyncStreamReset)})
+	r.told = append(r.told, crashLine{Word: crashResync, Result: string(tracbus.ResyncRewound)})
 	r.tell(r.truth, r.marks, 1, 4, 8, 300)
 	r.survivors = true
 	r.cursors = append(r.cursors, crashCursor{"log", 4, 300, true}, crashCursor{"log", 7, 300, false})
@@ -75,19 +75,19 @@ func (r *crashRecord) tell(truth attackTruth, marks map[int64]string, branch int
 func crashMessageOf(l crashLine) (channel, payload string) {
 	realm, id, _ := strings.Cut(l.Resource, " ")
 	channel = "trac.crash." + realm + "." + string(l.Kind)
-	if l.Kind == tracbus.Changed {
+	if l.Kind == tracbus.KindChanged {
 		channel += "." + id
 	}
 	fields := map[string]any{}
 	if realm == "ticket" {
 		fields["id"] = json.Number(id)
 		switch l.Kind {
-		case tracbus.Created:
+		case tracbus.KindCreated:
 			fields["n"], fields["text"] = l.New.N, l.New.Text
-		case tracbus.Changed:
+		case tracbus.KindChanged:
 			fields["new_values"] = map[string]any{"n": l.New.N, "text": l.New.Text}
 			fields["old_values"] = map[string]any{"n": l.Old.N, "text": l.Old.Text}
-		case tracbus.Deleted:
+		case tracbus.KindDeleted:
 			fields["n"], fields["text"], fields["by"] = l.Old.N, l.Old.Text, l.By
 		}
 	} else {
@@ -127,7 +127,7 @@ func repeatLine(lines *[]crashLine, word crashWord, tid int64, seq int, behind i
 }
 
 func reconnect(r *crashRecord, behind int64) {
-	r.heard = slices.Insert(r.heard, lineAt(r.heard, crashHeard, behind, 1, 1)+1, crashLine{Word: crashResync, Result: string(tracbus.Reconnected)})
+	r.heard = slices.Insert(r.heard, lineAt(r.heard, crashHeard, behind, 1, 1)+1, crashLine{Word: crashResync, Result: string(tracbus.ResyncReconnected)})
 }
 
 // TestCrashChecker hands the checker rounds that are wrong in one way each.
@@ -143,12 +143,12 @@ func TestCrashChecker(t *testing.T) {
 			loseLine(&r.heard, crashHeard, 5, 1, 1)
 		}, ""},
 		{"a stream whose first branch had another number", func(r *crashRecord) {
-			r.read[0].Result = string(tracbus.Restarted)
+			r.read[0].Result = string(tracbus.ResyncStreamReset)
 		}, ""},
 		{"a stream restarted without reason", func(r *crashRecord) {
-			r.read = slices.Insert(r.read, 3, crashLine{Word: crashResync, Run: "reader.1", Result: string(tracbus.Restarted)})
+			r.read = slices.Insert(r.read, 3, crashLine{Word: crashResync, Run: "reader.1", Result: string(tracbus.ResyncStreamReset)})
 		}, "resync: reader.1 was told \"restarted\", although nothing went back"},
-		{"told again under Once", func(r *crashRecord) { r.told = slices.Insert(r.told, 5, r.told[3], r.told[4]) }, ""},
+		{"told again under Durable", func(r *crashRecord) { r.told = slices.Insert(r.told, 5, r.told[3], r.told[4]) }, ""},
 		{"a deposed process ends its call", func(r *crashRecord) {
 			for i := range r.told[5:] {
 				r.told[5+i].Epoch = 200
@@ -209,9 +209,9 @@ func TestCrashChecker(t *testing.T) {
 			r.heard = append(r.heard, l)
 		}, "lost: the pub/sub subscriber received 5.1"},
 
-		{"not told under Once", func(r *crashRecord) { loseLine(&r.told, crashTold, 7, 1, 1) },
+		{"not told under Durable", func(r *crashRecord) { loseLine(&r.told, crashTold, 7, 1, 1) },
 			"lost: the listener was never told 7.1, wiki Start by p0.1/2/1"},
-		{"skipped under Once", func(r *crashRecord) {
+		{"skipped under Durable", func(r *crashRecord) {
 			l := loseLine(&r.told, crashTold, 4, 1, 1)
 			r.told = append(r.told, l)
 		}, "lost: p0.1 told 5.1 after 2.2 in epoch 100, and nothing between"},
@@ -228,7 +228,7 @@ func TestCrashChecker(t *testing.T) {
 		{"a place before the end", func(r *crashRecord) { r.cursors[2].tid = 6 },
 			"cursor: log ends at tid 6, the journal at 7"},
 		{"a Resync without reason", func(r *crashRecord) {
-			r.told = append(r.told, crashLine{Word: crashResync, Run: "p0.1", Result: string(tracbus.Rewound)})
+			r.told = append(r.told, crashLine{Word: crashResync, Run: "p0.1", Result: string(tracbus.ResyncRewound)})
 		}, "resync: p0.1 was told \"rewound\", although nothing went back"},
 		{"a commit that is in no journal", func(r *crashRecord) { r.truth.commits["p0.1/9/9"] = 1 },
 			"tables: tables: p0.1/9/9 committed 1 changes, the journal has 0 of it"},
@@ -244,7 +244,7 @@ func TestCrashChecker(t *testing.T) {
 // TestCrashCheckerRedis hands it rounds in which Redis has forgotten something.
 func TestCrashCheckerRedis(t *testing.T) {
 	restarted := func(behind, upTo int64) crashLine {
-		return crashLine{Word: crashResync, Run: "reader.1", Result: string(tracbus.Restarted), Behind: behind, UpTo: upTo}
+		return crashLine{Word: crashResync, Run: "reader.1", Result: string(tracbus.ResyncStreamReset), Behind: behind, UpTo: upTo}
 	}
 	// emptied has the stream begin anew behind the third change.
 	emptied := func(r *crashRecord) {
@@ -331,11 +331,11 @@ func TestCrashCheckerRestore(t *testing.T) {
 			r.told = append(r.told, l)
 		}, "reordered: p0.1 told 7.1 in epoch 300 after 7.2, although it is no more"},
 		{"the stream's subscriber not told", func(r *crashRecord) {
-			r.read = slices.DeleteFunc(r.read, func(l crashLine) bool { return l.Result == string(tracbus.Restarted) })
+			r.read = slices.DeleteFunc(r.read, func(l crashLine) bool { return l.Result == string(tracbus.ResyncStreamReset) })
 		}, "resync: the stream's subscriber was not told that history went back"},
 		{"the listener not told", func(r *crashRecord) {
 			r.told = slices.DeleteFunc(r.told, func(l crashLine) bool { return l.Word == crashResync })
-		}, "resync: the listener under Once was not told that history went back"},
+		}, "resync: the listener under Durable was not told that history went back"},
 		{"Redis not ahead", func(r *crashRecord) { r.stream = slices.Delete(r.stream, 5, 7) },
 			"run: Redis was not ahead when the database was put back"},
 		{"a copy with another content", func(r *crashRecord) { r.marks[2] = "another" },

@@ -16,7 +16,7 @@ type crashWord string
 const (
 	crashHeard  crashWord = "heard"  // the pub/sub subscriber received a message
 	crashEntry  crashWord = "entry"  // the stream has it, or its subscriber received it
-	crashTold   crashWord = "told"   // the listener under Once was told
+	crashTold   crashWord = "told"   // the listener under Durable was told
 	crashResync crashWord = "resync" // one of them was told that changes were missed: Result is the reason
 	crashLoss   crashWord = "loss"   // a subscriber has lost its connection
 	crashFault  crashWord = "fault"  // what must not happen did: Result says what
@@ -40,7 +40,7 @@ type crashLine struct {
 	// Of an entry of the stream.
 	ID, Channel, Payload string `json:",omitempty"`
 
-	Epoch        int64 `json:",omitempty"` // of a turn under Once
+	Epoch        int64 `json:",omitempty"` // of a turn under Durable
 	Behind, UpTo int64 `json:",omitempty"` // of a Resync of the stream
 }
 
@@ -50,14 +50,14 @@ func crashLineOf(word crashWord, run string, e tracbus.Event) crashLine {
 		return crashLine{}
 	}
 	if e, ok := e.(tracbus.Resync); ok {
-		return crashLine{Word: crashResync, Run: run, Result: string(e.Reason), Behind: e.Behind, UpTo: e.UpTo}
+		return crashLine{Word: crashResync, Run: run, Result: string(e.Reason), Behind: e.After, UpTo: e.Through}
 	}
 	l := attackLineOf("", e)
 	if l.Word == attackFault {
 		return crashLine{Word: crashFault, Run: run, Result: l.Result}
 	}
 	line := crashLine{
-		Word: word, Run: run, attackPlace: l.attackPlace, Mark: e.About().Mark,
+		Word: word, Run: run, attackPlace: l.attackPlace, Mark: e.About().CommitID,
 		Resource: l.Resource, Kind: l.Kind, Old: l.Old, New: l.New,
 	}
 	switch e := e.(type) { // not the author, who is not in all messages
@@ -71,14 +71,14 @@ func crashLineOf(word crashWord, run string, e tracbus.Event) crashLine {
 	return line
 }
 
-// crashToldLine returns what the listener under Once notes.
+// crashToldLine returns what the listener under Durable notes.
 func crashToldLine(ctx context.Context, run string, e tracbus.Event) crashLine {
 	l := crashLineOf(crashTold, run, e)
-	turn, ok := tracbus.TurnOf(ctx)
+	turn, ok := tracbus.LeaseFrom(ctx)
 	if !ok {
-		return crashLine{Word: crashFault, Run: run, Result: "a listener under Once was told without a turn"}
+		return crashLine{Word: crashFault, Run: run, Result: "a listener under Durable was told without a turn"}
 	}
-	l.Epoch = turn.Epoch
+	l.Epoch = turn.Token
 	return l
 }
 

@@ -43,7 +43,7 @@ func readCrashMessage(channel, payload string) (l crashLine, err error) {
 		own = p.ID.String()
 	}
 	l.Resource, l.Kind = realm+" "+own, tracbus.Kind(kind)
-	if !ok || own == "" || hasID != (l.Kind == tracbus.Changed) || hasID && id != own {
+	if !ok || own == "" || hasID != (l.Kind == tracbus.KindChanged) || hasID && id != own {
 		return l, fmt.Errorf("a message of %q on channel %q", own, channel)
 	}
 	switch realm + " " + kind {

@@ -47,7 +47,7 @@ type crashOrders struct {
 	Dialect tracbus.Dialect
 	DSN     string
 	Writers int
-	Told    string // path of the log of what listeners under Once are told; none but relays
+	Told    string // path of the log of what listeners under Durable are told; none but relays
 	Plain   bool   // no stream
 }
 
@@ -128,7 +128,7 @@ func (p *crashProcess) obey() {
 
 // hear logs what comes on Redis's channels.
 func (p *crashProcess) hear() error {
-	s := tracbus.NewSubscriber(p.client, tracbus.SubscriberConfig{Silence: time.Second, MaxBackoff: 100 * time.Millisecond})
+	s := tracbus.NewSubscriber(p.client, tracbus.SubscriberConfig{PingAfter: time.Second, MaxBackoff: 100 * time.Millisecond})
 	ready := sync.OnceFunc(func() { fmt.Println("crash: ready") })
 	for e, err := range s.Events(p.ctx) {
 		l := crashLineOf(crashHeard, p.Run, e)
@@ -162,7 +162,7 @@ func (p *crashProcess) read() error {
 			after = l.ID
 		}
 	}
-	s := tracbus.NewSubscriber(p.client, tracbus.SubscriberConfig{Silence: time.Second, MaxBackoff: 100 * time.Millisecond})
+	s := tracbus.NewSubscriber(p.client, tracbus.SubscriberConfig{PingAfter: time.Second, MaxBackoff: 100 * time.Millisecond})
 	fmt.Println("crash: ready")
 	for entry, err := range s.Stream(p.ctx, crashStream, after) {
 		l := crashLineOf(crashEntry, p.Run, entry.Event)

@@ -167,7 +167,7 @@ func (c *crashRound) goBack() {
 	c.restore = nil
 	c.record.gone, c.record.goneMarks, c.record.kept, c.record.survivors = &gone, marks, kept, gentle
 	if gentle {
-		c.eventually("a listener under Once is told that the history went back", func() bool {
+		c.eventually("a listener under Durable is told that the history went back", func() bool {
 			return slices.ContainsFunc(readCrashLog(c.t, c.path("told.log")), func(l crashLine) bool { return l.Word == crashResync })
 		})
 	}

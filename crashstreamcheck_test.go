@@ -29,7 +29,7 @@ func (v *crashVerdict) checkStream(who string, lines []crashLine, reader bool) {
 		switch {
 		case l.Word == crashEntry:
 			s.entry(l)
-		case l.Word == crashResync && (l.Result == string(tracbus.Restarted) || l.Result == string(tracbus.Trimmed)):
+		case l.Word == crashResync && (l.Result == string(tracbus.ResyncStreamReset) || l.Result == string(tracbus.ResyncStreamTrimmed)):
 			if s.gap = &l; s.last != nil { // else a first call that did not arrive was taken for a lost one
 				v.checkAside(l)
 			}

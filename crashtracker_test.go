@@ -101,7 +101,7 @@ func (p *crashProcess) open(ctx context.Context) (err error) {
 		if p.told != nil {
 			p.relay(logger)
 		}
-		config := tracbus.JournalConfig{Dialect: p.Dialect, Poll: 100 * time.Millisecond, Logger: logger}
+		config := tracbus.JournalConfig{Dialect: p.Dialect, PollInterval: 100 * time.Millisecond, Logger: logger}
 		if p.journal, err = tracbus.OpenJournal(ctx, p.db, p.bus, config); err == nil {
 			return nil
 		}
@@ -113,17 +113,17 @@ func (p *crashProcess) open(ctx context.Context) (err error) {
 	return err
 }
 
-// relay registers what is to be told under Once: the publisher, and a listener
+// relay registers what is to be told under Durable: the publisher, and a listener
 // that logs.
 func (p *crashProcess) relay(logger *slog.Logger) {
-	once := tracbus.OnceConfig{FromBeginning: true, Lease: crashLease, Backoff: 20 * time.Millisecond}
-	config := tracbus.PublisherConfig{Stream: crashStream, MaxBackoff: 100 * time.Millisecond, Logger: logger}
+	once := tracbus.DurableConfig{FromOldest: true, LeaseFor: crashLease, Backoff: 20 * time.Millisecond}
+	config := tracbus.PublisherConfig{StreamKey: crashStream, MaxBackoff: 100 * time.Millisecond, Logger: logger}
 	if p.Plain {
-		config.Stream = ""
+		config.StreamKey = ""
 	}
 	p.publisher = tracbus.NewPublisher(p.client, config)
-	p.bus.All(once.Once("redis"), p.publisher)
-	tracbus.On(p.bus, once.Once("log"), func(ctx context.Context, e tracbus.Event) error {
+	p.bus.All(once.Durable("redis"), p.publisher)
+	tracbus.On(p.bus, once.Durable("log"), func(ctx context.Context, e tracbus.Event) error {
 		p.tricks.perform(dieBeforeCall, hangInCall)
 		err := p.told.write(crashToldLine(ctx, p.Run, e))
 		p.tricks.perform(dieInCall, stopInCall)

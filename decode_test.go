@@ -12,7 +12,7 @@ import (
 	"github.com/tracbus/tracbus"
 )
 
-const unsaid = tracbus.OriginPart
+const unsaid = tracbus.AttrOrigin
 
 func TestDecode(t *testing.T) {
 	at := time.Date(2020, 1, 2, 3, 4, 5, 6000, time.UTC)
@@ -23,21 +23,21 @@ func TestDecode(t *testing.T) {
 		{
 			"trac.test.ticket.created", `{"summary":"s","n":1.50,"ok":true,"due":null,"id":7}`,
 			tracbus.TicketCreated{
-				Change: tracbus.Change{Env: "test", Absent: unsaid | tracbus.AuthorPart | tracbus.CommentPart | tracbus.TimePart},
-				ID:     7, Values: tracbus.Fields{"summary": "s", "n": tracbus.Number("1.50"), "ok": true, "due": nil},
+				Change: tracbus.Change{Env: "test", Absent: unsaid | tracbus.AttrAuthor | tracbus.AttrComment | tracbus.AttrTime},
+				ID:     7, Values: tracbus.Fields{"summary": "s", "n": json.Number("1.50"), "ok": true, "due": nil},
 			},
 		},
 		{ // plugin 0.1: the changed fields only
 			"trac.test.ticket.changed.7", `{"new_values":{"milestone":"m1"},"old_values":{"milestone":""},"author":"joe","comment":null,"id":7}`,
 			tracbus.TicketChanged{
-				Change: tracbus.Change{Env: "test", Author: "joe", Absent: unsaid | tracbus.TimePart | tracbus.StatePart, Null: tracbus.CommentPart},
+				Change: tracbus.Change{Env: "test", Author: "joe", Absent: unsaid | tracbus.AttrTime | tracbus.AttrValues, Null: tracbus.AttrComment},
 				ID:     7, New: tracbus.Fields{"milestone": "m1"}, Old: tracbus.Fields{"milestone": ""},
 			},
 		},
 		{ // plugin 0.2: all fields
 			"trac.test.ticket.changed.7", `{"new_values":{"milestone":"m1","summary":"s"},"old_values":{"milestone":""},"author":"joe","comment":"c","id":7}`,
 			tracbus.TicketChanged{
-				Change: tracbus.Change{Env: "test", Author: "joe", Comment: "c", Absent: unsaid | tracbus.TimePart},
+				Change: tracbus.Change{Env: "test", Author: "joe", Comment: "c", Absent: unsaid | tracbus.AttrTime},
 				ID:     7, Values: tracbus.Fields{"milestone": "m1", "summary": "s"},
 				New: tracbus.Fields{"milestone": "m1"}, Old: tracbus.Fields{"milestone": ""},
 			},
@@ -45,14 +45,14 @@ func TestDecode(t *testing.T) {
 		{
 			"trac.test.wiki.changed.A.b c", `{"name":"A.b c","version":2,"time":"2020-01-02T03:04:05.000006+00:00","author":"joe","text":"new","comment":"c","readonly":1,"old_text":null}`,
 			tracbus.WikiPageChanged{
-				Change: tracbus.Change{Env: "test", Time: at, Author: "joe", Comment: "c", Absent: unsaid, Null: tracbus.OldTextPart},
+				Change: tracbus.Change{Env: "test", Time: at, Author: "joe", Comment: "c", Absent: unsaid, Null: tracbus.AttrOldText},
 				Page:   tracbus.WikiPage{Name: "A.b c", Version: 2, Time: at, Author: "joe", Text: "new", Comment: "c", Readonly: true},
 			},
 		},
 		{ // a message of some other program: what it does not carry is not made up
 			"trac.test.wiki.deleted", `{"name":"A","extra":[1]}`,
 			tracbus.WikiPageDeleted{
-				Change: tracbus.Change{Env: "test", Absent: unsaid | tracbus.AuthorPart | tracbus.CommentPart | tracbus.TimePart | tracbus.TextPart | tracbus.VersionPart | tracbus.ReadonlyPart},
+				Change: tracbus.Change{Env: "test", Absent: unsaid | tracbus.AttrAuthor | tracbus.AttrComment | tracbus.AttrTime | tracbus.AttrText | tracbus.AttrVersion | tracbus.AttrReadonly},
 				Page:   tracbus.WikiPage{Name: "A"},
 			},
 		},
@@ -72,22 +72,22 @@ func TestDecodeRefuses(t *testing.T) {
 		{"trac.test.build.created", `{}`, tracbus.ErrUnknownChannel, "not a channel of tickets or pages"},
 		{"trac.test.ticket.exploded.1", `{"id":1}`, tracbus.ErrUnknownChannel, ""},
 		{"trac.test.ticket.changed.2", `{"id":1}`, tracbus.ErrUnknownChannel, `payload is of "ticket 1"`},
-		{"trac.test.ticket.created", `{"id":"1"}`, tracbus.ErrPayload, `member "id": expected an integer, found "1"`},
-		{"trac.test.ticket.created", `{"id":0}`, tracbus.ErrPayload, `member "id": expected a number from 1, found 0`},
-		{"trac.test.wiki.created", `{"name":"P","version":-1}`, tracbus.ErrPayload, `member "version": expected 0 or more, found -1`},
-		{"trac.test.ticket.created", `{"id":1.5}`, tracbus.ErrPayload, `member "id": expected an integer of 64 bits, found "1.5"`},
-		{"trac.test.ticket.created", `{"id":99999999999999999999}`, tracbus.ErrPayload, "expected an integer of 64 bits"},
-		{"trac.test.ticket.created", `{"id":1,"cc":["a"]}`, tracbus.ErrPayload, `member "cc": expected null, string, bool or number, found "[\"a\"]"`},
-		{"trac.test.ticket.created", `{"id":1,"x":NaN}`, tracbus.ErrPayload, "byte 12: expected a value, found 'N'"},
-		{"trac.test.ticket.created", `nonsense`, tracbus.ErrPayload, "byte 0: expected an object, found 'n'"},
-		{"trac.test.ticket.changed.1", `{"id":1,"old_values":{}}`, tracbus.ErrPayload, `member "new_values" is missing`},
-		{"trac.test.ticket.changed.1", `{"id":1,"new_values":[],"old_values":{}}`, tracbus.ErrPayload, `member "new_values": byte 0: expected an object, found '['`},
-		{"trac.test.ticket.changed.1", `{"id":1,"new_values":{},"old_values":{},"author":3}`, tracbus.ErrPayload, `member "author": expected a string, found "3"`},
-		{"trac.test.wiki.created", `{}`, tracbus.ErrPayload, `member "name" is missing`},
-		{"trac.test.wiki.created", `{"name":"A//B"}`, tracbus.ErrPageName, `page name "A//B": not a page name: it has a part ""`},
-		{"trac.test.wiki.changed.P", `{}`, tracbus.ErrPayload, `expected a member "id" or "name"`},
-		{"trac.test.wiki.created", `{"name":"P","readonly":"yes"}`, tracbus.ErrPayload, `member "readonly": expected an integer, found "yes"`},
-		{"trac.test.wiki.created", `{"name":"P","time":"2020-01-02T03:04:05"}`, tracbus.ErrPayload, `member "time": time "2020-01-02T03:04:05": expected a form like`},
+		{"trac.test.ticket.created", `{"id":"1"}`, tracbus.ErrBadPayload, `member "id": expected an integer, found "1"`},
+		{"trac.test.ticket.created", `{"id":0}`, tracbus.ErrBadPayload, `member "id": expected a number from 1, found 0`},
+		{"trac.test.wiki.created", `{"name":"P","version":-1}`, tracbus.ErrBadPayload, `member "version": expected 0 or more, found -1`},
+		{"trac.test.ticket.created", `{"id":1.5}`, tracbus.ErrBadPayload, `member "id": expected an integer of 64 bits, found "1.5"`},
+		{"trac.test.ticket.created", `{"id":99999999999999999999}`, tracbus.ErrBadPayload, "expected an integer of 64 bits"},
+		{"trac.test.ticket.created", `{"id":1,"cc":["a"]}`, tracbus.ErrBadPayload, `member "cc": expected null, string, bool or number, found "[\"a\"]"`},
+		{"trac.test.ticket.created", `{"id":1,"x":NaN}`, tracbus.ErrBadPayload, "byte 12: expected a value, found 'N'"},
+		{"trac.test.ticket.created", `nonsense`, tracbus.ErrBadPayload, "byte 0: expected an object, found 'n'"},
+		{"trac.test.ticket.changed.1", `{"id":1,"old_values":{}}`, tracbus.ErrBadPayload, `member "new_values" is missing`},
+		{"trac.test.ticket.changed.1", `{"id":1,"new_values":[],"old_values":{}}`, tracbus.ErrBadPayload, `member "new_values": byte 0: expected an object, found '['`},
+		{"trac.test.ticket.changed.1", `{"id":1,"new_values":{},"old_values":{},"author":3}`, tracbus.ErrBadPayload, `member "author": expected a string, found "3"`},
+		{"trac.test.wiki.created", `{}`, tracbus.ErrBadPayload, `member "name" is missing`},
+		{"trac.test.wiki.created", `{"name":"A//B"}`, tracbus.ErrInvalidPageName, `page name "A//B": not a page name: it has a part ""`},
+		{"trac.test.wiki.changed.P", `{}`, tracbus.ErrBadPayload, `expected a member "id" or "name"`},
+		{"trac.test.wiki.created", `{"name":"P","readonly":"yes"}`, tracbus.ErrBadPayload, `member "readonly": expected an integer, found "yes"`},
+		{"trac.test.wiki.created", `{"name":"P","time":"2020-01-02T03:04:05"}`, tracbus.ErrBadPayload, `member "time": time "2020-01-02T03:04:05": expected a form like`},
 	} {
 		_, err := tracbus.Decode("trac", c.channel, c.payload)
 		require.ErrorIs(t, err, c.is, "%s %s", c.channel, c.payload)
@@ -110,11 +110,11 @@ func TestRareEvents(t *testing.T) {
 		channel, payload string
 	}{
 		{
-			tracbus.TicketCommentEdited{Change: who, ID: 7, Edited: at, OldComment: "typo"}, "test.ticket.comment_edited.7",
+			tracbus.TicketCommentEdited{Change: who, ID: 7, CommentTime: at, OldComment: "typo"}, "test.ticket.comment_edited.7",
 			`{"author":"joe","comment":"why","old_comment":"typo","time":"2020-01-02T03:04:05+00:00","id":7}`,
 		},
 		{
-			tracbus.TicketChangeDeleted{Change: who, ID: 7, Deleted: at, New: tracbus.Fields{"cc": "b"}, Old: tracbus.Fields{"cc": "a"}}, "test.ticket.change_deleted.7",
+			tracbus.TicketChangeDeleted{Change: who, ID: 7, ChangeTime: at, New: tracbus.Fields{"cc": "b"}, Old: tracbus.Fields{"cc": "a"}}, "test.ticket.change_deleted.7",
 			`{"new_values":{"cc":"b"},"old_values":{"cc":"a"},"author":"joe","comment":"why","id":7,"time":"2020-01-02T03:04:05+00:00"}`,
 		},
 		{
@@ -167,7 +167,7 @@ func FuzzDecode(f *testing.F) {
 			return
 		}
 		c, ok := e.(tracbus.TicketChanged)
-		config := tracbus.PublisherConfig{Prefix: prefix, NoPrefix: prefix == "", AllValues: !ok || c.Values != nil}
+		config := tracbus.PublisherConfig{Prefix: prefix, NoPrefix: prefix == "", FullNewValues: !ok || c.Values != nil}
 		channel2, payload2, err := config.Encode(e)
 		require.NoError(t, err)
 		if channel2 != channel { // it was under another prefix

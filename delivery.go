@@ -56,7 +56,7 @@ func (r *Registration) next() bool {
 			// long would be told nothing else while its queue overflows.
 			r.pop()
 			r.left += uint64(len(r.batch))
-			if r.lagging && r.queue.Len() <= r.bus.config.Queue/2 {
+			if r.lagging && r.queue.Len() <= r.bus.config.QueueSize/2 {
 				signal(r.bus.hungry)
 			}
 			return true
@@ -74,7 +74,7 @@ func (r *Registration) next() bool {
 // pop moves to batch what is told next: events up to a Resync that stands among
 // them, or that alone.
 func (r *Registration) pop() {
-	for r.queue.Len() > 0 && len(r.batch) < r.bus.config.Batch && (len(r.batch) == 0 || !r.isResync(r.queue.First())) {
+	for r.queue.Len() > 0 && len(r.batch) < r.bus.config.BatchSize && (len(r.batch) == 0 || !r.isResync(r.queue.First())) {
 		r.batch = r.queue.Pop(r.batch, 1)
 		if r.isResync(r.batch[0]) {
 			return
@@ -112,9 +112,9 @@ func (e *Resync) add(other Resync) {
 // gravity says how much a reason puts in doubt.
 func (r ResyncReason) gravity() int {
 	switch r {
-	case Rewound:
+	case ResyncRewound:
 		return 2
-	case Pruned:
+	case ResyncPruned:
 		return 1
 	}
 	return 0
@@ -158,7 +158,7 @@ func (r *Registration) tell() {
 				return // not told: Close says so
 			}
 			if r.reloads(err) {
-				r.owe(*r.bus.resync(Loading))
+				r.owe(*r.bus.resync(ResyncLoading))
 				r.tellResync() // before anybody who waits for the batch goes on
 			} else {
 				r.fail(r.batch[0], len(r.batch), err)
@@ -175,7 +175,7 @@ func (r *Registration) tell() {
 		}
 		err := r.repeat(func() error { return r.listener.tell(r.ctx, e) })
 		if r.reloads(err) {
-			r.owe(*r.bus.resync(Loading))
+			r.owe(*r.bus.resync(ResyncLoading))
 		} else if err != nil {
 			r.fail(e, 1, err)
 		}
@@ -188,7 +188,7 @@ func (r *Registration) tell() {
 
 // reloads says whether an error asks for the listener to be loaded anew.
 func (r *Registration) reloads(err error) bool {
-	return r.listener.loads != nil && r.shown.journal && errors.Is(err, ErrReload)
+	return r.listener.loads != nil && r.shown.journal && errors.Is(err, ErrNeedsLoad)
 }
 
 // passShown takes out of the batch what the listener has from the tables.
@@ -202,14 +202,14 @@ func (r *Registration) passShown() {
 func (r *Registration) repeat(call func() error) error {
 	for attempt := 0; ; attempt++ {
 		err := r.call(anEvent, call)
-		if err == nil || r.reloads(err) || !r.scope.repeats() || attempt >= r.bus.config.Repeat {
+		if err == nil || r.reloads(err) || !r.scope.repeats() || attempt >= r.bus.config.MaxRetries {
 			return err
 		}
 		if !r.pause(attempt) {
 			return err
 		}
 		r.mu.Lock()
-		r.status.Repeated++
+		r.status.Retried++
 		r.status.LastError = err
 		r.mu.Unlock()
 	}
@@ -292,7 +292,7 @@ func (r *Registration) fail(e Event, n int, err error) {
 	if told {
 		r.owed.failures++
 		r.covered.failures = r.owed.failures
-		e := *r.bus.resync(GaveUp)
+		e := *r.bus.resync(ResyncListenerFailed)
 		e.Missed, e.Err = n, err
 		r.owe(e)
 	}
@@ -336,7 +336,7 @@ func (r *Registration) tellResync() {
 // failResync reports, once for each Resync, that it has to be repeated.
 func (r *Registration) failResync(err error) {
 	r.mu.Lock()
-	r.status.Repeated++
+	r.status.Retried++
 	r.status.LastError = err
 	r.mu.Unlock()
 	if !r.reported {

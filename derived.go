@@ -85,7 +85,7 @@ func (v *PageValue[T]) WikiPageDeleted(_ context.Context, e WikiPageDeleted) err
 	return nil
 }
 
-// WikiPageRenamed implements [WikiRenameListener].
+// WikiPageRenamed implements [WikiPageRenamedListener].
 func (v *PageValue[T]) WikiPageRenamed(ctx context.Context, e WikiPageRenamed) error {
 	switch v.name {
 	case e.OldName:
@@ -101,7 +101,7 @@ func (v *PageValue[T]) WikiPageRenamed(ctx context.Context, e WikiPageRenamed) e
 	return nil
 }
 
-// WikiPageVersionDeleted implements [WikiVersionListener]. The event does not
+// WikiPageVersionDeleted implements [WikiPageVersionDeletedListener]. The event does not
 // tell which text is the newest now.
 func (v *PageValue[T]) WikiPageVersionDeleted(ctx context.Context, e WikiPageVersionDeleted) error {
 	s := v.state.Load()
@@ -127,7 +127,7 @@ func (v *PageValue[T]) changed(ctx context.Context, p WikiPage, c Change) error 
 	if p.Name != v.name {
 		return nil
 	}
-	if c.Absent.Has(TextPart) {
+	if c.Absent.Has(AttrText) {
 		return v.again(ctx, errors.New("a change came without the text"))
 	}
 	next := *v.state.Load()
@@ -146,7 +146,7 @@ func (v *PageValue[T]) again(ctx context.Context, why error) error {
 	s := *v.state.Load()
 	switch {
 	case s.loaded:
-		return ErrReload
+		return ErrNeedsLoad
 	case v.config.Unjournaled != nil:
 		return v.load(v.config.Unjournaled.Versions(ctx, nil, v.name), false)
 	case s.err == nil:

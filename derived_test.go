@@ -191,27 +191,27 @@ func TestPageValueAsksToBeLoaded(t *testing.T) {
 	v := loaded()
 	assert.NoError(t, v.WikiPageVersionDeleted(ctx, versionDeleted("Limit", 3)), "not the newest")
 	assert.NoError(t, v.WikiPageVersionDeleted(ctx, versionDeleted("Other", 4)), "not the page")
-	assert.ErrorIs(t, v.WikiPageVersionDeleted(ctx, versionDeleted("Limit", 4)), tracbus.ErrReload)
+	assert.ErrorIs(t, v.WikiPageVersionDeleted(ctx, versionDeleted("Limit", 4)), tracbus.ErrNeedsLoad)
 	unknown := versionDeleted("Limit", 0)
-	unknown.Absent = tracbus.VersionPart
-	assert.ErrorIs(t, v.WikiPageVersionDeleted(ctx, unknown), tracbus.ErrReload)
+	unknown.Absent = tracbus.AttrVersion
+	assert.ErrorIs(t, v.WikiPageVersionDeleted(ctx, unknown), tracbus.ErrNeedsLoad)
 
 	require.NoError(t, v.WikiPageChanged(ctx, version(5, "Limit", "five")))
 	assert.Equal(t, 4, v.Get())
-	assert.ErrorIs(t, v.WikiPageVersionDeleted(ctx, versionDeleted("Limit", 4)), tracbus.ErrReload, "the last good one")
+	assert.ErrorIs(t, v.WikiPageVersionDeleted(ctx, versionDeleted("Limit", 4)), tracbus.ErrNeedsLoad, "the last good one")
 
 	v = loaded()
 	broken := tracbus.WikiPageRenamed{Page: tracbus.WikiPage{Name: "Limit", Version: 9, Text: "nine"}, OldName: "Draft"}
-	assert.ErrorIs(t, v.WikiPageRenamed(ctx, broken), tracbus.ErrReload, "its good versions came along")
+	assert.ErrorIs(t, v.WikiPageRenamed(ctx, broken), tracbus.ErrNeedsLoad, "its good versions came along")
 
 	v = loaded()
 	untold := version(5, "Limit", "")
-	untold.Absent = tracbus.TextPart
-	assert.ErrorIs(t, v.WikiPageChanged(ctx, untold), tracbus.ErrReload)
+	untold.Absent = tracbus.AttrText
+	assert.ErrorIs(t, v.WikiPageChanged(ctx, untold), tracbus.ErrNeedsLoad)
 	assert.Equal(t, 4, v.Get())
 
 	assert.NoError(t, v.WikiPageDeleted(ctx, deleted("Limit")))
-	assert.ErrorIs(t, v.WikiPageVersionDeleted(ctx, versionDeleted("Limit", 1)), tracbus.ErrReload, "still of a journal")
+	assert.ErrorIs(t, v.WikiPageVersionDeleted(ctx, versionDeleted("Limit", 1)), tracbus.ErrNeedsLoad, "still of a journal")
 }
 
 // TestPageValueWithoutJournal reads what it is given when an event does not tell
@@ -250,7 +250,7 @@ func TestPageValueSaysThatItCannotKnow(t *testing.T) {
 	v := tracbus.NewPageValue("Limit", count, tracbus.PagesConfig{Logger: logger})
 	require.NoError(t, v.WikiPageChanged(t.Context(), version(1, "Limit", "1")))
 	for range 2 {
-		require.NoError(t, v.Resync(t.Context(), tracbus.Resync{Reason: tracbus.Overflowed}))
+		require.NoError(t, v.Resync(t.Context(), tracbus.Resync{Reason: tracbus.ResyncOverflowed}))
 	}
 	assert.EqualError(t, v.Err(), `page "Limit": changes were missed: overflowed`)
 	assert.Equal(t, 1, v.Get(), "the best that is known")

@@ -33,7 +33,7 @@ func startDerived(t *testing.T, db *sql.DB, dialect Dialect) derivedProcess {
 	bus.Wiki(Everywhere, p.bad)
 	bus.Wiki(Everywhere, p.pages)
 	var err error
-	p.journal, err = OpenJournal(t.Context(), db, bus, JournalConfig{Dialect: dialect, Poll: 5 * time.Millisecond})
+	p.journal, err = OpenJournal(t.Context(), db, bus, JournalConfig{Dialect: dialect, PollInterval: 5 * time.Millisecond})
 	require.NoError(t, err)
 	ended := make(chan error, 1)
 	go func() { ended <- p.journal.Run(context.Background()) }()
@@ -63,7 +63,7 @@ func (p derivedProcess) update(t *testing.T, others []derivedProcess, f func(con
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	tid, err := p.journal.Update(ctx, Who{Author: "joe"}, func(tx *ModelTransaction) error { return f(ctx, tx) })
+	tid, err := p.journal.Update(ctx, Actor{Author: "joe"}, func(tx *ModelTransaction) error { return f(ctx, tx) })
 	require.NoError(t, err)
 	for _, other := range append(others, p) {
 		require.NoError(t, other.journal.Wait(ctx, tid))

@@ -8,12 +8,12 @@
 //	tracbus.On(bus, tracbus.Primary, func(ctx context.Context, e tracbus.TicketChanged) error {
 //		return mail(ctx, e.Author, e.Comment)
 //	})
-//	bus.All(tracbus.Once("redis"), tracbus.NewPublisher(rdb, tracbus.PublisherConfig{}))
+//	bus.All(tracbus.Durable("redis"), tracbus.NewPublisher(rdb, tracbus.PublisherConfig{}))
 //
 //	j, err := tracbus.OpenJournal(ctx, db, bus, tracbus.JournalConfig{Dialect: tracbus.PostgreSQL})
 //	go j.Run(context.Background()) // tells the bus, until j.Close
 //
-//	tid, err := j.Update(ctx, tracbus.Who{Author: "joe", IPNR: ip, Authenticated: true},
+//	tid, err := j.Update(ctx, tracbus.Actor{Author: "joe", IPNR: ip, Authenticated: true},
 //		func(tx *tracbus.ModelTransaction) error {
 //			return tx.Save(ctx, tracbus.TicketEdit{ID: 17, Set: tracbus.Fields{"milestone": "m1"}})
 //		})
@@ -23,7 +23,7 @@
 //
 // The words: an [Event] tells of one [Change] of one [Resource]. A [Bus] tells
 // events to listeners, each registered with a [Scope]. A [Journal] keeps changes
-// in a database and tells its bus of them. A listener with the scope [Once] has
+// in a database and tells its bus of them. A listener with the scope [Durable] has
 // a name, for which one process at a time is told, the holder of its lease. A [ModelTransaction] is a unit of
 // work: it writes resources, each through a [Model], and what the journal says
 // of them, in one SQL transaction. Its tid is its place in the order of all. A
@@ -35,7 +35,7 @@
 // Store.Append; the follower of every process reads it: follower.follow,
 // Bus.feed, Registration.run, Publisher.HandleBatch, Sender.Send, PUBLISH. Read
 // commit.go, transaction.go, follower.go, feed.go, registration.go, delivery.go,
-// publisher.go, and below them internal/store and internal/ordered. Under Once it
+// publisher.go, and below them internal/store and internal/ordered. Under Durable it
 // goes relay.hold, holder.step, Publisher.handleChained: once.go, relay.go,
 // lease.go, holder.go, telling.go, rejoin.go, publishchained.go, internal/relayed.
 //
@@ -73,7 +73,7 @@
 //   - Close ends Run, and tells the bus of what this process committed and Run has
 //     not told, also where it had ended before.
 //
-// Of a listener with the scope [Once], while its database keeps its history:
+// Of a listener with the scope [Durable], while its database keeps its history:
 //
 //   - It is told of every change of the realms of its holder's journal that is
 //     committed behind the place where its name began, at least once, in the
@@ -82,20 +82,20 @@
 //   - One process at a time holds a name, and calls the listener. Where a call
 //     returns nil, the name's place moves behind it, never back, and never by a
 //     process that has lost the name. A call that fails is repeated, unless
-//     [OnceConfig.SetAside] says otherwise; names do not wait for each other.
+//     [DurableConfig.MaxAttempts] says otherwise; names do not wait for each other.
 //   - A crash repeats what was called last: one change, or one batch of a
 //     [BatchListener].
 //   - When the holder ends in order, another takes the name at once where the
 //     processes wake each other, else within a third of a Lease; when it dies,
 //     stands still or cannot reach the database, when the Lease is over; when a
 //     call hangs, when its Deadline is over.
-//   - Prune keeps what a name was not told, unless [Retention.Abandon] says
+//   - Prune keeps what a name was not told, unless [Retention.DropUnconsumedAfter] says
 //     otherwise. If the database's history went back, the listener goes on where
 //     its name stands then: no new change is left out, some are told again. A
 //     process that has seen what is gone tells it a [Resync] first, if it takes
 //     one; where all of those have died, nobody does.
 //
-// Of a publisher under [Once]:
+// Of a publisher under [Durable]:
 //
 //   - Every change is published once, in the order of the tids, as long as Redis
 //     keeps what it acknowledged. A Redis that lost the last of it gets that
@@ -188,8 +188,8 @@
 //
 //   - Events are shared: who changes the [Fields] of one changes them for all.
 //
-//   - Under [Once] a process that was held up in a call can finish it after
-//     another has gone on: [TurnOf] has what a receiver needs to refuse that. No
+//   - Under [Durable] a process that was held up in a call can finish it after
+//     another has gone on: [LeaseFrom] has what a receiver needs to refuse that. No
 //     side effect is done exactly once by that alone.
 //
 //   - A database that goes back and a Redis that goes back at the same time can

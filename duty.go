@@ -9,7 +9,7 @@ import (
 	"github.com/tracbus/tracbus/internal/store"
 )
 
-// duty is what a registration has under the scope [Once]: its relay, which
+// duty is what a registration has under the scope [Durable]: its relay, which
 // belongs to [Journal.Run], gives orders, and its goroutine, which belongs to the
 // bus, calls the listener. So a listener that hangs keeps nobody but itself.
 type duty struct {

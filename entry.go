@@ -18,10 +18,10 @@ type Entry struct {
 	New, Old Fields
 }
 
-// Journaled is an [Event] that a journal can keep. All event types of this
+// Recordable is an [Event] that a journal can keep. All event types of this
 // package but [Resync] are; those of a realm of your own need this method, and a
 // [JournalRealm] that understands the result.
-type Journaled interface {
+type Recordable interface {
 	Event
 	// Entry returns the event in the form that the journal keeps. What it
 	// returns is not changed by anybody; it may share the event's Fields.
@@ -36,13 +36,13 @@ type JournalRealm interface {
 	Realm() Realm
 
 	// Event returns the event that an entry tells, exactly as it was when
-	// [Journaled.Entry] was called on it. An error says that the entry is not
+	// [Recordable.Entry] was called on it. An error says that the entry is not
 	// one of this realm.
 	Event(Entry) (Event, error)
 }
 
-// All returns the full state that the entry tells: State with New laid over it.
-func (e Entry) All() Fields {
+// NewState returns the full state that the entry tells: State with New laid over it.
+func (e Entry) NewState() Fields {
 	all := make(Fields, len(e.State)+len(e.New))
 	for name, v := range e.State {
 		all[name] = v

@@ -10,8 +10,8 @@ type Realm string
 
 // The realms that the original plugin publishes.
 const (
-	TicketRealm Realm = "ticket"
-	WikiRealm   Realm = "wiki"
+	RealmTicket Realm = "ticket"
+	RealmWiki   Realm = "wiki"
 )
 
 // Resource is one thing of a realm: a ticket by its number, a page by its name.
@@ -28,9 +28,9 @@ type Kind string
 
 // The kinds that every realm has. The rarer ones stand with their events.
 const (
-	Created Kind = "created"
-	Changed Kind = "changed"
-	Deleted Kind = "deleted"
+	KindCreated Kind = "created"
+	KindChanged Kind = "changed"
+	KindDeleted Kind = "deleted"
 )
 
 // An Event tells of one change of one resource. The types are [TicketCreated],
@@ -61,10 +61,10 @@ type Change struct {
 	TID int64
 	Seq int
 
-	// Mark is the random identity of the transaction, beside TID: after the
+	// CommitID is the random identity of the transaction, beside TID: after the
 	// database's history went back, a TID may come again, but its Mark does
 	// not. Empty where there is no journal.
-	Mark string
+	CommitID string
 
 	// Time is when the change was made. Zero means now, when the bus is told.
 	Time time.Time
@@ -83,33 +83,33 @@ type Change struct {
 	// Null and Absent say what the zero value of a part means: null in the
 	// tracker's database, or unknown, because a Redis message does not carry
 	// it. Zero means that every part is present.
-	Null, Absent Parts
+	Null, Absent Attrs
 }
 
 // About returns c. Event types get this method by embedding a Change.
 func (c Change) About() Change { return c }
 
-// Parts is a set of the parts of an event that can be null or absent.
-type Parts uint16
+// Attrs is a set of the parts of an event that can be null or absent.
+type Attrs uint16
 
 // The parts. Author, Comment and Time are of the Page, in an event that has one.
 // Origin stands for what no message of the original plugin carries: TID, Seq,
 // Mark, IPNR, Authenticated, Primary, and who deleted or renamed a page, and when.
 // State stands for the values of a ticket that did not change.
 const (
-	AuthorPart Parts = 1 << iota
-	CommentPart
-	TimePart
-	VersionPart
-	TextPart
-	OldTextPart
-	ReadonlyPart
-	StatePart
-	OriginPart
+	AttrAuthor Attrs = 1 << iota
+	AttrComment
+	AttrTime
+	AttrVersion
+	AttrText
+	AttrOldText
+	AttrReadonly
+	AttrValues
+	AttrOrigin
 )
 
 // Has says whether p holds all of q.
-func (p Parts) Has(q Parts) bool { return p&q == q }
+func (p Attrs) Has(q Attrs) bool { return p&q == q }
 
 // text returns s as valid UTF-8: a run of other bytes becomes one U+FFFD, for
 // neither JSON nor most databases could keep it.
@@ -127,7 +127,7 @@ func (c Change) entering(env string) (_ Change, err error) {
 // when returns the change's time, which is now unless it is known or known to
 // be missing.
 func (c Change) when() time.Time {
-	if c.Time.IsZero() && !(c.Null | c.Absent).Has(TimePart) {
+	if c.Time.IsZero() && !(c.Null | c.Absent).Has(AttrTime) {
 		return time.Now().UTC()
 	}
 	return c.Time
@@ -147,9 +147,9 @@ type Resync struct {
 	// number is unknown.
 	Missed int
 
-	// Behind and UpTo are tids: what was missed lies behind the one and up to
+	// After and UpTo are tids: what was missed lies behind the one and up to
 	// the other. Zero means not known. They are told by [Subscriber.Stream].
-	Behind, UpTo int64
+	After, Through int64
 
 	// Err is the failure that led to it. It may be nil.
 	Err error
@@ -160,29 +160,29 @@ type ResyncReason string
 
 // The reasons for a [Resync].
 const (
-	// Subscribed: a subscription begins here; what came before is not known.
-	Subscribed ResyncReason = "subscribed"
-	// Reconnected: a subscription was interrupted and stands again.
-	Reconnected ResyncReason = "reconnected"
-	// Overflowed: a listener's queue was full, and its oldest changes dropped.
-	Overflowed ResyncReason = "overflowed"
-	// GaveUp: a listener failed on a change until its repetitions were used up.
-	GaveUp ResyncReason = "gave up"
-	// Loading: a [LoadListener] is loaded for the first time, or asked for it.
-	Loading ResyncReason = "loading"
-	// Pruned: changes were pruned before they were read; Err wraps [ErrPruned].
-	Pruned ResyncReason = "pruned"
-	// Rewound: the database's history went back; Err wraps [ErrRewound].
-	Rewound ResyncReason = "rewound"
-	// Trimmed: a stream does not keep any more what comes next; Behind and UpTo
+	// ResyncSubscribed: a subscription begins here; what came before is not known.
+	ResyncSubscribed ResyncReason = "subscribed"
+	// ResyncReconnected: a subscription was interrupted and stands again.
+	ResyncReconnected ResyncReason = "reconnected"
+	// ResyncOverflowed: a listener's queue was full, and its oldest changes dropped.
+	ResyncOverflowed ResyncReason = "overflowed"
+	// ResyncListenerFailed: a listener failed on a change until its repetitions were used up.
+	ResyncListenerFailed ResyncReason = "gave up"
+	// ResyncLoading: a [LoadListener] is loaded for the first time, or asked for it.
+	ResyncLoading ResyncReason = "loading"
+	// ResyncPruned: changes were pruned before they were read; Err wraps [ErrPruned].
+	ResyncPruned ResyncReason = "pruned"
+	// ResyncRewound: the database's history went back; Err wraps [ErrRewound].
+	ResyncRewound ResyncReason = "rewound"
+	// ResyncStreamTrimmed: a stream does not keep any more what comes next; Behind and UpTo
 	// say what that was.
-	Trimmed ResyncReason = "trimmed"
-	// Restarted: a stream was begun anew, for Redis was emptied or the
+	ResyncStreamTrimmed ResyncReason = "trimmed"
+	// ResyncStreamReset: a stream was begun anew, for Redis was emptied or the
 	// journal's history went back. Behind is the last change handled before;
 	// tids behind it may stand for other changes than they did.
-	Restarted ResyncReason = "restarted"
-	// Unreadable: a change in the journal's tables cannot be read.
-	Unreadable ResyncReason = "unreadable"
+	ResyncStreamReset ResyncReason = "restarted"
+	// ResyncEntryUnreadable: a change in the journal's tables cannot be read.
+	ResyncEntryUnreadable ResyncReason = "unreadable"
 )
 
 // Resource returns the zero Resource: a Resync is about all of them.

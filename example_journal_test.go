@@ -52,7 +52,7 @@ func newTracker(ctx context.Context, db *sql.DB) (*tracker, error) {
 
 func (t *tracker) setStatus(ctx context.Context, user string, id int64, status string) error {
 	// Added: the transaction is the journal's.
-	_, err := t.journal.Update(ctx, tracbus.Who{Author: user}, func(tx *tracbus.ModelTransaction) error {
+	_, err := t.journal.Update(ctx, tracbus.Actor{Author: user}, func(tx *tracbus.ModelTransaction) error {
 		// As before, with tx.SQL() in the place of t.db.
 		var title, old string
 		if err := tx.SQL().QueryRowContext(ctx, `SELECT title, status FROM issue WHERE id = ?`, id).Scan(&title, &old); err != nil {
@@ -91,7 +91,7 @@ func (t *tracker) setStatusInOwn(ctx context.Context, user string, id int64, sta
 	if err != nil {
 		return err
 	}
-	if err := joined.Prepare(tracbus.Who{Author: user}, ""); err != nil {
+	if err := joined.Prepare(tracbus.Actor{Author: user}, ""); err != nil {
 		return err
 	}
 	err = joined.Record(ctx, tracbus.TicketChanged{
@@ -191,7 +191,7 @@ func ExampleJournal_Update() {
 // journalATicket is code in README.md.
 func journalATicket(ctx context.Context, db *sql.DB, rdb redis.UniversalClient) error {
 	bus := tracbus.NewBus("myenv") // the tracker's short name
-	bus.All(tracbus.Once("redis"), tracbus.NewPublisher(rdb, tracbus.PublisherConfig{}))
+	bus.All(tracbus.Durable("redis"), tracbus.NewPublisher(rdb, tracbus.PublisherConfig{}))
 	tracbus.On(bus, tracbus.Everywhere, func(ctx context.Context, e tracbus.TicketChanged) error {
 		_, err := fmt.Printf("tid %d: %s changed %s: %v, before %v\n", e.TID, e.Author, e.Resource(), e.New, e.Old)
 		return err
@@ -202,7 +202,7 @@ func journalATicket(ctx context.Context, db *sql.DB, rdb redis.UniversalClient) 
 	}
 	go j.Run(context.Background()) // tells the bus, until Close
 
-	tid, err := j.Update(ctx, tracbus.Who{Author: "joe", IPNR: "192.0.2.17", Authenticated: true},
+	tid, err := j.Update(ctx, tracbus.Actor{Author: "joe", IPNR: "192.0.2.17", Authenticated: true},
 		func(tx *tracbus.ModelTransaction) error {
 			if _, err := tx.SQL().ExecContext(ctx, `INSERT INTO vote VALUES (17, 'joe')`); err != nil { // a table of your own
 				return err
@@ -237,7 +237,7 @@ func (c loadedPages) Load(ctx context.Context, s *tracbus.Snapshot) error {
 	return nil
 }
 
-// WikiPageRenamed makes it a WikiRenameListener, as a cache of pages should be.
+// WikiPageRenamed makes it a WikiPageRenamedListener, as a cache of pages should be.
 func (c loadedPages) WikiPageRenamed(ctx context.Context, e tracbus.WikiPageRenamed) error {
 	delete(c.pageCache, e.OldName)
 	c.pageCache[e.Page.Name] = e.Page.Text
@@ -246,7 +246,7 @@ func (c loadedPages) WikiPageRenamed(ctx context.Context, e tracbus.WikiPageRena
 
 // WikiPageVersionDeleted does not tell which text is the newest now.
 func (c loadedPages) WikiPageVersionDeleted(ctx context.Context, e tracbus.WikiPageVersionDeleted) error {
-	return tracbus.ErrReload
+	return tracbus.ErrNeedsLoad
 }
 
 // A cache that starts with what is there already.
@@ -264,7 +264,7 @@ func ExampleLoadListener() {
 	}
 	go j.Run(context.Background())
 
-	tid, err := j.Update(ctx, tracbus.Who{Author: "ann"}, func(tx *tracbus.ModelTransaction) error {
+	tid, err := j.Update(ctx, tracbus.Actor{Author: "ann"}, func(tx *tracbus.ModelTransaction) error {
 		return errors.Join(
 			tx.Save(ctx, tracbus.WikiEdit{Name: "One", Text: new("better"), Base: 1}),
 			tx.Save(ctx, tracbus.WikiRename{Name: "Two", To: "Three"}),

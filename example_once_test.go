@@ -17,11 +17,11 @@ func ExampleOnce() {
 	defer remove()
 	bus := tracbus.NewBus("myenv")
 
-	mails := tracbus.On(bus, tracbus.Once("mail"), func(ctx context.Context, e tracbus.TicketChanged) error {
+	mails := tracbus.On(bus, tracbus.Durable("mail"), func(ctx context.Context, e tracbus.TicketChanged) error {
 		// A mail may be sent again after a crash: by its Message-ID, which is the
 		// same then, whoever gets it can tell.
-		turn, _ := tracbus.TurnOf(ctx)
-		id := fmt.Sprintf("<%d.%d.%s.%s@%s>", e.TID, e.Seq, e.Mark, turn.Name, turn.Journal)
+		turn, _ := tracbus.LeaseFrom(ctx)
+		id := fmt.Sprintf("<%d.%d.%s.%s@%s>", e.TID, e.Seq, e.CommitID, turn.Consumer, turn.JournalUUID)
 		return sendMail(ctx, id, e.Values.Text("owner"), e.Author+" says: "+e.Comment) // an error: told again
 	})
 
@@ -30,7 +30,7 @@ func ExampleOnce() {
 		log.Fatal(err)
 	}
 	go journal.Run(ctx) // until it is closed
-	tid, err := journal.Update(ctx, tracbus.Who{Author: "joe"}, func(tx *tracbus.ModelTransaction) error {
+	tid, err := journal.Update(ctx, tracbus.Actor{Author: "joe"}, func(tx *tracbus.ModelTransaction) error {
 		return tx.Record(ctx, tracbus.TicketChanged{
 			Change: tracbus.Change{Comment: "It does here."}, ID: 17, Values: tracbus.Fields{"owner": "ann"},
 		})

@@ -68,14 +68,14 @@ func followStream(ctx context.Context, rdb redis.UniversalClient, load func() st
 // streamTwoChanges is a tracker that lives for two changes.
 func streamTwoChanges(ctx context.Context, db *sql.DB, rdb redis.UniversalClient) error {
 	bus := tracbus.NewBus("myenv")
-	all := bus.All(tracbus.Once("redis"), tracbus.NewPublisher(rdb, tracbus.PublisherConfig{Stream: "trac:stream"}))
+	all := bus.All(tracbus.Durable("redis"), tracbus.NewPublisher(rdb, tracbus.PublisherConfig{StreamKey: "trac:stream"}))
 	j, err := tracbus.OpenJournal(ctx, db, bus, tracbus.JournalConfig{Dialect: tracbus.SQLite, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err
 	}
 	go j.Run(context.Background())
 	for _, milestone := range []string{"m1", "m2"} {
-		_, err := j.Update(ctx, tracbus.Who{Author: "joe"}, func(tx *tracbus.ModelTransaction) error {
+		_, err := j.Update(ctx, tracbus.Actor{Author: "joe"}, func(tx *tracbus.ModelTransaction) error {
 			return tx.Save(ctx, tracbus.TicketEdit{ID: 17, Set: tracbus.Fields{"milestone": milestone}})
 		})
 		if err != nil {

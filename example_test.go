@@ -203,7 +203,7 @@ func ExampleDecode() {
 	e := event.(tracbus.TicketChanged)
 	fmt.Printf("%s: %s %s by %s\n", e.Env, e.Resource(), e.Kind(), e.Author)
 	fmt.Printf("milestone: %q, before %q\n", e.New.Text("milestone"), e.Old.Text("milestone"))
-	fmt.Println("all fields known:", !e.Absent.Has(tracbus.StatePart))
+	fmt.Println("all fields known:", !e.Absent.Has(tracbus.AttrValues))
 	// Output:
 	// myenv: ticket 1 changed by anonymous
 	// milestone: "milestone1", before ""
@@ -299,7 +299,7 @@ channel_prefix = tracker
 
 	fmt.Println("env:", bus.Env())
 	fmt.Println("Redis:", config.Redis.Addr, "password:", config.Redis.Password)
-	fmt.Println("prefix:", config.Publisher.Prefix, "without:", config.Publisher.Skip)
+	fmt.Println("prefix:", config.Publisher.Prefix, "without:", config.Publisher.SkipRealms)
 	// Output:
 	// env: myenv
 	// Redis: redis.example.org:6379 password: "[secret]"

@@ -155,7 +155,7 @@ func (r *faultRig) underLoad(ahead int, do func()) {
 		defer tick.Stop()
 		for {
 			s := r.publisher.Stats()
-			if r.count()-int(s.Published+s.Dropped+s.Refused) < ahead {
+			if r.count()-int(s.Published+s.Dropped+s.Rejected) < ahead {
 				r.notify(ahead / 4)
 			}
 			select {
@@ -179,7 +179,7 @@ func (r *faultRig) published(n int) {
 // away waits until the publisher has noticed that Redis is away.
 func (r *faultRig) away() {
 	r.t.Helper()
-	until(r.t, "the publisher sees that Redis is away", func() bool { return r.publisher.Stats().Away })
+	until(r.t, "the publisher sees that Redis is away", func() bool { return r.publisher.Stats().Disconnected })
 }
 
 // settled waits until all is published.
@@ -220,8 +220,8 @@ func (r *faultRig) check() history {
 	}
 	r.checkLog(h.stats)
 	r.t.Logf("%d notified, %d received, %d round trips: Published %d, Repeated %d, Dropped %d, Unacknowledged %d, Unheard %d; acknowledged and not heard: %d",
-		len(h.notified), len(h.received), len(h.sent), h.stats.Published, h.stats.Repeated, h.stats.Dropped,
-		h.stats.Unacknowledged, h.stats.Unheard, h.lost())
+		len(h.notified), len(h.received), len(h.sent), h.stats.Published, h.stats.Resent, h.stats.Dropped,
+		h.stats.Unacknowledged, h.stats.NoReceivers, h.lost())
 	return h
 }
 
@@ -240,7 +240,7 @@ func (r *faultRig) checkLog(s tracbus.PublisherStats) {
 			r.t.Errorf("log line %d\n got %s\nwant %s", i, line, want)
 		}
 	}
-	if got, want := len(lines)%2 == 1, s.Away; got != want {
+	if got, want := len(lines)%2 == 1, s.Disconnected; got != want {
 		r.t.Errorf("the log says last that Redis is away: %v, Stats say: %v", got, want)
 	}
 }

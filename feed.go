@@ -16,7 +16,7 @@ func (b *Bus) attach(j *Journal, at store.Place) error {
 	defer b.mu.Unlock()
 	switch {
 	case b.closed:
-		return ErrClosed
+		return ErrBusClosed
 	case b.journal != nil:
 		return errors.New("the bus has a journal already")
 	}
@@ -94,7 +94,7 @@ func (r *Registration) attach(at store.Place) {
 	r.mu.Lock()
 	r.fed = at.TID
 	if r.listener.loads != nil {
-		r.resyncLater(Loading, nil)
+		r.resyncLater(ResyncLoading, nil)
 	}
 	r.mu.Unlock()
 	r.signal()
@@ -163,7 +163,7 @@ func (r *Registration) refill(events []Event, upTo, told int64) {
 func (r *Registration) take(events []Event, upTo int64) {
 	for i := 0; i < len(events) && !r.closing; {
 		tid := events[i].About().TID
-		if r.queue.Len() >= r.bus.config.Queue {
+		if r.queue.Len() >= r.bus.config.QueueSize {
 			r.lagging = true
 			upTo = tid - 1
 			break
@@ -184,7 +184,7 @@ func (r *Registration) hungry(told int64) (after int64, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.lagging = r.lagging && r.fed < told
-	return r.fed, r.lagging && !r.closing && r.queue.Len() <= r.bus.config.Queue/2
+	return r.fed, r.lagging && !r.closing && r.queue.Len() <= r.bus.config.QueueSize/2
 }
 
 // rewind drops what waits from behind a tid, which is no more, and goes on there
@@ -214,7 +214,7 @@ func (r *Registration) rewind(tid int64, err error) {
 	if r.once != nil {
 		r.once.missed(err)
 	}
-	r.resyncLast(Rewound, err)
+	r.resyncLast(ResyncRewound, err)
 	r.moved()
 	r.mu.Unlock()
 	r.signal()
@@ -228,7 +228,7 @@ func (r *Registration) skip(floor, told int64, err error) {
 	if r.fed < floor && !r.closing {
 		r.fed = floor
 		r.lagging = r.fed < told
-		r.resyncLast(Pruned, err)
+		r.resyncLast(ResyncPruned, err)
 		r.moved()
 	}
 	r.mu.Unlock()

@@ -44,7 +44,7 @@ func (j *Journal) Run(ctx context.Context) error {
 	var waking sync.WaitGroup
 	defer waking.Wait()
 	defer cancel()
-	if j.config.Wake != nil {
+	if j.config.WakeRedis != nil {
 		waking.Go(func() { j.hear(ctx) })
 		waking.Go(func() { j.call(ctx) })
 	}
@@ -96,7 +96,7 @@ func (f *follower) report(err error) {
 	}
 	f.mu.Unlock()
 	switch {
-	case err != nil && (was == nil || errors.Is(err, ErrUnfit) && !errors.Is(was, ErrUnfit)):
+	case err != nil && (was == nil || errors.Is(err, ErrUnsupportedDatabase) && !errors.Is(was, ErrUnsupportedDatabase)):
 		f.config.Logger.Error("the journal cannot be followed, which is tried again", "tid", place, "err", err)
 	case was != nil && err == nil:
 		f.config.Logger.Info("the journal is followed again", "tid", place, "after", time.Since(since).Round(time.Millisecond))
@@ -106,7 +106,7 @@ func (f *follower) report(err error) {
 // follow tells the bus all there is to read.
 func (f *follower) follow(ctx context.Context) error {
 	for {
-		batch, err := f.store.Read(ctx, f.db, f.place, f.config.Batch, f.realmNames())
+		batch, err := f.store.Read(ctx, f.db, f.place, f.config.BatchSize, f.realmNames())
 		if err != nil {
 			if err = f.lost(ctx, err); err != nil {
 				return fmt.Errorf("read behind tid %d: %w", f.place.TID, err)
@@ -160,20 +160,20 @@ func (j *Journal) moveTo(p store.Place) {
 // lost finds a new place after the one that was followed is gone, and tells
 // everybody that changes were missed. It returns an error of other kinds.
 func (f *follower) lost(ctx context.Context, err error) error {
-	reason := Rewound
+	reason := ResyncRewound
 	switch {
 	case errors.Is(err, ErrRewound):
 	case errors.Is(err, ErrPruned):
-		reason = Pruned
+		reason = ResyncPruned
 	default:
 		return err
 	}
-	place, failed := f.seen.standing(ctx, f.Journal, reason == Pruned)
+	place, failed := f.seen.standing(ctx, f.Journal, reason == ResyncPruned)
 	if failed != nil {
 		return failed
 	}
 	f.config.Logger.Error("changes of the journal were missed: listeners are told to resync", "tid", f.place.TID, "goes on behind", place.TID, "err", err)
-	if reason == Pruned {
+	if reason == ResyncPruned {
 		f.bus.skip(place.TID, err)
 	} else {
 		f.bus.rewind(place.TID, err)
@@ -195,7 +195,7 @@ func (j *Journal) events(rows []store.Change) []Event {
 		e, err := j.eventOf(row)
 		if err != nil {
 			j.config.Logger.Error("a change of the journal cannot be read: listeners are told to resync", "err", err)
-			missed := *j.bus.resync(Unreadable)
+			missed := *j.bus.resync(ResyncEntryUnreadable)
 			missed.TID, missed.Seq, missed.Missed, missed.Err = row.TID, row.Seq, 1, err
 			missed.Primary = row.Origin == j.origin
 			e = missed
@@ -242,10 +242,10 @@ func (f *follower) refill(ctx context.Context) (more bool, err error) {
 		if !hungry {
 			continue
 		}
-		batch, err := f.store.Read(ctx, f.db, store.Place{TID: after}, f.config.Batch, f.realmNames())
+		batch, err := f.store.Read(ctx, f.db, store.Place{TID: after}, f.config.BatchSize, f.realmNames())
 		switch {
 		case errors.Is(err, ErrPruned):
-			floor, failed := f.store.Floor(ctx, f.db)
+			floor, failed := f.store.PrunedTo(ctx, f.db)
 			if failed != nil {
 				return false, failed
 			}
@@ -267,11 +267,11 @@ func (f *follower) refill(ctx context.Context) (more bool, err error) {
 
 // wait returns when there may be something to read, and false when ctx ends.
 func (f *follower) wait(ctx context.Context) bool {
-	full := time.NewTimer(max(f.config.Poll, fullPoll))
+	full := time.NewTimer(max(f.config.PollInterval, fullPoll))
 	defer full.Stop()
 	var quick <-chan time.Time
-	if f.config.Poll < fullPoll {
-		ticker := time.NewTicker(f.config.Poll)
+	if f.config.PollInterval < fullPoll {
+		ticker := time.NewTicker(f.config.PollInterval)
 		defer ticker.Stop()
 		quick = ticker.C
 	}

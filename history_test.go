@@ -145,16 +145,16 @@ func (h history) checkArrival(f *findings) {
 // checkNumbers: the publisher's figures are those of what happened.
 func (h history) checkNumbers(f *findings) {
 	s := h.stats
-	if sum := s.Published + s.Refused + s.Dropped + s.Unacknowledged; sum != uint64(len(h.notified)) || s.Waiting != 0 {
+	if sum := s.Published + s.Rejected + s.Dropped + s.Unacknowledged; sum != uint64(len(h.notified)) || s.Waiting != 0 {
 		f.add("sum: Published %d + Refused %d + Dropped %d + Unacknowledged %d = %d of %d notified, Waiting %d",
-			s.Published, s.Refused, s.Dropped, s.Unacknowledged, sum, len(h.notified), s.Waiting)
+			s.Published, s.Rejected, s.Dropped, s.Unacknowledged, sum, len(h.notified), s.Waiting)
 	}
 	arrived := map[int]bool{}
 	for _, r := range h.received {
 		arrived[r.n] = true
 	}
-	if again := len(h.received) - len(arrived); uint64(again) > s.Repeated {
-		f.add("repeated: %d messages came again, Repeated = %d", again, s.Repeated)
+	if again := len(h.received) - len(arrived); uint64(again) > s.Resent {
+		f.add("repeated: %d messages came again, Repeated = %d", again, s.Resent)
 	}
 	sent, times := map[int]bool{}, 0
 	for _, trip := range h.sent {
@@ -163,10 +163,10 @@ func (h history) checkNumbers(f *findings) {
 			times++
 		}
 	}
-	if uint64(times-len(sent)) != s.Repeated {
-		f.add("repeated: %d messages were sent again, Repeated = %d", times-len(sent), s.Repeated)
+	if uint64(times-len(sent)) != s.Resent {
+		f.add("repeated: %d messages were sent again, Repeated = %d", times-len(sent), s.Resent)
 	}
-	if got, want := uint64(len(sent)), s.Published+s.Refused+s.Unacknowledged; got != want {
+	if got, want := uint64(len(sent)), s.Published+s.Rejected+s.Unacknowledged; got != want {
 		f.add("dropped: %d messages were sent, Published + Refused + Unacknowledged = %d", got, want)
 	}
 	for n := range arrived {
@@ -174,9 +174,9 @@ func (h history) checkNumbers(f *findings) {
 			f.add("dropped: message %d was received and never sent", n)
 		}
 	}
-	missing := len(sent) - len(arrived) - int(s.Refused)
-	if !h.deaf && (missing < 0 || uint64(missing) > s.Unacknowledged || s.Unheard > 0) {
-		f.add("lost: %d messages of those sent were not received, Unacknowledged = %d, Unheard = %d", missing, s.Unacknowledged, s.Unheard)
+	missing := len(sent) - len(arrived) - int(s.Rejected)
+	if !h.deaf && (missing < 0 || uint64(missing) > s.Unacknowledged || s.NoReceivers > 0) {
+		f.add("lost: %d messages of those sent were not received, Unacknowledged = %d, Unheard = %d", missing, s.Unacknowledged, s.NoReceivers)
 	}
 }
 
@@ -191,7 +191,7 @@ func TestHistoryChecker(t *testing.T) {
 	}
 	six := of(0, 1, 2, 3, 4, 5)
 	trips := [][]int{{0, 1, 2}, {0, 1, 2}, {3, 4}, {5}}
-	stats := tracbus.PublisherStats{Published: 6, Repeated: 3}
+	stats := tracbus.PublisherStats{Published: 6, Resent: 3}
 	for _, tc := range []struct {
 		name string
 		h    history
@@ -205,7 +205,7 @@ func TestHistoryChecker(t *testing.T) {
 		{"loss", history{notified: six, sent: trips, received: of(0, 1, 2, 3, 5), stats: stats}, "lost: 1"},
 		{"loss at the end", history{notified: six, sent: trips, received: of(0, 1, 2, 3, 4), stats: stats}, "lost: 1"},
 		{"loss of an unacknowledged one", history{notified: six, sent: trips, received: of(0, 1, 2, 3, 4),
-			stats: tracbus.PublisherStats{Published: 5, Unacknowledged: 1, Repeated: 3}}, ""},
+			stats: tracbus.PublisherStats{Published: 5, Unacknowledged: 1, Resent: 3}}, ""},
 		{"reorder", history{notified: six, sent: trips, received: of(0, 1, 2, 4, 3, 5), stats: stats}, "late: "},
 		{"reorder in one ticket", history{notified: six, sent: trips, received: of(0, 1, 3, 2, 4, 5),
 			stats: stats}, "late: "},
@@ -213,7 +213,7 @@ func TestHistoryChecker(t *testing.T) {
 		{"a duplicate that nobody sent", history{notified: six, sent: trips, received: of(0, 1, 2, 3, 4, 5, 5),
 			stats: stats}, "late: "},
 		{"one duplicate too many", history{notified: six, sent: trips, received: of(0, 1, 2, 0, 1, 2, 3, 4, 5),
-			stats: tracbus.PublisherStats{Published: 6, Repeated: 2}}, "repeated: "},
+			stats: tracbus.PublisherStats{Published: 6, Resent: 2}}, "repeated: "},
 		{"late, in between", history{notified: six, sent: trips, received: of(0, 0, 1, 1, 2, 2, 3, 4, 5),
 			stats: stats}, "late: "},
 		{"late, after the repetition", history{notified: six, sent: trips, received: of(0, 1, 0, 1, 2, 2, 3, 4, 5),
@@ -221,17 +221,17 @@ func TestHistoryChecker(t *testing.T) {
 		{"late, after later ones", history{notified: six, sent: trips, received: of(0, 1, 2, 3, 4, 2, 3, 4, 5),
 			stats: stats}, "late: "},
 		{"a sum that is not", history{notified: six, sent: trips, received: six,
-			stats: tracbus.PublisherStats{Published: 5, Repeated: 3}}, "sum: "},
+			stats: tracbus.PublisherStats{Published: 5, Resent: 3}}, "sum: "},
 		{"said to be dropped, but received", history{notified: six, sent: trips, received: six,
-			stats: tracbus.PublisherStats{Published: 5, Dropped: 1, Repeated: 3}}, "dropped: "},
+			stats: tracbus.PublisherStats{Published: 5, Dropped: 1, Resent: 3}}, "dropped: "},
 		{"dropped, and said so", history{notified: six, sent: [][]int{{0, 1}, {4, 5}}, received: of(0, 1, 4, 5),
 			stats: tracbus.PublisherStats{Published: 4, Dropped: 2}}, ""},
 		{"sent out of turn", history{notified: six, sent: [][]int{{0, 1}, {2}, {0}}, received: of(0, 1, 2, 0),
-			stats: tracbus.PublisherStats{Published: 3, Dropped: 3, Repeated: 1}}, "sent[2] begins"},
+			stats: tracbus.PublisherStats{Published: 3, Dropped: 3, Resent: 1}}, "sent[2] begins"},
 		{"one by one after a repetition", history{notified: six, sent: [][]int{{0, 1, 2}, {0}, {1}, {2}, {3, 4, 5}},
 			received: of(0, 1, 0, 1, 2, 3, 4, 5), stats: stats}, ""},
 		{"one by one, but for one", history{notified: six, sent: [][]int{{0, 1, 2}, {0}, {2}, {3, 4, 5}},
-			received: of(0, 1, 0, 2, 3, 4, 5), stats: tracbus.PublisherStats{Published: 6, Repeated: 2}}, "sent[2] begins"},
+			received: of(0, 1, 0, 2, 3, 4, 5), stats: tracbus.PublisherStats{Published: 6, Resent: 2}}, "sent[2] begins"},
 		{"invented", history{notified: six, sent: trips, received: append(of(0), note{1, 7, 9}), stats: stats}, "invented: "},
 		{"a deaf subscriber misses some", history{notified: six, sent: trips, received: of(0, 2, 4), stats: stats, deaf: true}, ""},
 		{"a deaf subscriber hears late ones", history{notified: six, sent: trips, received: of(0, 3, 2), stats: stats, deaf: true}, "late: "},

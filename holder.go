@@ -33,7 +33,7 @@ type holder struct {
 // begin finds where to go on.
 func (h *holder) begin(ctx context.Context) error {
 	c := h.lease.place()
-	floor, err := h.store.Floor(h.lease.ctx, h.db)
+	floor, err := h.store.PrunedTo(h.lease.ctx, h.db)
 	if err != nil {
 		return fmt.Errorf("read the journal's floor: %w", err)
 	}
@@ -51,7 +51,7 @@ func (h *holder) begin(ctx context.Context) error {
 		return nil
 	case !stands: // the row is of another history than the transactions
 		return h.goBack(ctx, c, back)
-	case c.Rest && h.chained != nil: // its places are whole transactions
+	case c.Partial && h.chained != nil: // its places are whole transactions
 		h.at, err = h.before(c.TID)
 	}
 	if err == nil && len(h.way.places) == 0 {
@@ -79,8 +79,8 @@ func (h *holder) skip(floor int64) {
 	c := h.lease.place()
 	err := fmt.Errorf("%w: up to tid %d, and the name was at tid %d", ErrPruned, floor, c.TID)
 	h.config.Logger.Error("changes were pruned before a listener was told: it goes on behind them",
-		"once", h.duty.name, "listener", h.r.name, "behind", c.TID, "up to", floor)
-	missed := *h.bus.resync(Pruned)
+		"consumer", h.duty.name, "listener", h.r.name, "behind", c.TID, "up to", floor)
+	missed := *h.bus.resync(ResyncPruned)
 	missed.Err = err
 	h.owe(missed)
 	h.at = store.Place{TID: floor}
@@ -131,10 +131,10 @@ func (h *holder) goBack(ctx context.Context, c store.Cursor, said bool) error {
 // rewound says that the history went back to before a place, and has the listener
 // told.
 func (h *holder) rewound(p store.Place) {
-	missed := *h.bus.resync(Rewound)
-	missed.Err = fmt.Errorf("%w: tid %d with the mark %s is not in it", ErrRewound, p.TID, p.Mark)
+	missed := *h.bus.resync(ResyncRewound)
+	missed.Err = fmt.Errorf("%w: tid %d with the mark %s is not in it", ErrRewound, p.TID, p.CommitID)
 	h.config.Logger.Error("the journal's history went back: a listener goes on where it is known to stand",
-		"once", h.duty.name, "listener", h.r.name, "err", missed.Err)
+		"consumer", h.duty.name, "listener", h.r.name, "err", missed.Err)
 	h.owe(missed)
 }
 
@@ -158,7 +158,7 @@ func (h *holder) moveTo(c store.Cursor) error {
 // move has a place stored, soon.
 func (h *holder) move(c store.Cursor) {
 	h.last = c.Place
-	if !c.Rest {
+	if !c.Partial {
 		h.way.add(c.Place)
 	}
 	h.lease.move(c)
@@ -182,7 +182,7 @@ func (h *holder) step(ctx context.Context) error {
 	batch, err := h.reading.take(h, from)
 	switch {
 	case errors.Is(err, ErrPruned):
-		floor, failed := h.store.Floor(h.lease.ctx, h.db)
+		floor, failed := h.store.PrunedTo(h.lease.ctx, h.db)
 		if failed != nil {
 			return failed
 		}
@@ -193,9 +193,9 @@ func (h *holder) step(ctx context.Context) error {
 	case len(batch.places) == 0:
 		return h.idle(ctx)
 	}
-	if after.Rest {
+	if after.Partial {
 		if batch.places[0] != after.Place {
-			return fmt.Errorf("%w: tid %d with the mark %s is not in it", ErrRewound, after.TID, after.Mark)
+			return fmt.Errorf("%w: tid %d with the mark %s is not in it", ErrRewound, after.TID, after.CommitID)
 		}
 		batch.dropUpTo(after)
 	}
@@ -222,7 +222,7 @@ func (h *holder) from() (from store.Place, after store.Cursor) {
 	switch {
 	case h.chained != nil:
 		return h.at, store.Cursor{}
-	case c.Rest:
+	case c.Partial:
 		return store.Place{TID: c.TID - 1}, c
 	}
 	return c.Place, store.Cursor{}
@@ -230,7 +230,7 @@ func (h *holder) from() (from store.Place, after store.Cursor) {
 
 // idle waits until there may be something to tell.
 func (h *holder) idle(ctx context.Context) error {
-	if h.chained != nil && time.Since(h.sure) > h.duty.config.Lease {
+	if h.chained != nil && time.Since(h.sure) > h.duty.config.LeaseFor {
 		if err := h.tellChained(ctx, &portion{}); err != nil {
 			return err
 		}
@@ -250,7 +250,7 @@ func (h *holder) tellOwed(ctx context.Context) error {
 	h.duty.rewound = nil
 	h.duty.mu.Unlock()
 	if err != nil {
-		missed := *h.bus.resync(Rewound)
+		missed := *h.bus.resync(ResyncRewound)
 		missed.Err = err
 		h.owe(missed)
 	}

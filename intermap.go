@@ -1,6 +1,7 @@
 package tracbus
 
 import (
+	"cmp"
 	"fmt"
 	"iter"
 	"maps"
@@ -130,7 +131,7 @@ func parseInterMap(text string) (map[string]InterMapEntry, error) {
 			continue
 		}
 		if m := interMapLine.FindStringSubmatch(line); m != nil {
-			title := strings.TrimSpace(orDefault(m[3], m[1]))
+			title := strings.TrimSpace(cmp.Or(m[3], m[1]))
 			entries[strings.ToUpper(m[1])] = InterMapEntry{m[1], strings.TrimSpace(m[2]), title}
 		}
 	}

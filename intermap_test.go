@@ -121,8 +121,8 @@ func TestInterMapLists(t *testing.T) {
 func TestInterMapIsToldOfEveryChange(t *testing.T) {
 	var m any = tracbus.NewInterMap(tracbus.InterMapConfig{})
 	assert.Implements(t, (*tracbus.WikiListener)(nil), m)
-	assert.Implements(t, (*tracbus.WikiRenameListener)(nil), m)
-	assert.Implements(t, (*tracbus.WikiVersionListener)(nil), m)
+	assert.Implements(t, (*tracbus.WikiPageRenamedListener)(nil), m)
+	assert.Implements(t, (*tracbus.WikiPageVersionDeletedListener)(nil), m)
 	assert.Implements(t, (*tracbus.LoadListener)(nil), m)
 	assert.Implements(t, (*tracbus.ResyncListener)(nil), m)
 }

@@ -71,7 +71,7 @@ func followPostgres(t testing.TB, db *sql.DB, wake string) (*Bus, *Journal) {
 	if wake != "" {
 		client := redis.NewClient(&redis.Options{Addr: wake})
 		t.Cleanup(func() { assert.NoError(t, client.Close()) })
-		config.Wake = client
+		config.WakeRedis = client
 	}
 	bus := NewBus("test")
 	journal, err := OpenJournal(t.Context(), db, bus, config)
@@ -151,7 +151,7 @@ func newInterMapPair(t testing.TB, woken bool) *interMapPair {
 // save edits the page, which from then on says of PEP what url returns.
 func (p *interMapPair) save(t testing.TB) {
 	p.edits++
-	_, err := p.journal.Update(t.Context(), Who{Author: "joe"}, func(tx *ModelTransaction) error {
+	_, err := p.journal.Update(t.Context(), Actor{Author: "joe"}, func(tx *ModelTransaction) error {
 		return tx.Save(t.Context(), WikiEdit{Name: "InterMapTxt", Text: new("----\nPEP " + p.url("$1"))})
 	})
 	require.NoError(t, err)

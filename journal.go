@@ -1,6 +1,7 @@
 package tracbus
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"database/sql"
@@ -42,21 +43,21 @@ type JournalConfig struct {
 	// Zero means the one that a connection begins with.
 	Schema string
 
-	// Manual leaves the making of tables to the application; see
+	// NoMigrate leaves the making of tables to the application; see
 	// [JournalSchema]. Zero means that OpenJournal makes those that are missing.
-	Manual bool
+	NoMigrate bool
 
-	// Poll is how often the database is asked for changes of other processes,
+	// PollInterval is how often the database is asked for changes of other processes,
 	// where nothing wakes this one up. Zero means 1 s, and 5 ms on SQLite,
 	// where asking costs next to nothing.
-	Poll time.Duration
+	PollInterval time.Duration
 
-	// Batch bounds how many transactions are read at once. Zero means 256.
-	Batch int
+	// BatchSize bounds how many transactions are read at once. Zero means 256.
+	BatchSize int
 
-	// Wake is a Redis by which the processes wake each other after a commit. It
+	// WakeRedis is a Redis by which the processes wake each other after a commit. It
 	// is borrowed, and never closed. Zero means none: others are polled for.
-	Wake redis.UniversalClient
+	WakeRedis redis.UniversalClient
 
 	// Logger gets one line for each change of state. Zero means
 	// slog.Default().
@@ -130,8 +131,8 @@ func newJournal(db *sql.DB, bus *Bus, config JournalConfig) (*Journal, error) {
 	if db == nil || bus == nil {
 		panic("tracbus: OpenJournal needs a database and a bus")
 	}
-	if config.Poll < 0 || config.Batch < 0 {
-		return nil, errors.New("JournalConfig: expected Poll and Batch from zero")
+	if config.PollInterval < 0 || config.BatchSize < 0 {
+		return nil, errors.New("JournalConfig: expected PollInterval and BatchSize from zero")
 	}
 	if config.Realms == nil {
 		config.Realms = tracRealms()
@@ -139,7 +140,7 @@ func newJournal(db *sql.DB, bus *Bus, config JournalConfig) (*Journal, error) {
 	if config.Logger == nil {
 		config.Logger = slog.Default()
 	}
-	config.Batch = orDefault(config.Batch, 256)
+	config.BatchSize = cmp.Or(config.BatchSize, 256)
 	j := &Journal{
 		db: db, bus: bus, config: config, dialect: config.Dialect, realms: config.Realms, origin: rand.Text(),
 		kick: make(chan struct{}, 1), announce: make(chan struct{}, 1), moved: make(chan struct{}), idle: make(chan struct{}),
@@ -157,16 +158,16 @@ func newJournal(db *sql.DB, bus *Bus, config JournalConfig) (*Journal, error) {
 
 func (j *Journal) connect(ctx context.Context) (err error) {
 	j.store, err = store.Open(ctx, j.db, store.Config{
-		Dialect: string(j.dialect), Schema: j.config.Schema, Realms: j.realmNames(), Manual: j.config.Manual,
+		Dialect: string(j.dialect), Schema: j.config.Schema, Realms: j.realmNames(), Manual: j.config.NoMigrate,
 	})
 	if err != nil {
 		return err
 	}
 	if j.store.OneWriter() {
 		j.turn = make(chan struct{}, 1)
-		j.config.Poll = orDefault(j.config.Poll, 5*time.Millisecond)
+		j.config.PollInterval = cmp.Or(j.config.PollInterval, 5*time.Millisecond)
 	}
-	j.config.Poll = orDefault(j.config.Poll, time.Second)
+	j.config.PollInterval = cmp.Or(j.config.PollInterval, time.Second)
 	if j.place, err = j.store.End(ctx, j.db); err != nil {
 		return err
 	}
@@ -175,7 +176,7 @@ func (j *Journal) connect(ctx context.Context) (err error) {
 
 // JournalSchema returns the SQL that makes a journal's tables in a schema (""
 // for the connection's), for those who have a migration tool of their own and
-// set [JournalConfig.Manual]. Statements are separated by empty lines.
+// set [JournalConfig.NoMigrate]. Statements are separated by empty lines.
 func JournalSchema(dialect Dialect, schema string, realms ...Realm) (string, error) {
 	names := make([]string, len(realms))
 	for i, r := range realms {
@@ -267,7 +268,7 @@ func (j *Journal) committed(tx *ModelTransaction) {
 	j.mu.Lock()
 	if tx.rewinds == j.rewinds { // else the tid may be of what is no more
 		if tx.tid > j.own.TID {
-			j.own = store.Place{TID: tx.tid, Mark: tx.mark}
+			j.own = store.Place{TID: tx.tid, CommitID: tx.mark}
 		}
 	}
 	j.mu.Unlock()
@@ -279,7 +280,7 @@ func (j *Journal) flushed(tx *ModelTransaction) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if tx.tid > 0 && tx.rewinds == j.rewinds {
-		j.said = store.Place{TID: tx.tid, Mark: tx.mark}
+		j.said = store.Place{TID: tx.tid, CommitID: tx.mark}
 	}
 }
 

@@ -3,6 +3,7 @@ package tracbus_test
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -99,8 +100,8 @@ func changeOf(f tracbus.Fields) tracbus.TicketChanged {
 // dumb is an event of a realm that the journal has, and no entry.
 type dumb struct{ tracbus.Change }
 
-func (dumb) Resource() tracbus.Resource                  { return tracbus.Resource{Realm: tracbus.WikiRealm, ID: "x"} }
-func (dumb) Kind() tracbus.Kind                          { return tracbus.Created }
+func (dumb) Resource() tracbus.Resource                  { return tracbus.Resource{Realm: tracbus.RealmWiki, ID: "x"} }
+func (dumb) Kind() tracbus.Kind                          { return tracbus.KindCreated }
 func (e dumb) WithChange(c tracbus.Change) tracbus.Event { e.Change = c; return e }
 
 func testRefusedEvents(t *testing.T, s *testdatabase.Server, dsn string) {
@@ -108,7 +109,7 @@ func testRefusedEvents(t *testing.T, s *testdatabase.Server, dsn string) {
 	_, err := d.DB.Exec("CREATE TABLE note (n integer)")
 	require.NoError(t, err)
 	long := strings.Repeat("é", 501) // 1,002 bytes
-	absent := tracbus.Change{Absent: tracbus.AuthorPart}
+	absent := tracbus.Change{Absent: tracbus.AttrAuthor}
 	var nilEvent *tracbus.TicketChanged
 	decoded, err := tracbus.Decode("trac", "trac.test.ticket.created", `{"id": 1}`)
 	require.NoError(t, err)
@@ -131,7 +132,7 @@ func testRefusedEvents(t *testing.T, s *testdatabase.Server, dsn string) {
 		{`field "a": value of type struct {}`, changeOf(tracbus.Fields{"a": struct{}{}})},
 		{`field "a": value of type []string`, changeOf(tracbus.Fields{"a": []string{"b"}})},
 		{`field "a": number NaN`, changeOf(tracbus.Fields{"a": math.NaN()})},
-		{`field "a": number "1_000"`, changeOf(tracbus.Fields{"a": tracbus.Number("1_000")})},
+		{`field "a": number "1_000"`, changeOf(tracbus.Fields{"a": json.Number("1_000")})},
 		{`old value of field "a": number +Inf`, tracbus.TicketChanged{ID: 1, Old: tracbus.Fields{"a": math.Inf(1)}}},
 		{`field "a\xff"`, changeOf(tracbus.Fields{"a\xff": "b"})},
 		{`field "t": time in year 10000`, changeOf(tracbus.Fields{"t": time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)})},
@@ -158,9 +159,9 @@ func testRefusedEvents(t *testing.T, s *testdatabase.Server, dsn string) {
 		for _, e := range withNUL {
 			cases = append(cases, bad{"U+0000, which PostgreSQL cannot store", e})
 		}
-		_, err := d.Update(ticking(t), tracbus.Who{Author: nul}, func(*tracbus.ModelTransaction) error { return nil })
+		_, err := d.Update(ticking(t), tracbus.Actor{Author: nul}, func(*tracbus.ModelTransaction) error { return nil })
 		assert.ErrorContains(t, err, "author")
-		_, err = d.Update(ticking(t), tracbus.Who{IPNR: nul}, func(*tracbus.ModelTransaction) error { return nil })
+		_, err = d.Update(ticking(t), tracbus.Actor{IPNR: nul}, func(*tracbus.ModelTransaction) error { return nil })
 		assert.ErrorContains(t, err, "ipnr")
 	}
 	for _, c := range cases {
@@ -247,24 +248,24 @@ func testRefusedOwnEvents(t *testing.T, s *testdatabase.Server, dsn string) {
 	d := seat(t, s, dsn, deskConfig{Journal: tracbus.JournalConfig{Realms: realms}})
 	_, err := d.DB.Exec("CREATE TABLE note (n integer)")
 	require.NoError(t, err)
-	lying := oddOf("a", tracbus.Changed, nil)
-	lying.other = &tracbus.Entry{Resource: tracbus.Resource{Realm: "odd", ID: "b"}, Kind: tracbus.Changed}
-	strange := oddOf("a", tracbus.Changed, nil)
-	strange.other = &tracbus.Entry{Resource: tracbus.Resource{Realm: "none", ID: "a"}, Kind: tracbus.Changed}
-	other := oddOf("a", tracbus.Changed, nil)
-	other.other = &tracbus.Entry{Resource: other.Resource(), Kind: tracbus.Deleted}
+	lying := oddOf("a", tracbus.KindChanged, nil)
+	lying.other = &tracbus.Entry{Resource: tracbus.Resource{Realm: "odd", ID: "b"}, Kind: tracbus.KindChanged}
+	strange := oddOf("a", tracbus.KindChanged, nil)
+	strange.other = &tracbus.Entry{Resource: tracbus.Resource{Realm: "none", ID: "a"}, Kind: tracbus.KindChanged}
+	other := oddOf("a", tracbus.KindChanged, nil)
+	other.other = &tracbus.Entry{Resource: other.Resource(), Kind: tracbus.KindDeleted}
 	for word, e := range map[string]odd{
-		"an id of 0 bytes":    oddOf("", tracbus.Changed, nil),
-		"an id of 1001 bytes": oddOf(strings.Repeat("a", 1001), tracbus.Changed, nil),
-		`id "a\xff"`:          oddOf("a\xff", tracbus.Changed, nil),
+		"an id of 0 bytes":    oddOf("", tracbus.KindChanged, nil),
+		"an id of 1001 bytes": oddOf(strings.Repeat("a", 1001), tracbus.KindChanged, nil),
+		`id "a\xff"`:          oddOf("a\xff", tracbus.KindChanged, nil),
 		`kind ""`:             oddOf("a", "", nil),
 		`kind "a.b"`:          oddOf("a", "a.b", nil),
 		`kind "aaa`:           oddOf("a", tracbus.Kind(strings.Repeat("a", 101)), nil),
 		`kind "\xff"`:         oddOf("a", "\xff", nil),
-		"field \"a\xff\"":     oddOf("a", tracbus.Changed, tracbus.Fields{"a\xff": ""}),
-		"number NaN":          oddOf("a", tracbus.Changed, tracbus.Fields{"a": math.NaN()}),
-		"type []int":          oddOf("a", tracbus.Changed, tracbus.Fields{"a": []int{}}),
-		"year 10000":          oddOf("a", tracbus.Changed, tracbus.Fields{"a": time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)}),
+		"field \"a\xff\"":     oddOf("a", tracbus.KindChanged, tracbus.Fields{"a\xff": ""}),
+		"number NaN":          oddOf("a", tracbus.KindChanged, tracbus.Fields{"a": math.NaN()}),
+		"type []int":          oddOf("a", tracbus.KindChanged, tracbus.Fields{"a": []int{}}),
+		"year 10000":          oddOf("a", tracbus.KindChanged, tracbus.Fields{"a": time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)}),
 		"odd b changed":       lying,
 		"none a changed":      strange,
 		"odd a deleted":       other,
@@ -276,15 +277,15 @@ func testRefusedOwnEvents(t *testing.T, s *testdatabase.Server, dsn string) {
 		assert.ErrorContains(t, err, word, "%+v", e)
 	}
 
-	e := oddOf("a", tracbus.Changed, tracbus.Fields{
+	e := oddOf("a", tracbus.KindChanged, tracbus.Fields{
 		"int": 1, "float": 0.5, "string": "a\xff", "time": time.Date(2020, 1, 1, 12, 0, 0, 1999, time.FixedZone("", 3600)),
 	})
 	tid, err := d.Update(ticking(t), joe, func(tx *tracbus.ModelTransaction) error { return tx.Record(ticking(t), e) })
 	require.NoError(t, err)
 	require.NoError(t, d.Wait(ticking(t), tid))
 	all, _ := d.heard()
-	want := tracbus.Fields{"int": tracbus.Number("1"), "float": tracbus.Number("0.5"), "string": "a\uFFFD", "time": time.Date(2020, 1, 1, 11, 0, 0, 1000, time.UTC)}
-	require.Equal(t, oddOf("a", tracbus.Changed, want), all[0].WithChange(tracbus.Change{}))
+	want := tracbus.Fields{"int": json.Number("1"), "float": json.Number("0.5"), "string": "a\uFFFD", "time": time.Date(2020, 1, 1, 11, 0, 0, 1000, time.UTC)}
+	require.Equal(t, oddOf("a", tracbus.KindChanged, want), all[0].WithChange(tracbus.Change{}))
 }
 
 // sqlTexts would be heard of if a value was ever a part of a statement.
@@ -312,7 +313,7 @@ func testSQLText(t *testing.T, s *testdatabase.Server, dsn string) {
 			if text != valid {
 				fields = tracbus.Fields{"a": text}
 			}
-			who := tracbus.Who{Author: text, IPNR: text}
+			who := tracbus.Actor{Author: text, IPNR: text}
 			events := []tracbus.Event{
 				tracbus.TicketChanged{Change: tracbus.Change{Comment: text}, ID: 1, Values: fields, Old: fields},
 				tracbus.WikiPageChanged{Change: tracbus.Change{Comment: text}, Page: tracbus.WikiPage{Name: "p" + valid, Version: int64(i), Text: text}, OldText: text + text},
@@ -536,7 +537,7 @@ func testDamagedRows(t *testing.T, s *testdatabase.Server, dsn string) {
 		if !assert.True(t, ok, "told of %s: %+v", damage, all[2*i]) {
 			continue
 		}
-		assert.Equal(t, tracbus.Unreadable, e.Reason)
+		assert.Equal(t, tracbus.ResyncEntryUnreadable, e.Reason)
 		assert.ErrorContains(t, e.Err, fmt.Sprintf("tid %d", 2*i+1), damage)
 		assert.EqualValues(t, 2*i+1, e.TID)
 		assert.Equal(t, 1, e.Missed)
@@ -566,11 +567,11 @@ func testDamagedRows(t *testing.T, s *testdatabase.Server, dsn string) {
 		}
 	}
 	assert.ErrorContains(t, bad, "tid 1,")
-	for _, err := range d.History(ticking(t), tracbus.Resource{Realm: tracbus.WikiRealm, ID: "page0"}) {
+	for _, err := range d.History(ticking(t), tracbus.Resource{Realm: tracbus.RealmWiki, ID: "page0"}) {
 		bad = err
 	}
 	assert.ErrorContains(t, bad, "tid 1,")
-	for _, err := range d.History(ticking(t), tracbus.Resource{Realm: tracbus.WikiRealm, ID: "goodpage0"}) {
+	for _, err := range d.History(ticking(t), tracbus.Resource{Realm: tracbus.RealmWiki, ID: "goodpage0"}) {
 		assert.NoError(t, err)
 	}
 }
@@ -608,7 +609,7 @@ func testPrunedFollower(t *testing.T, s *testdatabase.Server, dsn string) {
 		var log logRecorder
 		slow := seat(t, s, dsn, deskConfig{Idle: true, Journal: tracbus.JournalConfig{Logger: slog.New(&log)}})
 		last := d.create(t, "d", "e", "f", "g")
-		_, err := d.Prune(ticking(t), tracbus.Retention{Transactions: 2})
+		_, err := d.Prune(ticking(t), tracbus.Retention{KeepLast: 2})
 		require.NoError(t, err)
 		slow.run()
 		require.NoError(t, slow.Wait(ticking(t), last))
@@ -617,7 +618,7 @@ func testPrunedFollower(t *testing.T, s *testdatabase.Server, dsn string) {
 		all, _ := slow.heard()
 		require.Len(t, all, 4, "told behind %d changes: %v", before, lines(all))
 		e := all[0].(tracbus.Resync)
-		assert.Equal(t, tracbus.Pruned, e.Reason)
+		assert.Equal(t, tracbus.ResyncPruned, e.Reason)
 		assert.ErrorIs(t, e.Err, tracbus.ErrPruned)
 		for i, id := range []string{"f", "g", "h"} {
 			assert.Equal(t, id, all[1+i].Resource().ID)
@@ -633,7 +634,7 @@ func testPrunedListener(t *testing.T, s *testdatabase.Server, dsn string) {
 	var slow diary
 	first := true
 	d := seat(t, s, dsn, deskConfig{
-		Bus: tracbus.BusConfig{Queue: 4, Batch: 1},
+		Bus: tracbus.BusConfig{QueueSize: 4, BatchSize: 1},
 		Before: func(b *tracbus.Bus) {
 			tracbus.On(b, tracbus.Everywhere, func(ctx context.Context, e tracbus.Event) error {
 				if r, ok := e.(tracbus.Resync); ok {
@@ -657,7 +658,7 @@ func testPrunedListener(t *testing.T, s *testdatabase.Server, dsn string) {
 		last = d.create(t, fmt.Sprint("p", i))
 	}
 	d.until(t, "all 20 to the others", func(all, _ []tracbus.Event) bool { return len(all) == 20 })
-	_, err := d.Prune(ticking(t), tracbus.Retention{Transactions: 1})
+	_, err := d.Prune(ticking(t), tracbus.Retention{KeepLast: 1})
 	require.NoError(t, err)
 	close(release)
 	require.NoError(t, d.Wait(ticking(t), last))
@@ -690,7 +691,7 @@ func TestUnfitDatabase(t *testing.T) {
 	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
 		config := tracbus.JournalConfig{Dialect: tracbus.Dialect(s.Dialect)}
 		manual := config
-		manual.Manual = true
+		manual.NoMigrate = true
 
 		t.Run("tables are missing", func(t *testing.T) {
 			db := s.New(t)
@@ -701,7 +702,7 @@ func TestUnfitDatabase(t *testing.T) {
 				_, err := db.Exec("SELECT * FROM " + table)
 				assert.Error(t, err, "%s was made", table)
 			}
-			text, err := tracbus.JournalSchema(config.Dialect, "", tracbus.TicketRealm)
+			text, err := tracbus.JournalSchema(config.Dialect, "", tracbus.RealmTicket)
 			require.NoError(t, err)
 			for statement := range strings.SplitSeq(text, "\n\n") {
 				if statement != "" {
@@ -837,7 +838,7 @@ func testReadOnly(t *testing.T, s *testdatabase.Server) {
 				assert.ErrorContains(t, err, r.word)
 			}
 			assert.Equal(t, before, rows(t, admin.DB, s.Dialect))
-			_, err := d.Prune(ticking(t), tracbus.Retention{Transactions: 1})
+			_, err := d.Prune(ticking(t), tracbus.Retention{KeepLast: 1})
 			if before["journal_transaction"] > 1 {
 				assert.ErrorContains(t, err, r.word)
 			}
@@ -854,7 +855,7 @@ func testInMemory(t *testing.T, s *testdatabase.Server) {
 	for _, dsn := range []string{":memory:", "file::memory:?cache=shared", "file:x?mode=memory", ""} {
 		db := s.Open(t, dsn)
 		err := open(t, db, tracbus.JournalConfig{Dialect: tracbus.SQLite})
-		assert.ErrorIs(t, err, tracbus.ErrUnfit, dsn)
+		assert.ErrorIs(t, err, tracbus.ErrUnsupportedDatabase, dsn)
 		assert.ErrorContains(t, err, "SetMaxOpenConns(1)", dsn)
 		db.SetMaxOpenConns(1)
 		d := seat(t, s, "", deskConfig{DB: db})
@@ -878,7 +879,7 @@ func testSequence(t *testing.T, s *testdatabase.Server) {
 		_, err := db.Exec(change)
 		require.NoError(t, err)
 		err = open(t, db, config)
-		assert.True(t, errors.Is(err, tracbus.ErrUnfit) || errors.Is(err, tracbus.ErrSchema), "%s: %v", change, err)
+		assert.True(t, errors.Is(err, tracbus.ErrUnsupportedDatabase) || errors.Is(err, tracbus.ErrSchema), "%s: %v", change, err)
 		assert.ErrorContains(t, err, "sequence journal_tid")
 		assert.ErrorContains(t, err, word)
 	}
@@ -898,7 +899,7 @@ func testStandby(t *testing.T, s *testdatabase.Server) {
 		return direct.QueryRow("SELECT count(*) FROM ticket_journal").Scan(&n) == nil && n == 1
 	})
 	err := open(t, direct, tracbus.JournalConfig{Dialect: tracbus.PostgreSQL})
-	assert.ErrorIs(t, err, tracbus.ErrUnfit)
+	assert.ErrorIs(t, err, tracbus.ErrUnsupportedDatabase)
 	assert.ErrorContains(t, err, "standby")
 
 	// Whichever of the two answers, as some have it.
@@ -910,11 +911,11 @@ func testStandby(t *testing.T, s *testdatabase.Server) {
 	s.Postgres.Kill()
 	until(t, "the follower says that it is on a standby", func() bool { return len(log.with("standby")) > 0 })
 	_, err = d.Status(ticking(t))
-	assert.ErrorIs(t, err, tracbus.ErrUnfit)
+	assert.ErrorIs(t, err, tracbus.ErrUnsupportedDatabase)
 	_, err = d.Update(ticking(t), joe, func(tx *tracbus.ModelTransaction) error { return tx.Record(ticking(t), remark(1, "no")) })
 	assert.ErrorIs(t, err, tracbus.ErrNotCommitted)
 	for _, err := range d.Since(ticking(t), 0) {
-		assert.ErrorIs(t, err, tracbus.ErrUnfit)
+		assert.ErrorIs(t, err, tracbus.ErrUnsupportedDatabase)
 	}
 	all, _ := d.heard()
 	assert.Equal(t, []string{"second"}, comments(all), "told on the way")
@@ -932,7 +933,7 @@ func testSQLMode(t *testing.T, s *testdatabase.Server) {
 	dsn := s.DSN(s.Name())
 	for _, mode := range []string{"", "ANSI_QUOTES", "NO_ZERO_DATE"} {
 		err := open(t, s.Open(t, dsn+"&sql_mode="+url.QueryEscape("'"+mode+"'")), tracbus.JournalConfig{Dialect: tracbus.MySQL})
-		assert.ErrorIs(t, err, tracbus.ErrUnfit)
+		assert.ErrorIs(t, err, tracbus.ErrUnsupportedDatabase)
 		assert.ErrorContains(t, err, "STRICT_TRANS_TABLES")
 		assert.ErrorContains(t, err, fmt.Sprintf("sql_mode %q", mode))
 	}
@@ -940,6 +941,6 @@ func testSQLMode(t *testing.T, s *testdatabase.Server) {
 	require.NoError(t, err)
 	none.DBName = ""
 	err = open(t, s.Open(t, none.FormatDSN()), tracbus.JournalConfig{Dialect: tracbus.MySQL})
-	assert.ErrorIs(t, err, tracbus.ErrUnfit)
+	assert.ErrorIs(t, err, tracbus.ErrUnsupportedDatabase)
 	assert.ErrorContains(t, err, "schema")
 }

@@ -15,7 +15,7 @@ import (
 
 // testReadBefore compares Before with what Since yields, the other way round.
 func testReadBefore(t *testing.T, s *testdatabase.Server, dsn string) {
-	d := seat(t, s, dsn, deskConfig{Journal: tracbus.JournalConfig{Batch: 4}})
+	d := seat(t, s, dsn, deskConfig{Journal: tracbus.JournalConfig{BatchSize: 4}})
 	before := func(tid int64) (read []tracbus.Event) {
 		for e, err := range d.Before(ticking(t), tid) {
 			require.NoError(t, err)
@@ -83,12 +83,12 @@ func testReadBefore(t *testing.T, s *testdatabase.Server, dsn string) {
 	}
 	for _, id := range []int64{1, 2, 3, 4} {
 		var want []tracbus.Event
-		for e, err := range d.History(ticking(t), tracbus.Ticket(id)) {
+		for e, err := range d.History(ticking(t), tracbus.TicketResource(id)) {
 			require.NoError(t, err)
 			want = append(want, e)
 		}
 		slices.Reverse(want)
-		assert.Equal(t, want, history(tracbus.Ticket(id), 0), "ticket %d", id)
+		assert.Equal(t, want, history(tracbus.TicketResource(id), 0), "ticket %d", id)
 		assert.Len(t, want, map[int64]int{1: 14, 2: 7, 3: 7}[id])
 		for _, e := range want {
 			tid := e.About().TID
@@ -96,14 +96,14 @@ func testReadBefore(t *testing.T, s *testdatabase.Server, dsn string) {
 			if i < 0 {
 				i = len(want)
 			}
-			assert.ElementsMatch(t, want[i:], history(tracbus.Ticket(id), tid), "ticket %d before tid %d", id, tid)
+			assert.ElementsMatch(t, want[i:], history(tracbus.TicketResource(id), tid), "ticket %d before tid %d", id, tid)
 		}
 	}
 	for _, err := range d.HistoryBefore(ticking(t), tracbus.Resource{Realm: "milestone", ID: "2"}, 0) {
 		assert.EqualError(t, err, "history of milestone 2: the journal has no such realm: expected one of [ticket wiki]")
 	}
 
-	_, err := d.Prune(ticking(t), tracbus.Retention{Transactions: 6})
+	_, err := d.Prune(ticking(t), tracbus.Retention{KeepLast: 6})
 	require.NoError(t, err)
 	assert.Equal(t, since(tids[7], end), before(0), "what is pruned is not there")
 	assert.Empty(t, before(tids[8]))

@@ -125,7 +125,7 @@ func (m benchEdit) write(ctx context.Context, q tracbus.SQL, now int64) (before 
 }
 
 func (m benchEdit) Resource() tracbus.Resource {
-	return tracbus.Resource{Realm: tracbus.TicketRealm, ID: strconv.FormatInt(m.id, 10)}
+	return tracbus.Resource{Realm: tracbus.RealmTicket, ID: strconv.FormatInt(m.id, 10)}
 }
 
 func (m benchEdit) Save(ctx context.Context, tx *tracbus.ModelTransaction) (tracbus.Event, error) {
@@ -224,7 +224,7 @@ func (t *benchTracker) first(b *testing.B) {
 
 // update is an edit through the journal.
 func (t *benchTracker) update(ctx context.Context, m benchEdit) (tid int64, err error) {
-	who := tracbus.Who{Author: "joe", IPNR: "192.0.2.1", Authenticated: true}
+	who := tracbus.Actor{Author: "joe", IPNR: "192.0.2.1", Authenticated: true}
 	return t.journal.Update(ctx, who, func(tx *tracbus.ModelTransaction) error { return tx.Save(ctx, m) })
 }
 

@@ -28,7 +28,7 @@ func TestFitSessions(t *testing.T) {
 		name + "=" + url.QueryEscape("'READ-UNCOMMITTED'"): name + " is READ-UNCOMMITTED",
 	} {
 		err := open(t, s.Open(t, dsn+"&"+setting), config)
-		assert.ErrorIs(t, err, tracbus.ErrUnfit)
+		assert.ErrorIs(t, err, tracbus.ErrUnsupportedDatabase)
 		assert.ErrorContains(t, err, word)
 	}
 	for _, level := range []string{"READ-COMMITTED", "REPEATABLE-READ", "SERIALIZABLE"} {
@@ -59,9 +59,9 @@ func TestFitParts(t *testing.T) {
 			require.NoError(t, open(t, db, config))
 			_, err := db.Exec(c[0])
 			require.NoError(t, err)
-			for _, config.Manual = range []bool{true, false} {
+			for _, config.NoMigrate = range []bool{true, false} {
 				err = open(t, db, config)
-				assert.ErrorIs(t, err, tracbus.ErrSchema, "%s, manual %t", c[0], config.Manual)
+				assert.ErrorIs(t, err, tracbus.ErrSchema, "%s, manual %t", c[0], config.NoMigrate)
 				assert.ErrorContains(t, err, c[1])
 			}
 		}
@@ -108,14 +108,14 @@ func TestFitPrune(t *testing.T) {
 			})
 			require.NoError(t, err)
 		}
-		n, err := some.Prune(ticking(t), tracbus.Retention{Transactions: 1})
+		n, err := some.Prune(ticking(t), tracbus.Retention{KeepLast: 1})
 		assert.ErrorContains(t, err, `prune: there are changes of realm "wiki"`)
 		assert.Zero(t, n)
 		assert.Len(t, readBack(t, all), 6)
-		n, err = all.Prune(ticking(t), tracbus.Retention{Transactions: 1})
+		n, err = all.Prune(ticking(t), tracbus.Retention{KeepLast: 1})
 		assert.NoError(t, err)
 		assert.EqualValues(t, 2, n)
-		n, err = some.Prune(ticking(t), tracbus.Retention{Transactions: 1})
+		n, err = some.Prune(ticking(t), tracbus.Retention{KeepLast: 1})
 		assert.NoError(t, err, "nothing is left to prune")
 		assert.Zero(t, n)
 	})

@@ -109,7 +109,7 @@ func TestDatabaseAway(t *testing.T) {
 			require.NoError(t, err)
 			assert.NoError(t, st.Err)
 			assert.True(t, st.Running)
-			assert.Equal(t, st.Head, st.Place)
+			assert.Equal(t, st.Head, st.Position)
 		})
 	}
 }
@@ -124,7 +124,7 @@ func TestWakeThroughRedis(t *testing.T) {
 	client := redis.NewClient(&redis.Options{Addr: server.Addr(), Username: "waker", Password: "w", DisableIdentity: true})
 	defer client.Close()
 	log := newNotes()
-	config := deskConfig{Journal: tracbus.JournalConfig{Poll: time.Hour, Wake: client, Logger: log.logger()}}
+	config := deskConfig{Journal: tracbus.JournalConfig{PollInterval: time.Hour, WakeRedis: client, Logger: log.logger()}}
 	a, b := seat(t, s, dsn, config), seat(t, s, dsn, config)
 	reaches := func(from, to *desk, comment string) {
 		t.Helper()
@@ -285,7 +285,7 @@ func TestGaplessPrefix(t *testing.T) {
 	hidden := seat(t, s, dsn, deskConfig{})
 	st, err := hidden.Status(ticking(t))
 	require.NoError(t, err)
-	assert.Equal(t, first, st.Place, "who comes now begins before the gap, not at the end")
+	assert.Equal(t, first, st.Position, "who comes now begins before the gap, not at the end")
 	var read []tracbus.Event
 	for e, err := range a.Since(ticking(t), 0) {
 		require.NoError(t, err)
@@ -307,7 +307,7 @@ func TestCloseTellsTheRest(t *testing.T) {
 			gate := make(chan struct{})
 			var told []string
 			d := seat(t, s, s.DSN(s.Name()), deskConfig{
-				Bus: tracbus.BusConfig{Queue: 3, Batch: 1},
+				Bus: tracbus.BusConfig{QueueSize: 3, BatchSize: 1},
 				Before: func(b *tracbus.Bus) {
 					tracbus.On(b, tracbus.Primary, func(_ context.Context, e tracbus.TicketChanged) error {
 						<-gate

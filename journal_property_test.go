@@ -2,6 +2,7 @@ package tracbus_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -45,7 +46,7 @@ func (c chance) time() time.Time {
 	return t.In(time.FixedZone("", 60*(c.IntN(2*1439)-1439)))
 }
 
-func (c chance) value() tracbus.Value {
+func (c chance) value() any {
 	switch c.IntN(12) {
 	case 0:
 		return nil
@@ -54,9 +55,9 @@ func (c chance) value() tracbus.Value {
 	case 2:
 		return c.IntN(2) == 0
 	case 3:
-		return tracbus.Number(fmt.Sprintf("%d%s", 1+c.IntN(9), strings.Repeat("0123456789", c.IntN(40))))
+		return json.Number(fmt.Sprintf("%d%s", 1+c.IntN(9), strings.Repeat("0123456789", c.IntN(40))))
 	case 4:
-		return tracbus.Number(fmt.Sprintf("-0.%s%dE-%d", strings.Repeat("0", c.IntN(30)), c.IntN(10), c.IntN(500)))
+		return json.Number(fmt.Sprintf("-0.%s%dE-%d", strings.Repeat("0", c.IntN(30)), c.IntN(10), c.IntN(500)))
 	case 5:
 		return c.Int64() - c.Int64()
 	case 6:
@@ -127,7 +128,7 @@ func (c chance) event() tracbus.Event {
 		change.Time = c.time()
 	}
 	if c.IntN(8) == 0 {
-		change.Null = tracbus.Parts(1 << c.IntN(7))
+		change.Null = tracbus.Attrs(1 << c.IntN(7))
 	}
 	switch c.IntN(11) {
 	case 0:
@@ -135,9 +136,9 @@ func (c chance) event() tracbus.Event {
 	case 1:
 		return tracbus.TicketDeleted{Change: change, ID: id, Values: c.fields()}
 	case 2:
-		return tracbus.TicketCommentEdited{Change: change, ID: id, Edited: c.time(), OldComment: c.text()}
+		return tracbus.TicketCommentEdited{Change: change, ID: id, CommentTime: c.time(), OldComment: c.text()}
 	case 3:
-		return tracbus.TicketChangeDeleted{Change: change, ID: id, Deleted: c.time(), New: c.fields(), Old: c.fields()}
+		return tracbus.TicketChangeDeleted{Change: change, ID: id, ChangeTime: c.time(), New: c.fields(), Old: c.fields()}
 	case 4:
 		return tracbus.WikiPageCreated{Change: change, Page: c.page()}
 	case 5:
@@ -181,10 +182,10 @@ func inUTC(e tracbus.Event) tracbus.Event {
 		fields(e.Old)
 		return e
 	case tracbus.TicketCommentEdited:
-		e.Edited = e.Edited.UTC()
+		e.CommentTime = e.CommentTime.UTC()
 		return e
 	case tracbus.TicketChangeDeleted:
-		e.Deleted = e.Deleted.UTC()
+		e.ChangeTime = e.ChangeTime.UTC()
 		fields(e.New)
 		fields(e.Old)
 		return e
@@ -223,7 +224,7 @@ func TestOneEvent(t *testing.T) {
 		dsn := s.DSN(s.Name())
 		redis := testserver.Redis(t, testserver.RedisOptions{})
 		ear := newEar(t, hastyClient(t, redis.Addr()))
-		config := tracbus.PublisherConfig{Rare: true, Logger: slog.New(slog.DiscardHandler)}
+		config := tracbus.PublisherConfig{ExtraEvents: true, Logger: slog.New(slog.DiscardHandler)}
 		publisher := tracbus.NewPublisher(patientClient(t, redis.Addr()), config)
 		t.Cleanup(publisher.Close)
 		here := seat(t, s, dsn, deskConfig{Before: func(b *tracbus.Bus) { b.All(tracbus.Primary, publisher) }})
@@ -237,7 +238,7 @@ func TestOneEvent(t *testing.T) {
 
 		var last int64
 		for range 60 {
-			who := tracbus.Who{Author: c.text(), IPNR: c.text(), Authenticated: c.IntN(2) == 0}
+			who := tracbus.Actor{Author: c.text(), IPNR: c.text(), Authenticated: c.IntN(2) == 0}
 			var made []tracbus.Event
 			resources := map[tracbus.Resource]bool{} // two changes of one would be told as one
 			for range 1 + c.IntN(5) {
@@ -281,8 +282,8 @@ func TestOneEvent(t *testing.T) {
 		require.Len(t, replayed, len(alone))
 		for i, want := range alone {
 			signed := want.About()
-			signed.Mark = made[i].About().Mark // which only the journal knows
-			require.NotEmpty(t, signed.Mark)
+			signed.CommitID = made[i].About().CommitID // which only the journal knows
+			require.NotEmpty(t, signed.CommitID)
 			want = inUTC(want.WithChange(signed))
 			require.Equal(t, want, made[i], "seed %d: primary", seed)
 			require.True(t, made[i].About().Primary)

@@ -13,7 +13,7 @@ import (
 
 // testResume goes on behind every change there is, within transactions too.
 func testResume(t *testing.T, s *testdatabase.Server, dsn string) {
-	d, other := seat(t, s, dsn, deskConfig{Journal: tracbus.JournalConfig{Batch: 3}}), seat(t, s, dsn, deskConfig{})
+	d, other := seat(t, s, dsn, deskConfig{Journal: tracbus.JournalConfig{BatchSize: 3}}), seat(t, s, dsn, deskConfig{})
 	resume := func(seen tracbus.Change) (read []tracbus.Event, err error) {
 		for e, err := range d.Resume(ticking(t), seen) {
 			if err != nil {
@@ -56,16 +56,16 @@ func testResume(t *testing.T, s *testdatabase.Server, dsn string) {
 	last := all[len(all)-1].About()
 	middle := all[13].About() // of three
 	require.Equal(t, 0, middle.Seq)
-	read, err = resume(tracbus.Change{TID: middle.TID, Seq: -1, Mark: middle.Mark})
+	read, err = resume(tracbus.Change{TID: middle.TID, Seq: -1, CommitID: middle.CommitID})
 	require.NoError(t, err)
 	assert.Equal(t, all[16:], read, "behind the transaction")
 
 	for what, seen := range map[string]tracbus.Change{
-		"another mark":                    {TID: middle.TID, Seq: 0, Mark: last.Mark},
-		"another mark, all of it":         {TID: middle.TID, Seq: -1, Mark: last.Mark},
-		"a tid that was never taken":      {TID: last.TID + 5, Seq: 0, Mark: last.Mark},
-		"the same, all of it":             {TID: last.TID + 5, Seq: -1, Mark: last.Mark},
-		"another mark of the last change": {TID: last.TID, Seq: last.Seq, Mark: middle.Mark},
+		"another mark":                    {TID: middle.TID, Seq: 0, CommitID: last.CommitID},
+		"another mark, all of it":         {TID: middle.TID, Seq: -1, CommitID: last.CommitID},
+		"a tid that was never taken":      {TID: last.TID + 5, Seq: 0, CommitID: last.CommitID},
+		"the same, all of it":             {TID: last.TID + 5, Seq: -1, CommitID: last.CommitID},
+		"another mark of the last change": {TID: last.TID, Seq: last.Seq, CommitID: middle.CommitID},
 	} {
 		read, err := resume(seen)
 		assert.ErrorIs(t, err, tracbus.ErrRewound, what)
@@ -88,14 +88,14 @@ func testResume(t *testing.T, s *testdatabase.Server, dsn string) {
 		commit()
 	}
 
-	n, err := d.Prune(ticking(t), tracbus.Retention{Transactions: 4})
+	n, err := d.Prune(ticking(t), tracbus.Retention{KeepLast: 4})
 	require.NoError(t, err)
 	require.EqualValues(t, 12, n)
 	floor := all[23].About() // the last that is pruned
 	for what, seen := range map[string]tracbus.Change{
-		"long pruned":                {TID: middle.TID, Seq: 0, Mark: middle.Mark},
-		"long pruned, all of it":     {TID: middle.TID, Seq: -1, Mark: middle.Mark},
-		"the last pruned, a part":    {TID: floor.TID, Seq: 0, Mark: floor.Mark},
+		"long pruned":                {TID: middle.TID, Seq: 0, CommitID: middle.CommitID},
+		"long pruned, all of it":     {TID: middle.TID, Seq: -1, CommitID: middle.CommitID},
+		"the last pruned, a part":    {TID: floor.TID, Seq: 0, CommitID: floor.CommitID},
 		"the beginning":              {},
 		"long pruned, without mark":  {TID: middle.TID},
 		"the last, without its mark": {TID: floor.TID, Seq: 1},
@@ -103,7 +103,7 @@ func testResume(t *testing.T, s *testdatabase.Server, dsn string) {
 		_, err := resume(seen)
 		assert.ErrorIs(t, err, tracbus.ErrPruned, what)
 	}
-	read, err = resume(tracbus.Change{TID: floor.TID, Seq: -1, Mark: floor.Mark})
+	read, err = resume(tracbus.Change{TID: floor.TID, Seq: -1, CommitID: floor.CommitID})
 	require.NoError(t, err, "all of the last that is pruned was handled")
 	assert.Equal(t, all[24:], read)
 }

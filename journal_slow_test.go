@@ -66,7 +66,7 @@ func sleep(t *testing.T, s *testdatabase.Server, dsn string, queue int, scope tr
 	l := newSleeper()
 	var r *tracbus.Registration
 	d := seat(t, s, dsn, deskConfig{
-		Bus:    tracbus.BusConfig{Queue: queue, Batch: 1},
+		Bus:    tracbus.BusConfig{QueueSize: queue, BatchSize: 1},
 		Before: func(b *tracbus.Bus) { r = tracbus.On(b, scope, l.hear) },
 	})
 	return d, l, r
@@ -155,7 +155,7 @@ func TestSlowPruned(t *testing.T) {
 
 		other := seat(t, s, dsn, deskConfig{})
 		tids := other.saying(t, 4, 9)
-		n, err := other.Prune(ticking(t), tracbus.Retention{Transactions: 4})
+		n, err := other.Prune(ticking(t), tracbus.Retention{KeepLast: 4})
 		require.NoError(t, err)
 		assert.EqualValues(t, 6, n)
 
@@ -177,7 +177,7 @@ func TestSlowListenerPruned(t *testing.T) {
 	d.saying(t, 0, 0)
 	<-slow.asleep
 	tids := d.saying(t, 1, 9)
-	_, err := d.Prune(ticking(t), tracbus.Retention{Transactions: 4})
+	_, err := d.Prune(ticking(t), tracbus.Retention{KeepLast: 4})
 	require.NoError(t, err)
 	close(slow.alarm)
 	require.NoError(t, d.Wait(ticking(t), tids[8]))
@@ -207,8 +207,8 @@ func TestSlowReadsInTurn(t *testing.T) {
 	alarm, asleep := make(chan struct{}), make(chan struct{})
 	var pages []string
 	d := seat(t, s, dsn, deskConfig{
-		Bus: tracbus.BusConfig{Queue: 2, Batch: 1},
-		Journal: tracbus.JournalConfig{Batch: 1, Realms: []tracbus.JournalRealm{tracbus.TracWiki{}, overheard{read: func(comment string) {
+		Bus: tracbus.BusConfig{QueueSize: 2, BatchSize: 1},
+		Journal: tracbus.JournalConfig{BatchSize: 1, Realms: []tracbus.JournalRealm{tracbus.TracWiki{}, overheard{read: func(comment string) {
 			if comment == "0" && slices.Contains(read, "0") {
 				writer.say(t, "new", 1)
 			}
@@ -334,7 +334,7 @@ func TestListenerOfBatchesReloads(t *testing.T) {
 	l.handle = func() error {
 		if !asked {
 			asked = true
-			return tracbus.ErrReload
+			return tracbus.ErrNeedsLoad
 		}
 		return nil
 	}
@@ -347,7 +347,7 @@ func TestListenerOfBatchesReloads(t *testing.T) {
 	assert.Equal(t, []string{"two"}, l.told)
 	st := r.Status()
 	assert.Zero(t, st.Failed)
-	assert.Zero(t, st.Repeated)
+	assert.Zero(t, st.Retried)
 	assert.NoError(t, st.LastError)
 }
 
@@ -365,7 +365,7 @@ func TestListenerIsToldTheGraverReason(t *testing.T) {
 		return errors.New("no")
 	}}
 	d := seat(t, s, s.DSN(s.Name()), deskConfig{
-		Bus:    tracbus.BusConfig{Repeat: -1},
+		Bus:    tracbus.BusConfig{MaxRetries: -1},
 		Before: func(b *tracbus.Bus) { b.All(tracbus.Everywhere, l) },
 	})
 	first := d.saying(t, 0, 0)
@@ -375,7 +375,7 @@ func TestListenerIsToldTheGraverReason(t *testing.T) {
 	close(alarm)
 	require.NoError(t, d.Wait(ticking(t), last))
 	require.Len(t, l.resyncs, 1)
-	assert.Equal(t, tracbus.Rewound, l.resyncs[0].Reason)
+	assert.Equal(t, tracbus.ResyncRewound, l.resyncs[0].Reason)
 	assert.ErrorIs(t, l.resyncs[0].Err, tracbus.ErrRewound)
 	assert.Equal(t, 1, l.resyncs[0].Missed)
 	assert.Equal(t, []string{"new"}, l.told)
@@ -395,9 +395,9 @@ func TestSlowListenerIsClosed(t *testing.T) {
 	require.ErrorAs(t, err, &closing)
 	require.Len(t, closing.Undelivered, 1)
 	u := closing.Undelivered[0]
-	assert.Equal(t, 5, u.Events)
-	assert.Equal(t, tids[3], u.Behind, "the last that was queued")
-	assert.True(t, strings.HasSuffix(err.Error(), fmt.Sprintf(", and what the journal has behind tid %d", u.Behind)), "%v", err)
+	assert.Equal(t, 5, u.Count)
+	assert.Equal(t, tids[3], u.After, "the last that was queued")
+	assert.True(t, strings.HasSuffix(err.Error(), fmt.Sprintf(", and what the journal has behind tid %d", u.After)), "%v", err)
 	close(slow.alarm)
 	require.NoError(t, r.Close(ticking(t)), "it was said once")
 }
@@ -415,7 +415,7 @@ func TestSlowListenerIsClosedInTime(t *testing.T) {
 	err := r.Close(ticking(t))
 	var closing *tracbus.CloseError
 	require.ErrorAs(t, err, &closing)
-	assert.Equal(t, []tracbus.Undelivered{{Listener: closing.Undelivered[0].Listener, Behind: tids[3]}}, closing.Undelivered)
+	assert.Equal(t, []tracbus.Undelivered{{Listener: closing.Undelivered[0].Listener, After: tids[3]}}, closing.Undelivered)
 	assert.Equal(t, numbers(0, 4), slow.heard())
 	d.cancel = nil
 }

@@ -3,6 +3,7 @@ package tracbus_test
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -66,7 +67,7 @@ func testPrimaryAndSecondary(t *testing.T, s *testdatabase.Server, dsn string) {
 		assert.Len(t, primary, 10)
 		for i, e := range all {
 			assert.Equal(t, i%2, e.About().Seq, "place in the transaction of %s", line(e))
-			assert.Equal(t, joe, tracbus.Who{Author: e.About().Author, IPNR: e.About().IPNR, Authenticated: e.About().Authenticated})
+			assert.Equal(t, joe, tracbus.Actor{Author: e.About().Author, IPNR: e.About().IPNR, Authenticated: e.About().Authenticated})
 		}
 	}
 	allA, primaryA := a.heard()
@@ -114,7 +115,7 @@ func testRollback(t *testing.T, s *testdatabase.Server, dsn string) {
 	assert.NoError(t, err)
 	assert.Zero(t, tid, "nothing to tell")
 
-	last := d.say(t, "once", 1)
+	last := d.say(t, "consumer", 1)
 	require.NoError(t, d.Wait(ticking(t), last))
 	all, primary := d.heard()
 	assert.Equal(t, []string{"once"}, comments(all))
@@ -125,7 +126,7 @@ func testRollback(t *testing.T, s *testdatabase.Server, dsn string) {
 type failing struct{ err error }
 
 func (failing) Resource() tracbus.Resource {
-	return tracbus.Resource{Realm: tracbus.TicketRealm, ID: "7"}
+	return tracbus.Resource{Realm: tracbus.RealmTicket, ID: "7"}
 }
 
 func (m failing) Save(ctx context.Context, tx *tracbus.ModelTransaction) (tracbus.Event, error) {
@@ -210,7 +211,7 @@ func testMisuse(t *testing.T, s *testdatabase.Server, dsn string) {
 	_, err := tx.Commit(ctx)
 	assert.EqualError(t, err, "commit: the transaction is begun, not prepared: expected one that is prepared")
 	assert.ErrorContains(t, tx.Prepare(joe, "moved"), `prepare: kind "moved": expected "created"`)
-	require.NoError(t, tx.Prepare(joe, tracbus.Created))
+	require.NoError(t, tx.Prepare(joe, tracbus.KindCreated))
 	assert.EqualError(t, tx.Prepare(joe, ""), "prepare: the transaction is prepared: expected one that was just begun")
 	_, err = tx.Flush(ctx)
 	assert.ErrorContains(t, err, "expected Commit")
@@ -233,7 +234,7 @@ func testMisuse(t *testing.T, s *testdatabase.Server, dsn string) {
 	assert.ErrorContains(t, err, "the ModelTransaction has ended")
 	assert.ErrorContains(t, tx.Record(ctx, remark(1, "x")), "the transaction is committed")
 
-	assert.ErrorIs(t, d.Bus.Notify(remark(1, "x")), tracbus.ErrJournaled)
+	assert.ErrorIs(t, d.Bus.Notify(remark(1, "x")), tracbus.ErrBusHasJournal)
 	_, err = tracbus.OpenJournal(ctx, d.DB, d.Bus, tracbus.JournalConfig{Dialect: tracbus.Dialect(s.Dialect)})
 	assert.EqualError(t, err, "open journal: the bus has a journal already")
 	assert.EqualError(t, d.Run(ctx), "run: it runs already")
@@ -398,9 +399,9 @@ func testHeldOpen(t *testing.T, s *testdatabase.Server, dsn string) {
 		if s.Dialect == "postgresql" {
 			st, err := b.Status(ticking(t))
 			require.NoError(t, err)
-			require.Len(t, st.Holders, 1)
-			assert.Contains(t, st.Holders[0].Who, "idle in transaction")
-			assert.Equal(t, st.Place+4, st.Head)
+			require.Len(t, st.Blockers, 1)
+			assert.Contains(t, st.Blockers[0].Session, "idle in transaction")
+			assert.Equal(t, st.Position+4, st.Head)
 			all, _ := b.heard()
 			assert.NotContains(t, comments(all), "behind "+how+"0")
 		}
@@ -427,8 +428,8 @@ func testSlowListener(t *testing.T, s *testdatabase.Server, dsn string) {
 	gate := make(chan struct{})
 	var slow []int64
 	d := seat(t, s, dsn, deskConfig{
-		Bus:     tracbus.BusConfig{Queue: 3, Batch: 2},
-		Journal: tracbus.JournalConfig{Batch: 4},
+		Bus:     tracbus.BusConfig{QueueSize: 3, BatchSize: 2},
+		Journal: tracbus.JournalConfig{BatchSize: 4},
 		Before: func(b *tracbus.Bus) {
 			tracbus.On(b, tracbus.Everywhere, func(_ context.Context, e tracbus.TicketChanged) error {
 				<-gate
@@ -472,10 +473,10 @@ func (l *tally) TicketDeleted(context.Context, tracbus.TicketDeleted) error { re
 func (l *tally) TicketChanged(_ context.Context, e tracbus.TicketChanged) error {
 	if l.fail {
 		l.fail = false
-		return tracbus.ErrReload
+		return tracbus.ErrNeedsLoad
 	}
 	l.n++
-	if want := e.Values["n"]; want != tracbus.Number(fmt.Sprint(l.n)) {
+	if want := e.Values["n"]; want != json.Number(fmt.Sprint(l.n)) {
 		return fmt.Errorf("at tid %d the table had %s, and the listener counts %d", e.TID, want, l.n)
 	}
 	return nil
@@ -490,7 +491,7 @@ func testLoad(t *testing.T, s *testdatabase.Server, dsn string) {
 	require.NoError(t, err)
 	count := func(ctx context.Context) (int64, error) {
 		return a.Update(ctx, joe, func(tx *tracbus.ModelTransaction) error {
-			if err := tx.Lock(ctx, tracbus.Resource{Realm: tracbus.TicketRealm, ID: "1"}); err != nil {
+			if err := tx.Lock(ctx, tracbus.Resource{Realm: tracbus.RealmTicket, ID: "1"}); err != nil {
 				return err
 			}
 			if _, err := tx.SQL().ExecContext(ctx, "UPDATE tally SET n = n + 1"); err != nil {
@@ -546,7 +547,7 @@ func testLoad(t *testing.T, s *testdatabase.Server, dsn string) {
 }
 
 func testReadBack(t *testing.T, s *testdatabase.Server, dsn string) {
-	d := seat(t, s, dsn, deskConfig{Journal: tracbus.JournalConfig{Batch: 3}})
+	d := seat(t, s, dsn, deskConfig{Journal: tracbus.JournalConfig{BatchSize: 3}})
 	var tids []int64
 	for i := range 10 {
 		tids = append(tids, d.say(t, fmt.Sprint(i), 1, int64(2+i%2)))
@@ -567,7 +568,7 @@ func testReadBack(t *testing.T, s *testdatabase.Server, dsn string) {
 		assert.Equal(t, want, read, "since %d", after)
 	}
 	var history []tracbus.Event
-	for e, err := range d.History(ticking(t), tracbus.Resource{Realm: tracbus.TicketRealm, ID: "2"}) {
+	for e, err := range d.History(ticking(t), tracbus.Resource{Realm: tracbus.RealmTicket, ID: "2"}) {
 		require.NoError(t, err)
 		history = append(history, e)
 	}
@@ -591,10 +592,10 @@ func testPrune(t *testing.T, s *testdatabase.Server, dsn string) {
 	require.NoError(t, d.Wait(ticking(t), tids[9]))
 	_, err := d.Prune(ticking(t), tracbus.Retention{})
 	assert.ErrorContains(t, err, "expected Age or Transactions above zero")
-	n, err := d.Prune(ticking(t), tracbus.Retention{Age: patience, Transactions: 4})
+	n, err := d.Prune(ticking(t), tracbus.Retention{KeepFor: patience, KeepLast: 4})
 	require.NoError(t, err)
 	assert.Zero(t, n, "all are young")
-	n, err = d.Prune(ticking(t), tracbus.Retention{Transactions: 4})
+	n, err = d.Prune(ticking(t), tracbus.Retention{KeepLast: 4})
 	require.NoError(t, err)
 	assert.EqualValues(t, 6, n)
 	since := func(tid int64) (read []string, err error) {
@@ -614,7 +615,7 @@ func testPrune(t *testing.T, s *testdatabase.Server, dsn string) {
 	assert.NoError(t, err, "the last that is pruned")
 	assert.Equal(t, []string{"6", "7", "8", "9"}, read)
 
-	n, err = d.Prune(ticking(t), tracbus.Retention{Age: 1})
+	n, err = d.Prune(ticking(t), tracbus.Retention{KeepFor: 1})
 	require.NoError(t, err)
 	assert.EqualValues(t, 3, n, "never the last")
 	late := seat(t, s, dsn, deskConfig{})
@@ -628,7 +629,7 @@ func testPrune(t *testing.T, s *testdatabase.Server, dsn string) {
 }
 
 func testClose(t *testing.T, s *testdatabase.Server, dsn string) {
-	d := seat(t, s, dsn, deskConfig{Journal: tracbus.JournalConfig{Poll: patience}})
+	d := seat(t, s, dsn, deskConfig{Journal: tracbus.JournalConfig{PollInterval: patience}})
 	for i := range 20 {
 		d.say(t, fmt.Sprint(i), 1)
 	}

@@ -8,7 +8,7 @@ import (
 
 // checkText says why a text cannot be kept in this database.
 func (j *Journal) checkText(name, s string) error {
-	if j.store.NoNUL() && strings.IndexByte(s, 0) >= 0 {
+	if j.store.RefusesNUL() && strings.IndexByte(s, 0) >= 0 {
 		return fmt.Errorf("%s %.60q: it has the character U+0000, which PostgreSQL cannot store", name, s)
 	}
 	return nil

@@ -12,7 +12,7 @@ import (
 // Wait returns when every listener of this process has been told of all changes
 // up to a tid, or has given up on them, or when ctx ends. It waits for those
 // that transactions of other processes hold back too, but not for listeners with
-// the scope [Once]: see [Registration.Wait]. A listener that calls it waits for
+// the scope [Durable]: see [Registration.Wait]. A listener that calls it waits for
 // itself.
 func (j *Journal) Wait(ctx context.Context, tid int64) error {
 	if err := j.reach(ctx, tid); err != nil {

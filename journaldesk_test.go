@@ -72,8 +72,8 @@ func seat(t *testing.T, s *testdatabase.Server, dsn string, c deskConfig) *desk 
 		c.Before(d.Bus)
 	}
 	c.Journal.Dialect = tracbus.Dialect(s.Dialect)
-	if c.Journal.Poll == 0 {
-		c.Journal.Poll = 5 * time.Millisecond
+	if c.Journal.PollInterval == 0 {
+		c.Journal.PollInterval = 5 * time.Millisecond
 	}
 	if c.Journal.Logger == nil {
 		c.Journal.Logger = quiet
@@ -168,7 +168,7 @@ func comments(events []tracbus.Event) []string {
 	return all
 }
 
-var joe = tracbus.Who{Author: "joe", IPNR: "::1", Authenticated: true}
+var joe = tracbus.Actor{Author: "joe", IPNR: "::1", Authenticated: true}
 
 // remark is a change of a ticket that says something.
 func remark(id int64, comment string) tracbus.TicketChanged {

@@ -39,19 +39,19 @@ var (
 	// library does not know. Returned by OpenJournal.
 	ErrSchema = store.ErrSchema
 
-	// ErrUnfit: the database, or how it is set up, cannot give the guarantees.
+	// ErrUnsupportedDatabase: the database, or how it is set up, cannot give the guarantees.
 	// Returned by OpenJournal, and in JournalStatus.Err.
-	ErrUnfit = store.ErrUnfit
+	ErrUnsupportedDatabase = store.ErrUnsupported
 
-	// ErrReload is returned by a [LoadListener] that cannot tell its new state
+	// ErrNeedsLoad is returned by a [LoadListener] that cannot tell its new state
 	// from an event: it is loaded anew. It is no failure.
-	ErrReload = errors.New("load anew")
+	ErrNeedsLoad = errors.New("load anew")
 
-	// ErrJournaled is returned by [Bus.Notify] on a bus that a journal tells.
-	ErrJournaled = errors.New("the bus belongs to a journal")
+	// ErrBusHasJournal is returned by [Bus.Notify] on a bus that a journal tells.
+	ErrBusHasJournal = errors.New("the bus belongs to a journal")
 
 	// ErrNoJournal is returned by [Bus.Notify] on a bus that has a listener with
-	// the scope [Once], which only a journal can tell.
+	// the scope [Durable], which only a journal can tell.
 	ErrNoJournal = errors.New("the bus has no journal")
 
 	// ErrJournalClosed is returned by Begin, Join and Update after Close.

@@ -33,7 +33,7 @@ func BenchmarkJournalRead(b *testing.B) {
 		b.Run(dialect, func(b *testing.B) {
 			server := readServer(b, dialect)
 			filled := func(entries int64) *benchTracker {
-				t := newBenchTracker(b, server, tracbus.JournalConfig{Batch: next})
+				t := newBenchTracker(b, server, tracbus.JournalConfig{BatchSize: next})
 				t.first(b)
 				t.multiply(b, 1, entries)
 				return t

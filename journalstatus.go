@@ -12,37 +12,37 @@ type JournalStatus struct {
 	UUID   string // names the journal
 	Realms []string
 
-	Head  int64 // the highest tid that was taken, by transactions that have not ended too
-	Place int64 // up to which this process has told its bus
-	Floor int64 // up to which changes are pruned
+	Head     int64 // the highest tid that was taken, by transactions that have not ended too
+	Position int64 // up to which this process has told its bus
+	PrunedTo int64 // up to which changes are pruned
 
-	// Holders are the transactions that have taken a place in the order and not
+	// Blockers are the transactions that have taken a place in the order and not
 	// ended, the oldest first: nobody is told of what comes after them, and on
 	// MySQL nobody else can commit. PostgreSQL names them; MySQL and MariaDB name
 	// all that hold locks while one of them holds the counter, to users with the
 	// right PROCESS, and as of the last tenth of a second. SQLite does not tell.
-	Holders []Holder
+	Blockers []Blocker
 
-	// Once says how each name stands, in the order of the names.
-	Once []OnceStatus
+	// Consumers says how each name stands, in the order of the names.
+	Consumers []ConsumerStatus
 
 	// Running says that Run is running; Err why it cannot read, since Since.
-	Running bool
-	Err     error
-	Since   time.Time
+	Running  bool
+	Err      error
+	ErrSince time.Time
 }
 
-// Holder is a transaction that others wait for.
-type Holder struct {
-	Who string        // what the database tells of it
-	Age time.Duration // of the transaction
+// Blocker is a transaction that others wait for.
+type Blocker struct {
+	Session string        // what the database tells of it
+	Age     time.Duration // of the transaction
 }
 
 // Status asks the database how the journal stands.
 func (j *Journal) Status(ctx context.Context) (JournalStatus, error) {
 	s, err := j.holders(ctx)
 	if err == nil {
-		s.Once, err = j.onceStatus(ctx)
+		s.Consumers, err = j.onceStatus(ctx)
 	}
 	if err != nil {
 		return JournalStatus{}, fmt.Errorf("journal status: %w", err)
@@ -59,14 +59,14 @@ func (j *Journal) holders(ctx context.Context) (JournalStatus, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	s := JournalStatus{
-		UUID: j.store.UUID(), Realms: j.realmNames(), Head: max(st.Head, j.place.TID), Place: j.place.TID, Floor: st.Floor,
+		UUID: j.store.UUID(), Realms: j.realmNames(), Head: max(st.Head, j.place.TID), Position: j.place.TID, PrunedTo: st.PrunedTo,
 		Running: j.running != nil, Err: j.lastErr,
 	}
 	if s.Err != nil {
-		s.Since = j.since
+		s.ErrSince = j.since
 	}
-	for _, h := range st.Holders {
-		s.Holders = append(s.Holders, Holder(h))
+	for _, h := range st.Blockers {
+		s.Blockers = append(s.Blockers, Blocker(h))
 	}
 	return s, nil
 }
@@ -97,13 +97,13 @@ func (h *holding) watch(ctx context.Context, j *Journal) {
 	}
 	// PostgreSQL's Head counts what was rolled back too, behind which nothing is
 	// held.
-	held := s.Head > s.Place && (len(s.Holders) > 0 || j.dialect != PostgreSQL)
+	held := s.Head > s.Position && (len(s.Blockers) > 0 || j.dialect != PostgreSQL)
 	switch {
-	case !held || h.place != s.Place:
+	case !held || h.place != s.Position:
 		if h.logged {
-			j.config.Logger.Info("changes are not held back any more", "tid", s.Place)
+			j.config.Logger.Info("changes are not held back any more", "tid", s.Position)
 		}
-		*h = holding{looked: now, place: s.Place}
+		*h = holding{looked: now, place: s.Position}
 		if held {
 			h.since = now
 		}
@@ -111,11 +111,11 @@ func (h *holding) watch(ctx context.Context, j *Journal) {
 		h.since = now
 	case !h.logged && now.Sub(h.since) >= heldLong:
 		h.logged = true
-		oldest := Holder{Who: "unknown", Age: now.Sub(h.since)}
-		if len(s.Holders) > 0 {
-			oldest = s.Holders[0]
+		oldest := Blocker{Session: "unknown", Age: now.Sub(h.since)}
+		if len(s.Blockers) > 0 {
+			oldest = s.Blockers[0]
 		}
-		j.config.Logger.Warn("changes are held back by a transaction that does not end", "tid", s.Place, "head", s.Head,
-			slog.String("who", oldest.Who), "age", oldest.Age.Round(time.Second))
+		j.config.Logger.Warn("changes are held back by a transaction that does not end", "tid", s.Position, "head", s.Head,
+			slog.String("who", oldest.Session), "age", oldest.Age.Round(time.Second))
 	}
 }

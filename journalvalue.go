@@ -2,6 +2,7 @@ package tracbus
 
 import (
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -29,7 +30,7 @@ func rowOf(e Entry) (store.Change, error) {
 	row := store.Change{
 		Realm: string(e.Resource.Realm), ID: e.Resource.ID, Kind: string(e.Kind),
 		Time: c.Time.UnixMicro(), Author: c.Author, IPNR: c.IPNR, Authenticated: c.Authenticated, Comment: c.Comment,
-		Parts: int64(c.Null) | int64(c.Absent)<<16 | shape(e)<<32,
+		Attrs: int64(c.Null) | int64(c.Absent)<<16 | shape(e)<<32,
 	}
 	state, err := appendState(nil, e.State)
 	if err != nil {
@@ -89,17 +90,17 @@ func entryOf(row store.Change) (Entry, error) {
 	if row.Damage != nil {
 		return Entry{}, row.Damage
 	}
-	shape := row.Parts >> 32
+	shape := row.Attrs >> 32
 	e := Entry{
 		Resource: Resource{Realm(row.Realm), row.ID}, Kind: Kind(row.Kind),
 		Change: Change{
-			TID: row.TID, Seq: row.Seq, Mark: row.Mark, Time: time.UnixMicro(row.Time).UTC(),
+			TID: row.TID, Seq: row.Seq, CommitID: row.CommitID, Time: time.UnixMicro(row.Time).UTC(),
 			Author: row.Author, IPNR: row.IPNR, Authenticated: row.Authenticated, Comment: row.Comment,
-			Null: Parts(row.Parts & 0xFFFF), Absent: Parts(row.Parts >> 16 & 0xFFFF),
+			Null: Attrs(row.Attrs & 0xFFFF), Absent: Attrs(row.Attrs >> 16 & 0xFFFF),
 		},
 		New: fieldsFor(shape, 1, len(row.Fields)), Old: fieldsFor(shape, 2, len(row.Fields)),
 	}
-	if e.Change.Null.Has(TimePart) && row.Time == (time.Time{}).UnixMicro() {
+	if e.Change.Null.Has(AttrTime) && row.Time == (time.Time{}).UnixMicro() {
 		e.Change.Time = time.Time{}
 	}
 	var err error
@@ -128,7 +129,7 @@ func entryOf(row store.Change) (Entry, error) {
 }
 
 // columnOf returns a normalised value as text, with its type.
-func columnOf(v Value) store.Value {
+func columnOf(v any) store.Value {
 	column := func(kind, text string) store.Value {
 		return store.Value{Type: sql.NullString{String: kind, Valid: true}, Text: sql.NullString{String: text, Valid: true}}
 	}
@@ -137,7 +138,7 @@ func columnOf(v Value) store.Value {
 		return column(textType, v)
 	case bool:
 		return column(boolType, strconv.FormatBool(v))
-	case Number:
+	case json.Number:
 		return column(numberType, string(v))
 	case time.Time:
 		return column(timeType, strconv.FormatInt(v.UnixMicro(), 10))
@@ -145,7 +146,7 @@ func columnOf(v Value) store.Value {
 	return store.Value{Type: sql.NullString{String: nullType, Valid: true}}
 }
 
-func valueOf(kind, text string) (Value, error) {
+func valueOf(kind, text string) (any, error) {
 	switch kind {
 	case nullType:
 		return nil, nil
@@ -157,7 +158,7 @@ func valueOf(kind, text string) (Value, error) {
 		}
 	case numberType:
 		if wire.IsNumber(text) {
-			return Number(text), nil
+			return json.Number(text), nil
 		}
 	case timeType:
 		if micros, err := strconv.ParseInt(text, 10, 64); err == nil {
@@ -207,7 +208,7 @@ func parseState(s string, shape int64) (Fields, error) {
 	return f, nil
 }
 
-func stateValue(m wire.Member) (Value, error) {
+func stateValue(m wire.Member) (any, error) {
 	if m.Kind != wire.Composite {
 		return fieldOf(m)
 	}

@@ -15,7 +15,7 @@ import (
 type lease struct {
 	store *store.Store
 	name  string
-	row   store.Once // as it was taken
+	row   store.Consumer // as it was taken
 	epoch int64
 	span  time.Duration // for which it is taken each time
 
@@ -43,7 +43,7 @@ var (
 )
 
 // hold keeps a lease that was asked for at a moment, and got.
-func hold(ctx context.Context, s *store.Store, row store.Once, epoch int64, span time.Duration, asked time.Time) *lease {
+func hold(ctx context.Context, s *store.Store, row store.Consumer, epoch int64, span time.Duration, asked time.Time) *lease {
 	l := &lease{
 		store: s, name: row.Name, row: row, epoch: epoch, span: span, done: make(chan struct{}), work: make(chan struct{}, 1),
 		stored: row.Cursor, wanted: row.Cursor, moved: make(chan struct{}),
@@ -92,9 +92,9 @@ func (l *lease) renew() error {
 	var held bool
 	var err error
 	if from == to {
-		held, err = l.store.RenewOnce(l.ctx, l.name, l.epoch, l.span)
+		held, err = l.store.RenewLease(l.ctx, l.name, l.epoch, l.span)
 	} else {
-		held, err = l.store.MoveOnce(l.ctx, l.name, l.epoch, from, to, l.span)
+		held, err = l.store.MoveCursor(l.ctx, l.name, l.epoch, from, to, l.span)
 	}
 	if err = l.settle(asked, to, held, err); err != nil {
 		if from != to { // else putAside may move on before this is asked for again
@@ -111,7 +111,7 @@ func (l *lease) renew() error {
 
 // putAside stores a change that failed, and moves behind it. The place that is
 // wanted must stand.
-func (l *lease) putAside(to store.Cursor, a store.Aside) error {
+func (l *lease) putAside(to store.Cursor, a store.DeadLetter) error {
 	for pause := 20 * time.Millisecond; ; pause = min(2*pause, l.span/6) {
 		if l.tryAside(to, a) == nil || !sleep(l.ctx, pause) {
 			return context.Cause(l.ctx)
@@ -119,11 +119,11 @@ func (l *lease) putAside(to store.Cursor, a store.Aside) error {
 	}
 }
 
-func (l *lease) tryAside(to store.Cursor, a store.Aside) error {
+func (l *lease) tryAside(to store.Cursor, a store.DeadLetter) error {
 	l.writing.Lock() // else a renewal's answer could be taken for newer than this
 	defer l.writing.Unlock()
 	asked := time.Now()
-	held, err := l.store.PutAside(l.ctx, l.name, l.epoch, l.place(), to, l.span, a)
+	held, err := l.store.PutDeadLetter(l.ctx, l.name, l.epoch, l.place(), to, l.span, a)
 	if err = l.settle(asked, to, held, err); err != nil {
 		return err
 	}
@@ -160,13 +160,13 @@ func (l *lease) settle(asked time.Time, to store.Cursor, held bool, err error) e
 // find says why the row was not as it should be. That it is already as wanted is
 // due to an answer that was lost.
 func (l *lease) find(to store.Cursor) (held bool, err error) {
-	row, found, err := l.store.FindOnce(l.ctx, l.name)
+	row, found, err := l.store.FindConsumer(l.ctx, l.name)
 	switch {
 	case err != nil:
 		return false, err
-	case found && row.Epoch == l.epoch && row.Holder != "" && row.Cursor == to:
+	case found && row.Token == l.epoch && row.Holder != "" && row.Cursor == to:
 		return true, nil
-	case found && row.Epoch == l.epoch && row.Holder != "":
+	case found && row.Token == l.epoch && row.Holder != "":
 		l.cancel(fmt.Errorf("%w: expected tid %d, found tid %d", errMoved, to.TID, row.Cursor.TID))
 	default:
 		l.cancel(errDeposed)
@@ -220,6 +220,6 @@ func (l *lease) giveUp() {
 	l.cancel(errGivenUp)
 	<-l.done
 	if held {
-		_ = l.store.ReleaseOnce(ctx, l.name, l.epoch) // else it expires
+		_ = l.store.ReleaseLease(ctx, l.name, l.epoch) // else it expires
 	}
 }

@@ -19,11 +19,11 @@ func TestLeaseSetsAsideWhileItIsRenewed(t *testing.T) {
 		bus := NewBus("test")
 		j, err := OpenJournal(t.Context(), s.New(t), bus, JournalConfig{Dialect: Dialect(s.Dialect), Logger: slog.New(slog.DiscardHandler)})
 		require.NoError(t, err)
-		require.NoError(t, j.store.AddOnce(t.Context(), "log", store.Place{}))
-		row, _, err := j.store.FindOnce(t.Context(), "log")
+		require.NoError(t, j.store.AddConsumer(t.Context(), "log", store.Place{}))
+		row, _, err := j.store.FindConsumer(t.Context(), "log")
 		require.NoError(t, err)
 		asked := time.Now()
-		epoch, taken, err := j.store.TakeOnce(t.Context(), row, "me", time.Minute, false)
+		epoch, taken, err := j.store.AcquireLease(t.Context(), row, "me", time.Minute, false)
 		require.NoError(t, err)
 		require.True(t, taken)
 		l := hold(t.Context(), j.store, row, epoch, time.Minute, asked)
@@ -47,9 +47,9 @@ func TestLeaseSetsAsideWhileItIsRenewed(t *testing.T) {
 		}()
 
 		for tid := int64(1); tid <= 100; tid++ {
-			to := store.Cursor{Place: store.Place{TID: tid, Mark: "mark"}}
-			require.NoError(t, l.putAside(to, store.Aside{TID: tid, Mark: "mark", Realm: "ticket", ID: "1"}))
-			row, _, err := j.store.FindOnce(t.Context(), "log")
+			to := store.Cursor{Place: store.Place{TID: tid, CommitID: "mark"}}
+			require.NoError(t, l.putAside(to, store.DeadLetter{TID: tid, CommitID: "mark", Realm: "ticket", ID: "1"}))
+			row, _, err := j.store.FindConsumer(t.Context(), "log")
 			require.NoError(t, err)
 			require.Equal(t, to, row.Cursor)
 		}
@@ -67,10 +67,10 @@ func TestLeaseDoubtsNoRenewal(t *testing.T) {
 		l.ctx = lost
 		require.Error(t, l.renew())
 		l.ctx = held
-		to := store.Cursor{Place: store.Place{TID: 5, Mark: "mark"}}
-		require.NoError(t, l.putAside(to, store.Aside{TID: 5, Mark: "mark", Realm: "ticket", ID: "1"}))
+		to := store.Cursor{Place: store.Place{TID: 5, CommitID: "mark"}}
+		require.NoError(t, l.putAside(to, store.DeadLetter{TID: 5, CommitID: "mark", Realm: "ticket", ID: "1"}))
 		require.NoError(t, l.renew())
-		row, _, err := l.store.FindOnce(t.Context(), "log")
+		row, _, err := l.store.FindConsumer(t.Context(), "log")
 		require.NoError(t, err)
 		require.Equal(t, to, row.Cursor)
 	})
@@ -80,8 +80,8 @@ func TestLeaseDoubtsNoRenewal(t *testing.T) {
 // is not thought to last from the question on that found it done.
 func TestLeaseCountsFromWhatRenewedIt(t *testing.T) {
 	l := idleLease(t, testdatabase.New(t, "sqlite"))
-	to := store.Cursor{Place: store.Place{TID: 5, Mark: "mark"}}
-	moved, err := l.store.MoveOnce(t.Context(), "log", l.epoch, store.Cursor{}, to, time.Minute)
+	to := store.Cursor{Place: store.Place{TID: 5, CommitID: "mark"}}
+	moved, err := l.store.MoveCursor(t.Context(), "log", l.epoch, store.Cursor{}, to, time.Minute)
 	require.NoError(t, err)
 	require.True(t, moved)
 	l.over.Reset(time.Hour)
@@ -90,7 +90,7 @@ func TestLeaseCountsFromWhatRenewedIt(t *testing.T) {
 	require.NoError(t, l.stands())
 	require.True(t, l.over.Reset(time.Hour))
 	require.Len(t, l.work, 1, "it is renewed at once")
-	require.NoError(t, l.store.ReleaseOnce(t.Context(), "log", l.epoch))
+	require.NoError(t, l.store.ReleaseLease(t.Context(), "log", l.epoch))
 	require.NoError(t, l.renew())
 	require.ErrorIs(t, context.Cause(l.ctx), errDeposed)
 }
@@ -105,10 +105,10 @@ func idleLease(t *testing.T, s *testdatabase.Server) *lease {
 		require.NoError(t, j.Close(context.Background()))
 		require.NoError(t, bus.Close(context.Background()))
 	})
-	require.NoError(t, j.store.AddOnce(t.Context(), "log", store.Place{}))
-	row, _, err := j.store.FindOnce(t.Context(), "log")
+	require.NoError(t, j.store.AddConsumer(t.Context(), "log", store.Place{}))
+	row, _, err := j.store.FindConsumer(t.Context(), "log")
 	require.NoError(t, err)
-	epoch, taken, err := j.store.TakeOnce(t.Context(), row, "me", time.Minute, false)
+	epoch, taken, err := j.store.AcquireLease(t.Context(), row, "me", time.Minute, false)
 	require.NoError(t, err)
 	require.True(t, taken)
 	l := &lease{store: j.store, name: "log", row: row, epoch: epoch, span: time.Minute, work: make(chan struct{}, 1), moved: make(chan struct{})}

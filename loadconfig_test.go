@@ -64,8 +64,8 @@ func TestLoadConfigDefaults(t *testing.T) {
 	assert.Equal(t, &tracbus.Config{
 		Env: "test",
 		Publisher: tracbus.PublisherConfig{
-			Prefix: "trac",
-			Skip:   []tracbus.Realm{tracbus.TicketRealm, tracbus.WikiRealm}, // nothing is enabled
+			Prefix:     "trac",
+			SkipRealms: []tracbus.Realm{tracbus.RealmTicket, tracbus.RealmWiki}, // nothing is enabled
 		},
 	}, config)
 }
@@ -73,7 +73,7 @@ func TestLoadConfigDefaults(t *testing.T) {
 func TestLoadConfigPublisher(t *testing.T) {
 	config, _, err := loadIni(t, "[redispub]\nchannel_prefix =\nnew_values = All\nrare_events = yes\n[components]\ntracext.redispub.* = on")
 	require.NoError(t, err)
-	assert.Equal(t, tracbus.PublisherConfig{NoPrefix: true, AllValues: true, Rare: true}, config.Publisher)
+	assert.Equal(t, tracbus.PublisherConfig{NoPrefix: true, FullNewValues: true, ExtraEvents: true}, config.Publisher)
 }
 
 func TestLoadConfigStream(t *testing.T) {
@@ -81,9 +81,9 @@ func TestLoadConfigStream(t *testing.T) {
 	require.NoError(t, err)
 	assert.Empty(t, config.Warnings)
 	p := config.Publisher
-	assert.Equal(t, "{trac}:changes", p.Stream)
-	assert.Equal(t, int64(5000), p.StreamLength)
-	assert.Equal(t, 7*24*time.Hour, p.StreamAge)
+	assert.Equal(t, "{trac}:changes", p.StreamKey)
+	assert.Equal(t, int64(5000), p.StreamMaxLen)
+	assert.Equal(t, 7*24*time.Hour, p.StreamMaxAge)
 }
 
 func TestLoadConfigErrorsNameTheirPlace(t *testing.T) {
@@ -238,7 +238,7 @@ x = text
 stray.label = no such field
 `)
 	require.NoError(t, err)
-	assert.Equal(t, []tracbus.TicketField{
+	assert.Equal(t, []tracbus.CustomField{
 		{Name: "day", Type: "time", Label: "Day", Format: "date"},
 		{Name: "from_default", Type: "textarea", Label: "From default", Format: "plain"},
 		{Name: "notes", Type: "text", Label: "Notes", Format: "wiki"},
@@ -246,7 +246,7 @@ stray.label = no such field
 		{Name: "urgent", Type: "checkbox", Label: "Urgent", Default: "1"},
 		{Name: "risk", Type: "select", Label: "How Risky?", Default: "low", Options: []string{"low", "high"}, Order: 1},
 		{Name: "due_date", Type: "time", Label: "Due date", Default: "now + 1d", Format: "datetime", Order: 2},
-	}, config.TicketFields)
+	}, config.CustomFields)
 	at := dir + "/trac.ini"
 	assert.Equal(t, []string{
 		at + ":16: [ticket-custom] level has no options, so there is no such field",

@@ -38,8 +38,8 @@ func TestMail(t *testing.T) {
 
 // mailOnce is patient with a process that waits long for a busy database or
 // processor: it must not lose the name, or it may repeat a mail.
-func mailOnce() *tracbus.OnceConfig {
-	return &tracbus.OnceConfig{Lease: 10 * time.Second, Backoff: 5 * time.Millisecond}
+func mailOnce() *tracbus.DurableConfig {
+	return &tracbus.DurableConfig{LeaseFor: 10 * time.Second, Backoff: 5 * time.Millisecond}
 }
 
 // mailTotal is how many changes all processes make.
@@ -85,7 +85,7 @@ func testMailPrimaryKilled(t *testing.T, s *testdatabase.Server) {
 	t.Logf("%d changes, %d kills, %d mails: %d lost", len(changes), len(sent), len(letters), len(changes)-len(letters))
 }
 
-// Under Once one process sends all.
+// Under Durable one process sends all.
 func testMailOnce(t *testing.T, s *testdatabase.Server) {
 	r := newMailRig(t, s, mailOnce())
 	r.change()
@@ -103,7 +103,7 @@ func testMailOnce(t *testing.T, s *testdatabase.Server) {
 // goes on, and only a mail that the server had not yet said yes to comes twice.
 func testMailOnceKilled(t *testing.T, s *testdatabase.Server) {
 	once := mailOnce()
-	once.Lease = 1500 * time.Millisecond // for which the others wait
+	once.LeaseFor = 1500 * time.Millisecond // for which the others wait
 	r := newMailRig(t, s, once)
 	kills := []struct {
 		when string
@@ -158,18 +158,18 @@ func testMailServerAway(t *testing.T, s *testdatabase.Server) {
 }
 
 // mailStatus returns how the name stands.
-func (r *mailRig) mailStatus() tracbus.OnceStatus {
+func (r *mailRig) mailStatus() tracbus.ConsumerStatus {
 	st, err := r.Status(ticking(r.t))
 	require.NoError(r.t, err)
-	require.Len(r.t, st.Once, 1)
-	return st.Once[0]
+	require.Len(r.t, st.Consumers, 1)
+	return st.Consumers[0]
 }
 
 // A mail that the server never takes does not keep back the others, if that is
 // asked for; it is sent when an operator says so.
 func testMailRefused(t *testing.T, s *testdatabase.Server) {
 	once := mailOnce()
-	once.SetAside = 3
+	once.MaxAttempts = 3
 	r := newMailRig(t, s, once)
 	r.order("refuse owner3@example.org")
 	r.change()
@@ -178,20 +178,20 @@ func testMailRefused(t *testing.T, s *testdatabase.Server) {
 	want := slices.DeleteFunc(slices.Clone(changes), func(c mailChange) bool { return c.ticket == "3" })
 	r.order("has %d", len(want))
 	refused := mailTotal - len(want)
-	until(t, "all are sent or set aside", func() bool { st := r.mailStatus(); return st.SetAside == refused && st.Lag == 0 })
-	for a, err := range r.SetAside(ticking(t), "mail") {
+	until(t, "all are sent or set aside", func() bool { st := r.mailStatus(); return st.DeadLetters == refused && st.Lag == 0 })
+	for a, err := range r.DeadLetters(ticking(t), "mail") {
 		require.NoError(t, err)
-		assert.Equal(t, tracbus.Resource{Realm: tracbus.TicketRealm, ID: "3"}, a.Resource)
-		assert.Equal(t, 3, a.Tries, "tid %d", a.TID)
+		assert.Equal(t, tracbus.Resource{Realm: tracbus.RealmTicket, ID: "3"}, a.Resource)
+		assert.Equal(t, 3, a.Attempts, "tid %d", a.TID)
 		assert.Regexp(t, `550.*unknown here: owner3@example.org`, a.Err, "tid %d", a.TID)
 	}
 
 	r.order("accept")
-	n, err := r.Retry(ticking(t), "mail")
+	n, err := r.Redeliver(ticking(t), "mail")
 	require.NoError(t, err)
 	assert.Equal(t, refused, n)
 	r.order("has %d", mailTotal)
-	until(t, "none is set aside", func() bool { return r.mailStatus().SetAside == 0 })
+	until(t, "none is set aside", func() bool { return r.mailStatus().DeadLetters == 0 })
 	for _, c := range changes {
 		if c.ticket == "3" {
 			want = append(want, c)

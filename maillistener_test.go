@@ -14,7 +14,7 @@ import (
 	"github.com/tracbus/tracbus"
 )
 
-// mailTimeout is how long sending one mail may take. Under Once the deadline of
+// mailTimeout is how long sending one mail may take. Under Durable the deadline of
 // a call is shorter.
 const mailTimeout = patience
 
@@ -58,14 +58,14 @@ func (p *post) mail(ctx context.Context, e tracbus.Event, ticket tracbus.Fields)
 
 // id returns the Message-ID of a change's mail. It is the same whoever sends it,
 // and however often: a mail that was on its way when its sender died comes a
-// second time under Once, and whoever keeps the ids of what came can drop it
+// second time under Durable, and whoever keeps the ids of what came can drop it
 // (in Sieve: the test "duplicate" of RFC 7352).
 func (p *post) id(ctx context.Context, c tracbus.Change) string {
 	journal, name := p.journal, "primary"
-	if turn, ok := tracbus.TurnOf(ctx); ok {
-		journal, name = turn.Journal, turn.Name
+	if turn, ok := tracbus.LeaseFrom(ctx); ok {
+		journal, name = turn.JournalUUID, turn.Consumer
 	}
-	return mailID(c.TID, c.Seq, c.Mark, name, journal)
+	return mailID(c.TID, c.Seq, c.CommitID, name, journal)
 }
 
 // mailID has the mark too: should the database be put back to an older state, a

@@ -31,7 +31,7 @@ type mailOrders struct {
 	Run     string
 	Dialect tracbus.Dialect
 	DSN     string
-	Once    *tracbus.OnceConfig // nil: Primary
+	Once    *tracbus.DurableConfig // nil: Primary
 }
 
 // runMailProcess is what a process of the mail tests does instead of tests.
@@ -73,9 +73,9 @@ func (p *mailTracker) run(o mailOrders) error {
 	if p.Once == nil {
 		bus.Ticket(tracbus.Primary, sender)
 	} else {
-		bus.Ticket(p.Once.Once("mail"), sender)
+		bus.Ticket(p.Once.Durable("mail"), sender)
 	}
-	p.journal, err = tracbus.OpenJournal(ctx, db, bus, tracbus.JournalConfig{Dialect: p.Dialect, Poll: 100 * time.Millisecond, Logger: logger})
+	p.journal, err = tracbus.OpenJournal(ctx, db, bus, tracbus.JournalConfig{Dialect: p.Dialect, PollInterval: 100 * time.Millisecond, Logger: logger})
 	if err != nil {
 		return err
 	}
@@ -129,7 +129,7 @@ func (p *mailTracker) change(ctx context.Context, n int64) error {
 	for w := range errs {
 		writing.Go(func() {
 			for i := next.Add(1); i <= n && errs[w] == nil; i = next.Add(1) {
-				_, errs[w] = p.journal.Update(ctx, tracbus.Who{Author: p.Run}, func(tx *tracbus.ModelTransaction) error {
+				_, errs[w] = p.journal.Update(ctx, tracbus.Actor{Author: p.Run}, func(tx *tracbus.ModelTransaction) error {
 					comment, id := fmt.Sprintf("%s did %d", p.Run, i), i%4+1
 					err := tx.Record(ctx, mailed(id, comment))
 					if id == 4 {

@@ -38,7 +38,7 @@ type mailRig struct {
 	all      []*attackChild
 }
 
-func newMailRig(t *testing.T, s *testdatabase.Server, once *tracbus.OnceConfig) *mailRig {
+func newMailRig(t *testing.T, s *testdatabase.Server, once *tracbus.DurableConfig) *mailRig {
 	t.Helper()
 	noLeaks(t)
 	dsn := s.DSN(s.Name())

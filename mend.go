@@ -39,7 +39,7 @@ func (h *holder) mend(ctx context.Context, err error) error {
 	if errors.As(err, &at) && at.events > 1 && over { // one by one they may have the time
 		h.single = true
 	}
-	if at != nil && h.duty.config.SetAside > 0 {
+	if at != nil && h.duty.config.MaxAttempts > 0 {
 		switch set, failed := h.blame(at); {
 		case failed != nil:
 			return failed
@@ -75,22 +75,22 @@ func (h *holder) blame(at *changeError) (set bool, err error) {
 	}
 	key := [2]int64{at.row.TID, int64(at.row.Seq)}
 	h.tries[key]++
-	if h.tries[key] < h.duty.config.SetAside {
+	if h.tries[key] < h.duty.config.MaxAttempts {
 		return false, nil
 	}
 	if err := h.lease.stands(); err != nil {
 		return false, err
 	}
-	aside := store.Aside{
-		TID: at.row.TID, Seq: at.row.Seq, Mark: at.row.Mark, Realm: at.row.Realm, ID: at.row.ID,
-		Error: at.err.Error(), Tries: h.tries[key], Since: time.Now().UnixMicro(),
+	aside := store.DeadLetter{
+		TID: at.row.TID, Seq: at.row.Seq, CommitID: at.row.CommitID, Realm: at.row.Realm, ID: at.row.ID,
+		Error: at.err.Error(), Attempts: h.tries[key], Since: time.Now().UnixMicro(),
 	}
 	if err := h.lease.putAside(at.next, aside); err != nil {
 		return false, err
 	}
 	delete(h.tries, key)
-	h.config.Logger.Error("a change is set aside: the listener goes on without it", "once", h.duty.name, "listener", h.r.name,
-		"resource", Resource{Realm(at.row.Realm), at.row.ID}.String(), "tid", at.row.TID, "seq", at.row.Seq, "tries", aside.Tries, "err", at.err)
+	h.config.Logger.Error("a change is set aside: the listener goes on without it", "consumer", h.duty.name, "listener", h.r.name,
+		"resource", Resource{Realm(at.row.Realm), at.row.ID}.String(), "tid", at.row.TID, "seq", at.row.Seq, "tries", aside.Attempts, "err", at.err)
 	h.r.mu.Lock()
 	h.r.left++
 	h.r.status.Failed++
@@ -111,7 +111,7 @@ func (h *holder) told(n int) {
 func (h *holder) repeated(err error) {
 	h.r.mu.Lock()
 	defer h.r.mu.Unlock()
-	h.r.status.Repeated++
+	h.r.status.Retried++
 	h.r.status.LastError = err
 }
 
@@ -125,7 +125,7 @@ func (h *holder) fails(err error) {
 		return
 	}
 	h.failing = time.Now()
-	attrs := []any{"once", h.duty.name, "listener", h.r.name, "epoch", h.lease.epoch}
+	attrs := []any{"consumer", h.duty.name, "listener", h.r.name, "epoch", h.lease.epoch}
 	what := "a listener cannot be told, which is tried again until it can"
 	var at *changeError
 	if errors.As(err, &at) {
@@ -142,7 +142,7 @@ func (h *holder) fails(err error) {
 
 // note has the status show a failure.
 func (h *holder) note(err error) {
-	if text := err.Error(); text != h.noted && h.store.NoteOnce(h.lease.ctx, h.duty.name, h.lease.epoch, text) == nil {
+	if text := err.Error(); text != h.noted && h.store.NoteFailure(h.lease.ctx, h.duty.name, h.lease.epoch, text) == nil {
 		h.noted = text
 	}
 }
@@ -150,13 +150,13 @@ func (h *holder) note(err error) {
 // works says, once, that it gets on again.
 func (h *holder) works() {
 	if h.noted != "" {
-		if h.store.NoteOnce(h.lease.ctx, h.duty.name, h.lease.epoch, "") != nil {
+		if h.store.NoteFailure(h.lease.ctx, h.duty.name, h.lease.epoch, "") != nil {
 			return
 		}
 		h.noted = ""
 	}
 	if !h.failing.IsZero() {
-		h.config.Logger.Info("listener gets on again", "once", h.duty.name, "listener", h.r.name,
+		h.config.Logger.Info("listener gets on again", "consumer", h.duty.name, "listener", h.r.name,
 			"after", time.Since(h.failing).Round(time.Millisecond), "tid", h.lease.place().TID)
 	}
 	h.failing, h.since, h.attempt, h.gave = time.Time{}, time.Time{}, 0, nil
@@ -170,15 +170,15 @@ type relayState struct {
 func (s *relayState) looked(w *relay, err error) {
 	switch {
 	case err != nil && !s.blind:
-		w.config.Logger.Warn("the name of a listener cannot be looked for, which is tried again", "once", w.duty.name, "err", err)
+		w.config.Logger.Warn("the name of a listener cannot be looked for, which is tried again", "consumer", w.duty.name, "err", err)
 	case err == nil && s.blind:
-		w.config.Logger.Info("the name of a listener can be looked for again", "once", w.duty.name)
+		w.config.Logger.Info("the name of a listener can be looked for again", "consumer", w.duty.name)
 	}
 	s.blind = err != nil
 }
 
-func (s *relayState) took(w *relay, row store.Once, epoch int64) {
-	attrs := []any{"once", w.duty.name, "listener", w.r.name, "epoch", epoch, "tid", row.Cursor.TID}
+func (s *relayState) took(w *relay, row store.Consumer, epoch int64) {
+	attrs := []any{"consumer", w.duty.name, "listener", w.r.name, "epoch", epoch, "tid", row.Cursor.TID}
 	if row.Holder != "" {
 		attrs = append(attrs, "instead of", row.Holder)
 	}
@@ -187,14 +187,14 @@ func (s *relayState) took(w *relay, row store.Once, epoch int64) {
 
 func (s *relayState) gaveUp(w *relay, epoch int64, err error) {
 	w.config.Logger.Warn("this process gives up the listener's name, for another or for its next try",
-		"once", w.duty.name, "listener", w.r.name, "epoch", epoch, "err", err)
+		"consumer", w.duty.name, "listener", w.r.name, "epoch", epoch, "err", err)
 }
 
 // before returns the last place before a tid that the journal has.
 func (h *holder) before(tid int64) (store.Place, error) {
 	p, err := h.store.Before(h.lease.ctx, h.db, tid-1)
 	if err == nil && p.TID == 0 {
-		p.TID, err = h.store.Floor(h.lease.ctx, h.db)
+		p.TID, err = h.store.PrunedTo(h.lease.ctx, h.db)
 	}
 	if err != nil {
 		return p, fmt.Errorf("look for the last change before tid %d: %w", tid, err)

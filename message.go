@@ -84,7 +84,7 @@ func appendTime(dst []byte, name string, t time.Time) []byte {
 }
 
 // appendText writes a text that can be null or absent.
-func appendText(dst []byte, name, s string, c Change, part Parts) []byte {
+func appendText(dst []byte, name, s string, c Change, part Attrs) []byte {
 	if part != 0 && c.Absent.Has(part) {
 		return dst
 	}
@@ -128,7 +128,7 @@ func (c PublisherConfig) append(dst []byte, e Event) (_ []byte, middle int, err 
 	middle = len(dst)
 	switch e := e.(type) {
 	case message:
-		dst, err = e.appendPayload(dst, c.AllValues)
+		dst, err = e.appendPayload(dst, c.FullNewValues)
 	case Payloader:
 		dst, err = appendOwn(dst, e)
 	}
@@ -136,7 +136,7 @@ func (c PublisherConfig) append(dst []byte, e Event) (_ []byte, middle int, err 
 }
 
 // appendNumber writes a number that can be null or absent.
-func appendNumber(dst []byte, name string, n int64, c Change, part Parts) []byte {
+func appendNumber(dst []byte, name string, n int64, c Change, part Attrs) []byte {
 	switch {
 	case c.Absent.Has(part):
 		return dst
@@ -150,14 +150,14 @@ func appendNumber(dst []byte, name string, n int64, c Change, part Parts) []byte
 // event, wrapped in a [DecodeError].
 var (
 	ErrUnknownChannel = errors.New("not a channel of tickets or pages")
-	ErrPayload        = errors.New("not a payload of this channel")
+	ErrBadPayload     = errors.New("not a payload of this channel")
 )
 
 // DecodeError carries a message that is not told as an event.
 type DecodeError struct {
 	Channel string
 	Payload string // as it was received
-	Err     error  // wraps ErrUnknownChannel, ErrPayload or, in a stream, ErrEntry
+	Err     error  // wraps ErrUnknownChannel, ErrBadPayload or, in a stream, ErrStreamEntry
 }
 
 // Error names the channel and what is wrong, and quotes no more of the payload
@@ -189,28 +189,28 @@ func Decode(prefix, channel, payload string) (Event, error) {
 type decoder func(c Change, kind Kind, members []wire.Member) (Event, error)
 
 func decode(prefix, channel, payload string) (Event, error) {
-	if !strings.Contains(channel, "."+string(TicketRealm)+".") && !strings.Contains(channel, "."+string(WikiRealm)+".") {
+	if !strings.Contains(channel, "."+string(RealmTicket)+".") && !strings.Contains(channel, "."+string(RealmWiki)+".") {
 		return nil, ErrUnknownChannel
 	}
 	var few [24]wire.Member
 	members, err := wire.ParseObject(few[:0], payload)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrPayload, err)
+		return nil, fmt.Errorf("%w: %w", ErrBadPayload, err)
 	}
 	// Only the payload knows where the channel's id begins. A page has no
 	// member "id", but a ticket may have a field "name".
-	realm, id, decode := WikiRealm, memberText(members, "name"), decoder(decodePage)
+	realm, id, decode := RealmWiki, memberText(members, "name"), decoder(decodePage)
 	if n := memberText(members, "id"); n != "" {
-		realm, id, decode = TicketRealm, n, decodeTicket
+		realm, id, decode = RealmTicket, n, decodeTicket
 	}
 	ch, ok := wire.ParseChannel(channel, prefix, string(realm), id)
 	if !ok {
 		if id == "" {
-			return nil, fmt.Errorf(`%w: expected a member "id" or "name"`, ErrPayload)
+			return nil, fmt.Errorf(`%w: expected a member "id" or "name"`, ErrBadPayload)
 		}
 		return nil, fmt.Errorf("%w: payload is of %.100q", ErrUnknownChannel, Resource{realm, id}.String())
 	}
-	return decode(Change{Env: ch.Env, Absent: OriginPart}, Kind(ch.Kind), members)
+	return decode(Change{Env: ch.Env, Absent: AttrOrigin}, Kind(ch.Kind), members)
 }
 
 func memberText(members []wire.Member, name string) string {
@@ -226,11 +226,11 @@ func memberText(members []wire.Member, name string) string {
 // keeps the first error.
 type parts struct {
 	members      []wire.Member
-	null, absent Parts
+	null, absent Attrs
 	err          error
 }
 
-func (p *parts) find(name string, want wire.Kind, what string, part Parts) (wire.Member, bool) {
+func (p *parts) find(name string, want wire.Kind, what string, part Attrs) (wire.Member, bool) {
 	for _, m := range p.members {
 		if m.Name != name {
 			continue
@@ -254,11 +254,11 @@ func (p *parts) find(name string, want wire.Kind, what string, part Parts) (wire
 
 func (p *parts) fail(format string, args ...any) {
 	if p.err == nil {
-		p.err = fmt.Errorf("%w: "+format, append([]any{ErrPayload}, args...)...)
+		p.err = fmt.Errorf("%w: "+format, append([]any{ErrBadPayload}, args...)...)
 	}
 }
 
-func (p *parts) text(name string, part Parts) string {
+func (p *parts) text(name string, part Attrs) string {
 	m, _ := p.find(name, wire.String, "a string", part)
 	if m.Kind != wire.String {
 		return ""
@@ -266,7 +266,7 @@ func (p *parts) text(name string, part Parts) string {
 	return m.Text
 }
 
-func (p *parts) integer(name string, part Parts) int64 {
+func (p *parts) integer(name string, part Attrs) int64 {
 	m, ok := p.find(name, wire.Number, "an integer", part)
 	if !ok {
 		return 0
@@ -280,7 +280,7 @@ func (p *parts) integer(name string, part Parts) int64 {
 
 // bool reads a number as Python does, and what it sends for a True that went in
 // as such.
-func (p *parts) bool(name string, part Parts) bool {
+func (p *parts) bool(name string, part Attrs) bool {
 	for _, m := range p.members {
 		if m.Name == name && m.Kind == wire.Bool {
 			return m.Text == "true"
@@ -289,7 +289,7 @@ func (p *parts) bool(name string, part Parts) bool {
 	return p.integer(name, part) != 0
 }
 
-func (p *parts) time(name string, part Parts) time.Time {
+func (p *parts) time(name string, part Attrs) time.Time {
 	m, ok := p.find(name, wire.String, "a time", part)
 	if !ok {
 		return time.Time{}

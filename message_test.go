@@ -224,30 +224,30 @@ func (v vector) event(t *testing.T) tracbus.Event {
 	case "ticket_deleted":
 		return tracbus.TicketDeleted{ID: v.ticket().number(), Values: v.ticket().Values.fields(t)}
 	case "ticket_changed":
-		c := tracbus.Change{Author: n.text(v.Call.Author, tracbus.AuthorPart), Comment: n.text(v.Call.Comment, tracbus.CommentPart)}
+		c := tracbus.Change{Author: n.text(v.Call.Author, tracbus.AttrAuthor), Comment: n.text(v.Call.Comment, tracbus.AttrComment)}
 		c.Null = n.parts
 		return tracbus.TicketChanged{Change: c, ID: v.ticket().number(), Values: v.ticket().Values.fields(t), Old: v.Call.OldValues.fields(t)}
 	}
 	p := v.page()
 	page := tracbus.WikiPage{
 		Name:    value(t, p.Name).(string),
-		Author:  n.text(p.Author, tracbus.AuthorPart),
-		Text:    n.text(p.Text, tracbus.TextPart),
-		Comment: n.text(p.Comment, tracbus.CommentPart),
+		Author:  n.text(p.Author, tracbus.AttrAuthor),
+		Text:    n.text(p.Text, tracbus.AttrText),
+		Comment: n.text(p.Comment, tracbus.AttrComment),
 	}
 	if p.Time != nil {
 		page.Time = value(t, p.Time).(time.Time)
 	}
 	page.Readonly = p.Readonly != nil && p.Readonly != false && p.Readonly != json.Number("0")
 	if p.Readonly == nil {
-		n.parts |= tracbus.ReadonlyPart
+		n.parts |= tracbus.AttrReadonly
 	}
 	if version, ok := p.Version.(json.Number); ok {
 		page.Version = int64(number(t, version))
 	} else {
-		n.parts |= tracbus.VersionPart
+		n.parts |= tracbus.AttrVersion
 	}
-	old := n.text(p.OldText, tracbus.OldTextPart)
+	old := n.text(p.OldText, tracbus.AttrOldText)
 	c := tracbus.Change{Null: n.parts}
 	switch v.Call.Method {
 	case "wiki_page_added":
@@ -274,10 +274,10 @@ func (p pairs) fields(t *testing.T) tracbus.Fields {
 // nulls collects the texts that are null.
 type nulls struct {
 	t     *testing.T
-	parts tracbus.Parts
+	parts tracbus.Attrs
 }
 
-func (n *nulls) text(x any, part tracbus.Parts) string {
+func (n *nulls) text(x any, part tracbus.Attrs) string {
 	if x == nil {
 		n.parts |= part
 		return ""
@@ -286,7 +286,7 @@ func (n *nulls) text(x any, part tracbus.Parts) string {
 }
 
 // value makes a recorded value what an application would hand in.
-func value(t *testing.T, raw any) tracbus.Value {
+func value(t *testing.T, raw any) any {
 	switch raw := raw.(type) {
 	case json.RawMessage:
 		d := json.NewDecoder(strings.NewReader(string(raw)))
@@ -313,7 +313,7 @@ func value(t *testing.T, raw any) tracbus.Value {
 	return raw
 }
 
-func tagged(t *testing.T, tag string, x any) tracbus.Value {
+func tagged(t *testing.T, tag string, x any) any {
 	switch tag {
 	case "$float":
 		f, err := strconv.ParseFloat(fmt.Sprint(x), 64)
@@ -452,7 +452,7 @@ func (r *rig) publish(p plugin, e tracbus.Event) (*redis.Message, error) {
 	if bus == nil {
 		bus = tracbus.NewBus(p.env)
 		bus.All(tracbus.Primary, tracbus.NewPublisher(r.client, tracbus.PublisherConfig{
-			Prefix: p.prefix, NoPrefix: p.prefix == "", AllValues: p.all,
+			Prefix: p.prefix, NoPrefix: p.prefix == "", FullNewValues: p.all,
 		}))
 		r.buses[p] = bus
 	}

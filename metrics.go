@@ -31,9 +31,9 @@ func (s JournalStatus) Metrics() iter.Seq[Metric] {
 	return func(yield func(Metric) bool) {
 		all := s.ownMetrics()
 		for _, m := range onceMetrics {
-			for _, o := range s.Once {
+			for _, o := range s.Consumers {
 				one := m.Metric
-				one.Labels, one.Value = []Label{{"once", o.Name}}, m.value(o)
+				one.Labels, one.Value = []Label{{"consumer", o.Name}}, m.value(o)
 				all = append(all, one)
 			}
 		}
@@ -47,13 +47,13 @@ func (s JournalStatus) Metrics() iter.Seq[Metric] {
 
 func (s JournalStatus) ownMetrics() []Metric {
 	held := 0.0
-	if len(s.Holders) > 0 {
-		held = s.Holders[0].Age.Seconds()
+	if len(s.Blockers) > 0 {
+		held = s.Blockers[0].Age.Seconds()
 	}
 	return []Metric{
 		{Name: "tracbus_journal_head_tid", Help: "Highest tid that was taken.", Unit: "1", Value: float64(s.Head)},
-		{Name: "tracbus_journal_place_tid", Help: "Tid up to which this process has told its listeners.", Unit: "1", Value: float64(s.Place)},
-		{Name: "tracbus_journal_floor_tid", Help: "Tid up to which changes are pruned.", Unit: "1", Value: float64(s.Floor)},
+		{Name: "tracbus_journal_place_tid", Help: "Tid up to which this process has told its listeners.", Unit: "1", Value: float64(s.Position)},
+		{Name: "tracbus_journal_floor_tid", Help: "Tid up to which changes are pruned.", Unit: "1", Value: float64(s.PrunedTo)},
 		{Name: "tracbus_journal_held_seconds", Help: "Age of the oldest transaction that holds others back.", Unit: "s", Value: held},
 		{Name: "tracbus_journal_followed", Help: "1 if this process follows the journal, and can read it.", Unit: "1", Value: oneIf(s.Running && s.Err == nil)},
 	}
@@ -62,32 +62,32 @@ func (s JournalStatus) ownMetrics() []Metric {
 // onceMetrics are the figures of each name.
 var onceMetrics = []struct {
 	Metric
-	value func(OnceStatus) float64
+	value func(ConsumerStatus) float64
 }{
 	{Metric{Name: "tracbus_once_tid", Help: "Tid of the last change done.", Unit: "1"},
-		func(o OnceStatus) float64 { return float64(o.TID) }},
+		func(o ConsumerStatus) float64 { return float64(o.TID) }},
 	{Metric{Name: "tracbus_once_lag_changes", Help: "Changes committed and not done.", Unit: "{change}"},
-		func(o OnceStatus) float64 { return float64(o.Lag) }},
+		func(o ConsumerStatus) float64 { return float64(o.Lag) }},
 	{Metric{Name: "tracbus_once_lag_seconds", Help: "Age of the oldest change not done.", Unit: "s"},
-		func(o OnceStatus) float64 { return o.LagAge.Seconds() }},
+		func(o ConsumerStatus) float64 { return o.LagAge.Seconds() }},
 	{Metric{Name: "tracbus_once_held", Help: "1 if a process holds the name.", Unit: "1"},
-		func(o OnceStatus) float64 { return oneIf(o.Holder != "" && o.Left > 0) }},
+		func(o ConsumerStatus) float64 { return oneIf(o.Holder != "" && o.LeaseRemaining > 0) }},
 	{Metric{Name: "tracbus_once_mine", Help: "1 if it is this process.", Unit: "1"},
-		func(o OnceStatus) float64 { return oneIf(o.Mine) }},
+		func(o ConsumerStatus) float64 { return oneIf(o.HeldHere) }},
 	{Metric{Name: "tracbus_once_held_seconds", Help: "Time since the holder took the name.", Unit: "s"},
-		func(o OnceStatus) float64 { return max(o.Held, 0).Seconds() }},
+		func(o ConsumerStatus) float64 { return max(o.LeaseAge, 0).Seconds() }},
 	{Metric{Name: "tracbus_once_failing_seconds", Help: "Time since the listener fails, 0 if it does not.", Unit: "s"},
-		func(o OnceStatus) float64 { return failing(o).Seconds() }},
+		func(o ConsumerStatus) float64 { return failing(o).Seconds() }},
 	{Metric{Name: "tracbus_once_set_aside_changes", Help: "Changes set aside.", Unit: "{change}"},
-		func(o OnceStatus) float64 { return float64(o.SetAside) }},
+		func(o ConsumerStatus) float64 { return float64(o.DeadLetters) }},
 }
 
 // failing is above zero while the listener fails, however new that is.
-func failing(o OnceStatus) time.Duration {
+func failing(o ConsumerStatus) time.Duration {
 	if o.Err == "" {
 		return 0
 	}
-	return max(o.Failing, time.Microsecond)
+	return max(o.FailingFor, time.Microsecond)
 }
 
 func oneIf(yes bool) float64 {

@@ -14,11 +14,11 @@ import (
 
 func TestMetrics(t *testing.T) {
 	s := tracbus.JournalStatus{
-		Head: 1<<48 - 1, Place: 17, Floor: 3, Running: true,
-		Holders: []tracbus.Holder{{Who: "pid 4", Age: 1500 * time.Millisecond}},
-		Once: []tracbus.OnceStatus{
-			{Name: "mail", TID: 15, Lag: 2, LagAge: 250 * time.Millisecond, Holder: "web1, pid 7", Mine: true, Left: time.Second, Held: time.Minute, SetAside: 1},
-			{Name: "redis", TID: 9, Lag: 8, LagAge: time.Hour, Err: "no route", Failing: 90 * time.Second, Held: -time.Second},
+		Head: 1<<48 - 1, Position: 17, PrunedTo: 3, Running: true,
+		Blockers: []tracbus.Blocker{{Session: "pid 4", Age: 1500 * time.Millisecond}},
+		Consumers: []tracbus.ConsumerStatus{
+			{Name: "mail", TID: 15, Lag: 2, LagAge: 250 * time.Millisecond, Holder: "web1, pid 7", HeldHere: true, LeaseRemaining: time.Second, LeaseAge: time.Minute, DeadLetters: 1},
+			{Name: "redis", TID: 9, Lag: 8, LagAge: time.Hour, Err: "no route", FailingFor: 90 * time.Second, LeaseAge: -time.Second},
 		},
 	}
 	var b strings.Builder

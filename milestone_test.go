@@ -66,9 +66,9 @@ func (e MilestoneCreated) Resource() tracbus.Resource { return e.Milestone.resou
 func (e MilestoneChanged) Resource() tracbus.Resource { return e.Milestone.resource() }
 func (e MilestoneDeleted) Resource() tracbus.Resource { return e.Milestone.resource() }
 
-func (MilestoneCreated) Kind() tracbus.Kind { return tracbus.Created }
-func (MilestoneChanged) Kind() tracbus.Kind { return tracbus.Changed }
-func (MilestoneDeleted) Kind() tracbus.Kind { return tracbus.Deleted }
+func (MilestoneCreated) Kind() tracbus.Kind { return tracbus.KindCreated }
+func (MilestoneChanged) Kind() tracbus.Kind { return tracbus.KindChanged }
+func (MilestoneDeleted) Kind() tracbus.Kind { return tracbus.KindDeleted }
 
 func (e MilestoneCreated) WithChange(c tracbus.Change) tracbus.Event { e.Change = c; return e }
 func (e MilestoneChanged) WithChange(c tracbus.Change) tracbus.Event { e.Change = c; return e }
@@ -109,13 +109,13 @@ type Milestones struct{}
 func (Milestones) Realm() tracbus.Realm { return milestoneRealm }
 
 func (Milestones) Event(e tracbus.Entry) (tracbus.Event, error) {
-	m := milestoneOf(e.Resource.ID, e.All())
+	m := milestoneOf(e.Resource.ID, e.NewState())
 	switch e.Kind {
-	case tracbus.Created:
+	case tracbus.KindCreated:
 		return MilestoneCreated{e.Change, m}, nil
-	case tracbus.Changed:
-		return MilestoneChanged{e.Change, m, milestoneOf(e.Resource.ID, tracbus.Entry{State: e.All(), New: e.Old}.All())}, nil
-	case tracbus.Deleted:
+	case tracbus.KindChanged:
+		return MilestoneChanged{e.Change, m, milestoneOf(e.Resource.ID, tracbus.Entry{State: e.NewState(), New: e.Old}.NewState())}, nil
+	case tracbus.KindDeleted:
 		return MilestoneDeleted{e.Change, m}, nil
 	}
 	return nil, fmt.Errorf("milestones have no kind %q", e.Kind)
@@ -250,7 +250,7 @@ func TestARealmOfOnesOwn(t *testing.T) {
 		change := <-changes
 		require.Equal(t, MilestoneChanged{change.Change, v2, v1}, change)
 		require.Equal(t, tracbus.Change{
-			Env: "desk", TID: tids[1], Mark: change.Mark, Time: change.Time, Author: joe.Author, IPNR: joe.IPNR, Authenticated: true,
+			Env: "desk", TID: tids[1], CommitID: change.CommitID, Time: change.Time, Author: joe.Author, IPNR: joe.IPNR, Authenticated: true,
 		}, change.Change)
 
 		var history []tracbus.Event
@@ -267,7 +267,7 @@ func TestARealmOfOnesOwn(t *testing.T) {
 		require.Equal(t, "trac.desk.milestone.changed.1.0 äöü", messages[0].Channel)
 		require.JSONEq(t, `{"name": "1.0 äöü", "description": "First; when it is done", "author": "joe"}`, messages[0].Payload)
 		require.Equal(t, "trac.desk.wiki.created", messages[1].Channel)
-		require.Zero(t, publisher.Stats().Refused)
+		require.Zero(t, publisher.Stats().Rejected)
 	})
 }
 
@@ -279,7 +279,7 @@ type ill struct {
 }
 
 func (e ill) Resource() tracbus.Resource                { return e.id }
-func (ill) Kind() tracbus.Kind                          { return tracbus.Changed }
+func (ill) Kind() tracbus.Kind                          { return tracbus.KindChanged }
 func (e ill) WithChange(c tracbus.Change) tracbus.Event { e.Change = c; return e }
 func (e ill) Payload() ([]byte, error)                  { return e.payload() }
 func says(text string) func() ([]byte, error) {
@@ -299,7 +299,7 @@ func TestPayloadsOfOnesOwn(t *testing.T) {
 	redis := testserver.Redis(t, testserver.RedisOptions{})
 	ear := newEar(t, hastyClient(t, redis.Addr()))
 	var log logRecorder
-	publisher := tracbus.NewPublisher(patientClient(t, redis.Addr()), tracbus.PublisherConfig{Logger: slog.New(&log), Skip: []tracbus.Realm{"skipped"}})
+	publisher := tracbus.NewPublisher(patientClient(t, redis.Addr()), tracbus.PublisherConfig{Logger: slog.New(&log), SkipRealms: []tracbus.Realm{"skipped"}})
 	t.Cleanup(publisher.Close)
 	bus := tracbus.NewBus("test")
 	bus.All(tracbus.Primary, publisher)
@@ -326,7 +326,7 @@ func TestPayloadsOfOnesOwn(t *testing.T) {
 	require.Len(t, ear.all(), 1)
 	require.Equal(t, "trac.test.good.changed.x", ear.all()[0].Channel)
 	require.Equal(t, `{"a": [1, {"b": null}]}`, ear.all()[0].Payload)
-	require.Equal(t, uint64(len(bad)), publisher.Stats().Refused)
+	require.Equal(t, uint64(len(bad)), publisher.Stats().Rejected)
 	for word := range bad {
 		require.Len(t, log.with(word), 1, "lines with %q", word)
 	}

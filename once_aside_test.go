@@ -17,12 +17,12 @@ import (
 )
 
 // asides returns what is set aside, as "comment tries retrying", by resource.
-func (d *desk) asides(t *testing.T) (all []tracbus.SetAside, short []string) {
+func (d *desk) asides(t *testing.T) (all []tracbus.DeadLetter, short []string) {
 	t.Helper()
-	for a, err := range d.SetAside(ticking(t), "log") {
+	for a, err := range d.DeadLetters(ticking(t), "log") {
 		require.NoError(t, err)
 		all = append(all, a)
-		short = append(short, fmt.Sprintf("%s tries %d retrying %v", a.Resource, a.Tries, a.Retrying))
+		short = append(short, fmt.Sprintf("%s tries %d retrying %v", a.Resource, a.Attempts, a.Redelivering))
 	}
 	return all, short
 }
@@ -43,7 +43,7 @@ func TestOnceSetAside(t *testing.T) {
 	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
 		noLeaks(t)
 		log, lines := newOnceLog(), newNotes()
-		config := tracbus.OnceConfig{SetAside: 3, Backoff: time.Millisecond, Lease: 3 * time.Second}
+		config := tracbus.DurableConfig{MaxAttempts: 3, Backoff: time.Millisecond, LeaseFor: 3 * time.Second}
 		d := onceProcess(t, s, s.DSN(s.Name()), config, log.handle, deskConfig{Journal: tracbus.JournalConfig{Logger: lines.logger()}})
 		log.failing(failingOn(2, 4))
 		d.say(t, "first", 1, 2, 3, 4)
@@ -52,7 +52,7 @@ func TestOnceSetAside(t *testing.T) {
 		told, _ := log.events()
 		assert.Equal(t, []string{"1", "3", "5", "6"}, resourceIDs(told))
 		until(t, "all is done", func() bool { st := d.onceOf(t); return st.Lag == 0 && st.Err == "" })
-		assert.Equal(t, 3, d.onceOf(t).SetAside)
+		assert.Equal(t, 3, d.onceOf(t).DeadLetters)
 		all, short := d.asides(t)
 		want := []string{"ticket 2 tries 3 retrying false", "ticket 4 tries 3 retrying false", "ticket 2 tries 3 retrying false"}
 		assert.Equal(t, want, short)
@@ -61,7 +61,7 @@ func TestOnceSetAside(t *testing.T) {
 		assert.Equal(t, 3, lines.count("is set aside: the listener"), &lines.text)
 
 		// One of them, which fails again.
-		n, err := d.Retry(ticking(t), "log", all[1])
+		n, err := d.Redeliver(ticking(t), "log", all[1])
 		require.NoError(t, err)
 		assert.Equal(t, 1, n)
 		lines.until(t, "has failed again")
@@ -70,7 +70,7 @@ func TestOnceSetAside(t *testing.T) {
 
 		// All, of which one fails.
 		log.failing(failingOn(4))
-		n, err = d.Retry(ticking(t), "log")
+		n, err = d.Redeliver(ticking(t), "log")
 		require.NoError(t, err)
 		assert.Equal(t, 3, n)
 		until(t, "two are told", func() bool {
@@ -80,29 +80,29 @@ func TestOnceSetAside(t *testing.T) {
 		told, _ = log.events()
 		assert.Equal(t, []string{"2", "2"}, resourceIDs(told[4:]))
 		log.failing(nil)
-		_, err = d.Retry(ticking(t), "log")
+		_, err = d.Redeliver(ticking(t), "log")
 		require.NoError(t, err)
-		until(t, "none is left", func() bool { return d.onceOf(t).SetAside == 0 })
+		until(t, "none is left", func() bool { return d.onceOf(t).DeadLetters == 0 })
 		d.say(t, "third", 7)
 		assert.Equal(t, "third", log.until(t, 8)[7])
 
 		// One is given up.
 		log.failing(failingOn(8))
 		d.say(t, "given up", 8)
-		until(t, "it is set aside", func() bool { return d.onceOf(t).SetAside == 1 })
+		until(t, "it is set aside", func() bool { return d.onceOf(t).DeadLetters == 1 })
 		all, _ = d.asides(t)
-		n, err = d.Discard(ticking(t), "log", all...)
+		n, err = d.DropDeadLetters(ticking(t), "log", all...)
 		require.NoError(t, err)
 		assert.Equal(t, 1, n)
-		assert.Zero(t, d.onceOf(t).SetAside)
+		assert.Zero(t, d.onceOf(t).DeadLetters)
 
 		// A name that is retired is new, and begins behind what there is.
 		d.say(t, "lost", 8)
-		until(t, "it is set aside", func() bool { return d.onceOf(t).SetAside == 1 })
-		require.NoError(t, d.Retire(ticking(t), "log"))
+		until(t, "it is set aside", func() bool { return d.onceOf(t).DeadLetters == 1 })
+		require.NoError(t, d.DropConsumer(ticking(t), "log"))
 		until(t, "it is new", func() bool {
 			st, err := d.Status(ticking(t))
-			return err == nil && len(st.Once) == 1 && st.Once[0].Mine && st.Once[0].SetAside == 0
+			return err == nil && len(st.Consumers) == 1 && st.Consumers[0].HeldHere && st.Consumers[0].DeadLetters == 0
 		})
 		d.say(t, "after", 9)
 		assert.Equal(t, "after", log.until(t, 9)[8])
@@ -128,7 +128,7 @@ type batchLog struct {
 func (b *batchLog) HandleBatch(ctx context.Context, events []tracbus.Event) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if _, ok := tracbus.TurnOf(ctx); !ok {
+	if _, ok := tracbus.LeaseFrom(ctx); !ok {
 		return errors.New("called outside of a turn")
 	}
 	for _, e := range events {
@@ -156,9 +156,9 @@ func TestOnceBatches(t *testing.T) {
 	s := testdatabase.New(t, "sqlite")
 	b := &batchLog{bad: []int64{5}}
 	d := seat(t, s, s.DSN(s.Name()), deskConfig{
-		Bus: tracbus.BusConfig{Batch: 4}, Idle: true,
+		Bus: tracbus.BusConfig{BatchSize: 4}, Idle: true,
 		Before: func(bus *tracbus.Bus) {
-			bus.All(tracbus.OnceConfig{SetAside: 2, Backoff: time.Millisecond, FromBeginning: true}.Once("log"), b)
+			bus.All(tracbus.DurableConfig{MaxAttempts: 2, Backoff: time.Millisecond, FromOldest: true}.Durable("log"), b)
 		},
 	})
 	d.say(t, "one", 1, 2, 3)
@@ -177,9 +177,9 @@ func TestOnceBatches(t *testing.T) {
 	b.mu.Lock()
 	b.bad = nil
 	b.mu.Unlock()
-	_, err := d.Retry(ticking(t), "log")
+	_, err := d.Redeliver(ticking(t), "log")
 	require.NoError(t, err)
-	until(t, "it is told", func() bool { return d.onceOf(t).SetAside == 0 })
+	until(t, "it is told", func() bool { return d.onceOf(t).DeadLetters == 0 })
 	_, told = b.all()
 	assert.Equal(t, "5", told[11])
 }
@@ -193,10 +193,10 @@ func TestOnceBatchHangs(t *testing.T) {
 			s := testdatabase.New(t, "sqlite")
 			b := &slowBatch{slow: "3"}
 			c := hasty
-			c.SetAside, c.FromBeginning = most, true
+			c.MaxAttempts, c.FromOldest = most, true
 			d := seat(t, s, s.DSN(s.Name()), deskConfig{
-				Bus: tracbus.BusConfig{Batch: 4}, Idle: true,
-				Before: func(bus *tracbus.Bus) { bus.All(c.Once("log"), b) },
+				Bus: tracbus.BusConfig{BatchSize: 4}, Idle: true,
+				Before: func(bus *tracbus.Bus) { bus.All(c.Durable("log"), b) },
 			})
 			d.say(t, "one", 1, 2, 3, 4, 5)
 			d.run()
@@ -230,7 +230,7 @@ func TestOnceEndsInACall(t *testing.T) {
 	noLeaks(t)
 	s := testdatabase.New(t, "sqlite")
 	dsn := s.DSN(s.Name())
-	config := tracbus.OnceConfig{SetAside: 1, Lease: time.Second}
+	config := tracbus.DurableConfig{MaxAttempts: 1, LeaseFor: time.Second}
 	inside := make(chan struct{}, 1)
 	a := onceProcess(t, s, dsn, config, func(ctx context.Context, _ tracbus.Event) error {
 		inside <- struct{}{}
@@ -241,9 +241,9 @@ func TestOnceEndsInACall(t *testing.T) {
 	<-inside
 	a.leave(t)
 	log := newOnceLog()
-	b := seat(t, s, dsn, deskConfig{Idle: true, Before: func(bus *tracbus.Bus) { tracbus.On(bus, config.Once("log"), log.handle) }})
+	b := seat(t, s, dsn, deskConfig{Idle: true, Before: func(bus *tracbus.Bus) { tracbus.On(bus, config.Durable("log"), log.handle) }})
 	assert.Empty(t, b.onceOf(t).Err)
-	require.Zero(t, b.onceOf(t).SetAside)
+	require.Zero(t, b.onceOf(t).DeadLetters)
 	b.run()
 	assert.Equal(t, []string{"one"}, log.until(t, 1))
 }
@@ -255,7 +255,7 @@ func TestOnceUnreadable(t *testing.T) {
 		for _, most := range []int{0, 2} {
 			noLeaks(t)
 			log := newOnceLog()
-			config := tracbus.OnceConfig{SetAside: most, Backoff: time.Millisecond, FromBeginning: true}
+			config := tracbus.DurableConfig{MaxAttempts: most, Backoff: time.Millisecond, FromOldest: true}
 			dsn := s.DSN(s.Name())
 			writer := seat(t, s, dsn, deskConfig{Idle: true})
 			for i := range 3 {

@@ -40,12 +40,12 @@ func TestRedisAway(t *testing.T) {
 	rdb := redis.NewClient(&redis.Options{Addr: server.Addr(), DialTimeout: time.Second, ReadTimeout: time.Second})
 	defer rdb.Close()
 	var all *tracbus.Registration
-	publisher := tracbus.NewPublisher(rdb, tracbus.PublisherConfig{Stream: "away", StreamLength: 1 << 40, Logger: quiet})
+	publisher := tracbus.NewPublisher(rdb, tracbus.PublisherConfig{StreamKey: "away", StreamMaxLen: 1 << 40, Logger: quiet})
 	d := seat(t, s, s.DSN(s.Name()), deskConfig{
 		Before: func(b *tracbus.Bus) {
-			all = b.All(tracbus.OnceConfig{Deadline: 5 * time.Second}.Once("redis"), publisher)
+			all = b.All(tracbus.DurableConfig{CallTimeout: 5 * time.Second}.Durable("redis"), publisher)
 		},
-		Journal: tracbus.JournalConfig{Wake: rdb},
+		Journal: tracbus.JournalConfig{WakeRedis: rdb},
 	})
 
 	write := func(d *desk, during time.Duration) []time.Duration { return writeFor(t, d, during) }
@@ -68,7 +68,7 @@ func TestRedisAway(t *testing.T) {
 		}
 		st, err := d.Status(ticking(t))
 		require.NoError(t, err)
-		backlog = uint64(st.Once[0].Lag)
+		backlog = uint64(st.Consumers[0].Lag)
 		fault.end()
 		began := time.Now()
 		require.NoError(t, all.Wait(ticking(t)))
@@ -99,7 +99,7 @@ func TestRedisAway(t *testing.T) {
 	for e, err := range d.Since(ticking(t), 0) {
 		require.NoError(t, err)
 		c := e.About()
-		committed = append(committed, strconv.FormatInt(c.TID, 10)+"-"+strconv.Itoa(c.Seq)+" "+c.Mark)
+		committed = append(committed, strconv.FormatInt(c.TID, 10)+"-"+strconv.Itoa(c.Seq)+" "+c.CommitID)
 	}
 	assert.Equal(t, committed, streamed)
 	assert.False(t, slices.ContainsFunc(committed, func(s string) bool { return strings.HasSuffix(s, " ") }), "every change has a mark")
@@ -159,8 +159,8 @@ func TestLostBeginnings(t *testing.T) {
 	rdb.AddHook(lost)
 	var all *tracbus.Registration
 	d := seat(t, s, s.DSN(s.Name()), deskConfig{Before: func(b *tracbus.Bus) {
-		all = b.All(tracbus.OnceConfig{Backoff: time.Millisecond}.Once("redis"),
-			tracbus.NewPublisher(rdb, tracbus.PublisherConfig{Stream: "first", Logger: quiet}))
+		all = b.All(tracbus.DurableConfig{Backoff: time.Millisecond}.Durable("redis"),
+			tracbus.NewPublisher(rdb, tracbus.PublisherConfig{StreamKey: "first", Logger: quiet}))
 	}})
 	firstID := func(comment string) string {
 		d.say(t, comment, 1)

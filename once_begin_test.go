@@ -24,21 +24,21 @@ func TestOnceBegins(t *testing.T) {
 		writer := seat(t, s, dsn, deskConfig{})
 		writer.say(t, "old", 1)
 		logs := map[string]*onceLog{}
-		listen := func(b *tracbus.Bus, name string, c tracbus.OnceConfig) {
+		listen := func(b *tracbus.Bus, name string, c tracbus.DurableConfig) {
 			logs[name] = newOnceLog()
-			tracbus.On(b, c.Once(name), logs[name].handle)
+			tracbus.On(b, c.Durable(name), logs[name].handle)
 		}
 		d := seat(t, s, dsn, deskConfig{Idle: true, Before: func(b *tracbus.Bus) {
-			listen(b, "before", tracbus.OnceConfig{})
-			listen(b, "before-all", tracbus.OnceConfig{FromBeginning: true})
+			listen(b, "before", tracbus.DurableConfig{})
+			listen(b, "before-all", tracbus.DurableConfig{FromOldest: true})
 		}})
-		listen(d.Bus, "after", tracbus.OnceConfig{})
-		listen(d.Bus, "after-all", tracbus.OnceConfig{FromBeginning: true})
+		listen(d.Bus, "after", tracbus.DurableConfig{})
+		listen(d.Bus, "after-all", tracbus.DurableConfig{FromOldest: true})
 		writer.say(t, "between", 1)
 		d.run()
 		d.hears(t, "between")
-		listen(d.Bus, "late", tracbus.OnceConfig{})
-		listen(d.Bus, "late-all", tracbus.OnceConfig{FromBeginning: true})
+		listen(d.Bus, "late", tracbus.DurableConfig{})
+		listen(d.Bus, "late-all", tracbus.DurableConfig{FromOldest: true})
 		writer.say(t, "new", 1)
 		for name, want := range map[string][]string{
 			"before": {"between", "new"}, "before-all": {"old", "between", "new"},
@@ -74,24 +74,24 @@ func TestOnceMisused(t *testing.T) {
 	noLeaks(t)
 	bus := tracbus.NewBus("test")
 	ignore := func(context.Context, tracbus.Event) error { return nil }
-	r := tracbus.On(bus, tracbus.Once("one"), ignore)
-	assert.Panics(t, func() { tracbus.On(bus, tracbus.Once("one"), ignore) }, "a second one")
-	tracbus.On(bus, tracbus.Once("two"), ignore)
+	r := tracbus.On(bus, tracbus.Durable("one"), ignore)
+	assert.Panics(t, func() { tracbus.On(bus, tracbus.Durable("one"), ignore) }, "a second one")
+	tracbus.On(bus, tracbus.Durable("two"), ignore)
 	assert.ErrorIs(t, bus.Notify(remark(1, "x")), tracbus.ErrNoJournal)
 	require.NoError(t, r.Close(ticking(t)))
-	tracbus.On(bus, tracbus.Once("one"), ignore)
+	tracbus.On(bus, tracbus.Durable("one"), ignore)
 	for _, name := range []string{"", ".x", "a b", "ä", "a/b", string(make([]byte, 65))} {
-		assert.Panics(t, func() { tracbus.Once(name) }, "%q", name)
+		assert.Panics(t, func() { tracbus.Durable(name) }, "%q", name)
 	}
-	assert.Panics(t, func() { tracbus.OnceConfig{Lease: -1}.Once("x") })
-	assert.Panics(t, func() { tracbus.OnceConfig{Lease: 2}.Once("x") }, "nanoseconds")
-	assert.Panics(t, func() { bus.All(tracbus.Once("cache"), loaded{}) }, "state is of each process")
+	assert.Panics(t, func() { tracbus.DurableConfig{LeaseFor: -1}.Durable("x") })
+	assert.Panics(t, func() { tracbus.DurableConfig{LeaseFor: 2}.Durable("x") }, "nanoseconds")
+	assert.Panics(t, func() { bus.All(tracbus.Durable("cache"), loaded{}) }, "state is of each process")
 	rdb := redis.NewClient(&redis.Options{})
 	defer rdb.Close()
-	streaming := tracbus.NewPublisher(rdb, tracbus.PublisherConfig{Stream: "changes"})
+	streaming := tracbus.NewPublisher(rdb, tracbus.PublisherConfig{StreamKey: "changes"})
 	assert.ErrorContains(t, streaming.HandleBatch(ticking(t), nil), `PublisherConfig.Stream is "changes"`)
 	require.NoError(t, bus.Close(ticking(t)))
-	_, in := tracbus.TurnOf(ticking(t))
+	_, in := tracbus.LeaseFrom(ticking(t))
 	assert.False(t, in)
 }
 
@@ -105,16 +105,16 @@ func TestOnceHandsOver(t *testing.T) {
 	server := testserver.Redis(t, testserver.RedisOptions{})
 	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
 	defer client.Close()
-	journal := tracbus.JournalConfig{Poll: time.Hour, Wake: client}
-	config := tracbus.OnceConfig{Lease: 2 * time.Hour, Deadline: time.Hour}
+	journal := tracbus.JournalConfig{PollInterval: time.Hour, WakeRedis: client}
+	config := tracbus.DurableConfig{LeaseFor: 2 * time.Hour, CallTimeout: time.Hour}
 	log := newOnceLog()
 	slow := newTrap(said("two"))
 	var r *tracbus.Registration
 	a := seat(t, s, dsn, deskConfig{Journal: journal, Before: func(b *tracbus.Bus) {
-		r = tracbus.On(b, config.Once("log"), log.after(slow.take))
+		r = tracbus.On(b, config.Durable("log"), log.after(slow.take))
 	}})
 	a.holds(t)
-	quick := tracbus.OnceConfig{Lease: time.Second, Deadline: time.Hour} // looks once a second at most, when woken
+	quick := tracbus.DurableConfig{LeaseFor: time.Second, CallTimeout: time.Hour} // looks once a second at most, when woken
 	b := onceProcess(t, s, dsn, quick, log.handle, deskConfig{Journal: journal})
 	a.say(t, "one", 1)
 	log.until(t, 1)
@@ -130,7 +130,7 @@ func TestOnceHandsOver(t *testing.T) {
 
 	// The name is free again in the first process, which takes it when the
 	// second ends.
-	tracbus.On(a.Bus, quick.Once("log"), log.handle)
+	tracbus.On(a.Bus, quick.Durable("log"), log.handle)
 	b.leave(t)
 	a.holds(t)
 	a.say(t, "four", 1)
@@ -144,7 +144,7 @@ func TestOnceEndsGently(t *testing.T) {
 	s := testdatabase.New(t, "sqlite")
 	log := newOnceLog()
 	slow := newTrap(said("one"))
-	d := onceProcess(t, s, s.DSN(s.Name()), tracbus.OnceConfig{}, log.after(slow.take), deskConfig{})
+	d := onceProcess(t, s, s.DSN(s.Name()), tracbus.DurableConfig{}, log.after(slow.take), deskConfig{})
 	tid := d.say(t, "one", 1)
 	<-slow.caught
 	d.cancel()
@@ -171,7 +171,7 @@ func TestOnceSmallPools(t *testing.T) {
 					ready := make(chan struct{})
 					db := s.Open(t, dsn)
 					db.SetMaxOpenConns(connections)
-					d = onceProcess(t, s, dsn, tracbus.OnceConfig{}, log.after(func(ctx context.Context, e tracbus.Event) error {
+					d = onceProcess(t, s, dsn, tracbus.DurableConfig{}, log.after(func(ctx context.Context, e tracbus.Event) error {
 						<-ready
 						c, ok := e.(tracbus.TicketChanged)
 						if !ok {
@@ -212,15 +212,15 @@ func TestOnceClockPutBack(t *testing.T) {
 		log.until(t, 1)
 		a.leave(t)
 		a.say0(t, dsn, s, "two")
-		epoch := a.onceOf(t).Epoch
+		epoch := a.onceOf(t).Token
 		_, err := a.DB.Exec("UPDATE journal_once SET holder = 'somebody else', taken = expires + 3600000000, expires = expires + 7200000000, epoch = epoch + 1, beat = beat + 1")
 		require.NoError(t, err)
 		b := onceSeat(t, s, dsn, log, hasty)
 		assert.Equal(t, []string{"one", "two"}, log.until(t, 2))
 		st := b.onceOf(t)
-		assert.True(t, st.Mine)
-		assert.Greater(t, st.Epoch, epoch)
-		assert.LessOrEqual(t, st.Left, hasty.Lease)
+		assert.True(t, st.HeldHere)
+		assert.Greater(t, st.Token, epoch)
+		assert.LessOrEqual(t, st.LeaseRemaining, hasty.LeaseFor)
 	})
 }
 

@@ -25,9 +25,9 @@ func TestSubscriberAway(t *testing.T) {
 	defer rdb.Close()
 	var all []*tracbus.Registration
 	d := seat(t, s, s.DSN(s.Name()), deskConfig{Before: func(b *tracbus.Bus) {
-		long := tracbus.NewPublisher(rdb, tracbus.PublisherConfig{Stream: "long", Logger: quiet})
-		short := tracbus.NewPublisher(rdb, tracbus.PublisherConfig{Stream: "short", StreamLength: kept, Logger: quiet})
-		all = append(all, b.All(tracbus.Once("long"), long), b.All(tracbus.Once("short"), short))
+		long := tracbus.NewPublisher(rdb, tracbus.PublisherConfig{StreamKey: "long", Logger: quiet})
+		short := tracbus.NewPublisher(rdb, tracbus.PublisherConfig{StreamKey: "short", StreamMaxLen: kept, Logger: quiet})
+		all = append(all, b.All(tracbus.Durable("long"), long), b.All(tracbus.Durable("short"), short))
 	}})
 	saved := d.say(t, "handled before", 1)
 	var tickets []int64
@@ -53,7 +53,7 @@ func TestSubscriberAway(t *testing.T) {
 	got, missed = readStream(t, rdb, "short", fmt.Sprintf("%d-0", saved), last)
 	require.NotEmpty(t, got)
 	require.Len(t, missed, 1)
-	assert.Equal(t, tracbus.Trimmed, missed[0].Reason)
+	assert.Equal(t, tracbus.ResyncStreamTrimmed, missed[0].Reason)
 	assert.Equal(t, want[len(want)-len(got):], got, "what comes after the gap has none")
 	assert.GreaterOrEqual(t, len(got), kept)
 	assert.Less(t, len(got), away)
@@ -64,22 +64,22 @@ func TestSubscriberAway(t *testing.T) {
 	if firstSeq == 0 {
 		firstTID--
 	}
-	assert.Equal(t, saved, missed[0].Behind, "the last that was handled")
-	assert.Equal(t, firstTID, missed[0].UpTo, "the last that is missing")
+	assert.Equal(t, saved, missed[0].After, "the last that was handled")
+	assert.Equal(t, firstTID, missed[0].Through, "the last that is missing")
 }
 
 // onceOfName returns how a name stands.
-func (d *desk) onceOfName(t *testing.T, name string) tracbus.OnceStatus {
+func (d *desk) onceOfName(t *testing.T, name string) tracbus.ConsumerStatus {
 	t.Helper()
 	st, err := d.Status(ticking(t))
 	require.NoError(t, err)
-	for _, o := range st.Once {
+	for _, o := range st.Consumers {
 		if o.Name == name {
 			return o
 		}
 	}
 	t.Fatalf("the status does not have the name %q", name)
-	return tracbus.OnceStatus{}
+	return tracbus.ConsumerStatus{}
 }
 
 // readStream reads a stream from behind an id up to all of a tid.

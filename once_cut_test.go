@@ -39,7 +39,7 @@ func TestOnceCutOff(t *testing.T) {
 		dsn := s.DSN(name)
 		p := proxy(t, s)
 		log := newOnceLog()
-		config := tracbus.OnceConfig{Lease: 600 * time.Millisecond, Deadline: patience}
+		config := tracbus.DurableConfig{LeaseFor: 600 * time.Millisecond, CallTimeout: patience}
 		caught, ended, open := make(chan struct{}, 1), make(chan time.Time, 1), make(chan struct{})
 		a := onceProcess(t, s, s.DSNVia(p.Addr(), name), config, log.after(func(ctx context.Context, e tracbus.Event) error {
 			if e.About().Comment != "two" {
@@ -70,15 +70,15 @@ func TestOnceCutOff(t *testing.T) {
 		b.say(t, "three", 1)
 		log.until(t, 6)
 		before := b.onceOf(t)
-		assert.True(t, before.Mine)
+		assert.True(t, before.HeldHere)
 		p.Resume()
 		close(open)
 		told := log.until(t, 7) // late
 		assert.Equal(t, []string{"three", "two"}, told[5:])
 		_, turns := log.events()
-		assert.Greater(t, turns[2].Epoch, turns[1].Epoch)
-		assert.Equal(t, turns[0].Epoch, turns[6].Epoch)
-		assert.Less(t, turns[6].Epoch, turns[5].Epoch, "who keeps epochs can refuse what is late")
+		assert.Greater(t, turns[2].Token, turns[1].Token)
+		assert.Equal(t, turns[0].Token, turns[6].Token)
+		assert.Less(t, turns[6].Token, turns[5].Token, "who keeps epochs can refuse what is late")
 		b.say(t, "four", 1)
 		assert.Equal(t, "four", log.until(t, 8)[7])
 		require.NoError(t, b.Wait(ticking(t), b.say(t, "five", 1)))
@@ -94,7 +94,7 @@ func TestOnceCrash(t *testing.T) {
 		dsn := s.DSN(name)
 		p := proxy(t, s)
 		log := newOnceLog()
-		config := tracbus.OnceConfig{Lease: 600 * time.Millisecond, Deadline: patience}
+		config := tracbus.DurableConfig{LeaseFor: 600 * time.Millisecond, CallTimeout: patience}
 		dead := newTrap(func(e tracbus.Event) bool { return e.About().Seq == 3 })
 		a := onceProcess(t, s, s.DSNVia(p.Addr(), name), config, log.after(dead.take), deskConfig{})
 		a.holds(t)
@@ -112,7 +112,7 @@ func TestOnceCrash(t *testing.T) {
 			seqs, want = append(seqs, e.About().Seq), append(want, told[0].About().Seq+i)
 		}
 		assert.Equal(t, want, seqs, "%v", turns)
-		assert.Greater(t, turns[6].Epoch, turns[0].Epoch)
+		assert.Greater(t, turns[6].Token, turns[0].Token)
 		until(t, "all is done", func() bool { st = b.onceOf(t); return st.Lag == 0 })
 		assert.Equal(t, -1, st.Seq)
 		p.Resume()

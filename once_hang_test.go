@@ -18,7 +18,7 @@ import (
 )
 
 // hasty gives a name up soon.
-var hasty = tracbus.OnceConfig{Lease: 500 * time.Millisecond, Deadline: 200 * time.Millisecond, Backoff: time.Millisecond}
+var hasty = tracbus.DurableConfig{LeaseFor: 500 * time.Millisecond, CallTimeout: 200 * time.Millisecond, Backoff: time.Millisecond}
 
 // telling is how a listener takes an event in one process.
 type telling = func(context.Context, tracbus.Event) error
@@ -34,11 +34,11 @@ func (l *onceLog) after(do telling) telling {
 }
 
 // onceProcess is a process with a listener of its own under the name log.
-func onceProcess(t *testing.T, s *testdatabase.Server, dsn string, c tracbus.OnceConfig, f telling, d deskConfig) *desk {
+func onceProcess(t *testing.T, s *testdatabase.Server, dsn string, c tracbus.DurableConfig, f telling, d deskConfig) *desk {
 	t.Helper()
 	before := d.Before
 	d.Before = func(b *tracbus.Bus) {
-		tracbus.On(b, c.Once("log"), f)
+		tracbus.On(b, c.Durable("log"), f)
 		if before != nil {
 			before(b)
 		}
@@ -49,7 +49,7 @@ func onceProcess(t *testing.T, s *testdatabase.Server, dsn string, c tracbus.Onc
 // holds waits until a process holds the name.
 func (d *desk) holds(t *testing.T) {
 	t.Helper()
-	until(t, "it holds the name", func() bool { return d.onceOf(t).Mine })
+	until(t, "it holds the name", func() bool { return d.onceOf(t).HeldHere })
 }
 
 // trap is a listener that is caught by some events until it is opened, whatever
@@ -103,8 +103,8 @@ func TestOnceHangs(t *testing.T) {
 	assert.Equal(t, []string{"one", "two", "three"}, log.until(t, 3), "told by the third process, while the first hangs")
 	c.leave(t)
 	_, turns := log.events()
-	assert.Less(t, turns[0].Epoch, turns[1].Epoch)
-	assert.Less(t, turns[1].Epoch, turns[2].Epoch)
+	assert.Less(t, turns[0].Token, turns[1].Token)
+	assert.Less(t, turns[1].Token, turns[2].Token)
 	lines.until(t, "this process gives up the listener's name")
 
 	// Its end does not wait for the call, and says that it goes on.
@@ -114,7 +114,7 @@ func TestOnceHangs(t *testing.T) {
 	var closing *tracbus.CloseError
 	require.ErrorAs(t, a.Bus.Close(ended), &closing)
 	require.Len(t, closing.Undelivered, 1)
-	assert.True(t, closing.Undelivered[0].Running)
+	assert.True(t, closing.Undelivered[0].CallRunning)
 	close(hung.open)
 	require.NoError(t, a.Bus.Close(ticking(t)))
 	told := log.until(t, 4)
@@ -134,7 +134,7 @@ func TestOnceHangsAndIsSetAside(t *testing.T) {
 	log := newOnceLog()
 	hung := newTrap(said("bad"))
 	config := hasty
-	config.SetAside = 1
+	config.MaxAttempts = 1
 	a := onceProcess(t, s, dsn, config, log.after(hung.take), deskConfig{})
 	a.say(t, "bad", 1)
 	a.say(t, "good", 1)
@@ -144,7 +144,7 @@ func TestOnceHangsAndIsSetAside(t *testing.T) {
 	if told[0] == "bad" { // b was there before it was set aside
 		told = log.until(t, 2)[1:]
 	} else {
-		assert.Equal(t, 1, a.onceOf(t).SetAside)
+		assert.Equal(t, 1, a.onceOf(t).DeadLetters)
 	}
 	assert.Equal(t, []string{"good"}, told)
 	b.leave(t)
@@ -176,7 +176,7 @@ func TestOnceFails(t *testing.T) {
 				return nil
 			}), deskConfig{
 				Journal: tracbus.JournalConfig{Logger: lines.logger()},
-				Before:  func(b *tracbus.Bus) { tracbus.On(b, tracbus.Once("other"), other.handle) },
+				Before:  func(b *tracbus.Bus) { tracbus.On(b, tracbus.Durable("other"), other.handle) },
 			})
 			for _, what := range []string{"one", "two", "three"} {
 				d.say(t, what, 1)
@@ -193,12 +193,12 @@ func TestOnceFails(t *testing.T) {
 			assert.EqualValues(t, 2, st.Lag)
 			all, err := d.Status(ticking(t))
 			require.NoError(t, err)
-			assert.Equal(t, "other", all.Once[1].Name)
-			assert.Empty(t, all.Once[1].Err)
+			assert.Equal(t, "other", all.Consumers[1].Name)
+			assert.Empty(t, all.Consumers[1].Err)
 			well.Store(true)
 			assert.Equal(t, want, log.until(t, 3))
 			until(t, "the status says so", func() bool { st = d.onceOf(t); return st.Err == "" && st.Lag == 0 })
-			assert.Zero(t, st.Failing)
+			assert.Zero(t, st.FailingFor)
 			lines.until(t, "listener gets on again")
 			assert.Equal(t, 1, lines.count("listener failed, and is told again"), &lines.text)
 			assert.Equal(t, 1, lines.count("listener gets on again"), &lines.text)
@@ -230,7 +230,7 @@ func TestOnceClosedBetweenCalls(t *testing.T) {
 	d := seat(t, s, s.DSN(s.Name()), deskConfig{})
 	for i := range 30 {
 		hung := newTrap(func(tracbus.Event) bool { return true })
-		r := tracbus.On(d.Bus, tracbus.OnceConfig{Lease: 50 * time.Millisecond, FromBeginning: true}.Once(fmt.Sprint("name", i)), hung.take)
+		r := tracbus.On(d.Bus, tracbus.DurableConfig{LeaseFor: 50 * time.Millisecond, FromOldest: true}.Durable(fmt.Sprint("name", i)), hung.take)
 		d.say(t, "something", 1)
 		if i%2 == 0 {
 			<-hung.caught

@@ -30,7 +30,7 @@ func publishesOnce(t *testing.T, s *testdatabase.Server, dsn string, rdb *redis.
 	t.Helper()
 	c.Logger = quiet
 	return seat(t, s, dsn, deskConfig{Idle: true, Before: func(b *tracbus.Bus) {
-		b.All(tracbus.OnceConfig{Backoff: time.Millisecond}.Once("log"), tracbus.NewPublisher(rdb, c))
+		b.All(tracbus.DurableConfig{Backoff: time.Millisecond}.Durable("log"), tracbus.NewPublisher(rdb, c))
 	}})
 }
 
@@ -50,7 +50,7 @@ func TestPublisherGetsOtherSettings(t *testing.T) {
 		}
 		return channels
 	}
-	a := publishesOnce(t, s, dsn, rdb, tracbus.PublisherConfig{Stream: "changes", Skip: []tracbus.Realm{tracbus.WikiRealm}})
+	a := publishesOnce(t, s, dsn, rdb, tracbus.PublisherConfig{StreamKey: "changes", SkipRealms: []tracbus.Realm{tracbus.RealmWiki}})
 	_, err := a.Update(ticking(t), joe, func(tx *tracbus.ModelTransaction) error {
 		return tx.Record(ticking(t), tracbus.WikiPageCreated{Page: tracbus.WikiPage{Name: "Start", Version: 1}})
 	})
@@ -60,7 +60,7 @@ func TestPublisherGetsOtherSettings(t *testing.T) {
 	until(t, "Redis refuses the second", func() bool { return a.onceOf(t).Err != "" })
 	a.leave(t)
 
-	b := publishesOnce(t, s, dsn, rdb, tracbus.PublisherConfig{Stream: "changes"})
+	b := publishesOnce(t, s, dsn, rdb, tracbus.PublisherConfig{StreamKey: "changes"})
 	b.run()
 	until(t, "the page is published", func() bool { return len(entries()) > 3 })
 	assert.NotZero(t, b.onceOf(t).Lag, "what Redis refuses is not done")
@@ -76,9 +76,9 @@ func TestPublisherIsNotSetAside(t *testing.T) {
 	defer func() { _ = rdb.Close() }()
 	bus := tracbus.NewBus("test")
 	defer func() { require.NoError(t, bus.Close(ticking(t))) }()
-	assert.PanicsWithValue(t, "tracbus: registering *tracbus.Publisher under once log: OnceConfig.SetAside is 2: expected zero, for what is published keeps its order",
+	assert.PanicsWithValue(t, "tracbus: registering *tracbus.Publisher under durable log: DurableConfig.MaxAttempts is 2: expected zero, for what is published keeps its order",
 		func() {
-			bus.All(tracbus.OnceConfig{SetAside: 2}.Once("log"), tracbus.NewPublisher(rdb, tracbus.PublisherConfig{}))
+			bus.All(tracbus.DurableConfig{MaxAttempts: 2}.Durable("log"), tracbus.NewPublisher(rdb, tracbus.PublisherConfig{}))
 		})
 }
 
@@ -95,7 +95,7 @@ func TestPublisherIsNotToldInThePlaceOfWhoEmbedsIt(t *testing.T) {
 	bus := tracbus.NewBus("test")
 	defer func() { require.NoError(t, bus.Close(ticking(t))) }()
 	s := secretive{tracbus.NewPublisher(rdb, tracbus.PublisherConfig{})}
-	assert.PanicsWithValue(t, "tracbus: registering tracbus_test.secretive under once log: it embeds a Publisher, which would be told in its place: expected the Publisher, or a type that has one in a named field",
-		func() { bus.All(tracbus.Once("log"), s) })
+	assert.PanicsWithValue(t, "tracbus: registering tracbus_test.secretive under durable log: it embeds a Publisher, which would be told in its place: expected the Publisher, or a type that has one in a named field",
+		func() { bus.All(tracbus.Durable("log"), s) })
 	bus.All(tracbus.Primary, s)
 }

@@ -17,7 +17,7 @@ import (
 // onceWatch is a process with a listener of every event under a name.
 func (k *restorable) onceWatch(t *testing.T, log *onceLog, lines *logRecorder) *desk {
 	t.Helper()
-	c := tracbus.OnceConfig{Lease: 600 * time.Millisecond, FromBeginning: true}
+	c := tracbus.DurableConfig{LeaseFor: 600 * time.Millisecond, FromOldest: true}
 	return onceProcess(t, k.Server, "", c, log.handle, deskConfig{DB: k.Open(t, k.dsn), Journal: tracbus.JournalConfig{Logger: slog.New(lines)}})
 }
 
@@ -89,7 +89,7 @@ func TestOnceRestored(t *testing.T) {
 				}
 				assert.Equal(t, name(next, 1, 9), fresh, "%v", told)
 				_, later := log.events()
-				assert.GreaterOrEqual(t, later[len(later)-1].Epoch, turns[len(turns)-1].Epoch, "although the row's epoch went back")
+				assert.GreaterOrEqual(t, later[len(later)-1].Token, turns[len(turns)-1].Token, "although the row's epoch went back")
 				until(t, "all is done", func() bool { return processes[0].onceOf(t).Lag == 0 })
 			}
 		})

@@ -24,7 +24,7 @@ func TestOnceRowWentBack(t *testing.T) {
 				noLeaks(t)
 				dsn := s.DSN(s.Name())
 				log := newOnceLog()
-				a := onceSeat(t, s, dsn, log, tracbus.OnceConfig{Lease: 3 * time.Second})
+				a := onceSeat(t, s, dsn, log, tracbus.DurableConfig{LeaseFor: 3 * time.Second})
 				b := a
 				for i := range 2 {
 					a.say(t, fmt.Sprint("remark ", i+1), 1)
@@ -32,7 +32,7 @@ func TestOnceRowWentBack(t *testing.T) {
 				log.until(t, 2)
 				copied := onceRow(t, b)
 				if later {
-					b = onceSeat(t, s, dsn, log, tracbus.OnceConfig{Lease: 3 * time.Second})
+					b = onceSeat(t, s, dsn, log, tracbus.DurableConfig{LeaseFor: 3 * time.Second})
 					a.leave(t)
 				}
 				b.say(t, "remark 3", 1)
@@ -48,7 +48,7 @@ func TestOnceRowWentBack(t *testing.T) {
 				var rest []string
 				for _, e := range told[3:] {
 					if r, ok := e.(tracbus.Resync); ok {
-						assert.Equal(t, tracbus.Rewound, r.Reason)
+						assert.Equal(t, tracbus.ResyncRewound, r.Reason)
 						require.ErrorIs(t, r.Err, tracbus.ErrRewound)
 						rest = append(rest, "resync")
 					} else {

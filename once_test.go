@@ -20,7 +20,7 @@ import (
 type onceLog struct {
 	mu    sync.Mutex
 	told  []tracbus.Event
-	turns []tracbus.Turn // of each
+	turns []tracbus.Lease // of each
 	fresh chan struct{}
 	fail  func(e tracbus.Event) error // nil: never
 }
@@ -35,7 +35,7 @@ func (l *onceLog) handle(ctx context.Context, e tracbus.Event) error {
 			return err
 		}
 	}
-	turn, ok := tracbus.TurnOf(ctx)
+	turn, ok := tracbus.LeaseFrom(ctx)
 	if !ok {
 		return errors.New("called outside of a turn")
 	}
@@ -54,10 +54,10 @@ func (l *onceLog) failing(f func(e tracbus.Event) error) {
 	l.fail = f
 }
 
-func (l *onceLog) events() ([]tracbus.Event, []tracbus.Turn) {
+func (l *onceLog) events() ([]tracbus.Event, []tracbus.Lease) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return append([]tracbus.Event{}, l.told...), append([]tracbus.Turn{}, l.turns...)
+	return append([]tracbus.Event{}, l.told...), append([]tracbus.Lease{}, l.turns...)
 }
 
 // until waits until n events were told, and returns what was said of them.
@@ -78,9 +78,9 @@ func (l *onceLog) until(t *testing.T, n int) []string {
 }
 
 // onceSeat is a process that has a listener of a name.
-func onceSeat(t *testing.T, s *testdatabase.Server, dsn string, l *onceLog, c tracbus.OnceConfig, journal ...tracbus.JournalConfig) *desk {
+func onceSeat(t *testing.T, s *testdatabase.Server, dsn string, l *onceLog, c tracbus.DurableConfig, journal ...tracbus.JournalConfig) *desk {
 	t.Helper()
-	d := deskConfig{Before: func(b *tracbus.Bus) { tracbus.On(b, c.Once("log"), l.handle) }}
+	d := deskConfig{Before: func(b *tracbus.Bus) { tracbus.On(b, c.Durable("log"), l.handle) }}
 	if journal != nil {
 		d.Journal = journal[0]
 	}
@@ -88,17 +88,17 @@ func onceSeat(t *testing.T, s *testdatabase.Server, dsn string, l *onceLog, c tr
 }
 
 // onceOf returns how the name stands.
-func (d *desk) onceOf(t *testing.T) tracbus.OnceStatus {
+func (d *desk) onceOf(t *testing.T) tracbus.ConsumerStatus {
 	t.Helper()
 	st, err := d.Status(ticking(t))
 	require.NoError(t, err)
-	for _, o := range st.Once {
+	for _, o := range st.Consumers {
 		if o.Name == "log" {
 			return o
 		}
 	}
 	t.Fatal("the status does not have the name")
-	return tracbus.OnceStatus{}
+	return tracbus.ConsumerStatus{}
 }
 
 // TestOnce: of all processes one is told each change, in order; when it ends,
@@ -108,8 +108,8 @@ func TestOnce(t *testing.T) {
 		noLeaks(t)
 		dsn := s.DSN(s.Name())
 		log := newOnceLog()
-		a := onceSeat(t, s, dsn, log, tracbus.OnceConfig{})
-		b := onceSeat(t, s, dsn, log, tracbus.OnceConfig{})
+		a := onceSeat(t, s, dsn, log, tracbus.DurableConfig{})
+		b := onceSeat(t, s, dsn, log, tracbus.DurableConfig{})
 		var want []string
 		for i := range 10 {
 			who, what := a, fmt.Sprint("remark ", i)
@@ -123,7 +123,7 @@ func TestOnce(t *testing.T) {
 
 		st := a.onceOf(t)
 		holder, other := a, b
-		if !st.Mine {
+		if !st.HeldHere {
 			holder, other = b, a
 		}
 		holder.leave(t)
@@ -131,14 +131,14 @@ func TestOnce(t *testing.T) {
 		want = append(want, "after the first has left", "after the first has left", "after the first has left")
 		assert.Equal(t, want, log.until(t, 13))
 		_, turns := log.events()
-		assert.Greater(t, turns[12].Epoch, turns[0].Epoch, "a later holder has a higher epoch")
-		assert.Equal(t, "log", turns[12].Name)
+		assert.Greater(t, turns[12].Token, turns[0].Token, "a later holder has a higher epoch")
+		assert.Equal(t, "log", turns[12].Consumer)
 
 		// Nobody is there: nothing is lost.
 		other.leave(t)
 		writer := seat(t, s, dsn, deskConfig{})
 		writer.say(t, "nobody listens", 1)
-		c := onceSeat(t, s, dsn, log, tracbus.OnceConfig{FromBeginning: true}) // it is not new
+		c := onceSeat(t, s, dsn, log, tracbus.DurableConfig{FromOldest: true}) // it is not new
 		want = append(want, "nobody listens")
 		assert.Equal(t, want, log.until(t, 14))
 		c.say(t, "one more", 2)
@@ -162,7 +162,7 @@ func TestPruneKeepsForOnce(t *testing.T) {
 		})
 		var missed []tracbus.Resync
 		d := seat(t, s, dsn, deskConfig{Before: func(b *tracbus.Bus) {
-			tracbus.On(b, tracbus.OnceConfig{Backoff: time.Millisecond}.Once("log"), func(ctx context.Context, e tracbus.Event) error {
+			tracbus.On(b, tracbus.DurableConfig{Backoff: time.Millisecond}.Durable("log"), func(ctx context.Context, e tracbus.Event) error {
 				if r, ok := e.(tracbus.Resync); ok {
 					log.mu.Lock()
 					defer log.mu.Unlock()
@@ -181,13 +181,13 @@ func TestPruneKeepsForOnce(t *testing.T) {
 		assert.Contains(t, st.Err, "tid 3, seq 0, ticket 1: no network")
 		assert.Equal(t, int64(6), st.Lag)
 
-		n, err := d.Prune(ticking(t), tracbus.Retention{Transactions: 1})
+		n, err := d.Prune(ticking(t), tracbus.Retention{KeepLast: 1})
 		require.NoError(t, err)
 		assert.Equal(t, int64(2), n, "transactions that the name is done with")
-		n, err = d.Prune(ticking(t), tracbus.Retention{Transactions: 1, Abandon: time.Hour})
+		n, err = d.Prune(ticking(t), tracbus.Retention{KeepLast: 1, DropUnconsumedAfter: time.Hour})
 		require.NoError(t, err)
 		assert.Zero(t, n, "transactions that are too young to be abandoned")
-		n, err = d.Prune(ticking(t), tracbus.Retention{Transactions: 1, Abandon: time.Nanosecond})
+		n, err = d.Prune(ticking(t), tracbus.Retention{KeepLast: 1, DropUnconsumedAfter: time.Nanosecond})
 		require.NoError(t, err)
 		assert.Equal(t, int64(5), n, "transactions that are abandoned")
 
@@ -196,7 +196,7 @@ func TestPruneKeepsForOnce(t *testing.T) {
 		log.mu.Lock()
 		defer log.mu.Unlock()
 		require.Len(t, missed, 1)
-		assert.Equal(t, tracbus.Pruned, missed[0].Reason)
+		assert.Equal(t, tracbus.ResyncPruned, missed[0].Reason)
 		require.ErrorIs(t, missed[0].Err, tracbus.ErrPruned)
 	})
 }
@@ -215,7 +215,7 @@ func TestPrunedIsToldByTheNext(t *testing.T) {
 		a.say(t, "pruned", 1)
 	}
 	reach(t, "it fails", func() bool { return a.onceOf(t).Err != "" })
-	_, err := a.Prune(ticking(t), tracbus.Retention{Transactions: 1, Abandon: time.Nanosecond})
+	_, err := a.Prune(ticking(t), tracbus.Retention{KeepLast: 1, DropUnconsumedAfter: time.Nanosecond})
 	require.NoError(t, err)
 	reach(t, "the resync fails", func() bool { return strings.HasPrefix(a.onceOf(t).Err, "resync: ") })
 	a.leave(t)
@@ -227,7 +227,7 @@ func TestPrunedIsToldByTheNext(t *testing.T) {
 	}, deskConfig{})
 	reach(t, "all is told", func() bool { return b.onceOf(t).Lag == 0 })
 	require.Len(t, resync, 1)
-	require.Equal(t, tracbus.Pruned, (<-resync).Reason)
+	require.Equal(t, tracbus.ResyncPruned, (<-resync).Reason)
 }
 
 // TestRegistrationWait: of a Once listener it waits for whoever tells it.
@@ -240,7 +240,7 @@ func TestRegistrationWait(t *testing.T) {
 	var desks [2]*desk
 	for i := range desks {
 		desks[i] = seat(t, s, dsn, deskConfig{Before: func(b *tracbus.Bus) {
-			waiting[i] = tracbus.On(b, tracbus.Once("log"), log.handle)
+			waiting[i] = tracbus.On(b, tracbus.Durable("log"), log.handle)
 		}})
 	}
 	for i := range 5 {

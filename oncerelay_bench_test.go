@@ -20,7 +20,7 @@ import (
 )
 
 // BenchmarkRelay measures how many changes per second go from a journal to Redis:
-// by a publisher under Once, with and without a stream, and by a plain loop that
+// by a publisher under Durable, with and without a stream, and by a plain loop that
 // reads the same rows, makes the same messages and sends each batch of PUBLISH in
 // one round trip. The loop neither notes how far it came nor could go on after a
 // crash.
@@ -64,8 +64,8 @@ func durableReadServer(b *testing.B, dialect string) *testdatabase.Server {
 func relayAll(b *testing.B, t *benchTracker, rdb *redis.Client, stream string) time.Duration {
 	name := rand.Text()
 	bus := tracbus.BusConfig{Logger: quiet}.NewBus("bench")
-	publisher := tracbus.NewPublisher(rdb, tracbus.PublisherConfig{Stream: stream, Logger: quiet})
-	all := bus.All(tracbus.OnceConfig{FromBeginning: true}.Once(name), publisher)
+	publisher := tracbus.NewPublisher(rdb, tracbus.PublisherConfig{StreamKey: stream, Logger: quiet})
+	all := bus.All(tracbus.DurableConfig{FromOldest: true}.Durable(name), publisher)
 	j := openBenchJournal(b, t, bus, tracbus.JournalConfig{Logger: quiet})
 	ctx, cancel := context.WithCancel(b.Context())
 	ended := make(chan error, 1)
@@ -78,7 +78,7 @@ func relayAll(b *testing.B, t *benchTracker, rdb *redis.Client, stream string) t
 	require.NoError(b, all.Wait(b.Context()))
 	cancel()
 	require.NoError(b, <-ended)
-	require.NoError(b, j.Retire(b.Context(), name))
+	require.NoError(b, j.DropConsumer(b.Context(), name))
 	require.EqualValues(b, 20_000, publisher.Stats().Published)
 	return took
 }
@@ -165,14 +165,14 @@ func BenchmarkRelayDelay(b *testing.B) {
 			b.Cleanup(func() { _ = rdb.Close() })
 			ctx, cancel := context.WithCancel(b.Context())
 			run := func(bus *tracbus.Bus) *tracbus.Journal {
-				j := openBenchJournal(b, t, bus, tracbus.JournalConfig{Logger: quiet, Wake: rdb})
+				j := openBenchJournal(b, t, bus, tracbus.JournalConfig{Logger: quiet, WakeRedis: rdb})
 				ended := make(chan error, 1)
 				go func() { ended <- j.Run(ctx) }()
 				b.Cleanup(func() { cancel(); <-ended })
 				return j
 			}
 			relay := tracbus.BusConfig{Logger: quiet}.NewBus("bench")
-			all := relay.All(tracbus.Once("redis"), tracbus.NewPublisher(rdb, tracbus.PublisherConfig{Stream: "bench", Logger: quiet}))
+			all := relay.All(tracbus.Durable("redis"), tracbus.NewPublisher(rdb, tracbus.PublisherConfig{StreamKey: "bench", Logger: quiet}))
 			run(relay)
 			t.journal = run(tracbus.NewBus("bench"))
 			messages := rdb.PSubscribe(ctx, "trac.*")

@@ -6,17 +6,17 @@ import (
 	"time"
 )
 
-// OnceStatus says how a name of [Once] stands, whichever process runs it.
-type OnceStatus struct {
+// ConsumerStatus says how a name of [Durable] stands, whichever process runs it.
+type ConsumerStatus struct {
 	Name string
 
 	// Holder is the process that tells the listener: its host, its pid and a
 	// part of its identity. Empty: none does.
-	Holder string
-	Mine   bool          // it is this process
-	Epoch  int64         // of the lease
-	Held   time.Duration // since the lease was taken
-	Left   time.Duration // until it ends, unless it is renewed; from zero down it has ended
+	Holder         string
+	HeldHere       bool          // it is this process
+	Token          int64         // of the lease
+	LeaseAge       time.Duration // since the lease was taken
+	LeaseRemaining time.Duration // until it ends, unless it is renewed; from zero down it has ended
 
 	// TID is that of the last change done, Seq its place in the transaction;
 	// where all of the transaction is done, Seq is -1.
@@ -29,10 +29,10 @@ type OnceStatus struct {
 	LagAge time.Duration
 
 	// Err is what the listener failed with, since Failing. Empty: it gets on.
-	Err     string
-	Failing time.Duration
+	Err        string
+	FailingFor time.Duration
 
-	SetAside int // how many changes are set aside
+	DeadLetters int // how many changes are set aside
 }
 
 // waitOnce waits until a name is done with all that the journal has told the
@@ -46,11 +46,11 @@ func (b *Bus) waitOnce(ctx context.Context, name string) error {
 	}
 	tid := max(b.told(), b.own())
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 250*time.Millisecond) {
-		row, found, err := j.store.FindOnce(ctx, name)
+		row, found, err := j.store.FindConsumer(ctx, name)
 		if err != nil {
 			return fmt.Errorf("wait for %q: %w", name, err)
 		}
-		if c := row.Cursor; found && (c.TID > tid || c.TID == tid && !c.Rest) {
+		if c := row.Cursor; found && (c.TID > tid || c.TID == tid && !c.Partial) {
 			return nil
 		}
 		if !sleep(ctx, pause) {
@@ -60,19 +60,19 @@ func (b *Bus) waitOnce(ctx context.Context, name string) error {
 }
 
 // onceStatus asks the database how the names stand.
-func (j *Journal) onceStatus(ctx context.Context) ([]OnceStatus, error) {
-	rows, err := j.store.AllOnce(ctx)
+func (j *Journal) onceStatus(ctx context.Context) ([]ConsumerStatus, error) {
+	rows, err := j.store.Consumers(ctx)
 	if err != nil {
 		return nil, err
 	}
 	me := holderName(j.origin)
-	var all []OnceStatus
+	var all []ConsumerStatus
 	for _, row := range rows {
-		o := OnceStatus{
-			Name: row.Name, Holder: row.Holder, Mine: row.Holder == me, Epoch: row.Epoch, Held: row.Held, Left: row.Left,
-			TID: row.Cursor.TID, Seq: -1, Err: row.Error, Failing: row.Failing, SetAside: row.Aside,
+		o := ConsumerStatus{
+			Name: row.Name, Holder: row.Holder, HeldHere: row.Holder == me, Token: row.Token, LeaseAge: row.Held, LeaseRemaining: row.Left,
+			TID: row.Cursor.TID, Seq: -1, Err: row.Error, FailingFor: row.Failing, DeadLetters: row.DeadLetters,
 		}
-		if row.Cursor.Rest {
+		if row.Cursor.Partial {
 			o.Seq = row.Cursor.Seq
 		}
 		lag, oldest, err := j.store.Lag(ctx, row.Cursor, j.realmNames())

@@ -78,7 +78,7 @@ func (p *Publisher) send(ctx context.Context, o *outbox) error {
 		out := p.sender.Send(ctx, trip)
 		p.acknowledge(out.Replies, events)
 		if out.Unknown || out.Err == nil || len(out.Replies) > 0 { // it was sent
-			p.count(func(s *PublisherStats) { s.Repeated += uint64(min(unknown, len(trip))) })
+			p.count(func(s *PublisherStats) { s.Resent += uint64(min(unknown, len(trip))) })
 		}
 		if out.Unknown {
 			unknown = max(unknown, len(trip))
@@ -130,7 +130,7 @@ func (p *Publisher) acknowledge(replies []ordered.Reply, events []Event) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.stats.Published += uint64(published)
-	p.stats.Unheard += uint64(unheard)
+	p.stats.NoReceivers += uint64(unheard)
 	for i := 0; i < len(replies) && len(p.refused) > 0; i++ {
 		if replies[i].Err == nil { // the next refusal of its sort is news
 			delete(p.refused, sortOf(events[i]))
@@ -145,7 +145,7 @@ func sortOf(e Event) string { return string(e.Resource().Realm) + "." + string(e
 // its sort.
 func (p *Publisher) refuse(e Event, err error) {
 	p.mu.Lock()
-	p.stats.Refused++
+	p.stats.Rejected++
 	p.stats.LastError = err
 	known := p.refused[sortOf(e)]
 	p.refused[sortOf(e)] = true
@@ -160,12 +160,12 @@ func (p *Publisher) refuse(e Event, err error) {
 func (p *Publisher) here(err error) {
 	away, was := err != nil, false
 	p.count(func(s *PublisherStats) {
-		was = s.Away
+		was = s.Disconnected
 		if away {
 			s.LastError = err
 		}
 		if away != was {
-			s.Away, s.Since = away, time.Now()
+			s.Disconnected, s.Since = away, time.Now()
 		}
 	})
 	switch {

@@ -60,7 +60,7 @@ func (x *PageIndex) WikiPageCreated(_ context.Context, e WikiPageCreated) error 
 // WikiPageChanged implements [WikiListener]. A page without a version is
 // read-only, but does not exist.
 func (x *PageIndex) WikiPageChanged(_ context.Context, e WikiPageChanged) error {
-	if e.Page.Version > 0 || e.Absent.Has(VersionPart) {
+	if e.Page.Version > 0 || e.Absent.Has(AttrVersion) {
 		x.pages.Store(x.Get().with(e.Page.Name))
 	}
 	return nil
@@ -72,7 +72,7 @@ func (x *PageIndex) WikiPageDeleted(_ context.Context, e WikiPageDeleted) error 
 	return nil
 }
 
-// WikiPageRenamed implements [WikiRenameListener].
+// WikiPageRenamed implements [WikiPageRenamedListener].
 func (x *PageIndex) WikiPageRenamed(_ context.Context, e WikiPageRenamed) error {
 	x.pages.Store(x.Get().without(e.OldName).with(e.Page.Name))
 	return nil

@@ -153,7 +153,7 @@ func TestPageIndexAfterMissedChanges(t *testing.T) {
 		pages := tracbus.NewPageIndex(tracbus.PagesConfig{Logger: logger})
 		require.NoError(t, pages.WikiPageCreated(t.Context(), created("A")))
 		for range 2 {
-			require.NoError(t, pages.Resync(t.Context(), tracbus.Resync{Reason: tracbus.Overflowed}))
+			require.NoError(t, pages.Resync(t.Context(), tracbus.Resync{Reason: tracbus.ResyncOverflowed}))
 		}
 		assert.EqualError(t, pages.Err(), "page index: changes were missed: overflowed")
 		assert.Equal(t, 1, pages.Get().Len(), "the best that is known")

@@ -76,21 +76,21 @@ func (p *pending) all() (all []Entry) {
 // each other. It reports false if they have to stay two.
 func merge(a, b Entry) (_ *Entry, ok bool) {
 	switch [2]Kind{a.Kind, b.Kind} {
-	case [2]Kind{Created, Changed}:
-		b.Kind, b.State, b.New, b.Old = Created, b.All(), nil, nil
-	case [2]Kind{Created, Deleted}:
+	case [2]Kind{KindCreated, KindChanged}:
+		b.Kind, b.State, b.New, b.Old = KindCreated, b.NewState(), nil, nil
+	case [2]Kind{KindCreated, KindDeleted}:
 		return nil, true
-	case [2]Kind{Changed, Deleted}:
+	case [2]Kind{KindChanged, KindDeleted}:
 		return &b, true
-	case [2]Kind{Changed, Changed}:
+	case [2]Kind{KindChanged, KindChanged}:
 		mergeFields(a, &b)
-		b.Change.Null = b.Change.Null&^OldTextPart | a.Change.Null&OldTextPart // what was before is of the first
+		b.Change.Null = b.Change.Null&^AttrOldText | a.Change.Null&AttrOldText // what was before is of the first
 	default:
 		return nil, false
 	}
 	if b.Change.Comment == "" {
 		b.Change.Comment = a.Change.Comment
-		b.Change.Null = b.Change.Null&^CommentPart | a.Change.Null&CommentPart
+		b.Change.Null = b.Change.Null&^AttrComment | a.Change.Null&AttrComment
 	}
 	return &b, true
 }
@@ -100,13 +100,13 @@ func merge(a, b Entry) (_ *Entry, ok bool) {
 // that a and b tell of. Times do not count, for each change has its own. An a
 // that names no difference may have made one that only its state shows.
 func undone(a, b, merged Entry) bool {
-	if merged.Kind != Changed || len(merged.New)+len(merged.Old) > 0 || merged.Change.Comment != "" || reflect.DeepEqual(orEmpty(a.New), orEmpty(a.Old)) {
+	if merged.Kind != KindChanged || len(merged.New)+len(merged.Old) > 0 || merged.Change.Comment != "" || reflect.DeepEqual(orEmpty(a.New), orEmpty(a.Old)) {
 		return false
 	}
 	if a.State == nil || b.State == nil {
 		return true
 	}
-	first, last := a.All(), b.All()
+	first, last := a.NewState(), b.NewState()
 	same := func(name string) bool {
 		for _, changed := range []Fields{a.New, a.Old, b.New, b.Old} {
 			if _, ok := changed[name]; ok {
@@ -142,7 +142,7 @@ func orEmpty(f Fields) Fields {
 // mergeFields makes b the change from what was before a. A field that is what it
 // was then did not change.
 func mergeFields(a Entry, b *Entry) {
-	full := b.All()
+	full := b.NewState()
 	fresh, old := maps.Clone(orEmpty(a.New)), maps.Clone(orEmpty(a.Old))
 	maps.Copy(fresh, b.New)
 	for name, v := range b.Old {

@@ -33,7 +33,7 @@ func (h *holder) portion(ctx context.Context, from store.Place) (*portion, error
 	p := &portion{places: batch.Places, more: batch.More, changes: make([]change, 0, len(batch.Changes))}
 	skims := h.skims()
 	for _, row := range batch.Changes {
-		if skims && row.Realm == string(TicketRealm) && row.Kind == string(Changed) && row.Damage == nil {
+		if skims && row.Realm == string(RealmTicket) && row.Kind == string(KindChanged) && row.Damage == nil {
 			row.State = "{}"
 		}
 		c := change{row: row}
@@ -49,7 +49,7 @@ type skimmer interface{ skims() bool }
 
 // skims says whether the listener is one, where tickets are Trac's.
 func (h *holder) skims() bool {
-	_, tracs := h.realm(TicketRealm).(TracTickets)
+	_, tracs := h.realm(RealmTicket).(TracTickets)
 	s, ok := h.r.listener.batches.(skimmer)
 	return tracs && ok && s.skims()
 }
@@ -60,9 +60,9 @@ func (p *portion) end() store.Place { return p.places[len(p.places)-1] }
 // upTo returns the place behind a change.
 func (p *portion) upTo(i int) store.Cursor {
 	row := p.changes[i].row
-	c := store.Cursor{Place: store.Place{TID: row.TID, Mark: row.Mark}}
+	c := store.Cursor{Place: store.Place{TID: row.TID, CommitID: row.CommitID}}
 	if i+1 < len(p.changes) && p.changes[i+1].row.TID == row.TID {
-		c.Seq, c.Rest = row.Seq, true
+		c.Seq, c.Partial = row.Seq, true
 	}
 	return c
 }

@@ -19,13 +19,13 @@ var _ chained = (*Publisher)(nil) // what a relay asks for
 
 // checkScope implements [scopeChecker].
 func (p *Publisher) checkScope(s Scope, listener any) error {
-	if _, queued := s.(scope); queued && p.config.Stream != "" {
-		return fmt.Errorf("PublisherConfig.Stream is %q: a stream is only appended to under Once, which knows what is in it already", p.config.Stream)
+	if _, queued := s.(scope); queued && p.config.StreamKey != "" {
+		return fmt.Errorf("PublisherConfig.Stream is %q: a stream is only appended to under Durable, which knows what is in it already", p.config.StreamKey)
 	}
 	once, ok := s.(onceScope)
 	switch {
-	case ok && once.config.SetAside > 0:
-		return fmt.Errorf("OnceConfig.SetAside is %d: expected zero, for what is published keeps its order", once.config.SetAside)
+	case ok && once.config.MaxAttempts > 0:
+		return fmt.Errorf("DurableConfig.MaxAttempts is %d: expected zero, for what is published keeps its order", once.config.MaxAttempts)
 	case ok && listener != any(p):
 		return errors.New("it embeds a Publisher, which would be told in its place: expected the Publisher, or a type that has one in a named field")
 	}
@@ -34,14 +34,14 @@ func (p *Publisher) checkScope(s Scope, listener any) error {
 
 // skims implements [skimmer]: a payload of the plugin's first form has only what
 // changed.
-func (p *Publisher) skims() bool { return !p.config.AllValues }
+func (p *Publisher) skims() bool { return !p.config.FullNewValues }
 
 // handleChained implements [chained]. Redis is what keeps the place: see
 // internal/relayed for what it does with a call that comes twice or late.
 func (p *Publisher) handleChained(ctx context.Context, c chain, events []Event) error {
 	p.sending.Lock()
 	defer p.sending.Unlock()
-	r := &chainRun{p: p, chain: c, events: events, state: stateKey(p.config.Stream, c.journal, c.name), anew: c.anew}
+	r := &chainRun{p: p, chain: c, events: events, state: stateKey(p.config.StreamKey, c.journal, c.name), anew: c.anew}
 	if r.branch = p.branches[r.state]; c.anew {
 		r.branch = c.branch
 	}
@@ -168,7 +168,7 @@ func (r *chainRun) from(ctx context.Context, at position) (relayed.Reply, error)
 func (p *Publisher) answered(reply relayed.Reply, err error) {
 	p.count(func(s *PublisherStats) {
 		s.Published += uint64(reply.Published)
-		s.Unheard += uint64(reply.Unheard)
+		s.NoReceivers += uint64(reply.Unheard)
 	})
 	if _, isReply := errors.AsType[redis.Error](err); isReply {
 		err = nil // Redis is there, and says no
@@ -186,7 +186,7 @@ func (p *Publisher) named(e Event, err error) error {
 func (p *Publisher) refusal(e Event, state string, err error) error {
 	if strings.Contains(err.Error(), "equal or smaller") {
 		err = fmt.Errorf("%w: somebody else appended to %q, which must be this journal's and name's alone; deleting %q has it go on behind that",
-			err, p.config.Stream, state)
+			err, p.config.StreamKey, state)
 	}
 	return p.named(e, err)
 }

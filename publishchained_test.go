@@ -23,12 +23,12 @@ func TestChainGoesOn(t *testing.T) {
 		require.NoError(t, r.hand(0, 3, events[:6]))
 		require.NoError(t, r.hand(3, 6, events[6:]))
 		assert.Equal(t, names, r.heard())
-		if r.publisher.config.Stream != "" {
+		if r.publisher.config.StreamKey != "" {
 			assert.Equal(t, names, r.entries())
 		}
 		s := r.publisher.Stats()
 		assert.Equal(t, uint64(12), s.Published)
-		assert.Zero(t, s.Unheard)
+		assert.Zero(t, s.NoReceivers)
 		assert.Equal(t, int64(-1), int64(r.client.TTL(r.ctx(), r.state).Val()), "the state never expires")
 	})
 }
@@ -51,7 +51,7 @@ func TestChainTakesNothingTwice(t *testing.T) {
 func TestChainMovesOverWhatIsNotPublished(t *testing.T) {
 	eachChain(t, func(t *testing.T, r *chainRig) {
 		unwanted := func(tid int64) Event {
-			return TicketCommentEdited{Change: Change{Env: "test", TID: tid, Mark: at(tid).Mark}, ID: 1}
+			return TicketCommentEdited{Change: Change{Env: "test", TID: tid, CommitID: at(tid).CommitID}, ID: 1}
 		}
 		events, _ := transactions(3, 3, 1)
 		r.mustBegin(0)
@@ -61,7 +61,7 @@ func TestChainMovesOverWhatIsNotPublished(t *testing.T) {
 		require.NoError(t, r.hand(2, 7, []Event{events[0], unwanted(4)}), "its answer was lost")
 		require.NoError(t, r.hand(7, 9, nil))
 		assert.Equal(t, "9", r.stands()["tid"])
-		assert.Equal(t, at(9).Mark, r.stands()["mark"])
+		assert.Equal(t, at(9).CommitID, r.stands()["mark"])
 		assert.Equal(t, []string{"3-0"}, r.heard())
 	})
 }
@@ -115,14 +115,14 @@ func TestChainStopsAtAForbiddenChannel(t *testing.T) {
 				err := r.hand(0, 4, events)
 				assert.ErrorContains(t, err, "publish: tid 2, seq 2 on trac.test.ticket.changed.2-2: ")
 				assert.Equal(t, "1", r.stands()["tid"])
-				assert.Equal(t, at(2).Mark, r.stands()["next"])
+				assert.Equal(t, at(2).CommitID, r.stands()["next"])
 				assert.Equal(t, "1", r.stands()["seq"])
 			}
 			assert.Equal(t, names[:5], r.heard())
 			require.NoError(t, r.client.Do(r.ctx(), "acl", "setuser", "narrow", "allchannels").Err())
 			require.NoError(t, r.hand(1, 4, events[3:]), "read again from where Redis stands")
 			assert.Equal(t, names[5:], r.heard())
-			if config.Stream != "" {
+			if config.StreamKey != "" {
 				assert.Equal(t, names, r.entries())
 			}
 			assert.Equal(t, uint64(12), r.publisher.Stats().Published)
@@ -144,7 +144,7 @@ func TestChainWhenRedisIsOutOfMemory(t *testing.T) {
 		require.NoError(t, r.client.ConfigSet(r.ctx(), "maxmemory", "0").Err())
 		require.NoError(t, r.hand(1, 3, events[1:]))
 		assert.Equal(t, names[1:], r.heard())
-		assert.False(t, r.publisher.Stats().Away)
+		assert.False(t, r.publisher.Stats().Disconnected)
 	})
 }
 
@@ -163,7 +163,7 @@ func TestChainOnAReadOnlyReplica(t *testing.T) {
 
 // Somebody else's keys of another type are errors, not places.
 func TestChainWhenAKeyIsOfAnotherType(t *testing.T) {
-	r := newChainRig(t, PublisherConfig{Stream: "changes"}, testserver.RedisOptions{}, nil)
+	r := newChainRig(t, PublisherConfig{StreamKey: "changes"}, testserver.RedisOptions{}, nil)
 	events, names := transactions(1, 2, 1)
 	require.NoError(t, r.client.Set(r.ctx(), r.state, "x", 0).Err())
 	assert.ErrorContains(t, r.hand(0, 1, events[:1]), "WRONGTYPE")
@@ -199,7 +199,7 @@ func TestChainWhenRedisForgets(t *testing.T) {
 		old := r.stands()
 		require.NoError(t, r.hand(2, 4, events[2:4]))
 		require.NoError(t, r.client.HSet(r.ctx(), r.state, old).Err())
-		if r.publisher.config.Stream != "" {
+		if r.publisher.config.StreamKey != "" {
 			require.NoError(t, r.client.Do(r.ctx(), "del", "changes").Err())
 		}
 		wantElsewhere(t, r.hand(4, 6, events[4:]), standing{place: at(2)})
@@ -219,7 +219,7 @@ func TestChainBeginsAnewOnce(t *testing.T) {
 		require.NoError(t, r.begin(4, 0, empty))
 		require.NoError(t, r.begin(4, 0, empty), "its answer was lost")
 		wantElsewhere(t, r.begin(3, 1, empty), standing{place: at(4)})
-		wantElsewhere(t, r.begin(9, 1, standing{place: store.Place{TID: 4, Mark: "another"}}), standing{place: at(4)})
+		wantElsewhere(t, r.begin(9, 1, standing{place: store.Place{TID: 4, CommitID: "another"}}), standing{place: at(4)})
 		require.NoError(t, r.hand(4, 5, events[:1]))
 
 		require.NoError(t, r.begin(5, 7, standing{place: at(5)}), "at the same place, as a new branch")
@@ -244,7 +244,7 @@ func TestChainStandsWithinATransactionThatIsGone(t *testing.T) {
 	r.mustBegin(1)
 	assert.Error(t, r.hand(1, 2, events))
 	for _, tid := range []int64{1, 2} {
-		other := store.Place{TID: tid, Mark: "other"}
+		other := store.Place{TID: tid, CommitID: "other"}
 		c := r.chain(1, 0)
 		c.end = other
 		gone := []Event{chainedEvent(other, 0)}
@@ -258,7 +258,7 @@ func TestChainStandsWithinATransactionThatIsGone(t *testing.T) {
 func TestChainRemembersWhatItBegan(t *testing.T) {
 	for name, config := range chainConfigs {
 		for _, allowed := range []string{"2-0", "none"} {
-			if allowed == "none" && config.Stream == "" {
+			if allowed == "none" && config.StreamKey == "" {
 				continue // then nothing is begun
 			}
 			t.Run(name+" "+allowed, func(t *testing.T) {
@@ -270,13 +270,13 @@ func TestChainRemembersWhatItBegan(t *testing.T) {
 				require.Error(t, r.hand(1, 2, events))
 				require.NoError(t, r.client.Do(r.ctx(), "acl", "setuser", "narrow", "allchannels").Err())
 				require.NoError(t, r.hand(1, 1, nil))
-				other := store.Place{TID: 2, Mark: "other"}
+				other := store.Place{TID: 2, CommitID: "other"}
 				c := r.chain(1, 0)
 				c.end = other
 				wantElsewhere(t, r.publisher.handleChained(r.ctx(), c, []Event{chainedEvent(other, 0)}), standing{place: at(2)})
 				require.NoError(t, r.hand(1, 2, events))
 				assert.Equal(t, names, r.heard())
-				if config.Stream != "" {
+				if config.StreamKey != "" {
 					assert.Equal(t, names, r.entries())
 				}
 			})
@@ -297,7 +297,7 @@ func TestChainBlocksAtWhatCannotBeEncoded(t *testing.T) {
 			assert.EqualError(t, r.hand(0, 3, events), "publish: tid 2, seq 1 on trac.test.ticket.changed.2-1: no such thing")
 		}
 		assert.Equal(t, names[:3], r.heard())
-		assert.Zero(t, r.publisher.Stats().Refused)
+		assert.Zero(t, r.publisher.Stats().Rejected)
 		events[3] = good
 		require.NoError(t, r.hand(0, 3, events))
 		assert.Equal(t, names[3:], r.heard())
@@ -348,18 +348,18 @@ func TestChainTriesOnceWithinItsTime(t *testing.T) {
 			require.Error(t, err)
 			assert.Less(t, time.Since(began), tc.most)
 			assert.Zero(t, dials.dials.Load())
-			assert.True(t, r.publisher.Stats().Away)
+			assert.True(t, r.publisher.Stats().Disconnected)
 			r.server.Continue()
 			require.NoError(t, r.hand(0, 1, events))
 			assert.Equal(t, names, r.heard())
-			assert.False(t, r.publisher.Stats().Away)
+			assert.False(t, r.publisher.Stats().Disconnected)
 		})
 	}
 }
 
 // Wherever a connection breaks, the repetition publishes what is missing only.
 func TestChainWhenConnectionsAreCutAtAnyByte(t *testing.T) {
-	r := newChainRig(t, PublisherConfig{Stream: "changes"}, testserver.RedisOptions{}, nil)
+	r := newChainRig(t, PublisherConfig{StreamKey: "changes"}, testserver.RedisOptions{}, nil)
 	proxy := testserver.Proxy(t, r.server.Addr())
 	r.publisher = NewPublisher(r.connect(&redis.Options{Addr: proxy.Addr(), PoolSize: 1}), r.publisher.config)
 	r.mustBegin(0)

@@ -1,6 +1,7 @@
 package tracbus
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -28,31 +29,31 @@ type PublisherConfig struct {
 	// dot, as Trac does where channel_prefix is empty.
 	NoPrefix bool
 
-	// AllValues sends every field of a changed ticket in new_values, as plugin
+	// FullNewValues sends every field of a changed ticket in new_values, as plugin
 	// 0.2 does. Zero means the changed fields only, as plugin 0.1 does.
-	AllValues bool
+	FullNewValues bool
 
-	// Rare also publishes the events that the plugin never had. Zero means
+	// ExtraEvents also publishes the events that the plugin never had. Zero means
 	// that subscribers to "trac.*" see nothing new.
-	Rare bool
+	ExtraEvents bool
 
-	// Skip names realms that are not published. Zero means that all are.
-	Skip []Realm
+	// SkipRealms names realms that are not published. Zero means that all are.
+	SkipRealms []Realm
 
-	// Stream is the key of a Redis stream to which every message is appended
+	// StreamKey is the key of a Redis stream to which every message is appended
 	// too, so that a subscriber that was away catches up. It needs the scope
 	// Once, and belongs to one journal and name alone. Zero means that there is
 	// none.
-	Stream string
+	StreamKey string
 
-	// StreamLength bounds the stream, in entries: the oldest go. Redis trims in
+	// StreamMaxLen bounds the stream, in entries: the oldest go. Redis trims in
 	// steps, so that some hundred more can be there. Zero means 100,000.
-	StreamLength int64
+	StreamMaxLen int64
 
-	// StreamAge bounds how long the stream keeps an entry, to whole
+	// StreamMaxAge bounds how long the stream keeps an entry, to whole
 	// milliseconds. What is older goes when the next change is published. Zero
 	// means any age.
-	StreamAge time.Duration
+	StreamMaxAge time.Duration
 
 	// MaxBackoff bounds the pause between tries while Redis is away, which
 	// begins at 50 ms and doubles. Zero means 2 s.
@@ -71,12 +72,12 @@ func prefixOf(prefix string, none bool) string {
 	case none:
 		return ""
 	}
-	return orDefault(prefix, DefaultPrefix)
+	return cmp.Or(prefix, DefaultPrefix)
 }
 
 // Publisher is a listener that publishes every event on Redis, as the plugin
 // tracext-redispub does. Register it with [Bus.All], whose queue is what waits
-// while Redis is away: beyond [BusConfig.Queue] the oldest are dropped, and
+// while Redis is away: beyond [BusConfig.QueueSize] the oldest are dropped, and
 // counted in [Publisher.Stats].
 //
 // It sends what waits in one round trip, over one connection of the client's
@@ -92,7 +93,7 @@ func prefixOf(prefix string, none bool) string {
 // it does not block what is behind it. A Redis that is away, or silent, never
 // makes it refuse one.
 //
-// # Under Once
+// # Under Durable
 //
 // Redis itself keeps how far it has come, in a hash whose key begins with
 // "tracbus:" and holds the journal's UUID and the name. A script publishes a
@@ -147,16 +148,16 @@ type Publisher struct {
 // Unacknowledged.
 type PublisherStats struct {
 	Published      uint64 // Redis has acknowledged them
-	Unheard        uint64 // of these, nobody was subscribed
-	Refused        uint64 // could not be encoded, the channel was forbidden, or Redis hung up on them
+	NoReceivers    uint64 // of these, nobody was subscribed
+	Rejected       uint64 // could not be encoded, the channel was forbidden, or Redis hung up on them
 	Dropped        uint64 // not sent: too many waited, or the bus was closed
 	Unacknowledged uint64 // sent, and the bus was closed before an answer came
-	Repeated       uint64 // sent again, because the answer was lost
+	Resent         uint64 // sent again, because the answer was lost
 
-	Waiting   int       // held in this moment, without the bus's queue
-	Away      bool      // Redis did not answer the last try
-	Since     time.Time // of the last change of Away; zero if there was none
-	LastError error     // of the last message that failed; nil if none did
+	Waiting      int       // held in this moment, without the bus's queue
+	Disconnected bool      // Redis did not answer the last try
+	Since        time.Time // of the last change of Away; zero if there was none
+	LastError    error     // of the last message that failed; nil if none did
 }
 
 // NewPublisher returns a publisher over a client that the caller keeps and
@@ -183,8 +184,8 @@ func NewPublisher(client redis.UniversalClient, config PublisherConfig) *Publish
 		config: config, sender: ordered.New(client), refused: make(map[string]bool),
 		chains: relayed.New(client), branches: make(map[string]int64),
 	}
-	p.config.StreamLength = orDefault(config.StreamLength, 100_000)
-	p.config.MaxBackoff = orDefault(config.MaxBackoff, 2*time.Second)
+	p.config.StreamMaxLen = cmp.Or(config.StreamMaxLen, 100_000)
+	p.config.MaxBackoff = cmp.Or(config.MaxBackoff, 2*time.Second)
 	if config.Logger == nil {
 		p.config.Logger = slog.Default()
 	}
@@ -233,8 +234,8 @@ func (p *Publisher) Close() {
 // has acknowledged them all or ctx has ended. While Redis works on one round
 // trip, it prepares the next.
 func (p *Publisher) HandleBatch(ctx context.Context, events []Event) error {
-	if p.config.Stream != "" {
-		return fmt.Errorf("publish: PublisherConfig.Stream is %q: expected a relay's call, as under Once, and got one of HandleBatch, which appends to no stream", p.config.Stream)
+	if p.config.StreamKey != "" {
+		return fmt.Errorf("publish: PublisherConfig.Stream is %q: expected a relay's call, as under Durable, and got one of HandleBatch, which appends to no stream", p.config.StreamKey)
 	}
 	p.sending.Lock()
 	defer p.sending.Unlock()
@@ -275,15 +276,15 @@ func (p *Publisher) published(events []Event) (n int) {
 
 // wants says whether e is published at all: the bus queues nothing else.
 func (p *Publisher) wants(e Event) bool {
-	if !hasPayload(e) || slices.Contains(p.config.Skip, e.Resource().Realm) {
+	if !hasPayload(e) || slices.Contains(p.config.SkipRealms, e.Resource().Realm) {
 		return false
 	}
 	if _, ours := e.(message); !ours {
 		return true // whoever gave it a payload wants that
 	}
 	switch e.Kind() {
-	case Created, Changed, Deleted:
+	case KindCreated, KindChanged, KindDeleted:
 		return true
 	}
-	return p.config.Rare
+	return p.config.ExtraEvents
 }

@@ -43,7 +43,7 @@ func TestPublisherWhileRedisIsKilledAndRestarted(t *testing.T) {
 	})
 	h := r.finish()
 	assert.Equal(t, uint64(len(h.notified)), h.stats.Published)
-	t.Logf("Unheard while the subscriber was away too: %d; taken to the grave: %d", h.stats.Unheard, h.lost()-int(h.stats.Unheard))
+	t.Logf("Unheard while the subscriber was away too: %d; taken to the grave: %d", h.stats.NoReceivers, h.lost()-int(h.stats.NoReceivers))
 	assert.Len(t, r.log.with("Redis is away"), rounds(3))
 }
 
@@ -106,7 +106,7 @@ func TestPublisherWhenConnectionsAreCutAtAnyByte(t *testing.T) {
 	}
 	h := r.finish()
 	assert.Equal(t, uint64(len(h.notified)), h.stats.Published)
-	assert.NotZero(t, h.stats.Repeated)
+	assert.NotZero(t, h.stats.Resent)
 }
 
 func TestPublisherWhenConnectionsAreCutAtAnyTime(t *testing.T) {
@@ -195,10 +195,10 @@ func TestPublisherWithMessagesThatRedisDoesNotTake(t *testing.T) {
 	r.filler = strings.Repeat("x", 1<<20-1000) // just short enough
 	r.notify(2)
 	h := r.finish()
-	assert.Equal(t, uint64(2), h.stats.Refused)
+	assert.Equal(t, uint64(2), h.stats.Rejected)
 	assert.Equal(t, uint64(62), h.stats.Published)
 	assert.Error(t, h.stats.LastError)
-	assert.False(t, h.stats.Away)
+	assert.False(t, h.stats.Disconnected)
 	assert.Len(t, r.log.with("message refused"), 2, "the second is news, for others of its sort went out between")
 }
 
@@ -283,7 +283,7 @@ func TestPublisherRefusesNothingThatRedisMightTake(t *testing.T) {
 				again := slices.IndexFunc(h.sent, func(trip []int) bool { return trip[0] > 0 })
 				assert.Equal(t, 3+5, again, "tries before it is refused")
 			}
-			assert.Equal(t, tc.refused, h.stats.Refused)
+			assert.Equal(t, tc.refused, h.stats.Rejected)
 			assert.Equal(t, 11-tc.refused, h.stats.Published)
 		})
 	}

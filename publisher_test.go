@@ -22,14 +22,14 @@ func TestPublisherWithAHealthyRedis(t *testing.T) {
 	r := newFaultRigVia(t, server, patientClient(t, server.Addr()), tracbus.BusConfig{})
 	r.underLoad(400, func() { r.published(2000) })
 	h := r.finish()
-	assert.Zero(t, h.stats.Repeated)
+	assert.Zero(t, h.stats.Resent)
 	assert.Len(t, h.received, len(h.notified))
 	assert.Empty(t, r.log.with(""))
 }
 
 func TestPublisherWhenMoreWaitsThanTheBoundHolds(t *testing.T) {
 	const bound = 100
-	r := newFaultRig(t, tracbus.BusConfig{Queue: bound, Batch: 10})
+	r := newFaultRig(t, tracbus.BusConfig{QueueSize: bound, BatchSize: 10})
 	r.notify(10)
 	r.settled()
 	r.proxy.Refuse()
@@ -58,7 +58,7 @@ func TestCloseWhileRedisIsAway(t *testing.T) {
 		{"mute", func(r *faultRig) { r.proxy.DropReplies() }, func(r *faultRig) { r.proxy.Resume() }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			r := newFaultRig(t, tracbus.BusConfig{Batch: 50})
+			r := newFaultRig(t, tracbus.BusConfig{BatchSize: 50})
 			r.deaf = tc.name == "killed"
 			r.notify(100)
 			r.settled()
@@ -74,11 +74,11 @@ func TestCloseWhileRedisIsAway(t *testing.T) {
 			require.True(t, ok, "got %v, want a CloseError", err)
 			require.Len(t, undelivered.Undelivered, 1)
 			u := undelivered.Undelivered[0]
-			assert.Equal(t, 200, u.Events)
-			assert.Equal(t, tracbus.Resource{Realm: tracbus.TicketRealm, ID: "3"}, u.First.Resource())
+			assert.Equal(t, 200, u.Count)
+			assert.Equal(t, tracbus.Resource{Realm: tracbus.RealmTicket, ID: "3"}, u.Oldest.Resource())
 
 			_ = r.bus.Close(within(t)) // waits for the call that was going on
-			assert.ErrorIs(t, r.bus.Notify(tracbus.TicketDeleted{ID: 1}), tracbus.ErrClosed)
+			assert.ErrorIs(t, r.bus.Notify(tracbus.TicketDeleted{ID: 1}), tracbus.ErrBusClosed)
 			tc.returns(r)
 			h := r.check()
 			assert.Equal(t, uint64(100), h.stats.Published)
@@ -92,7 +92,7 @@ func TestEveryMessageIsCountedOnce(t *testing.T) {
 	client := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
 	defer func() { assert.NoError(t, client.Close()) }()
 	for range 300 {
-		bus := tracbus.BusConfig{Batch: 1}.NewBus("test")
+		bus := tracbus.BusConfig{BatchSize: 1}.NewBus("test")
 		publisher := tracbus.NewPublisher(client, tracbus.PublisherConfig{})
 		r := bus.All(tracbus.Primary, publisher)
 		for n := 1; n <= 100; n++ {
@@ -106,8 +106,8 @@ func TestEveryMessageIsCountedOnce(t *testing.T) {
 		_ = bus.Close(ended) // what it says is another test's
 		require.NoError(t, bus.Close(t.Context()))
 		s := publisher.Stats()
-		require.Equal(t, uint64(100), s.Published+s.Refused+s.Dropped+s.Unacknowledged, "%+v", s)
-		require.Equal(t, uint64(100), r.Status().Told+r.Status().Dropped, "%+v", r.Status())
+		require.Equal(t, uint64(100), s.Published+s.Rejected+s.Dropped+s.Unacknowledged, "%+v", s)
+		require.Equal(t, uint64(100), r.Status().Delivered+r.Status().Dropped, "%+v", r.Status())
 		publisher.Close()
 	}
 }
@@ -117,8 +117,8 @@ func TestEveryMessageIsCountedOnce(t *testing.T) {
 func TestWhatIsNotPublishedDoesNotWait(t *testing.T) {
 	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"}) // nobody listens there
 	defer func() { assert.NoError(t, client.Close()) }()
-	bus := tracbus.BusConfig{Queue: 10, Logger: slog.New(slog.DiscardHandler)}.NewBus("test")
-	publisher := tracbus.NewPublisher(client, tracbus.PublisherConfig{Skip: []tracbus.Realm{tracbus.WikiRealm}, Logger: slog.New(slog.DiscardHandler)})
+	bus := tracbus.BusConfig{QueueSize: 10, Logger: slog.New(slog.DiscardHandler)}.NewBus("test")
+	publisher := tracbus.NewPublisher(client, tracbus.PublisherConfig{SkipRealms: []tracbus.Realm{tracbus.RealmWiki}, Logger: slog.New(slog.DiscardHandler)})
 	r := bus.All(tracbus.Primary, publisher)
 	for n := 1; n <= 5; n++ {
 		require.NoError(t, bus.Notify(tracbus.TicketDeleted{ID: int64(n)}))
@@ -158,7 +158,7 @@ func TestWhatCannotServePanicsAtOnce(t *testing.T) {
 		{publisher(cluster, tracbus.PublisherConfig{}), "tracbus: NewPublisher needs a Redis client, got nil"},
 		{publisher(client, tracbus.PublisherConfig{MaxBackoff: -1}), "tracbus: PublisherConfig needs MaxBackoff from zero"},
 		{subscriber(none, tracbus.SubscriberConfig{}), "tracbus: NewSubscriber needs a Redis client, got nil"},
-		{subscriber(client, tracbus.SubscriberConfig{Silence: -1}), "tracbus: SubscriberConfig needs Silence and MaxBackoff from zero"},
+		{subscriber(client, tracbus.SubscriberConfig{PingAfter: -1}), "tracbus: SubscriberConfig needs Silence and MaxBackoff from zero"},
 		{subscriber(client, tracbus.SubscriberConfig{MaxBackoff: -1}), "tracbus: SubscriberConfig needs Silence and MaxBackoff from zero"},
 	} {
 		assert.PanicsWithValue(t, tc.want, tc.call)

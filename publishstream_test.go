@@ -19,17 +19,17 @@ import (
 
 // An entry has what a message lacks, in fields that redis-cli shows.
 func TestStreamEntry(t *testing.T) {
-	r := newChainRig(t, PublisherConfig{Stream: "changes"}, testserver.RedisOptions{}, nil)
+	r := newChainRig(t, PublisherConfig{StreamKey: "changes"}, testserver.RedisOptions{}, nil)
 	made := time.Date(2020, 1, 2, 3, 4, 5, 6000, time.UTC)
 	change := Change{
-		Env: "test", TID: 7, Mark: at(7).Mark, Seq: 2, Time: made,
+		Env: "test", TID: 7, CommitID: at(7).CommitID, Seq: 2, Time: made,
 		Author: "joe", IPNR: "10.0.0.1", Authenticated: true, Comment: "Done.",
 	}
 	e := TicketChanged{
 		Change: change, ID: 5,
 		New: Fields{"due": made, "status": "closed", "begun": nil}, Old: Fields{"due": nil, "status": "new", "begun": made},
 	}
-	deleted := WikiPageDeleted{Change: Change{Env: "test", TID: 8, Mark: at(8).Mark}, Page: WikiPage{Name: "Start"}}
+	deleted := WikiPageDeleted{Change: Change{Env: "test", TID: 8, CommitID: at(8).CommitID}, Page: WikiPage{Name: "Start"}}
 	r.mustBegin(6)
 	require.NoError(t, r.hand(6, 7, []Event{e}))
 	require.NoError(t, r.hand(7, 8, []Event{deleted}))
@@ -60,7 +60,7 @@ func TestStreamEntry(t *testing.T) {
 // A new branch has higher ids than all before, and its first entry says that
 // none is before it. A publisher that does not know of it finds out.
 func TestStreamOfANewBranch(t *testing.T) {
-	r := newChainRig(t, PublisherConfig{Stream: "changes"}, testserver.RedisOptions{}, nil)
+	r := newChainRig(t, PublisherConfig{StreamKey: "changes"}, testserver.RedisOptions{}, nil)
 	other := NewPublisher(r.own, r.publisher.config)
 	events, names := transactions(1, 4, 1)
 	r.mustBegin(0)
@@ -83,7 +83,7 @@ func TestStreamOfANewBranch(t *testing.T) {
 // A stream outlives its state: its ids say which branches there were. What
 // somebody else appends is said, and how to go on.
 func TestStreamThatIsNotEmpty(t *testing.T) {
-	r := newChainRig(t, PublisherConfig{Stream: "changes"}, testserver.RedisOptions{}, nil)
+	r := newChainRig(t, PublisherConfig{StreamKey: "changes"}, testserver.RedisOptions{}, nil)
 	events, names := transactions(1, 2, 1)
 	foreign := func() {
 		require.NoError(t, r.client.XAdd(r.ctx(), &redis.XAddArgs{Stream: "changes", ID: "1407374883553290-0", Values: []string{"channel", "x"}}).Err())
@@ -105,7 +105,7 @@ func TestStreamThatIsNotEmpty(t *testing.T) {
 }
 
 func TestStreamIsCapped(t *testing.T) {
-	r := newChainRig(t, PublisherConfig{Stream: "changes", StreamLength: 50}, testserver.RedisOptions{}, nil)
+	r := newChainRig(t, PublisherConfig{StreamKey: "changes", StreamMaxLen: 50}, testserver.RedisOptions{}, nil)
 	r.mustBegin(0)
 	for tid := int64(0); tid < 1000; tid += 10 {
 		events, _ := transactions(tid+1, tid+10, 1)
@@ -120,7 +120,7 @@ func TestStreamIsCapped(t *testing.T) {
 // Entries that are too old go when something is published, a bounded number at
 // a time.
 func TestStreamIsTrimmedByAge(t *testing.T) {
-	r := newChainRig(t, PublisherConfig{Stream: "changes", StreamAge: time.Hour}, testserver.RedisOptions{}, nil)
+	r := newChainRig(t, PublisherConfig{StreamKey: "changes", StreamMaxAge: time.Hour}, testserver.RedisOptions{}, nil)
 	old := strconv.FormatInt(time.Now().Add(-61*time.Minute).UnixMilli(), 10)
 	young := strconv.FormatInt(time.Now().Add(-59*time.Minute).UnixMilli(), 10)
 	add := func(id int, appended string) {
@@ -147,7 +147,7 @@ func TestStreamIsTrimmedByAge(t *testing.T) {
 
 // Consumer groups work with plain commands.
 func TestStreamWithAConsumerGroup(t *testing.T) {
-	r := newChainRig(t, PublisherConfig{Stream: "changes"}, testserver.RedisOptions{}, nil)
+	r := newChainRig(t, PublisherConfig{StreamKey: "changes"}, testserver.RedisOptions{}, nil)
 	do := func(args ...any) any {
 		t.Helper()
 		v, err := r.client.Do(r.ctx(), args...).Result()
@@ -186,7 +186,7 @@ func TestRightsUnderOnce(t *testing.T) {
 		rules  string
 	}{
 		{"channels", PublisherConfig{}, "~tracbus:* " + channels},
-		{"stream", PublisherConfig{Stream: "changes", StreamAge: time.Hour}, "~tracbus:* ~changes " + channels + " +xadd +xtrim +xinfo|stream +xrange +xlen"},
+		{"stream", PublisherConfig{StreamKey: "changes", StreamMaxAge: time.Hour}, "~tracbus:* ~changes " + channels + " +xadd +xtrim +xinfo|stream +xrange +xlen"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r := newChainRig(t, tc.config, testserver.RedisOptions{Users: []testserver.RedisUser{{Name: "trac", Password: "x", Rules: tc.rules}}},
@@ -207,7 +207,7 @@ func TestRightsUnderOnce(t *testing.T) {
 				if err := r.begin(tid, 0, standing{empty: true, branch: -1}); err != nil {
 					return err
 				}
-				if tc.config.Stream != "" { // an old entry, so that there is something to trim
+				if tc.config.StreamKey != "" { // an old entry, so that there is something to trim
 					if err := r.client.XAdd(r.ctx(), &redis.XAddArgs{Stream: "changes", ID: "0-1", Values: []string{"at", "1"}}).Err(); err != nil {
 						return err
 					}
@@ -237,7 +237,7 @@ func TestStateKeyIsInTheStreamsSlot(t *testing.T) {
 	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
 	defer func() { _ = client.Close() }()
 	for _, key := range []string{"changes", "{trac}:changes", "a{b", "{a{b}c", "x{y}{z}", "a{{b}}", "tracbus:{x}", "with space", "ä{ö}"} {
-		require.NoError(t, PublisherConfig{Stream: key}.checkStream(), key)
+		require.NoError(t, PublisherConfig{StreamKey: key}.checkStream(), key)
 		want, err := client.ClusterKeySlot(t.Context(), key).Result()
 		require.NoError(t, err)
 		got, err := client.ClusterKeySlot(t.Context(), stateKey(key, "uuid", "redis")).Result()
@@ -245,14 +245,14 @@ func TestStateKeyIsInTheStreamsSlot(t *testing.T) {
 		assert.Equal(t, want, got, key)
 	}
 	for _, key := range []string{"a}b", "{}x", "x{}", "}{", "}{a", "{}{a}"} {
-		assert.ErrorContains(t, PublisherConfig{Stream: key}.checkStream(), "expected a key without }", key)
+		assert.ErrorContains(t, PublisherConfig{StreamKey: key}.checkStream(), "expected a key without }", key)
 	}
 	assert.PanicsWithValue(t, `tracbus: PublisherConfig with Stream "a}b": expected a key without }, or with braces around a part of it, as in {trac}:changes`,
-		func() { NewPublisher(client, PublisherConfig{Stream: "a}b"}) })
+		func() { NewPublisher(client, PublisherConfig{StreamKey: "a}b"}) })
 	assert.PanicsWithValue(t, "tracbus: PublisherConfig with StreamLength -1 and StreamAge 0s: expected none below zero, and no age below a millisecond",
-		func() { NewPublisher(client, PublisherConfig{Stream: "a", StreamLength: -1}) })
+		func() { NewPublisher(client, PublisherConfig{StreamKey: "a", StreamMaxLen: -1}) })
 	assert.PanicsWithValue(t, "tracbus: PublisherConfig with StreamLength or StreamAge: expected a Stream too",
-		func() { NewPublisher(client, PublisherConfig{StreamAge: time.Hour}) })
+		func() { NewPublisher(client, PublisherConfig{StreamMaxAge: time.Hour}) })
 }
 
 // On a cluster the script goes to the node of its keys.
@@ -260,7 +260,7 @@ func TestChainOnACluster(t *testing.T) {
 	for name, config := range chainConfigs {
 		t.Run(name, func(t *testing.T) {
 			server := testserver.Redis(t, testserver.RedisOptions{Args: []string{"--cluster-enabled", "yes"}})
-			r := &chainRig{t: t, server: server, state: stateKey(config.Stream, "uuid", "redis")}
+			r := &chainRig{t: t, server: server, state: stateKey(config.StreamKey, "uuid", "redis")}
 			r.client = r.connect(&redis.Options{})
 			require.NoError(t, r.client.ClusterAddSlotsRange(r.ctx(), 0, 16383).Err())
 			for !strings.Contains(r.client.ClusterInfo(r.ctx()).Val(), "cluster_state:ok") {
@@ -290,10 +290,10 @@ func TestStreamNeedsOnce(t *testing.T) {
 	defer func() { _ = client.Close() }()
 	bus := NewBus("test")
 	defer func() { require.NoError(t, bus.Close(t.Context())) }()
-	p := NewPublisher(client, PublisherConfig{Stream: "changes"})
+	p := NewPublisher(client, PublisherConfig{StreamKey: "changes"})
 	for _, scope := range []Scope{Primary, Everywhere} {
 		assert.PanicsWithValue(t, "tracbus: registering *tracbus.Publisher under "+scope.String()+
-			`: PublisherConfig.Stream is "changes": a stream is only appended to under Once, which knows what is in it already`,
+			`: PublisherConfig.Stream is "changes": a stream is only appended to under Durable, which knows what is in it already`,
 			func() { bus.All(scope, p) })
 	}
 }
@@ -302,7 +302,7 @@ func TestStreamNeedsOnce(t *testing.T) {
 func TestChainOnMiniredis(t *testing.T) {
 	for name, config := range chainConfigs {
 		t.Run(name, func(t *testing.T) {
-			r := &chainRig{t: t, state: stateKey(config.Stream, "uuid", "redis")}
+			r := &chainRig{t: t, state: stateKey(config.StreamKey, "uuid", "redis")}
 			r.client = r.connect(&redis.Options{Addr: miniredis.RunT(t).Addr()})
 			r.publisher = NewPublisher(r.client, config)
 			r.listen()

@@ -33,7 +33,7 @@ func (j *Journal) Since(ctx context.Context, tid int64) iter.Seq2[Event, error] 
 // the one that was seen.
 func (j *Journal) Resume(ctx context.Context, seen Change) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
-		place := store.Place{TID: seen.TID, Mark: seen.Mark}
+		place := store.Place{TID: seen.TID, CommitID: seen.CommitID}
 		rest, err := j.store.Rest(ctx, j.db, place, seen.Seq, j.realmNames())
 		if err != nil {
 			yield(nil, fmt.Errorf("changes behind tid %d, seq %d: %w", seen.TID, seen.Seq, err))
@@ -51,7 +51,7 @@ func (j *Journal) Resume(ctx context.Context, seen Change) iter.Seq2[Event, erro
 // readOn yields what is behind a place.
 func (j *Journal) readOn(ctx context.Context, place store.Place, yield func(Event, error) bool) {
 	for more := true; more; {
-		batch, err := j.store.Read(ctx, j.db, place, j.config.Batch, j.realmNames())
+		batch, err := j.store.Read(ctx, j.db, place, j.config.BatchSize, j.realmNames())
 		if err != nil {
 			yield(nil, fmt.Errorf("changes since tid %d: %w", place.TID, err))
 			return
@@ -80,7 +80,7 @@ func (j *Journal) Before(ctx context.Context, tid int64) iter.Seq2[Event, error]
 		if tid > 0 {
 			last = min(last, tid-1)
 		}
-		for most := min(16, j.config.Batch); err == nil && last > 0; most = min(2*most, j.config.Batch) {
+		for most := min(16, j.config.BatchSize); err == nil && last > 0; most = min(2*most, j.config.BatchSize) {
 			var rows []store.Change
 			var first int64
 			if rows, first, err = j.store.ReadBack(ctx, j.db, last, most, j.realmNames()); err != nil {
@@ -112,7 +112,7 @@ func (j *Journal) History(ctx context.Context, r Resource) iter.Seq2[Event, erro
 		var tid int64
 		seq := -1
 		for {
-			rows, err := j.store.Of(ctx, j.db, string(r.Realm), r.ID, tid, seq, j.config.Batch)
+			rows, err := j.store.History(ctx, j.db, string(r.Realm), r.ID, tid, seq, j.config.BatchSize)
 			if err != nil {
 				yield(nil, fmt.Errorf("history of %s: %w", r, err))
 				return
@@ -123,7 +123,7 @@ func (j *Journal) History(ctx context.Context, r Resource) iter.Seq2[Event, erro
 				}
 				tid, seq = row.TID, row.Seq
 			}
-			if len(rows) < j.config.Batch {
+			if len(rows) < j.config.BatchSize {
 				return
 			}
 		}
@@ -143,8 +143,8 @@ func (j *Journal) HistoryBefore(ctx context.Context, r Resource, tid int64) iter
 			tid = 1 << 48
 		}
 		seq := 0
-		for most := min(16, j.config.Batch); ; most = min(2*most, j.config.Batch) {
-			rows, err := j.store.OfBefore(ctx, j.db, string(r.Realm), r.ID, tid, seq, most)
+		for most := min(16, j.config.BatchSize); ; most = min(2*most, j.config.BatchSize) {
+			rows, err := j.store.HistoryBefore(ctx, j.db, string(r.Realm), r.ID, tid, seq, most)
 			if err != nil {
 				yield(nil, fmt.Errorf("history of %s: %w", r, err))
 				return
@@ -165,42 +165,42 @@ func (j *Journal) HistoryBefore(ctx context.Context, r Resource, tid int64) iter
 // Retention says what [Journal.Prune] keeps. The last transaction is always
 // kept.
 type Retention struct {
-	// Age keeps changes that are younger. Zero means that age keeps none.
-	Age time.Duration
-	// Transactions keeps as many of the last. Zero means that their number keeps none.
-	Transactions int64
+	// KeepFor keeps changes that are younger. Zero means that age keeps none.
+	KeepFor time.Duration
+	// KeepLast keeps as many of the last. Zero means that their number keeps none.
+	KeepLast int64
 
-	// Abandon is the age from which on changes go although a [Once] name has not
+	// DropUnconsumedAfter is the age from which on changes go although a [Durable] name has not
 	// been told of them, or they are set aside for it; then its listener goes on
 	// behind them, after a [Resync]. Zero means that they are kept for it at any
-	// age: a name that is used no more has to be retired, see [Journal.Retire].
-	Abandon time.Duration
+	// age: a name that is used no more has to be retired, see [Journal.DropConsumer].
+	DropUnconsumedAfter time.Duration
 }
 
-// Prune deletes what neither Age nor Transactions keeps and every [Once] name is
+// Prune deletes what neither Age nor Transactions keeps and every [Durable] name is
 // done with, and returns how many transactions
 // that were. Where one of them has changes of a realm that this journal was not
 // opened with, it deletes nothing and returns an error that names the realm: call
 // it in a process that knows all realms. Whoever reads behind a place that was
 // pruned is told so: followers by a [Resync], others by [ErrPruned].
 func (j *Journal) Prune(ctx context.Context, r Retention) (deleted int64, err error) {
-	if r.Age < 0 || r.Transactions < 0 || r.Abandon < 0 || r.Age == 0 && r.Transactions == 0 {
-		return 0, fmt.Errorf("prune: %+v: expected Age or Transactions above zero, and Abandon from zero", r)
+	if r.KeepFor < 0 || r.KeepLast < 0 || r.DropUnconsumedAfter < 0 || r.KeepFor == 0 && r.KeepLast == 0 {
+		return 0, fmt.Errorf("prune: %+v: expected Age or Transactions above zero, and DropUnconsumedAfter from zero", r)
 	}
 	upTo := int64(1) << 48
-	if r.Age > 0 {
-		if upTo, err = j.store.MadeBefore(ctx, time.Now().Add(-r.Age).UnixMicro(), j.realmNames()); err != nil {
+	if r.KeepFor > 0 {
+		if upTo, err = j.store.MadeBefore(ctx, time.Now().Add(-r.KeepFor).UnixMicro(), j.realmNames()); err != nil {
 			return 0, fmt.Errorf("prune: %w", err)
 		}
 	}
-	if r.Transactions > 0 {
-		kept, err := j.store.Keeping(ctx, r.Transactions)
+	if r.KeepLast > 0 {
+		kept, err := j.store.Keeping(ctx, r.KeepLast)
 		if err != nil {
 			return 0, fmt.Errorf("prune: %w", err)
 		}
 		upTo = min(upTo, kept)
 	}
-	if upTo, err = j.doneWith(ctx, upTo, r.Abandon); err != nil {
+	if upTo, err = j.doneWith(ctx, upTo, r.DropUnconsumedAfter); err != nil {
 		return 0, fmt.Errorf("prune: %w", err)
 	}
 	if deleted, err = j.store.Prune(ctx, upTo, j.realmNames()); err != nil {
@@ -212,7 +212,7 @@ func (j *Journal) Prune(ctx context.Context, r Retention) (deleted int64, err er
 // doneWith returns the tid, not above another, up to which every name is done, or
 // which lies behind what is abandoned.
 func (j *Journal) doneWith(ctx context.Context, upTo int64, abandon time.Duration) (int64, error) {
-	slowest, found, err := j.store.SlowestOnce(ctx)
+	slowest, found, err := j.store.SlowestConsumer(ctx)
 	if err != nil || !found || slowest >= upTo {
 		return upTo, err
 	}

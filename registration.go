@@ -73,11 +73,11 @@ type ListenerStatus struct {
 	Listener string
 	Scope    Scope
 
-	Waiting  int    // events not told yet, with those in the call that goes on
-	Told     uint64 // events told, whether the listener failed on them or not
-	Failed   uint64 // of these, given up after a failure
-	Repeated uint64 // calls made again after a failure
-	Dropped  uint64 // events never told: too many waited, or the bus was closed
+	Waiting   int    // events not told yet, with those in the call that goes on
+	Delivered uint64 // events told, whether the listener failed on them or not
+	Failed    uint64 // of these, given up after a failure
+	Retried   uint64 // calls made again after a failure
+	Dropped   uint64 // events never told: too many waited, or the bus was closed
 
 	LastError error // of the last call that failed; nil if none did
 }
@@ -90,7 +90,7 @@ func newRegistration(b *Bus, scope Scope, l any, h handler) *Registration {
 		listener: listener{handler: h},
 		wake:     make(chan struct{}, 1),
 		done:     make(chan struct{}),
-		queue:    queue.New[Event](b.config.Queue),
+		queue:    queue.New[Event](b.config.QueueSize),
 	}
 	r.listener.batches, _ = l.(BatchListener)
 	r.listener.drops, _ = l.(dropCounter)
@@ -143,7 +143,7 @@ func (r *Registration) drop() {
 		return
 	}
 	if r.overflow == nil {
-		r.overflow = r.bus.resync(Overflowed)
+		r.overflow = r.bus.resync(ResyncOverflowed)
 		r.owed.overflows++
 	}
 	r.overflow.Missed++
@@ -179,7 +179,7 @@ func (w *waiter) fix(r *Registration) {
 
 // Wait returns when the listener has been told of all that the bus has taken so
 // far, whether it could handle it or not, and of what it missed; or when ctx
-// ends. A listener that calls it waits for itself. Under [Once] it returns when
+// ends. A listener that calls it waits for itself. Under [Durable] it returns when
 // the listener has handled all of that, and all that this process has committed,
 // in whatever process.
 func (r *Registration) Wait(ctx context.Context) error {
@@ -241,7 +241,7 @@ func (r *Registration) Status() ListenerStatus {
 	s.Listener, s.Scope = r.name, r.scope
 	telling := r.telling()
 	s.Waiting = r.queue.Len() + telling
-	s.Told = r.left - s.Dropped - uint64(telling)
+	s.Delivered = r.left - s.Dropped - uint64(telling)
 	return s
 }
 
@@ -288,11 +288,11 @@ func (r *Registration) abandon() (Undelivered, bool) {
 	own := r.bus.own()
 	r.mu.Lock()
 	told := int(r.told.Load()) // once, for the goroutine may be counting on
-	u := Undelivered{Listener: r.name, Events: r.queue.Len() + len(r.batch) - told}
+	u := Undelivered{Listener: r.name, Count: r.queue.Len() + len(r.batch) - told}
 	if told < len(r.batch) {
-		u.First = r.batch[told]
+		u.Oldest = r.batch[told]
 	} else if r.queue.Len() > 0 {
-		u.First = r.queue.First()
+		u.Oldest = r.queue.First()
 	}
 	if r.listener.drops != nil {
 		r.listener.drops.countDropped(r.queue.Len())
@@ -301,21 +301,21 @@ func (r *Registration) abandon() (Undelivered, bool) {
 	r.left += uint64(r.queue.Len())
 	r.queue = queue.New[Event](0)
 	if r.lagging && r.fed < own {
-		u.Behind = r.fed
+		u.After = r.fed
 	}
 	r.lagging = false
 	r.closing, r.gone = true, true
 	if r.ended {
 		r.settle()
 	}
-	u.Running = len(r.batch) > 0 || r.calling.Load() != nothing
+	u.CallRunning = len(r.batch) > 0 || r.calling.Load() != nothing
 	r.releaseWaiters()
 	r.mu.Unlock()
 	r.signal()
-	if !u.Running {
+	if !u.CallRunning {
 		<-r.done // at once, for it will not call the listener again
 	}
-	return u, u.Events > 0 || u.Running || u.Behind > 0
+	return u, u.Count > 0 || u.CallRunning || u.After > 0
 }
 
 // settle counts what will not be told of a batch. The caller holds mu, and the

@@ -13,7 +13,7 @@ import (
 // for it.
 func (h *holder) reached(p store.Place) {
 	h.at, h.sure, h.reserved = p, time.Now(), -1
-	if c := h.lease.place(); p.TID > c.TID || p.TID == c.TID && c.Rest {
+	if c := h.lease.place(); p.TID > c.TID || p.TID == c.TID && c.Partial {
 		h.move(store.Cursor{Place: p})
 	}
 }
@@ -23,7 +23,7 @@ func (h *holder) reached(p store.Place) {
 // than was noted before a crash, or it lost what it had, and gets it again.
 // Where the journal does not have it, the sink begins anew.
 func (h *holder) rejoin(ctx context.Context, e *elsewhere) error {
-	floor, err := h.store.Floor(h.lease.ctx, h.db)
+	floor, err := h.store.PrunedTo(h.lease.ctx, h.db)
 	if err != nil {
 		return fmt.Errorf("read the journal's floor: %w", err)
 	}
@@ -38,23 +38,23 @@ func (h *holder) rejoin(ctx context.Context, e *elsewhere) error {
 	case e.place.TID < floor:
 		err := fmt.Errorf("%w: up to tid %d, and the sink was put back to tid %d", ErrPruned, floor, e.place.TID)
 		h.config.Logger.Error("the sink of a listener lost what is pruned already: it begins anew behind it",
-			"once", h.duty.name, "listener", h.r.name, "sink", e.place.TID, "floor", floor, "err", err)
+			"consumer", h.duty.name, "listener", h.r.name, "sink", e.place.TID, "floor", floor, "err", err)
 		return h.beginAnew(ctx, e.standing, store.Place{TID: floor})
 	case stands && e.within:
 		h.config.Logger.Error("the sink of a listener stands within a change that is not the next one, as other settings had it: it begins anew",
-			"once", h.duty.name, "listener", h.r.name, "sink", e.place.TID, "tid", h.at.TID)
+			"consumer", h.duty.name, "listener", h.r.name, "sink", e.place.TID, "tid", h.at.TID)
 		return h.beginAnew(ctx, e.standing, h.at)
 	case !stands:
-		err := fmt.Errorf("%w: the sink stands at tid %d with the mark %s, which is not in it", ErrRewound, e.place.TID, e.place.Mark)
+		err := fmt.Errorf("%w: the sink stands at tid %d with the mark %s, which is not in it", ErrRewound, e.place.TID, e.place.CommitID)
 		h.config.Logger.Error("the sink of a listener is ahead of the journal, whose history went back: it begins anew",
-			"once", h.duty.name, "listener", h.r.name, "sink", e.place.TID, "tid", c.TID, "err", err)
+			"consumer", h.duty.name, "listener", h.r.name, "sink", e.place.TID, "tid", c.TID, "err", err)
 		if e.within { // what it has whole is before that, as was thought
 			c = store.Cursor{Place: h.at}
 		}
 		return h.anew(ctx, e.standing, c, floor)
 	case e.place.TID < c.TID:
 		h.config.Logger.Warn("the sink of a listener lost what it had: that is sent again",
-			"once", h.duty.name, "listener", h.r.name, "sink", e.place.TID, "tid", c.TID)
+			"consumer", h.duty.name, "listener", h.r.name, "sink", e.place.TID, "tid", c.TID)
 	}
 	h.reached(e.place)
 	return nil
@@ -63,7 +63,7 @@ func (h *holder) rejoin(ctx context.Context, e *elsewhere) error {
 // anew has the sink begin anew at the name's place.
 func (h *holder) anew(ctx context.Context, was standing, c store.Cursor, floor int64) error {
 	at := c.Place
-	if c.Rest {
+	if c.Partial {
 		var err error
 		if at, err = h.before(c.TID); err != nil {
 			return err
@@ -74,7 +74,7 @@ func (h *holder) anew(ctx context.Context, was standing, c store.Cursor, floor i
 	}
 	if was.empty && h.reserved < 0 && (h.branch >= 0 || was.branch >= 0) {
 		h.config.Logger.Error("the sink of a listener was emptied: it begins anew",
-			"once", h.duty.name, "listener", h.r.name, "tid", at.TID)
+			"consumer", h.duty.name, "listener", h.r.name, "tid", at.TID)
 	}
 	return h.beginAnew(ctx, was, at)
 }
@@ -101,7 +101,7 @@ func (h *holder) beginAnew(ctx context.Context, was standing, at store.Place) er
 // reserve notes in the name's row that a branch is going to be used, before it
 // is: whoever comes next takes another.
 func (h *holder) reserve(branch int64) error {
-	held, err := h.store.BranchOnce(h.lease.ctx, h.duty.name, h.lease.epoch, branch)
+	held, err := h.store.NoteGeneration(h.lease.ctx, h.duty.name, h.lease.epoch, branch)
 	switch {
 	case err != nil:
 		return fmt.Errorf("store branch %d: %w", branch, err)

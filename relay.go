@@ -83,7 +83,7 @@ func (w *relay) run(ctx context.Context) {
 		case <-ctx.Done():
 		}
 	}()
-	poll := w.duty.config.Lease / 3
+	poll := w.duty.config.LeaseFor / 3
 	var looked time.Time
 	for ctx.Err() == nil {
 		// A kick comes with every commit; a name changes hands more rarely.
@@ -109,8 +109,8 @@ func (w *relay) run(ctx context.Context) {
 		if err != nil && ctx.Err() == nil {
 			w.state.gaveUp(w, l.epoch, err)
 			w.gave = err
-			w.seen = sight{}                  // what was seen before is of another time
-			sleep(ctx, w.duty.config.Lease/2) // others first
+			w.seen = sight{}                     // what was seen before is of another time
+			sleep(ctx, w.duty.config.LeaseFor/2) // others first
 		}
 	}
 }
@@ -129,10 +129,10 @@ func (w *relay) await(ctx context.Context, kick <-chan struct{}, most time.Durat
 // announceFree lets the other processes know that the name can be had.
 func (w *relay) announceFree(ctx context.Context) {
 	w.hint()
-	if w.config.Wake != nil && ctx.Err() != nil { // who else would announce it has ended
+	if w.config.WakeRedis != nil && ctx.Err() != nil { // who else would announce it has ended
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
-		_ = w.config.Wake.Publish(ctx, w.wakeChannel(), "").Err() // else they look for themselves
+		_ = w.config.WakeRedis.Publish(ctx, w.wakeChannel(), "").Err() // else they look for themselves
 	}
 }
 
@@ -141,11 +141,11 @@ func (w *relay) take(ctx context.Context) (*lease, error) {
 	if !w.r.free() {
 		return nil, nil // a call of the turn before goes on
 	}
-	name, span := w.duty.name, w.duty.config.Lease
-	row, found, err := w.store.FindOnce(ctx, name)
+	name, span := w.duty.name, w.duty.config.LeaseFor
+	row, found, err := w.store.FindConsumer(ctx, name)
 	if err == nil && !found {
 		if err = w.add(ctx); err == nil {
-			row, found, err = w.store.FindOnce(ctx, name)
+			row, found, err = w.store.FindConsumer(ctx, name)
 		}
 	}
 	if err != nil || !found {
@@ -154,19 +154,19 @@ func (w *relay) take(ctx context.Context) (*lease, error) {
 	w.compare(row)
 	w.known = true
 	now := time.Now()
-	if row.Epoch != w.seen.epoch || row.Beat != w.seen.beat || w.seen.since.IsZero() {
-		w.seen = sight{row.Epoch, row.Beat, now}
+	if row.Token != w.seen.epoch || row.Heartbeat != w.seen.beat || w.seen.since.IsZero() {
+		w.seen = sight{row.Token, row.Heartbeat, now}
 	}
 	still := now.Sub(w.seen.since) > 2*span
 	if row.Holder != "" && row.Holder != w.me && row.Left > 0 && !still {
 		return nil, nil
 	}
 	asked := time.Now()
-	epoch, taken, err := w.store.TakeOnce(ctx, row, w.me, span, still)
+	epoch, taken, err := w.store.AcquireLease(ctx, row, w.me, span, still)
 	if err != nil || !taken {
 		return nil, err
 	}
-	w.top = sight{epoch: epoch, beat: row.Beat + 1}
+	w.top = sight{epoch: epoch, beat: row.Heartbeat + 1}
 	w.state.took(w, row, epoch)
 	return hold(ctx, w.store, row, epoch, span, asked), nil
 }
@@ -174,12 +174,12 @@ func (w *relay) take(ctx context.Context) (*lease, error) {
 // compare looks whether a name's row went back, as it does with a database that
 // is put back: epochs and beats only rise. The listener may have been told what
 // is no more, also where nothing else of this process had come so far.
-func (w *relay) compare(row store.Once) {
+func (w *relay) compare(row store.Consumer) {
 	top := w.top
-	w.top = sight{epoch: row.Epoch, beat: row.Beat}
-	began := row.Epoch == 0 // the name is new, perhaps after Retire
-	if !began && (row.Epoch < top.epoch || row.Epoch == top.epoch && row.Beat < top.beat) {
-		w.duty.missed(fmt.Errorf("%w: the name %q was in epoch %d, and is in epoch %d at tid %d", ErrRewound, w.duty.name, top.epoch, row.Epoch, row.Cursor.TID))
+	w.top = sight{epoch: row.Token, beat: row.Heartbeat}
+	began := row.Token == 0 // the name is new, perhaps after Retire
+	if !began && (row.Token < top.epoch || row.Token == top.epoch && row.Heartbeat < top.beat) {
+		w.duty.missed(fmt.Errorf("%w: the name %q was in epoch %d, and is in epoch %d at tid %d", ErrRewound, w.duty.name, top.epoch, row.Token, row.Cursor.TID))
 	}
 }
 
@@ -207,14 +207,14 @@ func (j *Journal) addAllOnce(ctx context.Context, at store.Place) error {
 // addOnce gives a new name its place: the journal's beginning, or the place
 // that is given.
 func (j *Journal) addOnce(ctx context.Context, d *duty, at store.Place) error {
-	if d.config.FromBeginning {
-		floor, err := j.store.Floor(ctx, j.db)
+	if d.config.FromOldest {
+		floor, err := j.store.PrunedTo(ctx, j.db)
 		if err != nil {
 			return err
 		}
 		at = store.Place{TID: floor}
 	}
-	return j.store.AddOnce(ctx, d.name, at)
+	return j.store.AddConsumer(ctx, d.name, at)
 }
 
 // add makes the name that the relay did not find. One that it knows was retired,
@@ -237,7 +237,7 @@ func (w *relay) add(ctx context.Context) error {
 
 // has says whether the journal has a place, or began there.
 func (j *Journal) has(ctx context.Context, p store.Place) (bool, error) {
-	floor, err := j.store.Floor(ctx, j.db)
+	floor, err := j.store.PrunedTo(ctx, j.db)
 	if err != nil || p.TID == floor {
 		return err == nil, err
 	}
@@ -251,7 +251,7 @@ var errYield = errors.New("the listener fails here; another process may do bette
 // hold tells the listener what comes, until the lease ends, ctx does, or there
 // is a reason to give the name up.
 func (w *relay) hold(ctx context.Context, l *lease) error {
-	h := &holder{relay: w, lease: l, branch: l.row.Branch, reserved: -1, noted: l.row.Error}
+	h := &holder{relay: w, lease: l, branch: l.row.Generation, reserved: -1, noted: l.row.Error}
 	if chained, ok := w.r.listener.batches.(chained); ok {
 		h.chained = chained
 	}

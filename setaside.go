@@ -10,28 +10,28 @@ import (
 	"github.com/tracbus/tracbus/internal/store"
 )
 
-// SetAside is a change on which a [Once] listener failed as often as its
-// [OnceConfig.SetAside] allows. What came behind it was told, it was not.
-type SetAside struct {
-	Name     string // of the scope
+// DeadLetter is a change on which a [Durable] listener failed as often as its
+// [DurableConfig.MaxAttempts] allows. What came behind it was told, it was not.
+type DeadLetter struct {
+	Consumer string // of the scope
 	TID      int64
 	Seq      int
 	Resource Resource
 
-	Err      string    // what the listener returned last
-	Tries    int       // how often it was called
-	Since    time.Time // when it was set aside
-	Retrying bool      // it is going to be told again
+	Err          string    // what the listener returned last
+	Attempts     int       // how often it was called
+	FailedAt     time.Time // when it was set aside
+	Redelivering bool      // it is going to be told again
 }
 
-// SetAside iterates over the changes that are set aside for a name, in their
+// DeadLetters iterates over the changes that are set aside for a name, in their
 // order. An error is yielded once and ends it.
-func (j *Journal) SetAside(ctx context.Context, name string) iter.Seq2[SetAside, error] {
-	return func(yield func(SetAside, error) bool) {
+func (j *Journal) DeadLetters(ctx context.Context, name string) iter.Seq2[DeadLetter, error] {
+	return func(yield func(DeadLetter, error) bool) {
 		for tid, seq := int64(-1), -1; ; {
-			some, err := j.store.Asides(ctx, name, false, tid, seq, asidesAtOnce)
+			some, err := j.store.DeadLetters(ctx, name, false, tid, seq, asidesAtOnce)
 			if err != nil {
-				yield(SetAside{}, fmt.Errorf("set aside for %q: %w", name, err))
+				yield(DeadLetter{}, fmt.Errorf("set aside for %q: %w", name, err))
 				return
 			}
 			for _, a := range some {
@@ -50,19 +50,19 @@ func (j *Journal) SetAside(ctx context.Context, name string) iter.Seq2[SetAside,
 // asidesAtOnce is how many are read at once.
 const asidesAtOnce = 100
 
-func setAsideOf(name string, a store.Aside) SetAside {
-	return SetAside{
-		Name: name, TID: a.TID, Seq: a.Seq, Resource: Resource{Realm(a.Realm), a.ID},
-		Err: a.Error, Tries: a.Tries, Since: time.UnixMicro(a.Since).UTC(), Retrying: a.Retry,
+func setAsideOf(name string, a store.DeadLetter) DeadLetter {
+	return DeadLetter{
+		Consumer: name, TID: a.TID, Seq: a.Seq, Resource: Resource{Realm(a.Realm), a.ID},
+		Err: a.Error, Attempts: a.Attempts, FailedAt: time.UnixMicro(a.Since).UTC(), Redelivering: a.Redeliver,
 	}
 }
 
-// Retry has changes that are set aside told again, all of the name if none is
+// Redeliver has changes that are set aside told again, all of the name if none is
 // given, by whoever holds the name, and returns how many. One that succeeds is
 // set aside no more; one that fails is set aside as before. They are told out of
 // order, for what came behind them was told before.
-func (j *Journal) Retry(ctx context.Context, name string, which ...SetAside) (n int, err error) {
-	count, err := j.store.RetryAside(ctx, name, asidesOf(which)...)
+func (j *Journal) Redeliver(ctx context.Context, name string, which ...DeadLetter) (n int, err error) {
+	count, err := j.store.RedeliverDeadLetters(ctx, name, asidesOf(which)...)
 	if err != nil {
 		return int(count), fmt.Errorf("retry what is set aside for %q: %w", name, err)
 	}
@@ -70,29 +70,29 @@ func (j *Journal) Retry(ctx context.Context, name string, which ...SetAside) (n 
 	return int(count), nil
 }
 
-// Discard gives up changes that are set aside: nobody is told of them any more,
+// DropDeadLetters gives up changes that are set aside: nobody is told of them any more,
 // and they do not keep [Journal.Prune] from anything. It returns how many.
-func (j *Journal) Discard(ctx context.Context, name string, which ...SetAside) (n int, err error) {
-	count, err := j.store.DiscardAside(ctx, name, asidesOf(which)...)
+func (j *Journal) DropDeadLetters(ctx context.Context, name string, which ...DeadLetter) (n int, err error) {
+	count, err := j.store.DropDeadLetters(ctx, name, asidesOf(which)...)
 	if err != nil {
 		return int(count), fmt.Errorf("discard what is set aside for %q: %w", name, err)
 	}
 	return int(count), nil
 }
 
-func asidesOf(which []SetAside) (asides []store.Aside) {
+func asidesOf(which []DeadLetter) (asides []store.DeadLetter) {
 	for _, s := range which {
-		asides = append(asides, store.Aside{TID: s.TID, Seq: s.Seq})
+		asides = append(asides, store.DeadLetter{TID: s.TID, Seq: s.Seq})
 	}
 	return asides
 }
 
-// Retire forgets a name whose listener is not registered anywhere any more, with
+// DropConsumer forgets a name whose listener is not registered anywhere any more, with
 // how far it came and what is set aside for it, so that it does not keep [Prune]
 // from anything. A process that still has the listener makes the name again, as
 // a new one.
-func (j *Journal) Retire(ctx context.Context, name string) error {
-	if err := j.store.DropOnce(ctx, name); err != nil {
+func (j *Journal) DropConsumer(ctx context.Context, name string) error {
+	if err := j.store.DropConsumer(ctx, name); err != nil {
 		return fmt.Errorf("retire %q: %w", name, err)
 	}
 	return nil
@@ -107,7 +107,7 @@ func (h *holder) tellAgain(ctx context.Context) error {
 		return nil
 	}
 	h.asides = time.Now()
-	some, err := h.store.Asides(h.lease.ctx, h.duty.name, true, -1, -1, asidesAtOnce)
+	some, err := h.store.DeadLetters(h.lease.ctx, h.duty.name, true, -1, -1, asidesAtOnce)
 	if err != nil {
 		return fmt.Errorf("ask what is to be told again: %w", err)
 	}
@@ -123,14 +123,14 @@ func (h *holder) tellAgain(ctx context.Context) error {
 }
 
 // tellAside tells one change again, and notes what became of that.
-func (h *holder) tellAside(ctx context.Context, a store.Aside) error {
-	attrs := []any{"once", h.duty.name, "listener", h.r.name, "resource", Resource{Realm(a.Realm), a.ID}.String(), "tid", a.TID, "seq", a.Seq}
+func (h *holder) tellAside(ctx context.Context, a store.DeadLetter) error {
+	attrs := []any{"consumer", h.duty.name, "listener", h.r.name, "resource", Resource{Realm(a.Realm), a.ID}.String(), "tid", a.TID, "seq", a.Seq}
 	row, found, err := h.store.ReadOne(h.lease.ctx, h.db, a.TID, a.Seq, a.Realm)
 	if err != nil {
 		return fmt.Errorf("read tid %d, seq %d, which is set aside: %w", a.TID, a.Seq, err)
 	}
 	failed := fmt.Errorf("%w: the journal has it no more", ErrPruned)
-	if found && row.Mark != a.Mark {
+	if found && row.CommitID != a.CommitID {
 		failed = fmt.Errorf("%w: the journal has another change there", ErrRewound)
 	} else if found {
 		var e Event
@@ -146,13 +146,13 @@ func (h *holder) tellAside(ctx context.Context, a store.Aside) error {
 		h.r.mu.Lock()
 		h.r.left++
 		h.r.mu.Unlock()
-		return h.store.DropAside(h.lease.ctx, h.duty.name, h.lease.epoch, a.TID, a.Seq)
+		return h.store.ForgetDeadLetter(h.lease.ctx, h.duty.name, h.lease.epoch, a.TID, a.Seq)
 	}
 	h.config.Logger.Error("a change that was set aside has failed again", append(attrs, "err", failed)...)
 	if err := h.lease.stands(); err != nil {
 		return err
 	}
-	a.Error, a.Tries, a.Retry = failed.Error(), a.Tries+1, false
+	a.Error, a.Attempts, a.Redeliver = failed.Error(), a.Attempts+1, false
 	if err := h.lease.putAside(h.lease.place(), a); err != nil {
 		return err
 	}

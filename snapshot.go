@@ -20,7 +20,7 @@ type SQL interface {
 // journal it is called before the first event, and again in the place of each
 // [Resync]. Until it returns nil, it is called again and told nothing else.
 // Without a journal it is not called. A listener's method that returns
-// [ErrReload] asks for it.
+// [ErrNeedsLoad] asks for it.
 type LoadListener interface {
 	// Load builds the state anew from what s shows. The listener is then told
 	// of exactly the changes that s did not show: none is missing, none twice.

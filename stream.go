@@ -11,8 +11,8 @@ import (
 	"github.com/tracbus/tracbus/internal/line"
 )
 
-// Stream reads the stream that a [Publisher] under [Once] appends to, at the key
-// that is its [PublisherConfig.Stream]: each change once, in the journal's order,
+// Stream reads the stream that a [Publisher] under [Durable] appends to, at the key
+// that is its [PublisherConfig.StreamKey]: each change once, in the journal's order,
 // also those that were made while nobody read. It goes on until the loop is left
 // or ctx ends.
 //
@@ -22,16 +22,16 @@ import (
 // handled it. A change that was handled, but not saved, comes again.
 //
 // An event is the journal's own but for what its message does not carry: the
-// values of a ticket that did not change, unless [PublisherConfig.AllValues] is
+// values of a ticket that did not change, unless [PublisherConfig.FullNewValues] is
 // set, and which parts of a page were null rather than zero. Primary is not
 // filled in.
 //
 // Every gap is told, by a [Resync] in front of the entry behind it; that nothing
 // is missing is not. Its reason is
-//   - [Subscribed], first of all, where after is "0" or "": what came before is
+//   - [ResyncSubscribed], first of all, where after is "0" or "": what came before is
 //     not known. A state that is loaded then, misses nothing after it.
-//   - [Trimmed]: the stream did not keep what comes next.
-//   - [Restarted]: Redis was emptied, or the journal's history went back; what
+//   - [ResyncStreamTrimmed]: the stream did not keep what comes next.
+//   - [ResyncStreamReset]: Redis was emptied, or the journal's history went back; what
 //     follows may partly be what was told before.
 //
 // A Redis that lost what it had last is filled again by the publisher. Until then
@@ -116,7 +116,7 @@ type streamReader struct {
 func (r *streamReader) from(after string) (err error) {
 	switch after {
 	case "", "0":
-		r.begin, r.oldest = Subscribed, after == "0"
+		r.begin, r.oldest = ResyncSubscribed, after == "0"
 	default:
 		r.place, err = parseStreamID(after)
 		r.chain = r.place
@@ -128,7 +128,7 @@ func (r *streamReader) from(after string) (err error) {
 // caller leaves the loop.
 func (r *streamReader) session(ctx context.Context) error {
 	r.stood = false
-	silence := r.subscriber.config.Silence
+	silence := r.subscriber.config.PingAfter
 	conn, err := line.NewReader(ctx, r.subscriber.client, r.key, silence)
 	if err != nil {
 		return err
@@ -199,7 +199,7 @@ func (r *streamReader) start(ctx context.Context, conn *line.Reader) error {
 	}
 	reason := r.begin
 	r.place, r.mark, r.any, r.begin = place, "", len(entries) > 0, ""
-	if reason == Subscribed { // else the next entry may name what was told before
+	if reason == ResyncSubscribed { // else the next entry may name what was told before
 		r.chain = place
 	}
 	r.stands()
@@ -264,11 +264,11 @@ func (r *streamReader) find(conn *line.Reader) (found bool, mark string, err err
 // that was seen, else to its beginning.
 func (r *streamReader) restart() {
 	if !r.fallen || r.lowest.branch() != r.place.branch() {
-		r.begin, r.oldest = Restarted, true
+		r.begin, r.oldest = ResyncStreamReset, true
 	} else {
 		behind := min(r.place.tid(), r.chain.tid())
 		r.place, r.mark = r.lowest, ""
-		r.tell(r.place.String(), Restarted, behind, 0)
+		r.tell(r.place.String(), ResyncStreamReset, behind, 0)
 	}
 	r.fallen = false
 }

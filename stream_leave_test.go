@@ -22,7 +22,7 @@ func TestLeavingAStreamLeavesNothing(t *testing.T) {
 		t.Cleanup(func() { _ = c.Close() })
 		return c
 	}
-	slow := tracbus.SubscriberConfig{Silence: time.Hour, MaxBackoff: time.Hour}
+	slow := tracbus.SubscriberConfig{PingAfter: time.Hour, MaxBackoff: time.Hour}
 	t.Run("break", func(t *testing.T) {
 		noLeaks(t)
 		server := testserver.Redis(t, testserver.RedisOptions{})
@@ -127,7 +127,7 @@ func TestStreamYieldsWhatIsNoEvent(t *testing.T) {
 			switch want {
 			case "2-0", "3-0":
 				require.True(t, ok, "%v", s)
-				assert.ErrorIs(t, bad, tracbus.ErrEntry)
+				assert.ErrorIs(t, bad, tracbus.ErrStreamEntry)
 			case "5-0":
 				require.True(t, ok, "%v", s)
 				assert.ErrorIs(t, bad, tracbus.ErrUnknownChannel)
@@ -136,7 +136,7 @@ func TestStreamYieldsWhatIsNoEvent(t *testing.T) {
 				assert.NotEmpty(t, s.Payload)
 			default:
 				require.NoError(t, s.err)
-				assert.Equal(t, "m"+s.ID[:1], s.Event.About().Mark)
+				assert.Equal(t, "m"+s.ID[:1], s.Event.About().CommitID)
 			}
 		}
 		l.stop()

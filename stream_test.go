@@ -126,7 +126,7 @@ func TestStreamThatFellBack(t *testing.T) {
 		p := newAppender(t, c)
 		p.proxy = testserver.Proxy(t, server.Addr())
 		p.add(span(1, 9)...)
-		l := stream(t, hastyClient(t, p.proxy.Addr()), tracbus.SubscriberConfig{Silence: 20 * time.Millisecond}, "7-0", refill)
+		l := stream(t, hastyClient(t, p.proxy.Addr()), tracbus.SubscriberConfig{PingAfter: 20 * time.Millisecond}, "7-0", refill)
 		l.takes(0, 8, 9)
 		return c, p, l
 	}

@@ -27,9 +27,9 @@ type StreamEntry struct {
 	Channel, Payload string
 }
 
-// ErrEntry is wrapped by the [DecodeError] for an entry of a stream that no
+// ErrStreamEntry is wrapped by the [DecodeError] for an entry of a stream that no
 // [Publisher] has appended.
-var ErrEntry = errors.New("not an entry of a publisher's stream")
+var ErrStreamEntry = errors.New("not an entry of a publisher's stream")
 
 // entryFields are the fields of an entry, of which it keeps the first error.
 type entryFields struct {
@@ -39,7 +39,7 @@ type entryFields struct {
 
 func (f *entryFields) fail(name, expected, found string) {
 	if f.err == nil {
-		f.err = fmt.Errorf("%w: field %q: expected %s, found %.60q", ErrEntry, name, expected, found)
+		f.err = fmt.Errorf("%w: field %q: expected %s, found %.60q", ErrStreamEntry, name, expected, found)
 	}
 }
 
@@ -47,7 +47,7 @@ func (f *entryFields) text(name string) string {
 	s, ok := f.fields[name].(string)
 	switch {
 	case !ok && f.err == nil:
-		f.err = fmt.Errorf("%w: field %q is missing", ErrEntry, name)
+		f.err = fmt.Errorf("%w: field %q is missing", ErrStreamEntry, name)
 	case !utf8.ValidString(s):
 		f.fail(name, "UTF-8", s)
 	}
@@ -141,7 +141,7 @@ func (f *entryFields) event(prefix string, id streamID, channel, payload string)
 		f.fail("id", "a tid and a place in the transaction", id.String())
 	}
 	told := Change{
-		TID: id.tid(), Seq: int(id.second), Mark: f.text("mark"), Time: f.time("time"),
+		TID: id.tid(), Seq: int(id.second), CommitID: f.text("mark"), Time: f.time("time"),
 		Author: f.text("author"), IPNR: f.text("ipnr"), Authenticated: f.flag("authenticated"), Comment: f.text("comment"),
 	}
 	types, oldTypes := f.types("types"), f.types("old_types")
@@ -153,14 +153,14 @@ func (f *entryFields) event(prefix string, id streamID, channel, payload string)
 		return nil, err
 	}
 	told.Env, told.Null, told.Absent = e.About().Env, e.About().Null, e.About().Absent
-	told.Absent &^= OriginPart
+	told.Absent &^= AttrOrigin
 	switch e := e.(type) {
 	case TicketCreated:
 		f.make(types, e.Values)
-		told = told.ofTicket(AuthorPart | CommentPart)
+		told = told.ofTicket(AttrAuthor | AttrComment)
 	case TicketDeleted:
 		f.make(types, e.Values)
-		told = told.ofTicket(AuthorPart | CommentPart)
+		told = told.ofTicket(AttrAuthor | AttrComment)
 	case TicketChanged:
 		f.make(types, e.Values)
 		f.make(types, e.New)
@@ -178,10 +178,10 @@ func (f *entryFields) event(prefix string, id streamID, channel, payload string)
 
 // ofTicket returns c with parts that a ticket's message does not have, but its
 // entry has. Of a page such parts are the version's, of which the message tells.
-func (c Change) ofTicket(has Parts) Change {
-	c.Absent &^= has | TimePart
+func (c Change) ofTicket(has Attrs) Change {
+	c.Absent &^= has | AttrTime
 	if c.Time.IsZero() {
-		c.Null |= TimePart
+		c.Null |= AttrTime
 	}
 	return c
 }

@@ -1,6 +1,7 @@
 package tracbus
 
 import (
+	"encoding/json"
 	"errors"
 	"maps"
 	"strings"
@@ -32,14 +33,14 @@ func streamedFields(but ...string) map[string]any {
 // the message carries it.
 func TestEveryEventComesBackFromItsStreamEntry(t *testing.T) {
 	at := streamedAt.Add(-time.Hour)
-	c := Change{Env: "test", TID: 1<<48 - 1, Seq: 3, Mark: "mark", Time: streamedAt, Author: "jöe", IPNR: "::1", Authenticated: true, Comment: "why\u2028not"}
+	c := Change{Env: "test", TID: 1<<48 - 1, Seq: 3, CommitID: "mark", Time: streamedAt, Author: "jöe", IPNR: "::1", Authenticated: true, Comment: "why\u2028not"}
 	other := c
 	other.Author, other.Authenticated, other.Comment = "", false, ""
 	nobody := other
-	nobody.Time, nobody.Null = time.Time{}, TimePart
+	nobody.Time, nobody.Null = time.Time{}, AttrTime
 	own := WikiPage{Name: "Odd *[page]?/ü\n.wiki.created", Version: 1, Text: "t\x00", Readonly: true, Time: c.Time, Author: c.Author, Comment: c.Comment}
 	page := WikiPage{Name: "A.b/c d", Version: 3, Text: "text", Time: at, Author: "jane", Comment: "c"}
-	full := Fields{"summary": "b", "due": at, "n": Number("1.50"), "ok": true, "none": nil, "like": "2024-02-29T11:00:00+00:00", "when": streamedAt}
+	full := Fields{"summary": "b", "due": at, "n": json.Number("1.50"), "ok": true, "none": nil, "like": "2024-02-29T11:00:00+00:00", "when": streamedAt}
 	fresh, old := Fields{"due": at, "summary": "b", "like": full["like"]}, Fields{"due": nil, "summary": "a", "like": at}
 	for _, tc := range []struct {
 		event         Event
@@ -60,10 +61,10 @@ func TestEveryEventComesBackFromItsStreamEntry(t *testing.T) {
 		{WikiPageCommentEdited{c, page, "old"}, "", ""},
 	} {
 		for _, all := range []bool{true, false} {
-			channel, payload, err := PublisherConfig{AllValues: all}.Encode(tc.event)
+			channel, payload, err := PublisherConfig{FullNewValues: all}.Encode(tc.event)
 			require.NoError(t, err)
 			about := tc.event.About()
-			f := streamedFields("channel", channel, "payload", payload, "mark", about.Mark, "author", about.Author, "comment", about.Comment,
+			f := streamedFields("channel", channel, "payload", payload, "mark", about.CommitID, "author", about.Author, "comment", about.Comment,
 				"types", tc.types, "old_types", tc.before)
 			if !about.Authenticated {
 				f["authenticated"] = "0"
@@ -73,7 +74,7 @@ func TestEveryEventComesBackFromItsStreamEntry(t *testing.T) {
 			}
 			want := tc.event
 			if e, ok := want.(TicketChanged); ok && !all {
-				e.Values, e.Absent = nil, StatePart
+				e.Values, e.Absent = nil, AttrValues
 				want = e
 			}
 			got, err := decodeEntry("trac", streamID{5<<48 | uint64(about.TID), uint64(about.Seq)}, f)
@@ -90,30 +91,30 @@ func TestWhatIsNoStreamEntry(t *testing.T) {
 		is   error
 		want string
 	}{
-		{streamID{9, 0}, []string{"channel", "-"}, ErrEntry, `field "channel" is missing`},
-		{streamID{9, 0}, []string{"payload", "-"}, ErrEntry, `field "payload" is missing`},
-		{streamID{9, 0}, []string{"mark", "-"}, ErrEntry, `field "mark" is missing`},
-		{streamID{9, 0}, []string{"time", "-"}, ErrEntry, `field "time" is missing`},
-		{streamID{9, 0}, []string{"time", "soon"}, ErrEntry, `field "time": expected microseconds since 1970, found "soon"`},
-		{streamID{9, 0}, []string{"time", "9223372036854775807"}, ErrEntry, `field "time": expected microseconds`},
-		{streamID{9, 0}, []string{"author", "-"}, ErrEntry, `field "author" is missing`},
-		{streamID{9, 0}, []string{"author", "\xff"}, ErrEntry, `field "author": expected UTF-8`},
-		{streamID{9, 0}, []string{"ipnr", "-"}, ErrEntry, `field "ipnr" is missing`},
-		{streamID{9, 0}, []string{"authenticated", "yes"}, ErrEntry, `field "authenticated": expected 0 or 1, found "yes"`},
-		{streamID{9, 0}, []string{"comment", "-"}, ErrEntry, `field "comment" is missing`},
-		{streamID{9, 0}, []string{"before", "-"}, ErrEntry, `field "before" is missing`},
-		{streamID{9, 0}, []string{"before", "8-"}, ErrEntry, `field "before": expected the id of the entry before, found "8-"`},
-		{streamID{9, 0}, []string{"types", "{"}, ErrEntry, `field "types": expected a JSON object, found "{"`},
-		{streamID{9, 0}, []string{"types", `["due"]`}, ErrEntry, `field "types": expected a JSON object`},
-		{streamID{9, 0}, []string{"types", `{"due":"date"}`}, ErrEntry, `field "types": expected the type "time" of each field, found "date"`},
-		{streamID{9, 0}, []string{"types", `{"due":1}`}, ErrEntry, `field "types": expected the type`},
-		{streamID{9, 0}, []string{"old_types", `x`}, ErrEntry, `field "old_types": expected a JSON object`},
-		{streamID{9, 0}, []string{"payload", `{"id":7,"due":3}`}, ErrEntry, `field "due": expected a time, found "3"`},
-		{streamID{9, 0}, []string{"payload", `{"id":7,"due":"today"}`}, ErrEntry, `field "due": expected a time, found "today"`},
-		{streamID{9, 0}, []string{"payload", `{}`}, ErrPayload, `expected a member "id" or "name"`},
+		{streamID{9, 0}, []string{"channel", "-"}, ErrStreamEntry, `field "channel" is missing`},
+		{streamID{9, 0}, []string{"payload", "-"}, ErrStreamEntry, `field "payload" is missing`},
+		{streamID{9, 0}, []string{"mark", "-"}, ErrStreamEntry, `field "mark" is missing`},
+		{streamID{9, 0}, []string{"time", "-"}, ErrStreamEntry, `field "time" is missing`},
+		{streamID{9, 0}, []string{"time", "soon"}, ErrStreamEntry, `field "time": expected microseconds since 1970, found "soon"`},
+		{streamID{9, 0}, []string{"time", "9223372036854775807"}, ErrStreamEntry, `field "time": expected microseconds`},
+		{streamID{9, 0}, []string{"author", "-"}, ErrStreamEntry, `field "author" is missing`},
+		{streamID{9, 0}, []string{"author", "\xff"}, ErrStreamEntry, `field "author": expected UTF-8`},
+		{streamID{9, 0}, []string{"ipnr", "-"}, ErrStreamEntry, `field "ipnr" is missing`},
+		{streamID{9, 0}, []string{"authenticated", "yes"}, ErrStreamEntry, `field "authenticated": expected 0 or 1, found "yes"`},
+		{streamID{9, 0}, []string{"comment", "-"}, ErrStreamEntry, `field "comment" is missing`},
+		{streamID{9, 0}, []string{"before", "-"}, ErrStreamEntry, `field "before" is missing`},
+		{streamID{9, 0}, []string{"before", "8-"}, ErrStreamEntry, `field "before": expected the id of the entry before, found "8-"`},
+		{streamID{9, 0}, []string{"types", "{"}, ErrStreamEntry, `field "types": expected a JSON object, found "{"`},
+		{streamID{9, 0}, []string{"types", `["due"]`}, ErrStreamEntry, `field "types": expected a JSON object`},
+		{streamID{9, 0}, []string{"types", `{"due":"date"}`}, ErrStreamEntry, `field "types": expected the type "time" of each field, found "date"`},
+		{streamID{9, 0}, []string{"types", `{"due":1}`}, ErrStreamEntry, `field "types": expected the type`},
+		{streamID{9, 0}, []string{"old_types", `x`}, ErrStreamEntry, `field "old_types": expected a JSON object`},
+		{streamID{9, 0}, []string{"payload", `{"id":7,"due":3}`}, ErrStreamEntry, `field "due": expected a time, found "3"`},
+		{streamID{9, 0}, []string{"payload", `{"id":7,"due":"today"}`}, ErrStreamEntry, `field "due": expected a time, found "today"`},
+		{streamID{9, 0}, []string{"payload", `{}`}, ErrBadPayload, `expected a member "id" or "name"`},
 		{streamID{9, 0}, []string{"channel", "trac.test.build.created"}, ErrUnknownChannel, "not a channel of tickets or pages"},
-		{streamID{3 << 48, 0}, nil, ErrEntry, `field "id": expected a tid`},
-		{streamID{9, 1 << 40}, nil, ErrEntry, `field "id": expected a tid and a place in the transaction, found "9-1099511627776"`},
+		{streamID{3 << 48, 0}, nil, ErrStreamEntry, `field "id": expected a tid`},
+		{streamID{9, 1 << 40}, nil, ErrStreamEntry, `field "id": expected a tid and a place in the transaction, found "9-1099511627776"`},
 	} {
 		f := streamedFields(tc.but...)
 		e, err := decodeEntry("trac", tc.id, f)
@@ -152,7 +153,7 @@ func FuzzStreamEntry(f *testing.F) {
 			return
 		}
 		require.Equal(t, id.tid(), e.About().TID)
-		require.False(t, e.About().Absent.Has(OriginPart))
+		require.False(t, e.About().Absent.Has(AttrOrigin))
 	})
 }
 

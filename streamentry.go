@@ -46,7 +46,7 @@ func (c PublisherConfig) appendEntry(b *relayed.Batch, e Event, branch int64) er
 	b.Text(about.Comment)
 	var values, old Fields
 	if e, ok := e.(sentFields); ok {
-		values, old = e.sent(c.AllValues)
+		values, old = e.sent(c.FullNewValues)
 	}
 	b.Buffer = appendTypes(b.Buffer, values)
 	b.Cut()

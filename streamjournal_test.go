@@ -1,6 +1,7 @@
 package tracbus_test
 
 import (
+	"encoding/json"
 	"maps"
 	"slices"
 	"strconv"
@@ -21,16 +22,16 @@ func allEvents() []tracbus.Event {
 	at := time.Date(2024, 2, 29, 12, 0, 0, 123456000, time.UTC)
 	c := tracbus.Change{Comment: "why\u2028not"}
 	page := tracbus.WikiPage{Name: "Odd *[page]?/ü\n.wiki.created", Version: 3, Text: "long \"text\"", Readonly: true, Time: at, Author: "jane", Comment: "c"}
-	full := tracbus.Fields{"summary": "b", "due": at, "n": tracbus.Number("1.50"), "ok": true, "none": nil, "like": "2024-02-29T11:00:00+00:00"}
+	full := tracbus.Fields{"summary": "b", "due": at, "n": json.Number("1.50"), "ok": true, "none": nil, "like": "2024-02-29T11:00:00+00:00"}
 	old := tracbus.Fields{"summary": "a", "due": nil, "like": at}
 	fresh := maps.Clone(full)
-	maps.DeleteFunc(fresh, func(name string, _ tracbus.Value) bool { _, changed := old[name]; return !changed })
+	maps.DeleteFunc(fresh, func(name string, _ any) bool { _, changed := old[name]; return !changed })
 	return []tracbus.Event{
 		tracbus.TicketCreated{Change: c, ID: 17, Values: full},
 		tracbus.TicketChanged{Change: c, ID: 17, Values: full, New: fresh, Old: old},
 		tracbus.TicketChanged{Change: c, ID: 17, Values: full, New: tracbus.Fields{}, Old: tracbus.Fields{}},
-		tracbus.TicketCommentEdited{Change: c, ID: 17, Edited: at, OldComment: "typo"},
-		tracbus.TicketChangeDeleted{Change: c, ID: 17, Deleted: at, New: fresh, Old: old},
+		tracbus.TicketCommentEdited{Change: c, ID: 17, CommentTime: at, OldComment: "typo"},
+		tracbus.TicketChangeDeleted{Change: c, ID: 17, ChangeTime: at, New: fresh, Old: old},
 		tracbus.TicketDeleted{Change: c, ID: 17, Values: full},
 		tracbus.WikiPageCreated{Change: c, Page: tracbus.WikiPage{Name: "WikiStart", Version: 1, Text: "t"}},
 		tracbus.WikiPageChanged{Change: c, Page: tracbus.WikiPage{Name: "WikiStart", Version: 2, Text: "u"}, OldText: "t"},
@@ -48,10 +49,10 @@ func TestStreamOfAJournal(t *testing.T) {
 		noLeaks(t)
 		server := testserver.Redis(t, testserver.RedisOptions{})
 		client := hastyClient(t, server.Addr())
-		publisher := tracbus.NewPublisher(client, tracbus.PublisherConfig{Stream: streamKey, Rare: true, AllValues: all, Logger: quiet})
+		publisher := tracbus.NewPublisher(client, tracbus.PublisherConfig{StreamKey: streamKey, ExtraEvents: true, FullNewValues: all, Logger: quiet})
 		t.Cleanup(publisher.Close)
 		s := testdatabase.New(t, "sqlite")
-		once := tracbus.OnceConfig{FromBeginning: true, Backoff: 5 * time.Millisecond}.Once("redis")
+		once := tracbus.DurableConfig{FromOldest: true, Backoff: 5 * time.Millisecond}.Durable("redis")
 		d := seat(t, s, s.DSN(s.Name()), deskConfig{Before: func(b *tracbus.Bus) { b.All(once, publisher) }})
 		// record makes a transaction of each event, and one of them all.
 		record := func() (told []tracbus.Event) {
@@ -63,7 +64,7 @@ func TestStreamOfAJournal(t *testing.T) {
 			for _, events := range append(groups, allEvents()[:1], []tracbus.Event{allEvents()[1], allEvents()[6]}) {
 				_, err := d.Update(ticking(t), joe, func(tx *tracbus.ModelTransaction) error {
 					for _, e := range events {
-						if err := tx.Record(ticking(t), e.(tracbus.Journaled)); err != nil {
+						if err := tx.Record(ticking(t), e.(tracbus.Recordable)); err != nil {
 							return err
 						}
 					}
@@ -84,7 +85,7 @@ func TestStreamOfAJournal(t *testing.T) {
 				c.Primary = false
 				want = want.WithChange(c)
 				if e, ok := want.(tracbus.TicketChanged); ok && (!all || len(e.Old) == 0 && len(e.Values) == 0) {
-					e.Values, e.Absent = nil, tracbus.StatePart
+					e.Values, e.Absent = nil, tracbus.AttrValues
 					want = e
 				}
 				got := l.next()

@@ -26,11 +26,11 @@ const streamKeyWant = "a key without }, or with braces around a part of it, as i
 // checkStream says what is wrong with the settings of a stream.
 func (c PublisherConfig) checkStream() error {
 	switch {
-	case strings.Contains(slotTag(c.Stream), "}"):
-		return fmt.Errorf("with Stream %q: expected %s", c.Stream, streamKeyWant)
-	case c.StreamLength < 0 || c.StreamAge < 0 || c.StreamAge > 0 && c.StreamAge < time.Millisecond:
-		return fmt.Errorf("with StreamLength %d and StreamAge %v: expected none below zero, and no age below a millisecond", c.StreamLength, c.StreamAge)
-	case c.Stream == "" && (c.StreamLength != 0 || c.StreamAge != 0):
+	case strings.Contains(slotTag(c.StreamKey), "}"):
+		return fmt.Errorf("with Stream %q: expected %s", c.StreamKey, streamKeyWant)
+	case c.StreamMaxLen < 0 || c.StreamMaxAge < 0 || c.StreamMaxAge > 0 && c.StreamMaxAge < time.Millisecond:
+		return fmt.Errorf("with StreamLength %d and StreamAge %v: expected none below zero, and no age below a millisecond", c.StreamMaxLen, c.StreamMaxAge)
+	case c.StreamKey == "" && (c.StreamMaxLen != 0 || c.StreamMaxAge != 0):
 		return errors.New("with StreamLength or StreamAge: expected a Stream too")
 	}
 	return nil

@@ -82,7 +82,7 @@ func (s streamed) String() string {
 		return fmt.Sprintf("%s error: %v", s.ID, s.err)
 	}
 	if e, ok := s.Event.(tracbus.Resync); ok {
-		return fmt.Sprintf("%s %s %d..%d", s.ID, e.Reason, e.Behind, e.UpTo)
+		return fmt.Sprintf("%s %s %d..%d", s.ID, e.Reason, e.After, e.Through)
 	}
 	return s.ID
 }
@@ -100,8 +100,8 @@ func stream(t testing.TB, client redis.UniversalClient, config tracbus.Subscribe
 	if config.MaxBackoff == 0 {
 		config.MaxBackoff = 20 * time.Millisecond
 	}
-	if config.Silence == 0 {
-		config.Silence = 100 * time.Millisecond
+	if config.PingAfter == 0 {
+		config.PingAfter = 100 * time.Millisecond
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &streaming{t: t, steps: make(chan streamed), ended: make(chan struct{}), cancel: cancel}

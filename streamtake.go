@@ -54,10 +54,10 @@ func (r *streamReader) follow(conn *line.Reader, id, before streamID) (bool, err
 		if before == (streamID{}) {
 			at = r.place.String() // from 0-0, all that is kept of the branch before would come again
 		}
-		r.tell(at, Restarted, behind, before.tid())
+		r.tell(at, ResyncStreamReset, behind, before.tid())
 	case before == r.place || before == r.chain:
 	case before.compare(r.place) > 0:
-		r.tell(before.String(), Trimmed, behind, before.tid())
+		r.tell(before.String(), ResyncStreamTrimmed, behind, before.tid())
 	default:
 		// What was read last is none of this history. Entries of it may lie in
 		// front of the place, unless the stream only lies about its order.
@@ -69,7 +69,7 @@ func (r *streamReader) follow(conn *line.Reader, id, before streamID) (bool, err
 			r.restart()
 			return false, nil
 		}
-		r.tell(r.place.String(), Restarted, behind, 0)
+		r.tell(r.place.String(), ResyncStreamReset, behind, 0)
 	}
 	return true, nil
 }
@@ -77,8 +77,8 @@ func (r *streamReader) follow(conn *line.Reader, id, before streamID) (bool, err
 // tell yields a Resync with the place where the loop stands now.
 func (r *streamReader) tell(at string, reason ResyncReason, behind, upTo int64) {
 	e := Resync{
-		Change: Change{Time: time.Now().UTC().Truncate(time.Microsecond), Absent: AuthorPart | CommentPart | OriginPart},
-		Reason: reason, Behind: behind, UpTo: upTo,
+		Change: Change{Time: time.Now().UTC().Truncate(time.Microsecond), Absent: AttrAuthor | AttrComment | AttrOrigin},
+		Reason: reason, After: behind, Through: upTo,
 	}
 	r.left = !r.yield(StreamEntry{ID: at, Event: e}, nil)
 }

@@ -1,6 +1,7 @@
 package tracbus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,10 +26,10 @@ type SubscriberConfig struct {
 	// NoPrefix says that channels have no prefix.
 	NoPrefix bool
 
-	// Silence is for how long Redis may be silent before it is asked whether
+	// PingAfter is for how long Redis may be silent before it is asked whether
 	// it is still there; if it does not answer in the same time again, the
 	// connection is given up. Zero means 15 s.
-	Silence time.Duration
+	PingAfter time.Duration
 
 	// MaxBackoff bounds the pause between tries to connect, which begins at
 	// 50 ms and doubles. Zero means 2 s.
@@ -65,12 +66,12 @@ var ErrDisconnected = errors.New("not connected to Redis")
 // not subscribe to "trac.*.wiki.*". It panics as [NewPublisher] does.
 func NewSubscriber(client redis.UniversalClient, config SubscriberConfig) *Subscriber {
 	mustServe("NewSubscriber", client)
-	if config.Silence < 0 || config.MaxBackoff < 0 {
+	if config.PingAfter < 0 || config.MaxBackoff < 0 {
 		panic("tracbus: SubscriberConfig needs Silence and MaxBackoff from zero")
 	}
 	s := &Subscriber{client: client, config: config, prefix: prefixOf(config.Prefix, config.NoPrefix), refill: 30 * time.Second}
-	s.config.Silence = orDefault(config.Silence, 15*time.Second)
-	s.config.MaxBackoff = orDefault(config.MaxBackoff, 2*time.Second)
+	s.config.PingAfter = cmp.Or(config.PingAfter, 15*time.Second)
+	s.config.MaxBackoff = cmp.Or(config.MaxBackoff, 2*time.Second)
 	return s
 }
 
@@ -79,9 +80,9 @@ func NewSubscriber(client redis.UniversalClient, config SubscriberConfig) *Subsc
 // one event, as it comes, until the loop is left or ctx ends. A message that
 // matches two of the patterns comes twice, as Redis sends it.
 //
-// The first event is a [Resync] with reason [Subscribed], yielded when the
+// The first event is a [Resync] with reason [ResyncSubscribed], yielded when the
 // subscription stands: whoever loads a state then, misses nothing after it.
-// Another Resync with reason [Reconnected] follows whenever the connection was
+// Another Resync with reason [ResyncReconnected] follows whenever the connection was
 // lost: what was published meanwhile is lost to this subscriber.
 //
 // Errors do not end the loop. They are a [*DecodeError] for a message that is no
@@ -154,7 +155,7 @@ func (r *receiver) session(ctx context.Context) error {
 	if err := line.Subscribe(r.patterns...); err != nil {
 		return err
 	}
-	watching.Go(func() { line.Watch(r.subscriber.config.Silence) })
+	watching.Go(func() { line.Watch(r.subscriber.config.PingAfter) })
 
 	for confirmed := 0; !r.left; {
 		received, err := line.Receive()
@@ -178,13 +179,13 @@ func (r *receiver) session(ctx context.Context) error {
 
 // stands tells the caller from where on it misses nothing.
 func (r *receiver) stands() {
-	reason := Subscribed
+	reason := ResyncSubscribed
 	if r.begun {
-		reason = Reconnected
+		reason = ResyncReconnected
 	}
 	r.begun, r.connected, r.told = true, true, false
 	e := Resync{
-		Change: Change{Time: time.Now().UTC().Truncate(time.Microsecond), Absent: AuthorPart | CommentPart | OriginPart},
+		Change: Change{Time: time.Now().UTC().Truncate(time.Microsecond), Absent: AttrAuthor | AttrComment | AttrOrigin},
 		Reason: reason,
 	}
 	r.left = !r.yield(e, nil)

@@ -37,7 +37,7 @@ func TestSubscriberReceivesWhatThePublisherSends(t *testing.T) {
 	server := testserver.Redis(t, testserver.RedisOptions{})
 	client := patientClient(t, server.Addr())
 	l := listen(t, client, tracbus.SubscriberConfig{})
-	l.resync(tracbus.Subscribed)
+	l.resync(tracbus.ResyncSubscribed)
 
 	bus := tracbus.NewBus("test")
 	publisher := tracbus.NewPublisher(client, tracbus.PublisherConfig{})
@@ -52,20 +52,20 @@ func TestSubscriberReceivesWhatThePublisherSends(t *testing.T) {
 		assert.Equal(t, sent.Resource(), got.Resource())
 		about := got.About()
 		assert.Equal(t, "test", about.Env)
-		assert.True(t, about.Absent.Has(tracbus.OriginPart))
+		assert.True(t, about.Absent.Has(tracbus.AttrOrigin))
 		assert.Zero(t, about.TID)
-		if _, ok := sent.(tracbus.WikiPageDeleted); !ok && !about.Absent.Has(tracbus.AuthorPart) {
+		if _, ok := sent.(tracbus.WikiPageDeleted); !ok && !about.Absent.Has(tracbus.AttrAuthor) {
 			assert.Equal(t, c.Author, about.Author)
 			assert.Equal(t, c.Comment, about.Comment)
 		}
 		switch got := got.(type) {
 		case tracbus.TicketCreated:
-			assert.True(t, got.Absent.Has(tracbus.AuthorPart|tracbus.CommentPart|tracbus.TimePart))
+			assert.True(t, got.Absent.Has(tracbus.AttrAuthor|tracbus.AttrComment|tracbus.AttrTime))
 			due, ok := got.Values.Time("due")
 			assert.True(t, ok && due.Equal(c.Time), "due: %v", got.Values["due"])
 			assert.Equal(t, tracbus.Fields{"summary": "a", "due": got.Values["due"], "none": nil}, got.Values)
 		case tracbus.TicketChanged:
-			assert.True(t, got.Absent.Has(tracbus.StatePart|tracbus.TimePart))
+			assert.True(t, got.Absent.Has(tracbus.AttrValues|tracbus.AttrTime))
 			assert.Nil(t, got.Values)
 			assert.Equal(t, tracbus.Fields{"summary": "b"}, got.New)
 			assert.Equal(t, tracbus.Fields{"summary": "a"}, got.Old)
@@ -90,16 +90,16 @@ func TestSubscriberYieldsWhatItCannotDecode(t *testing.T) {
 	server := testserver.Redis(t, testserver.RedisOptions{})
 	client := patientClient(t, server.Addr())
 	l := listen(t, client, tracbus.SubscriberConfig{}, "*")
-	l.resync(tracbus.Subscribed)
+	l.resync(tracbus.ResyncSubscribed)
 	for _, tc := range []struct {
 		channel, payload string
 		want             error
 	}{
 		{"other", "{}", tracbus.ErrUnknownChannel},
 		{"trac.test.milestone.created", `{"id": 1}`, tracbus.ErrUnknownChannel},
-		{"trac.test.ticket.created", "not JSON", tracbus.ErrPayload},
-		{"trac.test.ticket.created", "", tracbus.ErrPayload},
-		{"trac.test.wiki.created", "\xff\x00" + strings.Repeat("x", 1<<20), tracbus.ErrPayload},
+		{"trac.test.ticket.created", "not JSON", tracbus.ErrBadPayload},
+		{"trac.test.ticket.created", "", tracbus.ErrBadPayload},
+		{"trac.test.wiki.created", "\xff\x00" + strings.Repeat("x", 1<<20), tracbus.ErrBadPayload},
 	} {
 		publish(t, client, tc.channel, tc.payload)
 		s := l.next()
@@ -144,14 +144,14 @@ func TestSubscriberReconnects(t *testing.T) {
 			server := testserver.Redis(t, testserver.RedisOptions{})
 			proxy := testserver.Proxy(t, server.Addr())
 			direct := hastyClient(t, server.Addr())
-			l := listen(t, hastyClient(t, proxy.Addr()), tracbus.SubscriberConfig{Silence: 100 * time.Millisecond})
-			l.resync(tracbus.Subscribed)
+			l := listen(t, hastyClient(t, proxy.Addr()), tracbus.SubscriberConfig{PingAfter: 100 * time.Millisecond})
+			l.resync(tracbus.ResyncSubscribed)
 			for id := range int64(3) {
 				l.hears(direct, 3*id+1)
 				tc.fail(server, proxy, direct)
 				l.lost() // once, however often it tries in vain
 				tc.mend(server, proxy)
-				l.resync(tracbus.Reconnected)
+				l.resync(tracbus.ResyncReconnected)
 				_ = direct.Ping(context.Background()) // its own connection may be of before
 				l.hears(direct, 3*id+2)
 			}
@@ -166,7 +166,7 @@ func TestSubscriberBeforeTheServer(t *testing.T) {
 	l := listen(t, hastyClient(t, server.Addr()), tracbus.SubscriberConfig{})
 	l.lost()
 	server.Restart()
-	l.resync(tracbus.Subscribed)
+	l.resync(tracbus.ResyncSubscribed)
 	l.hears(hastyClient(t, server.Addr()), 1)
 }
 
@@ -175,12 +175,12 @@ func TestSubscriberWithASlowBodyLosesNothing(t *testing.T) {
 	server := testserver.Redis(t, testserver.RedisOptions{})
 	direct := patientClient(t, server.Addr())
 	proxy := testserver.Proxy(t, server.Addr())
-	config := tracbus.SubscriberConfig{Silence: 50 * time.Millisecond}
+	config := tracbus.SubscriberConfig{PingAfter: 50 * time.Millisecond}
 	l := listen(t, patientClient(t, server.Addr()), config)
-	l.resync(tracbus.Subscribed)
+	l.resync(tracbus.ResyncSubscribed)
 	l.hears(direct, 1)
 	dead := listen(t, hastyClient(t, proxy.Addr()), config, "nothing")
-	dead.resync(tracbus.Subscribed)
+	dead.resync(tracbus.ResyncSubscribed)
 	proxy.Pause()
 	for id := int64(2); id < 100; id++ { // the body waits with the first of them
 		publish(t, direct, "trac.test.ticket.created", fmt.Sprintf(`{"id": %d}`, id))
@@ -188,7 +188,7 @@ func TestSubscriberWithASlowBodyLosesNothing(t *testing.T) {
 	for range 3 { // meanwhile another one, on a line that is dead, gives up three times
 		dead.lost()
 		proxy.Resume()
-		dead.resync(tracbus.Reconnected)
+		dead.resync(tracbus.ResyncReconnected)
 		proxy.Pause()
 	}
 	for id := int64(2); id < 100; id++ {
@@ -204,8 +204,8 @@ func TestSubscriberThatLagsTooFarIsToldSo(t *testing.T) {
 	server := testserver.Redis(t, testserver.RedisOptions{})
 	direct := patientClient(t, server.Addr())
 	require.NoError(t, direct.ConfigSet(context.Background(), "client-output-buffer-limit", "pubsub 1mb 512kb 1").Err())
-	l := listen(t, patientClient(t, server.Addr()), tracbus.SubscriberConfig{Silence: 50 * time.Millisecond})
-	l.resync(tracbus.Subscribed)
+	l := listen(t, patientClient(t, server.Addr()), tracbus.SubscriberConfig{PingAfter: 50 * time.Millisecond})
+	l.resync(tracbus.ResyncSubscribed)
 	payload := `{"id": 1, "text": "` + strings.Repeat("x", 1<<20) + `"}`
 	sent := 0
 	for heard := int64(1); heard > 0; sent++ { // until the server has given it up
@@ -221,7 +221,7 @@ func TestSubscriberThatLagsTooFarIsToldSo(t *testing.T) {
 	}
 	require.ErrorIs(t, s.err, tracbus.ErrDisconnected)
 	assert.Less(t, received, sent)
-	l.resync(tracbus.Reconnected)
+	l.resync(tracbus.ResyncReconnected)
 	l.hears(direct, 2)
 }
 
@@ -231,20 +231,20 @@ func TestSubscriberPatterns(t *testing.T) {
 	direct := patientClient(t, server.Addr())
 
 	twice := listen(t, direct, tracbus.SubscriberConfig{}, "trac.*", "*.ticket.*", "trac.*")
-	twice.resync(tracbus.Subscribed)
+	twice.resync(tracbus.ResyncSubscribed)
 	twice.hears(direct, 1)
 	twice.takes(1) // two of the patterns match
 	twice.stop()
 
 	odd := listen(t, direct, tracbus.SubscriberConfig{Prefix: "tr*c[x]"})
-	odd.resync(tracbus.Subscribed)
+	odd.resync(tracbus.ResyncSubscribed)
 	publish(t, direct, "trac.test.ticket.created", `{"id": 1}`) // matches only if the prefix were a pattern
 	publish(t, direct, "tr*c[x].test.ticket.created", `{"id": 2}`)
 	assert.Equal(t, "ticket 2 created", odd.next().String())
 	odd.stop()
 
 	none := listen(t, direct, tracbus.SubscriberConfig{NoPrefix: true})
-	none.resync(tracbus.Subscribed)
+	none.resync(tracbus.ResyncSubscribed)
 	publish(t, direct, "test.ticket.created", `{"id": 3}`)
 	assert.Equal(t, "ticket 3 created", none.next().String())
 }
@@ -260,7 +260,7 @@ func TestSubscriberWithoutTheRight(t *testing.T) {
 	l := listen(t, client, tracbus.SubscriberConfig{}, "trac.*")
 	assert.ErrorContains(t, l.lost(), "NOPERM")
 	require.NoError(t, admin.Do(context.Background(), "acl", "setuser", "deaf", "+psubscribe", "+ping").Err())
-	l.resync(tracbus.Subscribed)
+	l.resync(tracbus.ResyncSubscribed)
 	l.hears(admin, 1)
 	l.stop()
 }

@@ -38,7 +38,7 @@ func (h *holder) tellEach(ctx context.Context, b *portion) error {
 
 // tellBatches tells as many changes in one call as the bus allows.
 func (h *holder) tellBatches(ctx context.Context, b *portion) error {
-	most := h.bus.config.Batch
+	most := h.bus.config.BatchSize
 	if h.single {
 		most = 1
 	}
@@ -113,8 +113,8 @@ const stopGrace = 2 * time.Second
 
 // call has the listener called, in this process's turn.
 func (h *holder) call(ctx context.Context, f func(context.Context) error) error {
-	turn := Turn{Name: h.duty.name, Journal: h.store.UUID(), Epoch: h.lease.epoch}
-	calling, cancel := context.WithTimeoutCause(context.WithValue(h.lease.ctx, turnKey{}, turn), h.duty.config.Deadline, errDeadline)
+	turn := Lease{Consumer: h.duty.name, JournalUUID: h.store.UUID(), Token: h.lease.epoch}
+	calling, cancel := context.WithTimeoutCause(context.WithValue(h.lease.ctx, turnKey{}, turn), h.duty.config.CallTimeout, errDeadline)
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(stopGrace, cancel) })()
 	err := h.r.ask(calling, f)
@@ -126,7 +126,7 @@ func (h *holder) call(ctx context.Context, f func(context.Context) error) error 
 
 // errDeadline says that a call took longer than it may: another process is to
 // try.
-var errDeadline = errors.New("the call took longer than OnceConfig.Deadline")
+var errDeadline = errors.New("the call took longer than DurableConfig.CallTimeout")
 
 // changeError says on which change a listener failed.
 type changeError struct {

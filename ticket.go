@@ -21,7 +21,7 @@ type TicketChanged struct {
 	Change
 	ID int64
 
-	// Values holds all fields after the change. It is nil, and StatePart
+	// Values holds all fields after the change. It is nil, and AttrValues
 	// absent, where a message carries the changed fields only.
 	Values Fields
 
@@ -49,7 +49,7 @@ type TicketListener interface {
 
 // Ticket registers l for every change of a ticket, and starts a goroutine that
 // calls it; see [Bus] for who ends it. Where l is also a
-// [TicketCommentListener], [TicketHistoryListener], [ResyncListener] or
+// [TicketCommentEditedListener], [TicketChangeDeletedListener], [ResyncListener] or
 // [BatchListener], it is told in these ways too.
 func (b *Bus) Ticket(scope Scope, l TicketListener) *Registration {
 	return b.register(scope, l, ticketHandler{l})
@@ -63,10 +63,10 @@ func (h ticketHandler) wants(e Event) bool {
 	case TicketCreated, TicketChanged, TicketDeleted:
 		return true
 	case TicketCommentEdited:
-		_, ok := h.TicketListener.(TicketCommentListener)
+		_, ok := h.TicketListener.(TicketCommentEditedListener)
 		return ok
 	case TicketChangeDeleted:
-		_, ok := h.TicketListener.(TicketHistoryListener)
+		_, ok := h.TicketListener.(TicketChangeDeletedListener)
 		return ok
 	}
 	return false
@@ -81,33 +81,33 @@ func (h ticketHandler) tell(ctx context.Context, e Event) error {
 	case TicketDeleted:
 		return h.TicketDeleted(ctx, e)
 	case TicketCommentEdited:
-		return h.TicketListener.(TicketCommentListener).TicketCommentEdited(ctx, e)
+		return h.TicketListener.(TicketCommentEditedListener).TicketCommentEdited(ctx, e)
 	case TicketChangeDeleted:
-		return h.TicketListener.(TicketHistoryListener).TicketChangeDeleted(ctx, e)
+		return h.TicketListener.(TicketChangeDeletedListener).TicketChangeDeleted(ctx, e)
 	}
 	return nil
 }
 
-// Ticket returns the ticket with a number as a [Resource].
-func Ticket(id int64) Resource { return Resource{TicketRealm, strconv.FormatInt(id, 10)} }
+// TicketResource returns the ticket with a number as a [Resource].
+func TicketResource(id int64) Resource { return Resource{RealmTicket, strconv.FormatInt(id, 10)} }
 
 // Resource returns the ticket.
-func (e TicketCreated) Resource() Resource { return Ticket(e.ID) }
+func (e TicketCreated) Resource() Resource { return TicketResource(e.ID) }
 
 // Resource returns the ticket.
-func (e TicketChanged) Resource() Resource { return Ticket(e.ID) }
+func (e TicketChanged) Resource() Resource { return TicketResource(e.ID) }
 
 // Resource returns the ticket.
-func (e TicketDeleted) Resource() Resource { return Ticket(e.ID) }
+func (e TicketDeleted) Resource() Resource { return TicketResource(e.ID) }
 
-// Kind returns [Created].
-func (TicketCreated) Kind() Kind { return Created }
+// Kind returns [KindCreated].
+func (TicketCreated) Kind() Kind { return KindCreated }
 
-// Kind returns [Changed].
-func (TicketChanged) Kind() Kind { return Changed }
+// Kind returns [KindChanged].
+func (TicketChanged) Kind() Kind { return KindChanged }
 
-// Kind returns [Deleted].
-func (TicketDeleted) Kind() Kind { return Deleted }
+// Kind returns [KindDeleted].
+func (TicketDeleted) Kind() Kind { return KindDeleted }
 
 // WithChange implements [Event].
 func (e TicketCreated) WithChange(c Change) Event { e.Change = c; return e }
@@ -214,23 +214,23 @@ func decodeTicket(c Change, kind Kind, members []wire.Member) (e Event, err erro
 		p.fail("member %q: expected a number from 1, found %d", "id", id)
 	}
 	switch kind {
-	case Created, Deleted:
-		c.Absent |= AuthorPart | CommentPart | TimePart
+	case KindCreated, KindDeleted:
+		c.Absent |= AttrAuthor | AttrComment | AttrTime
 		values := p.flat(members, "id")
-		if e = (TicketDeleted{c, id, values}); kind == Created {
+		if e = (TicketDeleted{c, id, values}); kind == KindCreated {
 			e = TicketCreated{c, id, values}
 		}
-	case Changed:
-		c.Absent |= TimePart
-		c.Author, c.Comment = p.text("author", AuthorPart), p.text("comment", CommentPart)
+	case KindChanged:
+		c.Absent |= AttrTime
+		c.Author, c.Comment = p.text("author", AttrAuthor), p.text("comment", AttrComment)
 		e = decodeDifference(&c, id, p.fields("new_values"), p.fields("old_values"))
-	case CommentEdited:
-		c.Absent |= TimePart
-		c.Author, c.Comment = p.text("author", AuthorPart), p.text("comment", CommentPart)
-		e = TicketCommentEdited{c, id, p.history("time"), p.text("old_comment", OldTextPart)}
-	case ChangeDeleted:
-		c.Absent |= TimePart
-		c.Author, c.Comment = p.text("author", AuthorPart), p.text("comment", CommentPart)
+	case KindCommentEdited:
+		c.Absent |= AttrTime
+		c.Author, c.Comment = p.text("author", AttrAuthor), p.text("comment", AttrComment)
+		e = TicketCommentEdited{c, id, p.history("time"), p.text("old_comment", AttrOldText)}
+	case KindChangeDeleted:
+		c.Absent |= AttrTime
+		c.Author, c.Comment = p.text("author", AttrAuthor), p.text("comment", AttrComment)
 		e = TicketChangeDeleted{c, id, p.history("time"), p.fields("new_values"), p.fields("old_values")}
 	default:
 		return nil, ErrUnknownChannel
@@ -254,6 +254,6 @@ func decodeDifference(c *Change, id int64, values, old Fields) Event {
 			return TicketChanged{*c, id, values, fresh, old}
 		}
 	}
-	c.Absent |= StatePart
+	c.Absent |= AttrValues
 	return TicketChanged{*c, id, nil, values, old}
 }

@@ -8,53 +8,53 @@ import (
 
 // The kinds of the rarer events of tickets.
 const (
-	CommentEdited Kind = "comment_edited"
-	ChangeDeleted Kind = "change_deleted"
+	KindCommentEdited Kind = "comment_edited"
+	KindChangeDeleted Kind = "change_deleted"
 )
 
 // TicketCommentEdited tells that the comment of an earlier change was edited
 // (Trac's ticket_comment_modified). Comment holds the new text.
 type TicketCommentEdited struct {
 	Change
-	ID         int64
-	Edited     time.Time // when the edited comment had been made
-	OldComment string
+	ID          int64
+	CommentTime time.Time // when the edited comment had been made
+	OldComment  string
 }
 
 // TicketChangeDeleted tells that an earlier change was taken out of a ticket's
 // history (Trac's ticket_change_deleted). Comment holds the deleted comment.
 type TicketChangeDeleted struct {
 	Change
-	ID      int64
-	Deleted time.Time // when the deleted change had been made
+	ID         int64
+	ChangeTime time.Time // when the deleted change had been made
 	// New and Old hold what the deleted change had set, and what it had
 	// replaced.
 	New, Old Fields
 }
 
-// TicketCommentListener is a [TicketListener] that is told of edited comments
+// TicketCommentEditedListener is a [TicketListener] that is told of edited comments
 // as well.
-type TicketCommentListener interface {
+type TicketCommentEditedListener interface {
 	TicketCommentEdited(context.Context, TicketCommentEdited) error
 }
 
-// TicketHistoryListener is a [TicketListener] that is told of deleted changes
+// TicketChangeDeletedListener is a [TicketListener] that is told of deleted changes
 // as well.
-type TicketHistoryListener interface {
+type TicketChangeDeletedListener interface {
 	TicketChangeDeleted(context.Context, TicketChangeDeleted) error
 }
 
 // Resource returns the ticket.
-func (e TicketCommentEdited) Resource() Resource { return Ticket(e.ID) }
+func (e TicketCommentEdited) Resource() Resource { return TicketResource(e.ID) }
 
 // Resource returns the ticket.
-func (e TicketChangeDeleted) Resource() Resource { return Ticket(e.ID) }
+func (e TicketChangeDeleted) Resource() Resource { return TicketResource(e.ID) }
 
-// Kind returns [CommentEdited].
-func (TicketCommentEdited) Kind() Kind { return CommentEdited }
+// Kind returns [KindCommentEdited].
+func (TicketCommentEdited) Kind() Kind { return KindCommentEdited }
 
-// Kind returns [ChangeDeleted].
-func (TicketChangeDeleted) Kind() Kind { return ChangeDeleted }
+// Kind returns [KindChangeDeleted].
+func (TicketChangeDeleted) Kind() Kind { return KindChangeDeleted }
 
 // WithChange implements [Event].
 func (e TicketCommentEdited) WithChange(c Change) Event { e.Change = c; return e }
@@ -67,7 +67,7 @@ func (e TicketCommentEdited) entering() (_ Event, err error) {
 		return nil, err
 	}
 	e.OldComment = text(e.OldComment)
-	e.Edited, err = enteringTime(e.Edited)
+	e.CommentTime, err = enteringTime(e.CommentTime)
 	return e, err
 }
 
@@ -78,7 +78,7 @@ func (e TicketChangeDeleted) entering() (_ Event, err error) {
 	if e.New, err = e.New.entering(); err != nil {
 		return nil, err
 	}
-	e.Deleted, err = enteringTime(e.Deleted)
+	e.ChangeTime, err = enteringTime(e.ChangeTime)
 	return e, err
 }
 
@@ -86,7 +86,7 @@ func (e TicketChangeDeleted) sent(bool) (values, old Fields) { return e.New, e.O
 
 func (e TicketChangeDeleted) appendPayload(dst []byte, _ bool) ([]byte, error) {
 	dst, err := appendDifference(dst, e.Change, e.ID, e.New, e.Old)
-	dst = appendTime(dst[:len(dst)-1], "time", e.Deleted)
+	dst = appendTime(dst[:len(dst)-1], "time", e.ChangeTime)
 	return append(dst, '}'), err
 }
 
@@ -101,18 +101,18 @@ func appendDifference(dst []byte, c Change, id int64, values, old Fields) ([]byt
 		return dst, fmt.Errorf("old value of %w", err)
 	}
 	dst = append(dst, '}')
-	dst = appendText(dst, "author", c.Author, c, AuthorPart)
-	dst = appendText(dst, "comment", c.Comment, c, CommentPart)
+	dst = appendText(dst, "author", c.Author, c, AttrAuthor)
+	dst = appendText(dst, "comment", c.Comment, c, AttrComment)
 	dst = appendInt(dst, "id", id)
 	return append(dst, '}'), nil
 }
 
 func (e TicketCommentEdited) appendPayload(dst []byte, _ bool) ([]byte, error) {
 	dst = append(dst, '{')
-	dst = appendText(dst, "author", e.Author, e.Change, AuthorPart)
-	dst = appendText(dst, "comment", e.Comment, e.Change, CommentPart)
-	dst = appendText(dst, "old_comment", e.OldComment, e.Change, OldTextPart)
-	dst = appendTime(dst, "time", e.Edited)
+	dst = appendText(dst, "author", e.Author, e.Change, AttrAuthor)
+	dst = appendText(dst, "comment", e.Comment, e.Change, AttrComment)
+	dst = appendText(dst, "old_comment", e.OldComment, e.Change, AttrOldText)
+	dst = appendTime(dst, "time", e.CommentTime)
 	dst = appendInt(dst, "id", e.ID)
 	return append(dst, '}'), nil
 }

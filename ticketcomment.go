@@ -21,7 +21,7 @@ type TicketCommentEdit struct {
 }
 
 // Resource implements [Model].
-func (e TicketCommentEdit) Resource() Resource { return Ticket(e.ID) }
+func (e TicketCommentEdit) Resource() Resource { return TicketResource(e.ID) }
 
 // Save implements [Model]. It writes what Trac does (Ticket.modify_comment, Trac
 // 1.6), which keeps the text that was, and returns a [TicketCommentEdited].
@@ -62,7 +62,7 @@ func (e TicketCommentEdit) save(ctx context.Context, tx *ModelTransaction) (Even
 		return nil, nil
 	}
 	when := t.when()
-	add := []newTicketChange{{tx.Who().Author, "_comment" + strconv.Itoa(edits), old, strconv.FormatInt(when, 10)}}
+	add := []newTicketChange{{tx.Actor().Author, "_comment" + strconv.Itoa(edits), old, strconv.FormatInt(when, 10)}}
 	if found {
 		_, err = tx.exec(ctx, `UPDATE {ticket_change} SET newvalue = ? WHERE ticket = ? AND "time" = ? AND field = 'comment'`,
 			comment, t.id, made)
@@ -111,7 +111,7 @@ type TicketChangeDelete struct {
 }
 
 // Resource implements [Model].
-func (e TicketChangeDelete) Resource() Resource { return Ticket(e.ID) }
+func (e TicketChangeDelete) Resource() Resource { return TicketResource(e.ID) }
 
 // Save implements [Model] and returns an error: a TicketChangeDelete is given to
 // [ModelTransaction.Delete].

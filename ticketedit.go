@@ -46,9 +46,9 @@ type TicketEdit struct {
 // Resource implements [Model].
 func (e TicketEdit) Resource() Resource {
 	if e.ID == 0 {
-		return Resource{Realm: TicketRealm}
+		return Resource{Realm: RealmTicket}
 	}
-	return Ticket(e.ID)
+	return TicketResource(e.ID)
 }
 
 // Save implements [Model]. It writes what Trac does (Ticket.insert and
@@ -122,7 +122,7 @@ func (e TicketEdit) create(ctx context.Context, tx *ModelTransaction) (Event, er
 		case name == "status":
 			v = "new"
 		case name == "reporter":
-			v = text(tx.Who().Author)
+			v = text(tx.Actor().Author)
 		default:
 			v = ""
 		}
@@ -141,7 +141,7 @@ func (e TicketEdit) create(ctx context.Context, tx *ModelTransaction) (Event, er
 	}
 	comment := text(e.Comment)
 	if !blank(comment) {
-		if err := t.add(ctx, when, newTicketChange{tx.Who().Author, ticketComment, "1", comment}); err != nil {
+		if err := t.add(ctx, when, newTicketChange{tx.Actor().Author, ticketComment, "1", comment}); err != nil {
 			return nil, err
 		}
 	}
@@ -248,7 +248,7 @@ func (e TicketEdit) change(ctx context.Context, tx *ModelTransaction) (Event, er
 // old returns the value that v replaces, if it is another one: what the tables
 // hold, so nil for a custom field without a row, although it may look like its
 // default.
-func (t *ticketEdition) old(f ticketField, v Value) (old Value, different bool) {
+func (t *ticketEdition) old(f ticketField, v any) (old any, different bool) {
 	old = t.values[f.name]
 	if old == nil && !f.time {
 		old = ""

@@ -36,7 +36,7 @@ func TestTicketsInTracsTables(t *testing.T) {
 }
 
 func testTicketRealm() []JournalRealm {
-	return []JournalRealm{TracTickets{Fields: []TicketField{
+	return []JournalRealm{TracTickets{Fields: []CustomField{
 		{Name: "area", Type: "textarea"},
 		{Name: "box", Type: "checkbox", Default: "0"},
 		{Name: "due", Type: "time", Format: "datetime"},

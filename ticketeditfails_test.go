@@ -2,6 +2,7 @@ package tracbus
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -33,7 +34,7 @@ func testTicketEditsThatFail(t *testing.T, r *tracRig) {
 		{TicketEdit{ID: 1, Set: Fields{"box": true}}, `field "box": value of type bool: expected nil or a string`},
 		{create(Fields{"milestone": seen}), `field "milestone": value of type time.Time: expected nil or a string`},
 		{create(Fields{"due": "2020-01-02"}), `field "due": value "2020-01-02": expected nil or a time.Time`},
-		{create(Fields{"due": Number("1")}), `field "due": value of type tracbus.Number: expected nil or a time.Time`},
+		{create(Fields{"due": json.Number("1")}), `field "due": value of type tracbus.Number: expected nil or a time.Time`},
 		{create(Fields{"due": time.Time{}.AddDate(-1, 0, 0)}), `field "due": time in year 0: expected a year from 1 to 9999`},
 		{TicketEdit{ID: 1, Comment: "x", ReplyTo: -2}, "ReplyTo is -2: expected a comment's number, 0 or -1"},
 		{TicketEdit{Base: seen}, "a new ticket with Base or ReplyTo: expected neither"},
@@ -99,7 +100,7 @@ func testADeletedTicketLeavesNoRow(t *testing.T, r *tracRig) {
 	var event Event
 	require.NoError(t, r.update("sue", func(ctx context.Context, tx *ModelTransaction) error {
 		err := tx.Delete(ctx, TicketEdit{ID: 1, Comment: "Spam"})
-		event = r.pending(tx, Ticket(1))
+		event = r.pending(tx, TicketResource(1))
 		return err
 	}))
 	assert.Equal(t, "ticket 1 deleted at t4 by sue \"Spam\"", tellTicket(r, event))
@@ -131,7 +132,7 @@ func testTicketsOfOneAfterTheOther(t *testing.T, r *tracRig) {
 		group.Go(func() {
 			for i := range each {
 				summary := fmt.Sprint(w*each + i + 1)
-				_, err := r.journal.Update(t.Context(), Who{Author: "joe"}, func(tx *ModelTransaction) error {
+				_, err := r.journal.Update(t.Context(), Actor{Author: "joe"}, func(tx *ModelTransaction) error {
 					return tx.Save(t.Context(), TicketEdit{ID: 1, Set: Fields{"summary": summary}})
 				})
 				assert.NoError(t, err)

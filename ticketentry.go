@@ -18,17 +18,17 @@ const (
 	stateLost       = "=-"           // and the name of a field of New that Values does not have
 )
 
-// Entry implements [Journaled].
+// Entry implements [Recordable].
 func (e TicketCreated) Entry() Entry {
-	return Entry{Resource: e.Resource(), Kind: Created, Change: e.Change, State: stateOf(e.Values, nil)}
+	return Entry{Resource: e.Resource(), Kind: KindCreated, Change: e.Change, State: stateOf(e.Values, nil)}
 }
 
-// Entry implements [Journaled].
+// Entry implements [Recordable].
 func (e TicketDeleted) Entry() Entry {
-	return Entry{Resource: e.Resource(), Kind: Deleted, Change: e.Change, State: stateOf(e.Values, nil)}
+	return Entry{Resource: e.Resource(), Kind: KindDeleted, Change: e.Change, State: stateOf(e.Values, nil)}
 }
 
-// Entry implements [Journaled].
+// Entry implements [Recordable].
 func (e TicketChanged) Entry() Entry {
 	state := stateOf(e.Values, e.New)
 	if state != nil {
@@ -38,18 +38,18 @@ func (e TicketChanged) Entry() Entry {
 			}
 		}
 	}
-	return Entry{e.Resource(), Changed, e.Change, state, e.New, e.Old}
+	return Entry{e.Resource(), KindChanged, e.Change, state, e.New, e.Old}
 }
 
-// Entry implements [Journaled].
+// Entry implements [Recordable].
 func (e TicketChangeDeleted) Entry() Entry {
-	return Entry{e.Resource(), ChangeDeleted, e.Change, Fields{stateDeleted: e.Deleted}, e.New, e.Old}
+	return Entry{e.Resource(), KindChangeDeleted, e.Change, Fields{stateDeleted: e.ChangeTime}, e.New, e.Old}
 }
 
-// Entry implements [Journaled].
+// Entry implements [Recordable].
 func (e TicketCommentEdited) Entry() Entry {
-	state := Fields{stateEdited: e.Edited, stateOldComment: e.OldComment}
-	return Entry{Resource: e.Resource(), Kind: CommentEdited, Change: e.Change, State: state}
+	state := Fields{stateEdited: e.CommentTime, stateOldComment: e.OldComment}
+	return Entry{Resource: e.Resource(), Kind: KindCommentEdited, Change: e.Change, State: state}
 }
 
 // stateOf returns the values that are not in changed as well, and nil for nil.
@@ -71,7 +71,7 @@ func stateOf(values, changed Fields) Fields {
 }
 
 // sameValue says whether a journal gives back the one for the other.
-func sameValue(a, b Value) bool {
+func sameValue(a, b any) bool {
 	s, ok1 := a.(time.Time)
 	t, ok2 := b.(time.Time)
 	if ok1 && ok2 {
@@ -85,28 +85,28 @@ func (TracTickets) Event(e Entry) (Event, error) {
 	fail := func(expected string) (Event, error) {
 		return nil, fmt.Errorf("entry %s of %s: expected %s", e.Kind, e.Resource, expected)
 	}
-	if e.Resource.Realm != TicketRealm {
-		return fail("the realm " + string(TicketRealm))
+	if e.Resource.Realm != RealmTicket {
+		return fail("the realm " + string(RealmTicket))
 	}
 	id, err := strconv.ParseInt(e.Resource.ID, 10, 64)
 	if err != nil || id < 1 || strconv.FormatInt(id, 10) != e.Resource.ID {
 		return fail("a ticket's number")
 	}
 	switch e.Kind {
-	case Created:
+	case KindCreated:
 		return TicketCreated{e.Change, id, e.ticketValues()}, nil
-	case Deleted:
+	case KindDeleted:
 		return TicketDeleted{e.Change, id, e.ticketValues()}, nil
-	case Changed:
+	case KindChanged:
 		return TicketChanged{e.Change, id, e.ticketValues(), e.New, e.Old}, nil
-	case CommentEdited:
+	case KindCommentEdited:
 		edited, ok1 := e.State[stateEdited].(time.Time)
 		comment, ok2 := e.State[stateOldComment].(string)
 		if !ok1 || !ok2 {
 			return fail(stateEdited + " and " + stateOldComment + " in its state")
 		}
 		return TicketCommentEdited{e.Change, id, edited, comment}, nil
-	case ChangeDeleted:
+	case KindChangeDeleted:
 		deleted, ok := e.State[stateDeleted].(time.Time)
 		if !ok {
 			return fail(stateDeleted + " in its state")

@@ -1,6 +1,7 @@
 package tracbus
 
 import (
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -10,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-var _ = []Journaled{TicketCreated{}, TicketChanged{}, TicketDeleted{}, TicketCommentEdited{}, TicketChangeDeleted{}}
+var _ = []Recordable{TicketCreated{}, TicketChanged{}, TicketDeleted{}, TicketCommentEdited{}, TicketChangeDeleted{}}
 
 // TestTicketsComeBackFromTheJournal makes events of all kinds, also odd ones, and
 // takes them apart into rows and together again.
@@ -22,7 +23,7 @@ func TestTicketsComeBackFromTheJournal(t *testing.T) {
 		if err != nil {
 			continue // a journal refuses it
 		}
-		entry := entered.(Journaled).Entry()
+		entry := entered.(Recordable).Entry()
 		require.Equal(t, entered.Resource(), entry.Resource)
 		require.Equal(t, entered.Kind(), entry.Kind)
 		require.Equal(t, entered.About(), entry.Change)
@@ -37,10 +38,10 @@ func TestTicketsComeBackFromTheJournal(t *testing.T) {
 }
 
 func randomTicketEvent(r *rand.Rand) Event {
-	parts := func() Parts { return Parts(r.IntN(int(OriginPart) << 1)) }
+	parts := func() Attrs { return Attrs(r.IntN(int(AttrOrigin) << 1)) }
 	change := Change{
 		Time: randomTime(r), Author: randomName(r), IPNR: "::1",
-		Authenticated: r.IntN(2) == 0, Comment: randomName(r), Null: parts(), Absent: parts() & StatePart,
+		Authenticated: r.IntN(2) == 0, Comment: randomName(r), Null: parts(), Absent: parts() & AttrValues,
 	}
 	id := 1 + r.Int64N(1<<40)
 	switch r.IntN(5) {
@@ -62,7 +63,7 @@ func randomFields(r *rand.Rand) Fields {
 	}
 	f := Fields{}
 	for range r.IntN(6) {
-		f[randomName(r)] = []Value{nil, "", randomName(r), true, false, Number("17"), Number("-0.5"), randomTime(r)}[r.IntN(8)]
+		f[randomName(r)] = []any{nil, "", randomName(r), true, false, json.Number("17"), json.Number("-0.5"), randomTime(r)}[r.IntN(8)]
 	}
 	return f
 }
@@ -82,14 +83,14 @@ func TestEntriesThatAreNoTickets(t *testing.T) {
 		entry Entry
 		want  string
 	}{
-		{Entry{Resource: Resource{WikiRealm, "Start"}, Kind: Created}, "entry created of wiki Start: expected the realm ticket"},
-		{Entry{Resource: Resource{TicketRealm, "x"}, Kind: Created}, "entry created of ticket x: expected a ticket's number"},
-		{Entry{Resource: Resource{TicketRealm, "017"}, Kind: Created}, "entry created of ticket 017: expected a ticket's number"},
-		{Entry{Resource: Resource{TicketRealm, "0"}, Kind: Deleted}, "entry deleted of ticket 0: expected a ticket's number"},
-		{Entry{Resource: Ticket(1), Kind: "renamed"}, "entry renamed of ticket 1: expected a kind of change that tickets have"},
-		{Entry{Resource: Ticket(1), Kind: CommentEdited}, "entry comment_edited of ticket 1: expected =edited and =old_comment in its state"},
+		{Entry{Resource: Resource{RealmWiki, "Start"}, Kind: KindCreated}, "entry created of wiki Start: expected the realm ticket"},
+		{Entry{Resource: Resource{RealmTicket, "x"}, Kind: KindCreated}, "entry created of ticket x: expected a ticket's number"},
+		{Entry{Resource: Resource{RealmTicket, "017"}, Kind: KindCreated}, "entry created of ticket 017: expected a ticket's number"},
+		{Entry{Resource: Resource{RealmTicket, "0"}, Kind: KindDeleted}, "entry deleted of ticket 0: expected a ticket's number"},
+		{Entry{Resource: TicketResource(1), Kind: "renamed"}, "entry renamed of ticket 1: expected a kind of change that tickets have"},
+		{Entry{Resource: TicketResource(1), Kind: KindCommentEdited}, "entry comment_edited of ticket 1: expected =edited and =old_comment in its state"},
 		{
-			Entry{Resource: Ticket(1), Kind: ChangeDeleted, State: Fields{stateDeleted: "never"}},
+			Entry{Resource: TicketResource(1), Kind: KindChangeDeleted, State: Fields{stateDeleted: "never"}},
 			"entry change_deleted of ticket 1: expected =deleted in its state",
 		},
 	} {

@@ -9,9 +9,9 @@ import (
 	"github.com/tracbus/tracbus/internal/tracini"
 )
 
-// A TicketField is a custom field of tickets, as [ticket-custom] in trac.ini
+// A CustomField is a custom field of tickets, as [ticket-custom] in trac.ini
 // defines it (Trac's TracTicketsCustomFields).
-type TicketField struct {
+type CustomField struct {
 	// Name is the field's name in the database and in messages, in lower case.
 	Name string
 
@@ -38,9 +38,9 @@ type TicketField struct {
 
 // readTicketFields does what Trac's get_custom_fields does, and warns of what
 // Trac leaves out.
-func readTicketFields(r *iniSection) []TicketField {
+func readTicketFields(r *iniSection) []CustomField {
 	valid := regexp.MustCompile(`^[a-z][a-z0-9_]+$`) // names are in lower case
-	var fields []TicketField
+	var fields []CustomField
 	for name := range r.ini.Options(r.name) {
 		if strings.Contains(name, ".") {
 			continue
@@ -57,14 +57,14 @@ func readTicketFields(r *iniSection) []TicketField {
 			fields = append(fields, f)
 		}
 	}
-	slices.SortFunc(fields, func(a, b TicketField) int {
+	slices.SortFunc(fields, func(a, b CustomField) int {
 		return cmp.Or(cmp.Compare(a.Order, b.Order), cmp.Compare(a.Name, b.Name))
 	})
 	return fields
 }
 
-func (r *iniSection) ticketField(name string) TicketField {
-	f := TicketField{
+func (r *iniSection) ticketField(name string) CustomField {
+	f := CustomField{
 		Name:    name,
 		Type:    r.text(name),
 		Label:   r.text(name + ".label"),

@@ -21,12 +21,12 @@ type ticketPatch struct {
 // write writes the patch, and returns the time of its change, and whether there
 // is one: what this transaction has written before may be undone.
 func (p *ticketPatch) write(ctx context.Context) (when int64, stands bool, err error) {
-	pending, ours := p.tx.Pending(Ticket(p.id))
+	pending, ours := p.tx.Pending(TicketResource(p.id))
 	when = pending.Change.Time.UnixMicro()
 	switch {
-	case ours && pending.Kind == Created:
+	case ours && pending.Kind == KindCreated:
 		// What this transaction created has no change before it can be seen.
-	case ours && pending.Kind == Changed && when == p.last:
+	case ours && pending.Kind == KindChanged && when == p.last:
 	default:
 		when = p.when()
 	}
@@ -37,7 +37,7 @@ func (p *ticketPatch) write(ctx context.Context) (when int64, stands bool, err e
 	if err := p.writeCustom(ctx); err != nil {
 		return 0, false, err
 	}
-	stands, err = p.writeChange(ctx, when, ours && pending.Kind == Created)
+	stands, err = p.writeChange(ctx, when, ours && pending.Kind == KindCreated)
 	return when, stands, err
 }
 
@@ -90,7 +90,7 @@ func (p *ticketPatch) writeChange(ctx context.Context, when int64, created bool)
 			return false, err
 		}
 	}
-	author, left := p.tx.Who().Author, len(before)
+	author, left := p.tx.Actor().Author, len(before)
 	var rows []newTicketChange
 	for _, name := range slices.Sorted(maps.Keys(p.new)) {
 		f := p.fields[name]

@@ -115,7 +115,7 @@ func editTicket(ctx context.Context, tx *ModelTransaction, id int64, base time.T
 	if base.IsZero() || base.UnixMicro() == t.changed {
 		return t, nil
 	}
-	if p, ok := tx.Pending(Ticket(id)); ok && p.Change.Time.UnixMicro() == t.changed {
+	if p, ok := tx.Pending(TicketResource(id)); ok && p.Change.Time.UnixMicro() == t.changed {
 		return t, nil // it was this transaction that changed it
 	}
 	return nil, t.conflict(ctx, base)

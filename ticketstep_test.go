@@ -42,15 +42,15 @@ func tellTicket(r *tracRig, event Event) string {
 	case TicketChanged:
 		difference(e.New, e.Old)
 	case TicketChangeDeleted:
-		line += " made at " + r.named(fmt.Sprint(e.Deleted.UnixMicro()))
+		line += " made at " + r.named(fmt.Sprint(e.ChangeTime.UnixMicro()))
 		difference(e.New, e.Old)
 	case TicketCommentEdited:
-		line += fmt.Sprintf(" instead of %q made at %s", e.OldComment, r.named(fmt.Sprint(e.Edited.UnixMicro())))
+		line += fmt.Sprintf(" instead of %q made at %s", e.OldComment, r.named(fmt.Sprint(e.CommentTime.UnixMicro())))
 	}
 	return line
 }
 
-func told(v Value) Value {
+func told(v any) any {
 	if t, ok := v.(time.Time); ok {
 		return t.Format(time.RFC3339Nano)
 	}
@@ -66,7 +66,7 @@ func (r *tracRig) checkState(event Event) {
 	case TicketChanged:
 		assert.Equal(r.t, r.load(e.ID), e.Values)
 		for name, v := range e.New {
-			assert.Equal(r.t, cmp.Or(e.Values[name], Value("")), cmp.Or(v, Value("")), name)
+			assert.Equal(r.t, cmp.Or(e.Values[name], any("")), cmp.Or(v, any("")), name)
 			assert.Contains(r.t, e.Old, name)
 		}
 		assert.Len(r.t, e.Old, len(e.New))
@@ -76,7 +76,7 @@ func (r *tracRig) checkState(event Event) {
 // sqlModel is what somebody does to the tables who knows no journal.
 type sqlModel string
 
-func (sqlModel) Resource() Resource { return Resource{TicketRealm, "0"} }
+func (sqlModel) Resource() Resource { return Resource{RealmTicket, "0"} }
 
 func (m sqlModel) Save(ctx context.Context, tx *ModelTransaction) (Event, error) {
 	_, err := tx.SQL().ExecContext(ctx, string(m))

@@ -163,7 +163,7 @@ func (r *wikiRig) tryAll(ctx context.Context, steps []any) (int64, error) {
 	for _, step := range steps {
 		switch m := step.(type) {
 		case WikiRename:
-			pages = append(pages, Resource{WikiRealm, m.Name}, Resource{WikiRealm, m.To})
+			pages = append(pages, Resource{RealmWiki, m.Name}, Resource{RealmWiki, m.To})
 		case deleted:
 			pages = append(pages, m.Resource())
 		case Model:

@@ -61,7 +61,7 @@ func (r *tracRig) exec(statement string) {
 // update runs one transaction, and gives its time a name.
 func (r *tracRig) update(author string, fn func(context.Context, *ModelTransaction) error) error {
 	r.t.Helper()
-	_, err := r.journal.Update(r.t.Context(), Who{Author: author}, func(tx *ModelTransaction) error {
+	_, err := r.journal.Update(r.t.Context(), Actor{Author: author}, func(tx *ModelTransaction) error {
 		r.times[tx.Time().UnixMicro()] = fmt.Sprintf("t%d", len(r.times))
 		return fn(r.t.Context(), tx)
 	})
@@ -92,7 +92,7 @@ func (r *tracRig) save(author string, models ...Model) (event Event) {
 func numbered(m Model) (Model, func() Resource) {
 	if e, ok := m.(TicketEdit); ok && e.ID == 0 {
 		e.NewID = new(int64)
-		return e, func() Resource { return Ticket(*e.NewID) }
+		return e, func() Resource { return TicketResource(*e.NewID) }
 	}
 	return m, m.Resource
 }

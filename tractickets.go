@@ -28,11 +28,11 @@ import (
 type TracTickets struct {
 	// Fields are the custom fields, as [LoadConfig] reads them. None means that
 	// there are only Trac's built-in ones.
-	Fields []TicketField
+	Fields []CustomField
 }
 
 // Realm implements [JournalRealm].
-func (TracTickets) Realm() Realm { return TicketRealm }
+func (TracTickets) Realm() Realm { return RealmTicket }
 
 // ticketField is a field as the tables hold it.
 type ticketField struct {
@@ -40,7 +40,7 @@ type ticketField struct {
 	custom   bool // a row of ticket_custom, not a column of ticket
 	time     bool
 	textarea bool
-	initial  Value // of a custom field; nil means none
+	initial  any // of a custom field; nil means none
 }
 
 // ticketColumns are the columns of the table ticket that are fields, but for
@@ -57,13 +57,13 @@ type ticketFields map[string]ticketField
 
 // ticketFieldsOf returns the fields of the journal's realm "ticket".
 func ticketFieldsOf(j *Journal) (ticketFields, error) {
-	switch realm := j.realm(TicketRealm).(type) {
+	switch realm := j.realm(RealmTicket).(type) {
 	case TracTickets:
 		return realm.fields()
 	case *TracTickets:
 		return realm.fields()
 	default:
-		return nil, fmt.Errorf("the journal's realm %q is %T: expected TracTickets", TicketRealm, realm)
+		return nil, fmt.Errorf("the journal's realm %q is %T: expected TracTickets", RealmTicket, realm)
 	}
 }
 
@@ -95,7 +95,7 @@ func (fields ticketFields) names() []string {
 // initial returns the default (Ticket._custom_field_default): a number may stand
 // for the option at that place. Trac reads the default of a time in all forms
 // that its pages take; here it is a date, with or without a time, in UTC.
-func (f TicketField) initial() Value {
+func (f CustomField) initial() any {
 	value := f.Default
 	if len(f.Options) > 0 && !slices.Contains(f.Options, value) {
 		i, err := strconv.Atoi(value)
@@ -117,7 +117,7 @@ func (f TicketField) initial() Value {
 
 // take returns a value as the ticket gets it (Ticket.__setitem__ and, for cc,
 // save_changes).
-func (f ticketField) take(v Value) (Value, error) {
+func (f ticketField) take(v any) (any, error) {
 	switch v := v.(type) {
 	case nil:
 		if f.time {
@@ -151,7 +151,7 @@ func (f ticketField) take(v Value) (Value, error) {
 
 // stored returns a value as the tables hold it (Ticket._to_db_types): an empty
 // string as NULL, and a time so that texts of times sort as the times do.
-func (f ticketField) stored(v Value) any {
+func (f ticketField) stored(v any) any {
 	switch v := v.(type) {
 	case string:
 		if v != "" {
@@ -168,7 +168,7 @@ func (f ticketField) stored(v Value) any {
 
 // read returns what the tables hold as a value of the ticket. NULL and "" are
 // the same to Trac.
-func (f ticketField) read(stored string) Value {
+func (f ticketField) read(stored string) any {
 	if f.time {
 		return tracTime(stored)
 	}
@@ -177,7 +177,7 @@ func (f ticketField) read(stored string) Value {
 
 // tracTime reads the time of a custom field (_db_str_to_datetime): microseconds,
 // or what people wrote before the field was a time. nil means that it is none.
-func tracTime(s string) Value {
+func tracTime(s string) any {
 	s = strings.TrimFunc(s, tracSpace)
 	t, err := time.Time{}, error(nil)
 	if us, notNumber := strconv.ParseInt(s, 10, 64); notNumber == nil {

@@ -64,7 +64,7 @@ func readNames(ctx context.Context, s *Snapshot) (names []string, err error) {
 // pageRow is a row of Trac's table wiki, or no row but what the table is like.
 type pageRow struct {
 	WikiPage
-	null  Parts // parts of the page that are null, as in pages that trac-admin loaded
+	null  Attrs // parts of the page that are null, as in pages that trac-admin loaded
 	found bool
 	ipnr  bool // the table has the column ipnr: Trac before 1.3.2, schema version 42
 }
@@ -89,7 +89,7 @@ func pageVersion(ctx context.Context, tx *ModelTransaction, name string, version
 }
 
 func lockPage(ctx context.Context, tx *ModelTransaction, name, text string, args ...any) (pageRow, error) {
-	if err := CheckPageName(name); err != nil {
+	if err := ValidatePageName(name); err != nil {
 		return pageRow{}, err
 	}
 	row, err := readPage(ctx, tx.query, text, args...)
@@ -98,7 +98,7 @@ func lockPage(ctx context.Context, tx *ModelTransaction, name, text string, args
 	}
 	if row.found && row.Name != name {
 		// MySQL takes "Page " for "Page"; with a collation that Trac refuses, "page" too.
-		return pageRow{}, fmt.Errorf("page name %.100q: %w: the database takes it for %.100q", name, ErrPageName, row.Name)
+		return pageRow{}, fmt.Errorf("page name %.100q: %w: the database takes it for %.100q", name, ErrInvalidPageName, row.Name)
 	}
 	row.Name = name
 	return row, nil
@@ -146,8 +146,8 @@ func (r *pageRow) scan(rows *sql.Rows, columns []string) error {
 	if when.Valid {
 		r.Time = time.UnixMicro(when.Int64).UTC()
 	}
-	for part, valid := range map[Parts]bool{
-		TimePart: when.Valid, AuthorPart: author.Valid, TextPart: text.Valid, CommentPart: comment.Valid,
+	for part, valid := range map[Attrs]bool{
+		AttrTime: when.Valid, AttrAuthor: author.Valid, AttrText: text.Valid, AttrComment: comment.Valid,
 	} {
 		if !valid {
 			r.null |= part

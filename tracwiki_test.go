@@ -39,7 +39,7 @@ func TestPagesKeepEveryText(t *testing.T) {
 		for _, s := range []string{odd, "'", `\`, "?", "{FOR UPDATE}", "a\xffb"} {
 			r.clear(t)
 			name := "N" + text(s)
-			who := Who{Author: s, IPNR: s}
+			who := Actor{Author: s, IPNR: s}
 			_, _, err := r.change(t, who,
 				WikiEdit{Name: name, Text: new(s), Comment: s},
 				WikiEdit{Name: name, Text: new(s + s), Comment: s + s},
@@ -60,7 +60,7 @@ func TestPagesKeepEveryText(t *testing.T) {
 
 func TestAnonymous(t *testing.T) {
 	onTracDatabases(t, func(t *testing.T, r *wikiRig) {
-		told, now, err := r.change(t, Who{}, WikiEdit{Name: "P", Text: new("x")})
+		told, now, err := r.change(t, Actor{}, WikiEdit{Name: "P", Text: new("x")})
 		require.NoError(t, err)
 		assert.Equal(t, []string{"created P 1 now anonymous x - 0"}, told)
 		assert.Equal(t, []string{"P 1 now anonymous x - 0"}, r.rows(t, now))
@@ -189,7 +189,7 @@ func TestNoPageIsTakenForAnother(t *testing.T) {
 		r.page(t, "P", "1 5 ann one - 0")
 		_, now, err := r.change(t, joe, WikiEdit{Name: "P ", Text: new("two")})
 		if r.dialect == MySQL {
-			require.ErrorIs(t, err, ErrPageName)
+			require.ErrorIs(t, err, ErrInvalidPageName)
 			assert.Equal(t, []string{"P 1 5 ann one - 0"}, r.rows(t, now))
 			return
 		}

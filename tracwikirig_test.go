@@ -22,7 +22,7 @@ type wikiRig struct {
 	bus     *Bus
 }
 
-var joe = Who{Author: "joe", IPNR: "192.0.2.7", Authenticated: true}
+var joe = Actor{Author: "joe", IPNR: "192.0.2.7", Authenticated: true}
 
 // onTracDatabases runs f on each database.
 func onTracDatabases(t *testing.T, f func(t *testing.T, r *wikiRig)) {
@@ -154,7 +154,7 @@ func (r *wikiRig) clear(t *testing.T) {
 
 // change runs steps in one transaction. It returns what each told, in words,
 // and the transaction's time.
-func (r *wikiRig) change(t *testing.T, who Who, steps ...any) (told []string, now time.Time, err error) {
+func (r *wikiRig) change(t *testing.T, who Actor, steps ...any) (told []string, now time.Time, err error) {
 	_, err = r.journal.Update(t.Context(), who, func(tx *ModelTransaction) error {
 		now = tx.Time()
 		for _, step := range steps {
@@ -209,7 +209,7 @@ func inWords(e Event, now time.Time) string {
 	var page WikiPage
 	var more []string
 	was := func(s string) {
-		if c.Null.Has(OldTextPart) {
+		if c.Null.Has(AttrOldText) {
 			s = "NULL"
 		}
 		more = append(more, "was "+cmp.Or(s, "-"))
@@ -234,7 +234,7 @@ func inWords(e Event, now time.Time) string {
 	if c.Comment != "" {
 		more = append(more, "because "+c.Comment)
 	}
-	word := func(part Parts, s string) string {
+	word := func(part Attrs, s string) string {
 		if c.Null.Has(part) {
 			return "NULL" + s
 		}
@@ -244,10 +244,10 @@ func inWords(e Event, now time.Time) string {
 	if page.Time.Equal(now) {
 		when = "now"
 	} else if page.Time.IsZero() {
-		when = word(TimePart, "")
+		when = word(AttrTime, "")
 	}
-	s := fmt.Sprintf("%s %s %d %s %s %s %s %d", e.Kind(), page.Name, page.Version, when, word(AuthorPart, page.Author),
-		word(TextPart, page.Text), word(CommentPart, page.Comment), page.readonly())
+	s := fmt.Sprintf("%s %s %d %s %s %s %s %d", e.Kind(), page.Name, page.Version, when, word(AttrAuthor, page.Author),
+		word(AttrText, page.Text), word(AttrComment, page.Comment), page.readonly())
 	if more != nil {
 		s += " | " + strings.Join(more, " ")
 	}

@@ -37,7 +37,7 @@ func (t *trail) begin(ctx context.Context, j *Journal, first store.Place) error 
 // older half is forgotten.
 func (t *trail) add(places ...store.Place) {
 	for _, p := range places {
-		if p.Mark == "" || len(t.places) > 0 && t.places[len(t.places)-1].TID >= p.TID {
+		if p.CommitID == "" || len(t.places) > 0 && t.places[len(t.places)-1].TID >= p.TID {
 			continue
 		}
 		if len(t.places) == trailLength {
@@ -67,7 +67,7 @@ func (t *trail) standing(ctx context.Context, j *Journal, pruned bool) (store.Pl
 			return t.places[i], nil
 		}
 	}
-	floor, err := j.store.Floor(ctx, j.db)
+	floor, err := j.store.PrunedTo(ctx, j.db)
 	if err == nil {
 		t.places = nil
 	}

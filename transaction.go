@@ -11,9 +11,9 @@ import (
 	"github.com/tracbus/tracbus/internal/store"
 )
 
-// Who makes the changes of a transaction, from the address IPNR, signed in or
+// Actor makes the changes of a transaction, from the address IPNR, signed in or
 // not.
-type Who struct {
+type Actor struct {
 	Author        string
 	IPNR          string
 	Authenticated bool
@@ -40,7 +40,7 @@ type ModelTransaction struct {
 	conn    *store.Conn        // its own; nil in a joined transaction
 	joined  bool
 
-	who     Who
+	who     Actor
 	kind    Kind // that was prepared; "" is any
 	time    time.Time
 	mark    string
@@ -118,16 +118,16 @@ func (j *Journal) Join(q SQL) (*ModelTransaction, error) {
 // Prepare says who makes the changes, and of which kind they are: Created,
 // Changed or Deleted, or "" for any (the proposal's create, modify, delete). A
 // change of another kind is then an error.
-func (tx *ModelTransaction) Prepare(who Who, kind Kind) error {
+func (tx *ModelTransaction) Prepare(who Actor, kind Kind) error {
 	if tx.state != txBegun {
 		return fmt.Errorf("prepare: the transaction is %s: expected one that was just begun", tx.state)
 	}
 	switch kind {
-	case "", Created, Changed, Deleted:
+	case "", KindCreated, KindChanged, KindDeleted:
 	default:
-		return fmt.Errorf("prepare: kind %q: expected %q, %q, %q, or %q for any", kind, Created, Changed, Deleted, "")
+		return fmt.Errorf("prepare: kind %q: expected %q, %q, %q, or %q for any", kind, KindCreated, KindChanged, KindDeleted, "")
 	}
-	tx.who = Who{text(who.Author), text(who.IPNR), who.Authenticated}
+	tx.who = Actor{text(who.Author), text(who.IPNR), who.Authenticated}
 	if err := tx.journal.checkText("author", tx.who.Author); err != nil {
 		return fmt.Errorf("prepare: %w", err)
 	}
@@ -241,7 +241,7 @@ func (tx *ModelTransaction) report(e Event) error {
 	}
 	c := e.About()
 	switch {
-	case c.Absent&^StatePart != 0:
+	case c.Absent&^AttrValues != 0:
 		return errors.New("the event has parts that are absent: expected one that is complete")
 	case tx.kind != "" && e.Kind() != tx.kind:
 		return fmt.Errorf("it is %q, and the transaction was prepared for %q", e.Kind(), tx.kind)
@@ -252,14 +252,14 @@ func (tx *ModelTransaction) report(e Event) error {
 		c.Time = tx.time
 	}
 	c.TID, c.Seq, c.Author, c.IPNR, c.Authenticated = 0, 0, tx.who.Author, tx.who.IPNR, tx.who.Authenticated
-	if c.Author == "" && e.About().Null.Has(AuthorPart) {
-		c.Null |= AuthorPart
+	if c.Author == "" && e.About().Null.Has(AttrAuthor) {
+		c.Null |= AttrAuthor
 	}
 	told, err := entering(e.WithChange(c), tx.journal.bus.env, true)
 	if err != nil {
 		return err
 	}
-	j, ok := told.(Journaled)
+	j, ok := told.(Recordable)
 	if !ok {
 		return fmt.Errorf("event of type %T: expected one with a method Entry", e)
 	}
@@ -302,8 +302,8 @@ func (tx *ModelTransaction) Lock(ctx context.Context, resources ...Resource) err
 // still open of a query is closed before the commit.
 func (tx *ModelTransaction) SQL() SQL { return tx.sql }
 
-// Who returns what was prepared.
-func (tx *ModelTransaction) Who() Who { return tx.who }
+// Actor returns what was prepared.
+func (tx *ModelTransaction) Actor() Actor { return tx.who }
 
 // Time returns the time of the transaction's changes, in UTC and whole
 // microseconds.

@@ -14,22 +14,17 @@ import (
 	"github.com/tracbus/tracbus/internal/wire"
 )
 
-// A Value is what a field holds: nil (null), a string, a bool, a [Number] or a
-// [time.Time]. On entering a bus it is normalised, so that it is the same value
-// wherever it is told: Go's other integers and floats become a Number, times
-// lose nanoseconds and the monotonic clock, bytes that are not UTF-8 become
-// U+FFFD. Everything else is refused with an error that names the field.
+// Fields holds the values of a ticket by the names of their fields. A value is
+// nil (null), a string, a bool, a [json.Number] or a [time.Time]. When an event
+// enters a bus, its values are normalised, so that every listener gets the same:
+// Go's other integers and floats become a json.Number, times lose nanoseconds
+// and the monotonic clock, and bytes that are not UTF-8 become U+FFFD. Every
+// other type is refused with an error that names the field.
 //
 // Trac itself keeps null, string and time only, as [ticket-custom] in trac.ini
-// says which. A message carries JSON's types, so there a time comes back as the
-// string it was sent as; see [Fields.Time].
-type Value any
-
-// Number is an exact decimal number as JSON writes it: "17", "-0.5", "1e+16".
-type Number string
-
-// Fields holds the values of a ticket by the names of their fields.
-type Fields map[string]Value
+// says which. A message carries JSON's types, so a time comes back as the string
+// that was sent; see [Fields.Time].
+type Fields map[string]any
 
 // Text returns a field's string, or "" where there is none.
 func (f Fields) Text(name string) string {
@@ -73,7 +68,7 @@ func (f Fields) entering() (Fields, error) {
 
 // normal returns v as every listener is told it, and whether that is another
 // value. One that stays what it is costs nothing.
-func normal(v Value) (_ Value, changed bool, err error) {
+func normal(v any) (_ any, changed bool, err error) {
 	switch v := v.(type) {
 	case nil, bool:
 		return nil, false, nil
@@ -90,14 +85,12 @@ func normal(v Value) (_ Value, changed bool, err error) {
 	return n, true, err
 }
 
-func normalised(v Value) (Value, error) {
+func normalised(v any) (any, error) {
 	switch v := v.(type) {
 	case string:
 		return text(v), nil
 	case time.Time:
 		return enteringTime(v)
-	case Number:
-		return number(string(v))
 	case json.Number:
 		return number(string(v))
 	case int:
@@ -111,9 +104,9 @@ func normalised(v Value) (Value, error) {
 	case int8:
 		return integer(int64(v)), nil
 	case uint:
-		return Number(strconv.FormatUint(uint64(v), 10)), nil
+		return json.Number(strconv.FormatUint(uint64(v), 10)), nil
 	case uint64:
-		return Number(strconv.FormatUint(v, 10)), nil
+		return json.Number(strconv.FormatUint(v, 10)), nil
 	case uint32:
 		return integer(int64(v)), nil
 	case uint16:
@@ -145,20 +138,20 @@ func checkTime(t time.Time) error {
 	return nil
 }
 
-func integer(n int64) Value { return Number(strconv.FormatInt(n, 10)) }
+func integer(n int64) any { return json.Number(strconv.FormatInt(n, 10)) }
 
-func float(f float64, bits int) (Value, error) {
+func float(f float64, bits int) (any, error) {
 	if math.IsNaN(f) || math.IsInf(f, 0) {
 		return nil, fmt.Errorf("number %v: expected a finite one", f)
 	}
-	return Number(wire.AppendFloat(nil, f, bits)), nil
+	return json.Number(wire.AppendFloat(nil, f, bits)), nil
 }
 
-func number(s string) (Value, error) {
+func number(s string) (any, error) {
 	if !wire.IsNumber(s) {
 		return nil, fmt.Errorf("number %.60q: expected decimal digits as JSON writes them", s)
 	}
-	return Number(s), nil
+	return json.Number(s), nil
 }
 
 // appendFields appends f's members in the order of their names, so that one
@@ -166,7 +159,7 @@ func number(s string) (Value, error) {
 func appendFields(dst []byte, f Fields, except string) ([]byte, error) {
 	type field struct {
 		name  string
-		value Value
+		value any
 	}
 	var few [32]field // most tickets have fewer: then this needs no heap
 	fields := few[:0]
@@ -186,7 +179,7 @@ func appendFields(dst []byte, f Fields, except string) ([]byte, error) {
 	return dst, nil
 }
 
-func appendValue(dst []byte, v Value) ([]byte, error) {
+func appendValue(dst []byte, v any) ([]byte, error) {
 	switch v := v.(type) {
 	case nil:
 		return append(dst, "null"...), nil
@@ -194,7 +187,7 @@ func appendValue(dst []byte, v Value) ([]byte, error) {
 		return wire.AppendString(dst, v), nil
 	case bool:
 		return strconv.AppendBool(dst, v), nil
-	case Number:
+	case json.Number:
 		if wire.IsNumber(string(v)) {
 			return append(dst, v...), nil
 		}
@@ -212,7 +205,7 @@ func appendValue(dst []byte, v Value) ([]byte, error) {
 }
 
 // fieldOf returns the value of a decoded member.
-func fieldOf(m wire.Member) (Value, error) {
+func fieldOf(m wire.Member) (any, error) {
 	switch m.Kind {
 	case wire.Null:
 		return nil, nil
@@ -221,7 +214,7 @@ func fieldOf(m wire.Member) (Value, error) {
 	case wire.Bool:
 		return m.Text == "true", nil
 	case wire.Number:
-		return Number(m.Text), nil
+		return json.Number(m.Text), nil
 	}
 	return nil, fmt.Errorf("member %.60q: expected null, string, bool or number, found %.60q", m.Name, m.Text)
 }

@@ -17,7 +17,7 @@ func (j *Journal) wakeChannel() string { return "tracbus:" + j.store.UUID() + ":
 // hear kicks the follower whenever another process calls, and when the
 // subscription stands after it did not: a call may have been lost.
 func (j *Journal) hear(ctx context.Context) {
-	s := NewSubscriber(j.config.Wake, SubscriberConfig{NoPrefix: true})
+	s := NewSubscriber(j.config.WakeRedis, SubscriberConfig{NoPrefix: true})
 	deaf := false
 	for _, err := range s.Events(ctx, wakePattern) {
 		var call *DecodeError // it is no event of a tracker
@@ -28,7 +28,7 @@ func (j *Journal) hear(ctx context.Context) {
 			}
 		case err != nil:
 			deaf = true
-			j.config.Logger.Warn("other processes are not heard through Redis: this one polls", "poll", j.config.Poll, "err", err)
+			j.config.Logger.Warn("other processes are not heard through Redis: this one polls", "poll", j.config.PollInterval, "err", err)
 		case deaf:
 			deaf = false
 			j.config.Logger.Info("other processes are heard through Redis again")
@@ -47,11 +47,11 @@ func (j *Journal) call(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		cmd := j.config.Wake.Publish(ctx, j.wakeChannel(), "")
+		cmd := j.config.WakeRedis.Publish(ctx, j.wakeChannel(), "")
 		if err := cmd.Err(); ctx.Err() == nil && (err != nil) != away {
 			away = err != nil
 			if away {
-				j.config.Logger.Warn("other processes cannot be woken through Redis: they poll", "poll", j.config.Poll, "err", err)
+				j.config.Logger.Warn("other processes cannot be woken through Redis: they poll", "poll", j.config.PollInterval, "err", err)
 			} else {
 				j.config.Logger.Info("other processes are woken through Redis again")
 			}

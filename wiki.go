@@ -1,6 +1,7 @@
 package tracbus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -55,8 +56,8 @@ type WikiListener interface {
 }
 
 // Wiki registers l for every change of a page, and starts a goroutine that
-// calls it; see [Bus] for who ends it. Where l is also a [WikiRenameListener],
-// [WikiVersionListener], [WikiCommentListener], [ResyncListener] or
+// calls it; see [Bus] for who ends it. Where l is also a [WikiPageRenamedListener],
+// [WikiPageVersionDeletedListener], [WikiPageCommentEditedListener], [ResyncListener] or
 // [BatchListener], it is told in these ways too.
 func (b *Bus) Wiki(scope Scope, l WikiListener) *Registration {
 	return b.register(scope, l, wikiHandler{l})
@@ -70,11 +71,11 @@ func (h wikiHandler) wants(e Event) (ok bool) {
 	case WikiPageCreated, WikiPageChanged, WikiPageDeleted:
 		return true
 	case WikiPageRenamed:
-		_, ok = h.WikiListener.(WikiRenameListener)
+		_, ok = h.WikiListener.(WikiPageRenamedListener)
 	case WikiPageVersionDeleted:
-		_, ok = h.WikiListener.(WikiVersionListener)
+		_, ok = h.WikiListener.(WikiPageVersionDeletedListener)
 	case WikiPageCommentEdited:
-		_, ok = h.WikiListener.(WikiCommentListener)
+		_, ok = h.WikiListener.(WikiPageCommentEditedListener)
 	}
 	return ok
 }
@@ -88,35 +89,35 @@ func (h wikiHandler) tell(ctx context.Context, e Event) error {
 	case WikiPageDeleted:
 		return h.WikiPageDeleted(ctx, e)
 	case WikiPageRenamed:
-		return h.WikiListener.(WikiRenameListener).WikiPageRenamed(ctx, e)
+		return h.WikiListener.(WikiPageRenamedListener).WikiPageRenamed(ctx, e)
 	case WikiPageVersionDeleted:
-		return h.WikiListener.(WikiVersionListener).WikiPageVersionDeleted(ctx, e)
+		return h.WikiListener.(WikiPageVersionDeletedListener).WikiPageVersionDeleted(ctx, e)
 	case WikiPageCommentEdited:
-		return h.WikiListener.(WikiCommentListener).WikiPageCommentEdited(ctx, e)
+		return h.WikiListener.(WikiPageCommentEditedListener).WikiPageCommentEdited(ctx, e)
 	}
 	return nil
 }
 
-// Page returns the page with a name as a [Resource].
-func Page(name string) Resource { return Resource{WikiRealm, name} }
+// PageResource returns the page with a name as a [Resource].
+func PageResource(name string) Resource { return Resource{RealmWiki, name} }
 
 // Resource returns the page.
-func (e WikiPageCreated) Resource() Resource { return Page(e.Page.Name) }
+func (e WikiPageCreated) Resource() Resource { return PageResource(e.Page.Name) }
 
 // Resource returns the page.
-func (e WikiPageChanged) Resource() Resource { return Page(e.Page.Name) }
+func (e WikiPageChanged) Resource() Resource { return PageResource(e.Page.Name) }
 
 // Resource returns the page.
-func (e WikiPageDeleted) Resource() Resource { return Page(e.Page.Name) }
+func (e WikiPageDeleted) Resource() Resource { return PageResource(e.Page.Name) }
 
-// Kind returns [Created].
-func (WikiPageCreated) Kind() Kind { return Created }
+// Kind returns [KindCreated].
+func (WikiPageCreated) Kind() Kind { return KindCreated }
 
-// Kind returns [Changed].
-func (WikiPageChanged) Kind() Kind { return Changed }
+// Kind returns [KindChanged].
+func (WikiPageChanged) Kind() Kind { return KindChanged }
 
-// Kind returns [Deleted].
-func (WikiPageDeleted) Kind() Kind { return Deleted }
+// Kind returns [KindDeleted].
+func (WikiPageDeleted) Kind() Kind { return KindDeleted }
 
 // WithChange implements [Event].
 func (e WikiPageCreated) WithChange(c Change) Event { e.Change = c; return e }
@@ -127,19 +128,19 @@ func (e WikiPageChanged) WithChange(c Change) Event { e.Change = c; return e }
 // WithChange implements [Event].
 func (e WikiPageDeleted) WithChange(c Change) Event { e.Change = c; return e }
 
-// ErrPageName is returned, wrapped, for a page name that Trac refuses.
-var ErrPageName = errors.New("not a page name")
+// ErrInvalidPageName is returned, wrapped, for a page name that Trac refuses.
+var ErrInvalidPageName = errors.New("not a page name")
 
-// CheckPageName returns nil for a name that Trac gives to pages: its parts,
+// ValidatePageName returns nil for a name that Trac gives to pages: its parts,
 // between slashes, are neither empty nor "." nor ".." (validate_page_name of
 // Trac 1.0 to 1.6). Spaces, dots, stars and even newlines are fine.
-func CheckPageName(name string) error {
+func ValidatePageName(name string) error {
 	if text(name) != name {
-		return fmt.Errorf("page name %.100q: %w: it is not valid UTF-8", name, ErrPageName)
+		return fmt.Errorf("page name %.100q: %w: it is not valid UTF-8", name, ErrInvalidPageName)
 	}
 	for part := range strings.SplitSeq(name, "/") {
 		if part == "" || part == "." || part == ".." {
-			return fmt.Errorf("page name %.100q: %w: it has a part %q", name, ErrPageName, part)
+			return fmt.Errorf("page name %.100q: %w: it has a part %q", name, ErrInvalidPageName, part)
 		}
 	}
 	return nil
@@ -162,7 +163,7 @@ func (e WikiPageDeleted) entering() (_ Event, err error) {
 }
 
 func (p WikiPage) entering() (WikiPage, error) {
-	if err := CheckPageName(p.Name); err != nil {
+	if err := ValidatePageName(p.Name); err != nil {
 		return p, err
 	}
 	if p.Version < 0 {
@@ -185,8 +186,8 @@ func same(c Change, p WikiPage) (Change, WikiPage, error) {
 	if p.Time.IsZero() {
 		p.Time = c.Time
 	}
-	c.Author, p.Author = orDefault(c.Author, p.Author), orDefault(p.Author, c.Author)
-	c.Comment, p.Comment = orDefault(c.Comment, p.Comment), orDefault(p.Comment, c.Comment)
+	c.Author, p.Author = cmp.Or(c.Author, p.Author), cmp.Or(p.Author, c.Author)
+	c.Comment, p.Comment = cmp.Or(c.Comment, p.Comment), cmp.Or(p.Comment, c.Comment)
 	p, err := p.entering()
 	return c, p, err
 }
@@ -197,7 +198,7 @@ func (e WikiPageCreated) appendPayload(dst []byte, _ bool) ([]byte, error) {
 
 func (e WikiPageChanged) appendPayload(dst []byte, _ bool) ([]byte, error) {
 	dst = appendPage(dst, e.Page, e.Change)
-	dst = appendText(dst, "old_text", e.OldText, e.Change, OldTextPart)
+	dst = appendText(dst, "old_text", e.OldText, e.Change, AttrOldText)
 	return append(dst, '}'), nil
 }
 
@@ -217,7 +218,7 @@ func (e WikiPageVersionDeleted) appendPayload(dst []byte, _ bool) ([]byte, error
 
 func (e WikiPageCommentEdited) appendPayload(dst []byte, _ bool) ([]byte, error) {
 	dst = appendPage(dst, e.Page, e.Change)
-	dst = appendText(dst, "old_comment", e.OldComment, e.Change, OldTextPart)
+	dst = appendText(dst, "old_comment", e.OldComment, e.Change, AttrOldText)
 	return append(dst, '}'), nil
 }
 
@@ -225,18 +226,18 @@ func (e WikiPageCommentEdited) appendPayload(dst []byte, _ bool) ([]byte, error)
 func appendPage(dst []byte, p WikiPage, c Change) []byte {
 	dst = append(dst, `{"name":`...)
 	dst = wire.AppendString(dst, p.Name)
-	dst = appendNumber(dst, "version", p.Version, c, VersionPart)
-	if !c.Absent.Has(TimePart) {
+	dst = appendNumber(dst, "version", p.Version, c, AttrVersion)
+	if !c.Absent.Has(AttrTime) {
 		dst = appendTime(dst, "time", p.Time)
 	}
-	dst = appendText(dst, "author", p.Author, c, AuthorPart)
-	dst = appendText(dst, "text", p.Text, c, TextPart)
-	dst = appendText(dst, "comment", p.Comment, c, CommentPart)
+	dst = appendText(dst, "author", p.Author, c, AttrAuthor)
+	dst = appendText(dst, "text", p.Text, c, AttrText)
+	dst = appendText(dst, "comment", p.Comment, c, AttrComment)
 	readonly := int64(0)
 	if p.Readonly {
 		readonly = 1
 	}
-	return appendNumber(dst, "readonly", readonly, c, ReadonlyPart)
+	return appendNumber(dst, "readonly", readonly, c, AttrReadonly)
 }
 
 // decodePage returns the event of a channel of pages. Who changed a page, when
@@ -245,35 +246,35 @@ func decodePage(c Change, kind Kind, members []wire.Member) (e Event, err error)
 	p := parts{members: members}
 	page := WikiPage{
 		Name:     p.text("name", 0),
-		Version:  p.integer("version", VersionPart),
-		Time:     p.time("time", TimePart),
-		Author:   p.text("author", AuthorPart),
-		Text:     p.text("text", TextPart),
-		Comment:  p.text("comment", CommentPart),
-		Readonly: p.bool("readonly", ReadonlyPart),
+		Version:  p.integer("version", AttrVersion),
+		Time:     p.time("time", AttrTime),
+		Author:   p.text("author", AttrAuthor),
+		Text:     p.text("text", AttrText),
+		Comment:  p.text("comment", AttrComment),
+		Readonly: p.bool("readonly", AttrReadonly),
 	}
-	if err := CheckPageName(page.Name); err != nil {
+	if err := ValidatePageName(page.Name); err != nil {
 		p.fail("%w", err)
 	}
 	if page.Version < 0 {
 		p.fail("member %q: expected 0 or more, found %d", "version", page.Version)
 	}
-	if kind == Created || kind == Changed {
+	if kind == KindCreated || kind == KindChanged {
 		c.Time, c.Author, c.Comment = page.Time, page.Author, page.Comment
 	}
 	switch kind {
-	case Created:
+	case KindCreated:
 		e = WikiPageCreated{c, page}
-	case Changed:
-		e = WikiPageChanged{c, page, p.text("old_text", OldTextPart)}
-	case Deleted:
+	case KindChanged:
+		e = WikiPageChanged{c, page, p.text("old_text", AttrOldText)}
+	case KindDeleted:
 		e = WikiPageDeleted{c, page}
-	case Renamed:
+	case KindRenamed:
 		e = WikiPageRenamed{c, page, p.text("old_name", 0)}
-	case VersionDeleted:
+	case KindVersionDeleted:
 		e = WikiPageVersionDeleted{c, page}
-	case CommentEdited:
-		e = WikiPageCommentEdited{c, page, p.text("old_comment", OldTextPart)}
+	case KindCommentEdited:
+		e = WikiPageCommentEdited{c, page, p.text("old_comment", AttrOldText)}
 	default:
 		return nil, ErrUnknownChannel
 	}

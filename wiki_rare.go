@@ -5,10 +5,10 @@ import (
 	"fmt"
 )
 
-// The kinds of the rarer events of pages; [CommentEdited] is another.
+// The kinds of the rarer events of pages; [KindCommentEdited] is another.
 const (
-	Renamed        Kind = "renamed"
-	VersionDeleted Kind = "version_deleted"
+	KindRenamed        Kind = "renamed"
+	KindVersionDeleted Kind = "version_deleted"
 )
 
 // WikiPageRenamed tells that a page has a new name (Trac's wiki_page_renamed).
@@ -34,40 +34,40 @@ type WikiPageCommentEdited struct {
 	OldComment string
 }
 
-// WikiRenameListener is a [WikiListener] that is told of renamed pages as well.
-type WikiRenameListener interface {
+// WikiPageRenamedListener is a [WikiListener] that is told of renamed pages as well.
+type WikiPageRenamedListener interface {
 	WikiPageRenamed(context.Context, WikiPageRenamed) error
 }
 
-// WikiVersionListener is a [WikiListener] that is told of deleted versions as
+// WikiPageVersionDeletedListener is a [WikiListener] that is told of deleted versions as
 // well.
-type WikiVersionListener interface {
+type WikiPageVersionDeletedListener interface {
 	WikiPageVersionDeleted(context.Context, WikiPageVersionDeleted) error
 }
 
-// WikiCommentListener is a [WikiListener] that is told of edited comments as
+// WikiPageCommentEditedListener is a [WikiListener] that is told of edited comments as
 // well.
-type WikiCommentListener interface {
+type WikiPageCommentEditedListener interface {
 	WikiPageCommentEdited(context.Context, WikiPageCommentEdited) error
 }
 
 // Resource returns the page under its new name.
-func (e WikiPageRenamed) Resource() Resource { return Page(e.Page.Name) }
+func (e WikiPageRenamed) Resource() Resource { return PageResource(e.Page.Name) }
 
 // Resource returns the page.
-func (e WikiPageVersionDeleted) Resource() Resource { return Page(e.Page.Name) }
+func (e WikiPageVersionDeleted) Resource() Resource { return PageResource(e.Page.Name) }
 
 // Resource returns the page.
-func (e WikiPageCommentEdited) Resource() Resource { return Page(e.Page.Name) }
+func (e WikiPageCommentEdited) Resource() Resource { return PageResource(e.Page.Name) }
 
-// Kind returns [Renamed].
-func (WikiPageRenamed) Kind() Kind { return Renamed }
+// Kind returns [KindRenamed].
+func (WikiPageRenamed) Kind() Kind { return KindRenamed }
 
-// Kind returns [VersionDeleted].
-func (WikiPageVersionDeleted) Kind() Kind { return VersionDeleted }
+// Kind returns [KindVersionDeleted].
+func (WikiPageVersionDeleted) Kind() Kind { return KindVersionDeleted }
 
-// Kind returns [CommentEdited].
-func (WikiPageCommentEdited) Kind() Kind { return CommentEdited }
+// Kind returns [KindCommentEdited].
+func (WikiPageCommentEdited) Kind() Kind { return KindCommentEdited }
 
 // WithChange implements [Event].
 func (e WikiPageRenamed) WithChange(c Change) Event { e.Change = c; return e }
@@ -79,7 +79,7 @@ func (e WikiPageVersionDeleted) WithChange(c Change) Event { e.Change = c; retur
 func (e WikiPageCommentEdited) WithChange(c Change) Event { e.Change = c; return e }
 
 func (e WikiPageRenamed) entering() (_ Event, err error) {
-	if err := CheckPageName(e.OldName); err != nil {
+	if err := ValidatePageName(e.OldName); err != nil {
 		return nil, fmt.Errorf("old %w", err)
 	}
 	e.Page, err = e.Page.entering()

@@ -1,6 +1,7 @@
 package tracbus
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -45,7 +46,7 @@ type WikiEdit struct {
 }
 
 // Resource returns the page.
-func (e WikiEdit) Resource() Resource { return Page(e.Name) }
+func (e WikiEdit) Resource() Resource { return PageResource(e.Name) }
 
 // Save implements [Model].
 func (e WikiEdit) Save(ctx context.Context, tx *ModelTransaction) (Event, error) {
@@ -111,10 +112,10 @@ func changeOf(old pageRow, page WikiPage) Event {
 	if page.Version == 1 && old.Version == 0 {
 		return WikiPageCreated{c, page}
 	}
-	if old.null.Has(TextPart) {
-		c.Null = OldTextPart
+	if old.null.Has(AttrText) {
+		c.Null = AttrOldText
 		if page.Text == "" {
-			c.Null |= TextPart
+			c.Null |= AttrText
 		}
 	}
 	return WikiPageChanged{c, page, old.Text}
@@ -176,10 +177,10 @@ func (e WikiEdit) checkBase(old pageRow, own bool) error {
 
 // madeBy says whether r is a version that tx made.
 func (r pageRow) madeBy(tx *ModelTransaction) bool {
-	entry, ok := tx.Pending(Page(r.Name))
+	entry, ok := tx.Pending(PageResource(r.Name))
 	_, newText := entry.New[textField]
-	return ok && r.found && (entry.Kind == Created || entry.Kind == Changed && newText) &&
-		entry.All()[versionField] == integer(r.Version)
+	return ok && r.found && (entry.Kind == KindCreated || entry.Kind == KindChanged && newText) &&
+		entry.NewState()[versionField] == integer(r.Version)
 }
 
 func insertVersion(ctx context.Context, tx *ModelTransaction, p WikiPage, ipnr bool) error {
@@ -187,7 +188,7 @@ func insertVersion(ctx context.Context, tx *ModelTransaction, p WikiPage, ipnr b
 	args := []any{p.Name, p.Version, p.Time.UnixMicro(), p.Author, p.Text, p.Comment, p.readonly()}
 	if ipnr {
 		statement = `INSERT INTO {wiki} (name, version, time, author, text, comment, readonly, ipnr) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`
-		args = append(args, text(tx.Who().IPNR))
+		args = append(args, text(tx.Actor().IPNR))
 	}
 	_, err := tx.exec(ctx, statement, args...)
 	return orConflict(err)
@@ -208,7 +209,7 @@ func (p WikiPage) readonly() int {
 }
 
 // tracAuthor returns the author as Trac has it of somebody without a name.
-func tracAuthor(tx *ModelTransaction) string { return orDefault(text(tx.Who().Author), "anonymous") }
+func tracAuthor(tx *ModelTransaction) string { return cmp.Or(text(tx.Actor().Author), "anonymous") }
 
 // invalidatePages makes running Tracs forget what they know of pages, and if
 // need be of the names of all pages. The caches always come in this order, so

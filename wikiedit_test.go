@@ -150,12 +150,12 @@ var wikiEditCases = []wikiCase{
 	{
 		rule:  "names: an empty part (validate_page_name)",
 		steps: []any{WikiEdit{Name: "/P", Text: new("x")}},
-		err:   ErrPageName,
+		err:   ErrInvalidPageName,
 	},
 	{
 		rule:  "names: deleting",
 		steps: []any{deleted{WikiEdit{Name: ""}}},
-		err:   ErrPageName,
+		err:   ErrInvalidPageName,
 	},
 }
 

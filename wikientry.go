@@ -1,6 +1,7 @@
 package tracbus
 
 import (
+	"encoding/json"
 	"fmt"
 	"strconv"
 	"time"
@@ -11,8 +12,8 @@ import (
 // elsewhere and reports it with [ModelTransaction.Record].
 type TracWiki struct{}
 
-// Realm returns [WikiRealm].
-func (TracWiki) Realm() Realm { return WikiRealm }
+// Realm returns [RealmWiki].
+func (TracWiki) Realm() Realm { return RealmWiki }
 
 // The fields of an entry. Those of a page are Trac's columns; name and text are
 // among the changed ones of the event that changes them.
@@ -26,32 +27,32 @@ const (
 	readonlyField = "readonly"
 )
 
-// Entry implements [Journaled].
+// Entry implements [Recordable].
 func (e WikiPageCreated) Entry() Entry {
 	return pageEntry(e, e.Page).with(textField, e.Page.Text)
 }
 
-// Entry implements [Journaled]. A text that changed is in New and Old only.
+// Entry implements [Recordable]. A text that changed is in New and Old only.
 func (e WikiPageChanged) Entry() Entry {
 	return pageEntry(e, e.Page).changed(textField, e.OldText, e.Page.Text)
 }
 
-// Entry implements [Journaled].
+// Entry implements [Recordable].
 func (e WikiPageDeleted) Entry() Entry {
 	return pageEntry(e, e.Page).with(textField, e.Page.Text)
 }
 
-// Entry implements [Journaled].
+// Entry implements [Recordable].
 func (e WikiPageRenamed) Entry() Entry {
 	return pageEntry(e, e.Page).with(textField, e.Page.Text).changed(nameField, e.OldName, e.Page.Name)
 }
 
-// Entry implements [Journaled].
+// Entry implements [Recordable].
 func (e WikiPageVersionDeleted) Entry() Entry {
 	return pageEntry(e, e.Page).with(textField, e.Page.Text)
 }
 
-// Entry implements [Journaled].
+// Entry implements [Recordable].
 func (e WikiPageCommentEdited) Entry() Entry {
 	entry := pageEntry(e, e.Page).with(textField, e.Page.Text)
 	delete(entry.State, commentField)
@@ -61,7 +62,7 @@ func (e WikiPageCommentEdited) Entry() Entry {
 // pageEntry returns an entry with all of the page but its name, which is the
 // resource's, and its text.
 func pageEntry(e Event, p WikiPage) Entry {
-	var when Value
+	var when any
 	if !p.Time.IsZero() {
 		when = p.Time
 	}
@@ -74,13 +75,13 @@ func pageEntry(e Event, p WikiPage) Entry {
 	}}
 }
 
-func (e Entry) with(field string, v Value) Entry {
+func (e Entry) with(field string, v any) Entry {
 	e.State[field] = v
 	return e
 }
 
 // changed puts a field into New and Old, or into State if it did not change.
-func (e Entry) changed(field string, before, after Value) Entry {
+func (e Entry) changed(field string, before, after any) Entry {
 	if before == after {
 		return e.with(field, after)
 	}
@@ -90,7 +91,7 @@ func (e Entry) changed(field string, before, after Value) Entry {
 
 // Event implements [JournalRealm].
 func (TracWiki) Event(entry Entry) (Event, error) {
-	r := entryReader{entry: entry, all: entry.All()}
+	r := entryReader{entry: entry, all: entry.NewState()}
 	e := r.event()
 	if r.err != nil {
 		return nil, fmt.Errorf("%s %s: %w", entry.Kind, entry.Resource, r.err)
@@ -106,23 +107,23 @@ type entryReader struct {
 }
 
 func (r *entryReader) event() Event {
-	if r.entry.Resource.Realm != WikiRealm {
-		r.err = fmt.Errorf("expected an entry of realm %q", WikiRealm)
+	if r.entry.Resource.Realm != RealmWiki {
+		r.err = fmt.Errorf("expected an entry of realm %q", RealmWiki)
 		return nil
 	}
 	c, page := r.entry.Change, r.page()
 	switch r.entry.Kind {
-	case Created:
+	case KindCreated:
 		return WikiPageCreated{c, page}
-	case Changed:
+	case KindChanged:
 		return WikiPageChanged{c, page, r.before(textField)}
-	case Deleted:
+	case KindDeleted:
 		return WikiPageDeleted{c, page}
-	case Renamed:
+	case KindRenamed:
 		return WikiPageRenamed{c, page, r.before(nameField)}
-	case VersionDeleted:
+	case KindVersionDeleted:
 		return WikiPageVersionDeleted{c, page}
-	case CommentEdited:
+	case KindCommentEdited:
 		return WikiPageCommentEdited{c, page, r.before(commentField)}
 	}
 	r.err = fmt.Errorf("expected a kind that pages have")
@@ -141,7 +142,7 @@ func (r *entryReader) page() WikiPage {
 		p.Time = valueAs[time.Time](r, r.all, timeField)
 	}
 	var err error
-	p.Version, err = strconv.ParseInt(string(valueAs[Number](r, r.all, versionField)), 10, 64)
+	p.Version, err = strconv.ParseInt(string(valueAs[json.Number](r, r.all, versionField)), 10, 64)
 	if err != nil && r.err == nil {
 		r.err = fmt.Errorf("field %q: %w", versionField, err)
 	}

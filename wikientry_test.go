@@ -1,6 +1,7 @@
 package tracbus
 
 import (
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -38,11 +39,11 @@ func (r randomPages) change() Change {
 	return Change{
 		Env: "test", TID: r.Int64N(9), Seq: r.IntN(3), Time: r.time(), Author: r.text(), IPNR: r.text(),
 		Authenticated: r.IntN(2) == 0, Comment: r.text(), Primary: r.IntN(2) == 0,
-		Null: Parts(r.IntN(1 << 9)), Absent: Parts(r.IntN(1 << 9)),
+		Null: Attrs(r.IntN(1 << 9)), Absent: Attrs(r.IntN(1 << 9)),
 	}
 }
 
-func (r randomPages) event() Journaled {
+func (r randomPages) event() Recordable {
 	c, p := r.change(), r.page()
 	switch r.IntN(6) {
 	case 0:
@@ -77,25 +78,25 @@ func TestEveryPageEventComesBackFromItsEntry(t *testing.T) {
 
 func TestATextIsInTheEntryOnce(t *testing.T) {
 	page := WikiPage{Name: "P", Version: 2, Text: "new"}
-	state := Fields{"version": Number("2"), "time": nil, "author": "", "comment": "", "readonly": false}
+	state := Fields{"version": json.Number("2"), "time": nil, "author": "", "comment": "", "readonly": false}
 	assert.Equal(t, Entry{
-		Resource: Resource{WikiRealm, "P"}, Kind: Changed,
+		Resource: Resource{RealmWiki, "P"}, Kind: KindChanged,
 		State: state, New: Fields{"text": "new"}, Old: Fields{"text": "old"},
 	}, WikiPageChanged{Page: page, OldText: "old"}.Entry())
 
 	state["text"] = "new"
-	assert.Equal(t, Entry{Resource: Resource{WikiRealm, "P"}, Kind: Changed, State: state},
+	assert.Equal(t, Entry{Resource: Resource{RealmWiki, "P"}, Kind: KindChanged, State: state},
 		WikiPageChanged{Page: page, OldText: "new"}.Entry(), "only readonly changed")
 }
 
 func TestEntriesThatAreNoPages(t *testing.T) {
 	good := func() Entry { return WikiPageChanged{Page: WikiPage{Name: "P"}, OldText: "old"}.Entry() }
 	for want, spoil := range map[string]func(*Entry){
-		`expected an entry of realm "wiki"`:                       func(e *Entry) { e.Resource.Realm = TicketRealm },
+		`expected an entry of realm "wiki"`:                       func(e *Entry) { e.Resource.Realm = RealmTicket },
 		`expected a kind that pages have`:                         func(e *Entry) { e.Kind = "change_deleted" },
 		`field "version": expected a tracbus.Number, found <nil>`: func(e *Entry) { delete(e.State, "version") },
 		`field "version": strconv.ParseInt: parsing "1.5": invalid syntax`: func(e *Entry) {
-			e.State["version"] = Number("1.5")
+			e.State["version"] = json.Number("1.5")
 		},
 		`field "time": expected a time.Time, found string`: func(e *Entry) { e.State["time"] = "now" },
 		`field "text": expected a string, found bool`:      func(e *Entry) { e.New["text"] = true },

@@ -27,14 +27,14 @@ type WikiRename struct {
 
 // Resource returns a page without a name: Save locks both names itself, in an
 // order that two renames have in common.
-func (r WikiRename) Resource() Resource { return Resource{Realm: WikiRealm} }
+func (r WikiRename) Resource() Resource { return Resource{Realm: RealmWiki} }
 
 // Save implements [Model]. The event is a [WikiPageRenamed].
 func (r WikiRename) Save(ctx context.Context, tx *ModelTransaction) (Event, error) {
-	if err := CheckPageName(r.To); err != nil {
+	if err := ValidatePageName(r.To); err != nil {
 		return nil, fmt.Errorf("new %w", err)
 	}
-	names := []Resource{{WikiRealm, min(r.Name, r.To)}, {WikiRealm, max(r.Name, r.To)}}
+	names := []Resource{{RealmWiki, min(r.Name, r.To)}, {RealmWiki, max(r.Name, r.To)}}
 	if err := tx.Lock(ctx, names...); err != nil {
 		return nil, fmt.Errorf("page %.100q: %w", r.Name, err)
 	}

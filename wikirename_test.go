@@ -113,7 +113,7 @@ var wikiRareCases = []wikiCase{
 		before: []string{"1 5 ann one - 0"},
 		steps:  []any{WikiRename{Name: "P", To: "Q//R"}},
 		rows:   []string{"P 1 5 ann one - 0"},
-		err:    ErrPageName,
+		err:    ErrInvalidPageName,
 	},
 	{
 		rule:  "rename: no page",

@@ -18,7 +18,7 @@ type WikiVersionDelete struct {
 }
 
 // Resource returns the page.
-func (d WikiVersionDelete) Resource() Resource { return Page(d.Name) }
+func (d WikiVersionDelete) Resource() Resource { return PageResource(d.Name) }
 
 // Delete implements [Model]. The event is a [WikiPageVersionDeleted] or a
 // [WikiPageDeleted].
@@ -60,7 +60,7 @@ type WikiCommentEdit struct {
 }
 
 // Resource returns the page.
-func (c WikiCommentEdit) Resource() Resource { return Page(c.Name) }
+func (c WikiCommentEdit) Resource() Resource { return PageResource(c.Name) }
 
 // Save implements [Model]. The event is a [WikiPageCommentEdited].
 func (c WikiCommentEdit) Save(ctx context.Context, tx *ModelTransaction) (Event, error) {
@@ -77,8 +77,8 @@ func (c WikiCommentEdit) Save(ctx context.Context, tx *ModelTransaction) (Event,
 	if err != nil {
 		return nil, fmt.Errorf("comment of version %d of page %.100q: %w", row.Version, row.Name, err)
 	}
-	if null.Has(CommentPart) { // it was; now it is not
-		null = null&^CommentPart | OldTextPart
+	if null.Has(AttrComment) { // it was; now it is not
+		null = null&^AttrComment | AttrOldText
 	}
 	return WikiPageCommentEdited{Change{Null: null}, row.WikiPage, old}, nil
 }

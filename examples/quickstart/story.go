@@ -25,7 +25,7 @@ type process struct {
 // start registers who is to be told, and opens the journal that tells them.
 func start(ctx context.Context, db *tracdb.DB, rdb redis.UniversalClient) (*process, error) {
 	p := &process{bus: tracbus.NewBus(env)}
-	p.redis = p.bus.All(tracbus.Once("redis"), tracbus.NewPublisher(rdb, tracbus.PublisherConfig{}))
+	p.redis = p.bus.All(tracbus.Durable("redis"), tracbus.NewPublisher(rdb, tracbus.PublisherConfig{}))
 	tracbus.On(p.bus, tracbus.Everywhere, func(ctx context.Context, e tracbus.Event) error {
 		c, role := e.About(), "secondary"
 		if c.Primary {
@@ -36,7 +36,7 @@ func start(ctx context.Context, db *tracdb.DB, rdb redis.UniversalClient) (*proc
 	})
 	var err error
 	p.journal, err = tracbus.OpenJournal(ctx, db.DB, p.bus, tracbus.JournalConfig{
-		Dialect: db.Dialect, Wake: rdb,
+		Dialect: db.Dialect, WakeRedis: rdb,
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	if err != nil {
@@ -57,7 +57,7 @@ func (p *process) stop(ctx context.Context) error {
 // number of its ticket and the last transaction's id.
 func story(ctx context.Context, j *tracbus.Journal) (ticket, tid int64, err error) {
 	const page = "NewWikiPage"
-	who := tracbus.Who{Author: "anonymous", IPNR: "192.0.2.17"}
+	who := tracbus.Actor{Author: "anonymous", IPNR: "192.0.2.17"}
 	for _, change := range []func(tx *tracbus.ModelTransaction) error{
 		func(tx *tracbus.ModelTransaction) error {
 			return tx.Save(ctx, tracbus.WikiEdit{
@@ -92,7 +92,7 @@ func story(ctx context.Context, j *tracbus.Journal) (ticket, tid int64, err erro
 
 // whoChanged reads the audit trail of a ticket, which is deleted by now.
 func whoChanged(ctx context.Context, j *tracbus.Journal, ticket int64) (lines []string, err error) {
-	resource := tracbus.Resource{Realm: tracbus.TicketRealm, ID: strconv.FormatInt(ticket, 10)}
+	resource := tracbus.Resource{Realm: tracbus.RealmTicket, ID: strconv.FormatInt(ticket, 10)}
 	for e, err := range j.History(ctx, resource) {
 		if err != nil {
 			return nil, err

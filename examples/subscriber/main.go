@@ -114,12 +114,12 @@ func (o options) read(ctx context.Context, s *tracbus.Subscriber) iter.Seq2[trac
 func (o options) tell(at string, e tracbus.Resync) {
 	where := fmt.Sprintf("subscribed to %q", o.patterns)
 	switch e.Reason {
-	case tracbus.Reconnected:
+	case tracbus.ResyncReconnected:
 		where += " again; what was published meanwhile is missed"
-	case tracbus.Trimmed:
-		where = fmt.Sprintf("changes behind tid %d up to %d are missed: the stream does not keep them", e.Behind, e.UpTo)
-	case tracbus.Restarted:
-		where = fmt.Sprintf("the stream was begun anew; what was behind tid %d may be missed or come again", e.Behind)
+	case tracbus.ResyncStreamTrimmed:
+		where = fmt.Sprintf("changes behind tid %d up to %d are missed: the stream does not keep them", e.After, e.Through)
+	case tracbus.ResyncStreamReset:
+		where = fmt.Sprintf("the stream was begun anew; what was behind tid %d may be missed or come again", e.After)
 	default:
 		if o.stream != "" {
 			where = fmt.Sprintf("reading %q from %s", o.stream, at)

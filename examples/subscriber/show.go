@@ -53,7 +53,7 @@ func messageOf(event tracbus.Event, err error) (channel, payload string, _ error
 		return undecoded.Channel, undecoded.Payload, err
 	}
 	changed, _ := event.(tracbus.TicketChanged)
-	c := tracbus.PublisherConfig{NoPrefix: true, AllValues: changed.Values != nil}
+	c := tracbus.PublisherConfig{NoPrefix: true, FullNewValues: changed.Values != nil}
 	return c.Encode(event)
 }
 
@@ -92,9 +92,9 @@ func showText(w io.Writer, colours bool) show {
 		}
 		about, colour := event.About(), yellow
 		switch event.Kind() {
-		case tracbus.Created:
+		case tracbus.KindCreated:
 			colour = green
-		case tracbus.Deleted:
+		case tracbus.KindDeleted:
 			colour = red
 		}
 		var text strings.Builder
@@ -126,7 +126,7 @@ func details(event tracbus.Event) []string {
 	case tracbus.TicketCommentEdited:
 		return []string{"comment before: " + quote(e.OldComment)}
 	case tracbus.TicketChangeDeleted:
-		return append([]string{"change of " + e.Deleted.Format(time.DateTime)}, difference(e.Old, e.New)...)
+		return append([]string{"change of " + e.ChangeTime.Format(time.DateTime)}, difference(e.Old, e.New)...)
 	case tracbus.WikiPageCreated:
 		return page(e.Page)
 	case tracbus.WikiPageChanged:
@@ -176,7 +176,7 @@ func difference(before, after tracbus.Fields) (lines []string) {
 	return lines
 }
 
-func value(v tracbus.Value) string {
+func value(v any) string {
 	switch v := v.(type) {
 	case nil:
 		return "null"

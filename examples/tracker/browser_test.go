@@ -272,7 +272,7 @@ func checkPublished(t *testing.T, r *rig, heard *redis.PubSub) {
 	encode := tracbus.PublisherConfig{}
 	for e, err := range journal.Since(ticking(t), 0) {
 		require.NoError(t, err)
-		if e.Kind() == tracbus.Renamed {
+		if e.Kind() == tracbus.KindRenamed {
 			continue
 		}
 		channel, payload, err := encode.Encode(e)

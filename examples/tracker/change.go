@@ -111,7 +111,7 @@ func (c *change) fields(before, after tracbus.Fields) {
 	}
 }
 
-func shown(v tracbus.Value) string {
+func shown(v any) string {
 	switch v := v.(type) {
 	case nil:
 		return ""

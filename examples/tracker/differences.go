@@ -42,7 +42,7 @@ func (s *site) showDifferences(w http.ResponseWriter, r *http.Request, resource 
 		return err
 	}
 	section := "tickets"
-	if resource.Realm == tracbus.WikiRealm {
+	if resource.Realm == tracbus.RealmWiki {
 		section = "wiki"
 	}
 	return s.show(w, r, http.StatusOK, "differences.html", view{Title: "Differences of " + d.Change.Title, Section: section, Body: d})

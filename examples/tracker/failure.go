@@ -35,7 +35,7 @@ func refusalOf(err error) (refusal, bool) {
 		return refusal{http.StatusConflict, "Somebody else was faster. Nothing was stored."}, true
 	case errors.Is(err, tracbus.ErrPageExists):
 		return refusal{http.StatusConflict, "A page of that name exists. Nothing was stored."}, true
-	case errors.Is(err, tracbus.ErrPageName):
+	case errors.Is(err, tracbus.ErrInvalidPageName):
 		return refusal{http.StatusUnprocessableEntity, "A page cannot have that name: expected parts between slashes, none of them empty, . or .."}, true
 	case errors.Is(err, tracbus.ErrNotFound):
 		return refusal{http.StatusNotFound, "That does not exist, or not any more. Nothing was stored."}, true

@@ -49,12 +49,12 @@ func visitorOf(r *http.Request) visitor {
 
 // whoOf returns who makes the changes of a request. Behind a proxy, IPNR would be
 // what the proxy says in a header.
-func whoOf(r *http.Request) tracbus.Who {
+func whoOf(r *http.Request) tracbus.Actor {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
 		host = r.RemoteAddr
 	}
-	who := tracbus.Who{Author: visitorOf(r).Name, IPNR: host, Authenticated: true}
+	who := tracbus.Actor{Author: visitorOf(r).Name, IPNR: host, Authenticated: true}
 	if who.Author == "" {
 		who.Author, who.Authenticated = strings.TrimSpace(r.PostFormValue("author")), false
 	}

@@ -97,8 +97,8 @@ func (m *mailer) mail(ctx context.Context, e tracbus.Event, ticket tracbus.Field
 // messageID is the same whoever sends the mail of a change, and however often: a
 // mail that was on its way when its sender died comes again, and can be told.
 func messageID(ctx context.Context, c tracbus.Change) string {
-	turn, _ := tracbus.TurnOf(ctx)
-	return fmt.Sprintf("%d.%d.%s.%s@%s", c.TID, c.Seq, c.Mark, turn.Name, turn.Journal)
+	turn, _ := tracbus.LeaseFrom(ctx)
+	return fmt.Sprintf("%d.%d.%s.%s@%s", c.TID, c.Seq, c.CommitID, turn.Consumer, turn.JournalUUID)
 }
 
 // mostMailboxes is how many people a field of a ticket may name: this is no way to

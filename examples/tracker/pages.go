@@ -62,7 +62,7 @@ func checkName(name string) error {
 	if len(name) > 150 {
 		return refusal{http.StatusUnprocessableEntity, "That name is too long: expected 150 bytes at most."}
 	}
-	return tracbus.CheckPageName(name)
+	return tracbus.ValidatePageName(name)
 }
 
 func (s *site) showPage(w http.ResponseWriter, r *http.Request) error {
@@ -71,7 +71,7 @@ func (s *site) showPage(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if at := r.FormValue("diff"); at != "" {
-		return s.showDifferences(w, r, tracbus.Page(name), at)
+		return s.showDifferences(w, r, tracbus.PageResource(name), at)
 	}
 	at, err := s.newest(r.Context())
 	if err != nil {
@@ -92,7 +92,7 @@ func (s *site) showPage(w http.ResponseWriter, r *http.Request) error {
 		v.Body, v.Title, v.At = body, "Edit "+name, place{}
 		return s.show(w, r, http.StatusOK, "editpage.html", v)
 	case "history":
-		if body.History, err = s.historyOf(r.Context(), tracbus.Page(name), beforeOf(r), markup.PageLink(name)+"?action=history&"); err != nil {
+		if body.History, err = s.historyOf(r.Context(), tracbus.PageResource(name), beforeOf(r), markup.PageLink(name)+"?action=history&"); err != nil {
 			return err
 		}
 		v.Body, v.Title = body, "History of "+name
@@ -168,7 +168,7 @@ func (s *site) savePage(w http.ResponseWriter, r *http.Request, name string) err
 // does not allow: nobody else changes it until the transaction ends.
 func (s *site) storePage(r *http.Request, tx *tracbus.ModelTransaction, name string, form wikiForm) error {
 	ctx := r.Context()
-	if err := tx.Lock(ctx, tracbus.Page(name)); err != nil {
+	if err := tx.Lock(ctx, tracbus.PageResource(name)); err != nil {
 		return err
 	}
 	edit := tracbus.WikiEdit{Name: name, Text: &form.Text, Comment: form.Comment, Base: form.Base}

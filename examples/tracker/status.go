@@ -26,7 +26,7 @@ type statusPage struct {
 
 // asideList are the changes that are set aside for a name, the first of them.
 type asideList struct {
-	Changes []tracbus.SetAside
+	Changes []tracbus.DeadLetter
 	More    bool
 }
 
@@ -50,7 +50,7 @@ func (s *site) showStatus(w http.ResponseWriter, r *http.Request) error {
 	if page.Journal, err = s.journal.Status(ctx); err != nil {
 		return err
 	}
-	for _, once := range page.Journal.Once {
+	for _, once := range page.Journal.Consumers {
 		if page.Aside[once.Name], err = s.setAside(ctx, once); err != nil {
 			return err
 		}
@@ -61,11 +61,11 @@ func (s *site) showStatus(w http.ResponseWriter, r *http.Request) error {
 	return s.show(w, r, http.StatusOK, "status.html", view{Title: "Status", Section: "status", Body: page})
 }
 
-func (s *site) setAside(ctx context.Context, once tracbus.OnceStatus) (list asideList, err error) {
-	if once.SetAside == 0 {
+func (s *site) setAside(ctx context.Context, once tracbus.ConsumerStatus) (list asideList, err error) {
+	if once.DeadLetters == 0 {
 		return list, nil
 	}
-	for a, err := range s.journal.SetAside(ctx, once.Name) {
+	for a, err := range s.journal.DeadLetters(ctx, once.Name) {
 		if err != nil {
 			return list, err
 		}
@@ -98,12 +98,12 @@ func (s *site) operate(w http.ResponseWriter, r *http.Request) error {
 	n := 0
 	switch do := r.PostFormValue("do"); do {
 	case "retry":
-		n, err = s.journal.Retry(ctx, name, which...)
+		n, err = s.journal.Redeliver(ctx, name, which...)
 	case "discard":
 		if len(which) == 0 {
 			return refusal{http.StatusBadRequest, "Which change is to be given up?"}
 		}
-		n, err = s.journal.Discard(ctx, name, which...)
+		n, err = s.journal.DropDeadLetters(ctx, name, which...)
 	case "retire":
 		n, err = s.retire(ctx, name)
 	default:
@@ -118,7 +118,7 @@ func (s *site) operate(w http.ResponseWriter, r *http.Request) error {
 }
 
 // asideOf reads which change a button is for; none means all of the name.
-func asideOf(r *http.Request) ([]tracbus.SetAside, error) {
+func asideOf(r *http.Request) ([]tracbus.DeadLetter, error) {
 	if !r.PostForm.Has("tid") {
 		return nil, nil
 	}
@@ -127,7 +127,7 @@ func asideOf(r *http.Request) ([]tracbus.SetAside, error) {
 	if err := errors.Join(err1, err2); err != nil {
 		return nil, refusal{http.StatusBadRequest, "That is no change that is set aside."}
 	}
-	return []tracbus.SetAside{{Name: r.PostFormValue("name"), TID: tid, Seq: seq}}, nil
+	return []tracbus.DeadLetter{{Consumer: r.PostFormValue("name"), TID: tid, Seq: seq}}, nil
 }
 
 // retire forgets a name that no process runs any more.
@@ -136,18 +136,18 @@ func (s *site) retire(ctx context.Context, name string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	i := slices.IndexFunc(status.Once, func(o tracbus.OnceStatus) bool { return o.Name == name })
+	i := slices.IndexFunc(status.Consumers, func(o tracbus.ConsumerStatus) bool { return o.Name == name })
 	switch {
 	case i < 0:
 		return 0, fmt.Errorf("name %q: %w", name, tracbus.ErrNotFound)
-	case held(status.Once[i]):
+	case held(status.Consumers[i]):
 		return 0, refusal{http.StatusConflict, fmt.Sprintf("A process runs %q: it would make the name anew.", name)}
 	}
-	return 0, s.journal.Retire(ctx, name)
+	return 0, s.journal.DropConsumer(ctx, name)
 }
 
 // held says whether a process runs a name.
-func held(o tracbus.OnceStatus) bool { return o.Holder != "" && o.Left > 0 }
+func held(o tracbus.ConsumerStatus) bool { return o.Holder != "" && o.LeaseRemaining > 0 }
 
 // writeMetrics answers a Prometheus on the same machine, but not those for whom a
 // proxy there asks.

@@ -107,7 +107,7 @@ func (st *stream) run(ctx context.Context) error {
 func (st *stream) catchUp(ctx context.Context) error {
 	var lines []line
 	missed := 0
-	for e, err := range st.journal.Resume(ctx, tracbus.Change{TID: st.at.tid, Seq: st.at.seq, Mark: st.at.mark}) {
+	for e, err := range st.journal.Resume(ctx, tracbus.Change{TID: st.at.tid, Seq: st.at.seq, CommitID: st.at.mark}) {
 		if err != nil {
 			return err
 		}

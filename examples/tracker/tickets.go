@@ -28,7 +28,7 @@ func (s *site) showTicket(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if at := r.FormValue("diff"); at != "" {
-		return s.showDifferences(w, r, tracbus.Ticket(id), at)
+		return s.showDifferences(w, r, tracbus.TicketResource(id), at)
 	}
 	return s.ticketPage(w, r, http.StatusOK, id, nil, nil)
 }
@@ -41,7 +41,7 @@ func (s *site) ticketPage(w http.ResponseWriter, r *http.Request, status int, id
 		return err
 	}
 	page := ticketPage{}
-	if page.History, err = s.historyOf(r.Context(), tracbus.Ticket(id), beforeOf(r), fmt.Sprintf("/tickets/%d?", id)); err != nil {
+	if page.History, err = s.historyOf(r.Context(), tracbus.TicketResource(id), beforeOf(r), fmt.Sprintf("/tickets/%d?", id)); err != nil {
 		return err
 	}
 	title := fmt.Sprintf("#%d", id)
@@ -203,7 +203,7 @@ func chosen(r *http.Request) (ids []int64, err error) {
 func (s *site) storeBatch(ctx context.Context, tx *tracbus.ModelTransaction, ids []int64, set tracbus.Fields, comment string) error {
 	resources := make([]tracbus.Resource, len(ids))
 	for i, id := range ids {
-		resources[i] = tracbus.Ticket(id)
+		resources[i] = tracbus.TicketResource(id)
 	}
 	if err := tx.Lock(ctx, resources...); err != nil { // all at first: two batches never wait for each other
 		return err

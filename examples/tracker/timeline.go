@@ -19,7 +19,7 @@ type place struct {
 	mark string
 }
 
-func placeOf(c tracbus.Change) place { return place{c.TID, c.Seq, c.Mark} }
+func placeOf(c tracbus.Change) place { return place{c.TID, c.Seq, c.CommitID} }
 
 // String returns the place as browsers keep it: "17.0.a1b2".
 func (p place) String() string { return fmt.Sprintf("%d.%d.%s", p.tid, p.seq, p.mark) }

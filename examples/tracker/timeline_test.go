@@ -14,7 +14,7 @@ import (
 // tell tells a timeline of the first change of a transaction.
 func tell(t *testing.T, l *timeline, tid int64) {
 	t.Helper()
-	require.NoError(t, l.tell(context.Background(), tracbus.TicketChanged{Change: tracbus.Change{TID: tid, Mark: fmt.Sprint("m", tid)}, ID: tid}))
+	require.NoError(t, l.tell(context.Background(), tracbus.TicketChanged{Change: tracbus.Change{TID: tid, CommitID: fmt.Sprint("m", tid)}, ID: tid}))
 }
 
 // A timeline has the last changes, and knows which it does not have.
@@ -64,7 +64,7 @@ func TestTimeline(t *testing.T) {
 	_, complete = behind(1010, 0)
 	assert.True(t, complete)
 
-	require.NoError(t, l.tell(context.Background(), tracbus.Resync{Reason: tracbus.Rewound}))
+	require.NoError(t, l.tell(context.Background(), tracbus.Resync{Reason: tracbus.ResyncRewound}))
 	lines, complete, _, again := l.behind(place{tid: 2010})
 	assert.Empty(t, lines)
 	assert.False(t, complete)

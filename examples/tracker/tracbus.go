@@ -41,7 +41,7 @@ func openChanges(ctx context.Context, db *tracdb.DB, s settings) (*changes, erro
 	}
 	config := tracbus.JournalConfig{Dialect: db.Dialect}
 	if db.Dialect != tracbus.SQLite {
-		config.Poll = 250 * time.Millisecond // where no Redis wakes this process up
+		config.PollInterval = 250 * time.Millisecond // where no Redis wakes this process up
 	}
 
 	// State is told Everywhere: each process needs every change, whoever made it.
@@ -59,9 +59,9 @@ func openChanges(ctx context.Context, db *tracdb.DB, s settings) (*changes, erro
 		if c.redis, err = where.NewClient(); err != nil {
 			return nil, fmt.Errorf("-redis: %w", errors.Join(err, c.close(ctx)))
 		}
-		config.Wake = c.redis // processes wake each other through it
-		c.publisher = tracbus.NewPublisher(c.redis, tracbus.PublisherConfig{Stream: s.stream})
-		c.bus.All(tracbus.Once("redis"), c.publisher)
+		config.WakeRedis = c.redis // processes wake each other through it
+		c.publisher = tracbus.NewPublisher(c.redis, tracbus.PublisherConfig{StreamKey: s.stream})
+		c.bus.All(tracbus.Durable("redis"), c.publisher)
 	}
 	// A mail that fails eight times, for some 13 s, waits on the page Status for
 	// somebody who has it sent again; those behind it go out.
@@ -69,7 +69,7 @@ func openChanges(ctx context.Context, db *tracdb.DB, s settings) (*changes, erro
 	if err != nil {
 		return nil, errors.Join(err, c.close(ctx))
 	}
-	c.bus.Ticket(tracbus.OnceConfig{SetAside: 8}.Once("mail"), mailer)
+	c.bus.Ticket(tracbus.DurableConfig{MaxAttempts: 8}.Durable("mail"), mailer)
 
 	if c.journal, err = tracbus.OpenJournal(ctx, db.DB, c.bus, config); err != nil {
 		return nil, errors.Join(err, c.close(ctx))
@@ -84,7 +84,7 @@ func openChanges(ctx context.Context, db *tracdb.DB, s settings) (*changes, erro
 // update makes a change: f and what the journal says of it are committed together,
 // or not at all. ctx should have a deadline: a row that f wants to change may be
 // locked.
-func (c *changes) update(ctx context.Context, who tracbus.Who, f func(tx *tracbus.ModelTransaction) error) error {
+func (c *changes) update(ctx context.Context, who tracbus.Actor, f func(tx *tracbus.ModelTransaction) error) error {
 	tid, err := c.journal.Update(ctx, who, f)
 	if err != nil {
 		return err
@@ -127,7 +127,7 @@ func (c *changes) welcome(ctx context.Context) error {
 	if c.pages.Get().Len() > 0 {
 		return nil
 	}
-	err := c.update(ctx, tracbus.Who{Author: "tracker"}, func(tx *tracbus.ModelTransaction) error {
+	err := c.update(ctx, tracbus.Actor{Author: "tracker"}, func(tx *tracbus.ModelTransaction) error {
 		return tx.Save(ctx, tracbus.WikiEdit{Name: "WikiStart", Text: &welcomeText, Base: tracbus.NewPage})
 	})
 	if errors.Is(err, tracbus.ErrConflict) {

@@ -4,8 +4,8 @@ import "strconv"
 
 // Place is a transaction of a journal: its tid, and its mark.
 type Place struct {
-	TID  int64
-	Mark string
+	TID      int64
+	CommitID string
 }
 
 // Batch holds the messages of one call. Its memory is used again after Reset.

@@ -109,15 +109,15 @@ func (s *Sender) prepare(c Call, b *Batch) {
 			tid = strconv.FormatInt(c.Expected.TID, 10)
 		}
 	}
-	a = append(a, anew, tid, c.Expected.Mark, c.Expected.Branch, c.Branch,
-		c.Before.TID, c.Before.Mark, c.After.TID, c.After.Mark)
+	a = append(a, anew, tid, c.Expected.CommitID, c.Expected.Branch, c.Branch,
+		c.Before.TID, c.Before.CommitID, c.After.TID, c.After.CommitID)
 	if c.Within != (Place{}) {
-		a = append(a, c.Within.TID, c.Within.Mark, c.Seq)
+		a = append(a, c.Within.TID, c.Within.CommitID, c.Seq)
 	} else {
 		a = append(a, "", "", "")
 	}
 	if c.Rest != (Place{}) {
-		a = append(a, c.Rest.Mark, c.Done)
+		a = append(a, c.Rest.CommitID, c.Done)
 	} else {
 		a = append(a, "", "")
 	}
@@ -134,7 +134,7 @@ func (s *Sender) prepare(c Call, b *Batch) {
 	a = append(a, len(b.transactions))
 	for i := range b.transactions {
 		t := &b.transactions[i]
-		a = append(a, t.place.TID, t.place.Mark, t.messages)
+		a = append(a, t.place.TID, t.place.CommitID, t.messages)
 	}
 	s.args = a
 }
@@ -199,7 +199,7 @@ func read(answer any) (r Reply, err error) {
 		r.Stopped, r.At = errors.New(str(a[1])), number(a[2])-1
 		r.Published, r.Unheard = number(a[3]), number(a[4])
 	case (word == "elsewhere" || word == "rewound") && len(a) == 5:
-		s := Standing{Empty: str(a[1]) == "", Place: Place{Mark: str(a[2])}, Branch: -1, Last: str(a[4])}
+		s := Standing{Empty: str(a[1]) == "", Place: Place{CommitID: str(a[2])}, Branch: -1, Last: str(a[4])}
 		if !s.Empty {
 			if s.TID, err = strconv.ParseInt(str(a[1]), 10, 64); err == nil {
 				s.Branch, err = strconv.ParseInt(str(a[3]), 10, 64)

@@ -17,9 +17,9 @@ const (
 // are from 32,766 up.
 const chunk = 10_000
 
-// AtOnce says whether [Store.Append] commits in the same round trip, and sees to
+// CommitsOnAppend says whether [Store.Append] commits in the same round trip, and sees to
 // it that the transaction stands.
-func (s *Store) AtOnce() bool { return s.batches }
+func (s *Store) CommitsOnAppend() bool { return s.batches }
 
 // Append takes a tid and writes the rows of changes: the last thing in a
 // transaction, for from here on it may hold up others. Where end is true and the
@@ -119,7 +119,7 @@ func (s *Store) inserts(changes []Change, realms []string) (all []insert) {
 			if c.Authenticated {
 				authenticated = 1
 			}
-			journal.rows = append(journal.rows, []any{i, c.ID, c.Kind, c.Time, c.Author, c.IPNR, authenticated, c.Comment, c.Parts, c.State})
+			journal.rows = append(journal.rows, []any{i, c.ID, c.Kind, c.Time, c.Author, c.IPNR, authenticated, c.Comment, c.Attrs, c.State})
 			for _, f := range c.Fields {
 				history.rows = append(history.rows, []any{i, c.ID, f.Name, f.Old.Type, f.Old.Text, f.New.Type, f.New.Text})
 			}

@@ -6,28 +6,28 @@ import (
 	"time"
 )
 
-// Aside is a change that a name's listener was not told of, for it kept failing.
-type Aside struct {
-	TID             int64
-	Seq             int
-	Mark, Realm, ID string
-	Error           string // of the last call; cut to 1000 bytes
-	Tries           int
-	Since           int64 // microseconds since 1970; zero when written: now
-	Retry           bool  // it is to be told again
+// DeadLetter is a change that a name's listener was not told of, for it kept failing.
+type DeadLetter struct {
+	TID                 int64
+	Seq                 int
+	CommitID, Realm, ID string
+	Error               string // of the last call; cut to 1000 bytes
+	Attempts            int
+	Since               int64 // microseconds since 1970; zero when written: now
+	Redeliver           bool  // it is to be told again
 }
 
-// PutAside moves the cursor as [Store.MoveOnce] does, and sets a change aside,
+// PutDeadLetter moves the cursor as [Store.MoveCursor] does, and sets a change aside,
 // both or none of them. One that is set aside already gets the new error, a try
 // more, and is not to be told again for now: so a retry that failed, which moves
 // nothing, is put back with from and to the same.
-func (s *Store) PutAside(ctx context.Context, name string, epoch int64, from, to Cursor, lease time.Duration, a Aside) (moved bool, err error) {
+func (s *Store) PutDeadLetter(ctx context.Context, name string, epoch int64, from, to Cursor, lease time.Duration, a DeadLetter) (moved bool, err error) {
 	a.Error = storable(a.Error, maxError)
 	return s.holding(ctx, moveOnce, moving(name, epoch, from, to, lease), func(conn *Conn) error {
 		// Nobody else writes rows of this name meanwhile, for that of
 		// journal_once is locked.
 		result, err := conn.ExecContext(ctx, s.SQL("UPDATE {journal_aside} SET error = ?, tries = tries + 1, retry = 0 WHERE name = ? AND tid = ? AND seq = ? AND mark = ?"),
-			a.Error, name, a.TID, a.Seq, a.Mark)
+			a.Error, name, a.TID, a.Seq, a.CommitID)
 		if err != nil {
 			return err
 		}
@@ -38,7 +38,7 @@ func (s *Store) PutAside(ctx context.Context, name string, epoch int64, from, to
 		if _, err := conn.ExecContext(ctx, s.SQL(deleteAside), name, a.TID, a.Seq); err != nil {
 			return err
 		}
-		since, args := "?", []any{name, a.TID, a.Seq, a.Mark, a.Realm, a.ID, a.Error, max(a.Tries, 1), a.Since}
+		since, args := "?", []any{name, a.TID, a.Seq, a.CommitID, a.Realm, a.ID, a.Error, max(a.Attempts, 1), a.Since}
 		if a.Since == 0 {
 			since, args = "{NOW}", args[:len(args)-1]
 		}
@@ -73,9 +73,9 @@ func (s *Store) holding(ctx context.Context, text string, args []any, f func(*Co
 	return true, nil
 }
 
-// Asides reads what a name has set aside behind a tid and a seq, in their order,
+// DeadLetters reads what a name has set aside behind a tid and a seq, in their order,
 // up to limit: all of it, or what is to be told again.
-func (s *Store) Asides(ctx context.Context, name string, onlyRetry bool, afterTID int64, afterSeq, limit int) (all []Aside, err error) {
+func (s *Store) DeadLetters(ctx context.Context, name string, onlyRetry bool, afterTID int64, afterSeq, limit int) (all []DeadLetter, err error) {
 	text := "SELECT tid, seq, mark, realm, id, error, tries, since, retry FROM {journal_aside} WHERE name = ? AND tid >= ? AND (tid > ? OR seq > ?)"
 	if onlyRetry {
 		text += " AND retry = 1"
@@ -86,8 +86,8 @@ func (s *Store) Asides(ctx context.Context, name string, onlyRetry bool, afterTI
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var a Aside
-		if err := rows.Scan(&a.TID, &a.Seq, &a.Mark, &a.Realm, &a.ID, &a.Error, &a.Tries, &a.Since, &a.Retry); err != nil {
+		var a DeadLetter
+		if err := rows.Scan(&a.TID, &a.Seq, &a.CommitID, &a.Realm, &a.ID, &a.Error, &a.Attempts, &a.Since, &a.Redeliver); err != nil {
 			return nil, err
 		}
 		all = append(all, a)
@@ -95,18 +95,18 @@ func (s *Store) Asides(ctx context.Context, name string, onlyRetry bool, afterTI
 	return all, errors.Join(rows.Err(), rows.Close())
 }
 
-// RetryAside asks for changes to be told again: those named, by TID, Seq and, if
+// RedeliverDeadLetters asks for changes to be told again: those named, by TID, Seq and, if
 // it is given, Mark; or all of the name if none is. It returns how many were not
 // asked for before, also with an error.
-func (s *Store) RetryAside(ctx context.Context, name string, which ...Aside) (n int64, err error) {
+func (s *Store) RedeliverDeadLetters(ctx context.Context, name string, which ...DeadLetter) (n int64, err error) {
 	const text = "UPDATE {journal_aside} SET retry = 1 WHERE name = ? AND retry = 0"
 	if len(which) == 0 {
 		return s.count(ctx, text, name)
 	}
 	for _, a := range which {
 		one, args := text+" AND tid = ? AND seq = ?", []any{name, a.TID, a.Seq}
-		if a.Mark != "" {
-			one, args = one+" AND mark = ?", append(args, a.Mark)
+		if a.CommitID != "" {
+			one, args = one+" AND mark = ?", append(args, a.CommitID)
 		}
 		found, err := s.count(ctx, one, args...)
 		n += found
@@ -117,8 +117,8 @@ func (s *Store) RetryAside(ctx context.Context, name string, which ...Aside) (n 
 	return n, nil
 }
 
-// DiscardAside forgets changes that are set aside, and returns how many.
-func (s *Store) DiscardAside(ctx context.Context, name string, which ...Aside) (n int64, err error) {
+// DropDeadLetters forgets changes that are set aside, and returns how many.
+func (s *Store) DropDeadLetters(ctx context.Context, name string, which ...DeadLetter) (n int64, err error) {
 	for _, a := range which {
 		found, err := s.count(ctx, deleteAside, name, a.TID, a.Seq)
 		n += found
@@ -129,9 +129,9 @@ func (s *Store) DiscardAside(ctx context.Context, name string, which ...Aside) (
 	return n, nil
 }
 
-// DropAside forgets a change that was told after all. It does nothing for a
+// ForgetDeadLetter forgets a change that was told after all. It does nothing for a
 // holder that is deposed.
-func (s *Store) DropAside(ctx context.Context, name string, epoch int64, tid int64, seq int) error {
+func (s *Store) ForgetDeadLetter(ctx context.Context, name string, epoch int64, tid int64, seq int) error {
 	_, err := s.holding(ctx, "UPDATE {journal_once} SET beat = beat + 1 WHERE name = ? AND epoch = ? AND holder <> ''", []any{name, epoch}, func(conn *Conn) error {
 		_, err := conn.ExecContext(ctx, s.SQL(deleteAside), name, tid, seq)
 		return err

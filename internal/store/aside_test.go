@@ -14,9 +14,9 @@ import (
 )
 
 // asides reads all that a name has set aside.
-func asides(t *testing.T, st *store.Store, name string, onlyRetry bool) []store.Aside {
+func asides(t *testing.T, st *store.Store, name string, onlyRetry bool) []store.DeadLetter {
 	t.Helper()
-	all, err := st.Asides(t.Context(), name, onlyRetry, 0, -1, 100)
+	all, err := st.DeadLetters(t.Context(), name, onlyRetry, 0, -1, 100)
 	require.NoError(t, err)
 	return all
 }
@@ -26,21 +26,21 @@ func TestAside(t *testing.T) {
 	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
 		ctx := t.Context()
 		st, _ := open(t, s)
-		var want []store.Aside
+		var want []store.DeadLetter
 		epochs := map[string]int64{}
 		for _, name := range []string{"a", "b"} {
-			require.NoError(t, st.AddOnce(ctx, name, store.Place{}))
+			require.NoError(t, st.AddConsumer(ctx, name, store.Place{}))
 			epochs[name] = takeOnce(t, st, name, "one")
 			want = nil
 			cursor := at(0, "")
 			for tid := int64(1); tid <= 3; tid++ {
 				for seq := range 2 {
-					a := store.Aside{TID: tid, Seq: seq, Mark: "m", Realm: "wiki", ID: "x", Error: "no", Tries: 5, Since: 77}
+					a := store.DeadLetter{TID: tid, Seq: seq, CommitID: "m", Realm: "wiki", ID: "x", Error: "no", Attempts: 5, Since: 77}
 					next := at(tid, "m")
 					if seq == 0 {
 						next = within(tid, "m", 0)
 					}
-					is(t, true)(st.PutAside(ctx, name, epochs[name], cursor, next, time.Hour, a))
+					is(t, true)(st.PutDeadLetter(ctx, name, epochs[name], cursor, next, time.Hour, a))
 					cursor = next
 					want = append(want, a)
 				}
@@ -48,14 +48,14 @@ func TestAside(t *testing.T) {
 		}
 		assert.Equal(t, want, asides(t, st, "a", false))
 		assert.Empty(t, asides(t, st, "a", true))
-		assert.Equal(t, 6, find(t, st, "a").Aside)
+		assert.Equal(t, 6, find(t, st, "a").DeadLetters)
 		assert.Equal(t, at(3, "m"), find(t, st, "a").Cursor)
 
 		// By pages.
-		var paged []store.Aside
+		var paged []store.DeadLetter
 		tid, seq := int64(0), -1
 		for {
-			page, err := st.Asides(ctx, "a", false, tid, seq, 4)
+			page, err := st.DeadLetters(ctx, "a", false, tid, seq, 4)
 			require.NoError(t, err)
 			if len(page) == 0 {
 				break
@@ -65,29 +65,29 @@ func TestAside(t *testing.T) {
 		}
 		assert.Equal(t, want, paged)
 
-		retry := func(want int64, which ...store.Aside) {
+		retry := func(want int64, which ...store.DeadLetter) {
 			t.Helper()
-			n, err := st.RetryAside(ctx, "a", which...)
+			n, err := st.RedeliverDeadLetters(ctx, "a", which...)
 			assert.NoError(t, err)
 			assert.Equal(t, want, n)
 		}
-		retry(2, want[1], store.Aside{TID: 3, Seq: 0})
-		retry(0, want[1], store.Aside{TID: 3, Seq: 0})
-		retry(0, store.Aside{TID: 9}, store.Aside{TID: 1, Seq: 0, Mark: "of another history"})
-		want[1].Retry, want[4].Retry = true, true
+		retry(2, want[1], store.DeadLetter{TID: 3, Seq: 0})
+		retry(0, want[1], store.DeadLetter{TID: 3, Seq: 0})
+		retry(0, store.DeadLetter{TID: 9}, store.DeadLetter{TID: 1, Seq: 0, CommitID: "of another history"})
+		want[1].Redeliver, want[4].Redeliver = true, true
 		assert.Equal(t, want, asides(t, st, "a", false))
-		assert.Equal(t, []store.Aside{want[1], want[4]}, asides(t, st, "a", true))
+		assert.Equal(t, []store.DeadLetter{want[1], want[4]}, asides(t, st, "a", true))
 
 		// It fails again: nothing moves, and it is not asked for any more.
 		end := at(3, "m")
 		again := want[1]
-		again.Error, again.Tries, again.Since = "no again", 99, 99
-		is(t, true)(st.PutAside(ctx, "a", epochs["a"], end, end, time.Hour, again))
-		want[1].Error, want[1].Tries, want[1].Retry = "no again", 6, false
+		again.Error, again.Attempts, again.Since = "no again", 99, 99
+		is(t, true)(st.PutDeadLetter(ctx, "a", epochs["a"], end, end, time.Hour, again))
+		want[1].Error, want[1].Attempts, want[1].Redeliver = "no again", 6, false
 		assert.Equal(t, want, asides(t, st, "a", false))
 		// It works.
-		require.NoError(t, st.DropAside(ctx, "a", epochs["a"], 3, 0))
-		require.NoError(t, st.DropAside(ctx, "a", epochs["a"], 3, 0))
+		require.NoError(t, st.ForgetDeadLetter(ctx, "a", epochs["a"], 3, 0))
+		require.NoError(t, st.ForgetDeadLetter(ctx, "a", epochs["a"], 3, 0))
 		want = append(want[:4:4], want[5])
 		assert.Equal(t, want, asides(t, st, "a", false))
 		assert.Equal(t, end, find(t, st, "a").Cursor)
@@ -95,13 +95,13 @@ func TestAside(t *testing.T) {
 		assert.Len(t, asides(t, st, "a", true), 5)
 
 		// The same tid in another history is another change.
-		other := store.Aside{TID: 1, Seq: 0, Mark: "M", Realm: "ticket", ID: "y", Error: "else", Tries: 2, Since: 88}
-		is(t, true)(st.PutAside(ctx, "a", epochs["a"], end, end, time.Hour, other))
+		other := store.DeadLetter{TID: 1, Seq: 0, CommitID: "M", Realm: "ticket", ID: "y", Error: "else", Attempts: 2, Since: 88}
+		is(t, true)(st.PutDeadLetter(ctx, "a", epochs["a"], end, end, time.Hour, other))
 		assert.Equal(t, other, asides(t, st, "a", false)[0])
 
 		assert.Len(t, asides(t, st, "b", false), 6, "of another name")
 		assert.Empty(t, asides(t, st, "b", true), "of another name")
-		require.NoError(t, st.DropOnce(ctx, "a"))
+		require.NoError(t, st.DropConsumer(ctx, "a"))
 		assert.Empty(t, asides(t, st, "a", false))
 		assert.Len(t, asides(t, st, "b", false), 6, "of another name")
 	})
@@ -113,19 +113,19 @@ func TestAsideWhole(t *testing.T) {
 	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
 		ctx := t.Context()
 		st, db := open(t, s)
-		require.NoError(t, st.AddOnce(ctx, "a", store.Place{}))
+		require.NoError(t, st.AddConsumer(ctx, "a", store.Place{}))
 		epoch := takeOnce(t, st, "a", "one")
 		before := timeless(find(t, st, "a"))
 		_, err := db.Exec("ALTER TABLE journal_aside RENAME TO gone")
 		require.NoError(t, err)
-		moved, err := st.PutAside(ctx, "a", epoch, at(0, ""), at(1, "m"), time.Hour, store.Aside{TID: 1, Mark: "m", Realm: "wiki", ID: "x"})
+		moved, err := st.PutDeadLetter(ctx, "a", epoch, at(0, ""), at(1, "m"), time.Hour, store.DeadLetter{TID: 1, CommitID: "m", Realm: "wiki", ID: "x"})
 		assert.Error(t, err)
 		assert.False(t, moved)
-		assert.Error(t, st.DropAside(ctx, "a", epoch, 1, 0))
+		assert.Error(t, st.ForgetDeadLetter(ctx, "a", epoch, 1, 0))
 		_, err = db.Exec("ALTER TABLE gone RENAME TO journal_aside")
 		require.NoError(t, err)
 		assert.Equal(t, before, timeless(find(t, st, "a")))
-		is(t, true)(st.PutAside(ctx, "a", epoch, at(0, ""), at(1, "m"), time.Hour, store.Aside{TID: 1, Mark: "m", Realm: "wiki", ID: "x"}))
+		is(t, true)(st.PutDeadLetter(ctx, "a", epoch, at(0, ""), at(1, "m"), time.Hour, store.DeadLetter{TID: 1, CommitID: "m", Realm: "wiki", ID: "x"}))
 	})
 }
 
@@ -140,21 +140,21 @@ func TestOnceTexts(t *testing.T) {
 		ctx := t.Context()
 		st, db := open(t, s)
 		for i, text := range texts {
-			require.NoError(t, st.AddOnce(ctx, text, store.Place{TID: int64(i), Mark: text}))
+			require.NoError(t, st.AddConsumer(ctx, text, store.Place{TID: int64(i), CommitID: text}))
 		}
 		for i, text := range texts {
 			epoch := takeOnce(t, st, text, text)
 			from, to := at(int64(i), text), within(int64(i), text+".", 3)
 			if len(text) == 64 { // all that a column takes
-				to.Mark = strings.Repeat("y", 64)
+				to.CommitID = strings.Repeat("y", 64)
 			}
-			is(t, true)(st.PutAside(ctx, text, epoch, from, to, time.Hour, store.Aside{TID: 1, Mark: text, Realm: text, ID: text, Error: text, Tries: 1, Since: 5}))
-			require.NoError(t, st.NoteOnce(ctx, text, epoch, text))
-			want := store.Once{Name: text, Cursor: to, Epoch: epoch, Beat: 3, Holder: text, Branch: -1, Error: text, Aside: 1}
+			is(t, true)(st.PutDeadLetter(ctx, text, epoch, from, to, time.Hour, store.DeadLetter{TID: 1, CommitID: text, Realm: text, ID: text, Error: text, Attempts: 1, Since: 5}))
+			require.NoError(t, st.NoteFailure(ctx, text, epoch, text))
+			want := store.Consumer{Name: text, Cursor: to, Token: epoch, Heartbeat: 3, Holder: text, Generation: -1, Error: text, DeadLetters: 1}
 			assert.Equal(t, want, timeless(find(t, st, text)))
-			assert.Equal(t, []store.Aside{{TID: 1, Mark: text, Realm: text, ID: text, Error: text, Tries: 1, Since: 5}}, asides(t, st, text, false))
+			assert.Equal(t, []store.DeadLetter{{TID: 1, CommitID: text, Realm: text, ID: text, Error: text, Attempts: 1, Since: 5}}, asides(t, st, text, false))
 		}
-		all, err := st.AllOnce(ctx)
+		all, err := st.Consumers(ctx)
 		require.NoError(t, err)
 		assert.Len(t, all, len(texts))
 		for i := 1; i < len(all); i++ {
@@ -162,13 +162,13 @@ func TestOnceTexts(t *testing.T) {
 		}
 		for i, text := range texts {
 			if i%2 == 0 {
-				require.NoError(t, st.DropOnce(ctx, text))
+				require.NoError(t, st.DropConsumer(ctx, text))
 			}
 		}
 		assert.Equal(t, len(texts)/2, one[int](t, db, "SELECT count(*) FROM journal_once"))
 		assert.Equal(t, len(texts)/2, one[int](t, db, "SELECT count(*) FROM journal_aside"))
 
-		require.NoError(t, st.AddOnce(ctx, "a", store.Place{}))
+		require.NoError(t, st.AddConsumer(ctx, "a", store.Place{}))
 		for odd, want := range map[string]string{
 			"a\x00b":                         "a\uFFFDb",
 			"\x00":                           "\uFFFD",
@@ -180,15 +180,15 @@ func TestOnceTexts(t *testing.T) {
 			strings.Repeat("\x00\xff", 5000): strings.Repeat("\uFFFD", 333),
 		} {
 			epoch := takeOnce(t, st, "a", odd)
-			require.NoError(t, st.NoteOnce(ctx, "a", epoch, odd))
-			is(t, true)(st.PutAside(ctx, "a", epoch, at(0, ""), at(0, ""), time.Hour, store.Aside{TID: 1, Mark: "m", Realm: "wiki", ID: "x", Error: odd}))
+			require.NoError(t, st.NoteFailure(ctx, "a", epoch, odd))
+			is(t, true)(st.PutDeadLetter(ctx, "a", epoch, at(0, ""), at(0, ""), time.Hour, store.DeadLetter{TID: 1, CommitID: "m", Realm: "wiki", ID: "x", Error: odd}))
 			o := find(t, st, "a")
 			assert.Equal(t, want, o.Error)
 			assert.Equal(t, want, asides(t, st, "a", false)[0].Error)
 			assert.True(t, utf8.ValidString(o.Holder), "%q", o.Holder)
 			assert.True(t, strings.HasPrefix(want, o.Holder) && (o.Holder == want || len(o.Holder) > 196 && len(o.Holder) <= 200), "holder %q of %q", o.Holder, odd)
 			assert.Equal(t, epoch+1 <= takeOnce(t, st, "a", odd), true, "the holder is known again")
-			require.NoError(t, st.ReleaseOnce(ctx, "a", find(t, st, "a").Epoch))
+			require.NoError(t, st.ReleaseLease(ctx, "a", find(t, st, "a").Token))
 		}
 	})
 }
@@ -199,24 +199,24 @@ func TestOnceFailing(t *testing.T) {
 	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
 		ctx := t.Context()
 		st, db := open(t, s)
-		require.NoError(t, st.AddOnce(ctx, "a", store.Place{}))
+		require.NoError(t, st.AddConsumer(ctx, "a", store.Place{}))
 		epoch := takeOnce(t, st, "a", "one")
-		require.NoError(t, st.NoteOnce(ctx, "a", epoch, "first"))
+		require.NoError(t, st.NoteFailure(ctx, "a", epoch, "first"))
 		_, err := db.Exec("UPDATE journal_once SET failing = failing - 3600000000")
 		require.NoError(t, err)
-		require.NoError(t, st.NoteOnce(ctx, "a", epoch, "second"))
-		require.NoError(t, st.ReleaseOnce(ctx, "a", epoch))
+		require.NoError(t, st.NoteFailure(ctx, "a", epoch, "second"))
+		require.NoError(t, st.ReleaseLease(ctx, "a", epoch))
 		epoch = takeOnce(t, st, "a", "two")
-		require.NoError(t, st.NoteOnce(ctx, "a", epoch, "third"))
+		require.NoError(t, st.NoteFailure(ctx, "a", epoch, "third"))
 		o := find(t, st, "a")
 		assert.Equal(t, "third", o.Error)
 		assert.GreaterOrEqual(t, o.Failing, time.Hour)
 		assert.Less(t, o.Failing, 2*time.Hour)
-		require.NoError(t, st.NoteOnce(ctx, "a", epoch, ""))
+		require.NoError(t, st.NoteFailure(ctx, "a", epoch, ""))
 		o = find(t, st, "a")
 		assert.Empty(t, o.Error)
 		assert.Zero(t, o.Failing)
-		require.NoError(t, st.NoteOnce(ctx, "a", epoch, "anew"))
+		require.NoError(t, st.NoteFailure(ctx, "a", epoch, "anew"))
 		assert.Less(t, find(t, st, "a").Failing, 30*time.Minute)
 	})
 }

@@ -27,9 +27,9 @@ func (s *Store) checkPostgreSQL(ctx context.Context) error {
 	case err != nil:
 		return err
 	case standby:
-		return fmt.Errorf("%w: this server is a standby, which does not show the primary's locks: expected the primary", ErrUnfit)
+		return fmt.Errorf("%w: this server is a standby, which does not show the primary's locks: expected the primary", ErrUnsupported)
 	case version < 130000:
-		return fmt.Errorf("%w: PostgreSQL %d: expected 13 or later", ErrUnfit, version/10000)
+		return fmt.Errorf("%w: PostgreSQL %d: expected 13 or later", ErrUnsupported, version/10000)
 	}
 	return nil
 }
@@ -40,7 +40,7 @@ func (s *Store) checkMySQL(ctx context.Context) error {
 		return err
 	}
 	if !strings.Contains(mode, "STRICT_TRANS_TABLES") && !strings.Contains(mode, "STRICT_ALL_TABLES") {
-		return fmt.Errorf("%w: sql_mode %q cuts what is too long: expected STRICT_TRANS_TABLES", ErrUnfit, mode)
+		return fmt.Errorf("%w: sql_mode %q cuts what is too long: expected STRICT_TRANS_TABLES", ErrUnsupported, mode)
 	}
 	if err := s.checkReads(ctx); err != nil {
 		return err
@@ -72,9 +72,9 @@ func (s *Store) checkReads(ctx context.Context) error {
 		}
 		switch {
 		case name == "autocommit" && value != "ON":
-			return fmt.Errorf("%w: autocommit is %s, and reads would show the same for ever: expected ON", ErrUnfit, value)
+			return fmt.Errorf("%w: autocommit is %s, and reads would show the same for ever: expected ON", ErrUnsupported, value)
 		case name != "autocommit" && value == "READ-UNCOMMITTED":
-			return fmt.Errorf("%w: %s is %s, and reads would show what may be rolled back: expected READ-COMMITTED or stricter", ErrUnfit, name, value)
+			return fmt.Errorf("%w: %s is %s, and reads would show what may be rolled back: expected READ-COMMITTED or stricter", ErrUnsupported, name, value)
 		}
 	}
 	return errors.Join(rows.Err(), rows.Close())
@@ -88,7 +88,7 @@ func (s *Store) checkSQLite(ctx context.Context) error {
 		return err
 	}
 	if file.String == "" && s.db.Stats().MaxOpenConnections != 1 {
-		return fmt.Errorf("%w: a database in memory is another one for each connection: expected a file, or SetMaxOpenConns(1)", ErrUnfit)
+		return fmt.Errorf("%w: a database in memory is another one for each connection: expected a file, or SetMaxOpenConns(1)", ErrUnsupported)
 	}
 	return nil
 }
@@ -108,7 +108,7 @@ func (s *Store) checkSequence(ctx context.Context) error {
 	case err != nil:
 		return err
 	case cache != 1 || step != 1 || cycle:
-		return fmt.Errorf("%w: the sequence journal_tid has CACHE %d, INCREMENT %d, CYCLE %t: expected 1, 1 and false, or tids do not follow the commits", ErrUnfit, cache, step, cycle)
+		return fmt.Errorf("%w: the sequence journal_tid has CACHE %d, INCREMENT %d, CYCLE %t: expected 1, 1 and false, or tids do not follow the commits", ErrUnsupported, cache, step, cycle)
 	}
 	return nil
 }

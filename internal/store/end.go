@@ -20,7 +20,7 @@ func (s *Store) End(ctx context.Context, q SQL) (Place, error) {
 	}
 	p, err := s.Before(ctx, q, upTo)
 	if err == nil && p.TID == 0 {
-		p.TID, err = s.Floor(ctx, q)
+		p.TID, err = s.PrunedTo(ctx, q)
 	}
 	return p, err
 }
@@ -37,7 +37,7 @@ func (s *Store) decided(ctx context.Context, q SQL) (tid int64, err error) {
 	if err := q.QueryRowContext(ctx, s.SQL(readTID)).Scan(&head); err != nil {
 		return 0, err
 	}
-	floor, err := s.Floor(ctx, q)
+	floor, err := s.PrunedTo(ctx, q)
 	if err != nil {
 		return 0, err
 	}
@@ -79,13 +79,13 @@ func (s *Store) Shown(ctx context.Context, q SQL, above int64) (tids []int64, er
 
 // Has says whether the database still has a place.
 func (s *Store) Has(ctx context.Context, q SQL, p Place) (bool, error) {
-	_, stands, err := s.find(ctx, q, p.Mark, p.TID)
+	_, stands, err := s.find(ctx, q, p.CommitID, p.TID)
 	return stands, err
 }
 
 // Before returns the last transaction up to a tid, as far as it is seen.
 func (s *Store) Before(ctx context.Context, q SQL, tid int64) (p Place, err error) {
-	err = q.QueryRowContext(ctx, s.SQL("SELECT tid, mark FROM {journal_transaction} WHERE tid <= ? ORDER BY tid DESC LIMIT 1"), tid).Scan(&p.TID, &p.Mark)
+	err = q.QueryRowContext(ctx, s.SQL("SELECT tid, mark FROM {journal_transaction} WHERE tid <= ? ORDER BY tid DESC LIMIT 1"), tid).Scan(&p.TID, &p.CommitID)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = nil
 	}

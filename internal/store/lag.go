@@ -12,7 +12,7 @@ import (
 // tells what is seen now, decided or not, and of what was pruned nothing.
 func (s *Store) Lag(ctx context.Context, c Cursor, realms []string) (changes, oldest int64, err error) {
 	seq := math.MaxInt32
-	if c.Rest {
+	if c.Partial {
 		seq = c.Seq
 	}
 	const behind = "_journal} WHERE tid >= ? AND (tid > ? OR seq > ?)"

@@ -48,7 +48,7 @@ func TestLag(t *testing.T) {
 		}
 		lag(at(0, ""), twoRealms, 0, 0)
 		places := fill(t, st, db, s.Dialect, 3)
-		mark := func(tid int) string { return places[tid-1].Mark }
+		mark := func(tid int) string { return places[tid-1].CommitID }
 		lag(at(0, ""), twoRealms, 12, 1000)
 		lag(at(0, ""), []string{"wiki"}, 6, 1001)
 		lag(at(0, ""), nil, 0, 0)
@@ -80,7 +80,7 @@ func TestReadOne(t *testing.T) {
 		require.NoError(t, err)
 		require.Len(t, b.Changes, 12)
 		for _, want := range b.Changes {
-			assert.Equal(t, "m"+strings.Repeat("m", int(want.TID)), want.Mark)
+			assert.Equal(t, "m"+strings.Repeat("m", int(want.TID)), want.CommitID)
 			assert.Len(t, want.Fields, 2)
 			c, found, err := st.ReadOne(ctx, db, want.TID, want.Seq, want.Realm)
 			assert.NoError(t, err)
@@ -104,31 +104,31 @@ func TestSlowestOnce(t *testing.T) {
 		st, db := open(t, s)
 		slowest := func(want int64, wantFound bool) {
 			t.Helper()
-			tid, found, err := st.SlowestOnce(ctx)
+			tid, found, err := st.SlowestConsumer(ctx)
 			assert.NoError(t, err)
 			assert.Equal(t, []any{want, wantFound}, []any{tid, found})
 		}
 		slowest(0, false)
 		places := fill(t, st, db, s.Dialect, 6)
-		require.NoError(t, st.AddOnce(ctx, "a", places[3]))
+		require.NoError(t, st.AddConsumer(ctx, "a", places[3]))
 		slowest(4, true)
-		require.NoError(t, st.AddOnce(ctx, "b", places[4]))
+		require.NoError(t, st.AddConsumer(ctx, "b", places[4]))
 		slowest(4, true)
 		a := takeOnce(t, st, "a", "one")
-		is(t, true)(st.MoveOnce(ctx, "a", a, at(4, places[3].Mark), within(5, places[4].Mark, 1), time.Hour))
+		is(t, true)(st.MoveCursor(ctx, "a", a, at(4, places[3].CommitID), within(5, places[4].CommitID, 1), time.Hour))
 		slowest(4, true)
-		is(t, true)(st.MoveOnce(ctx, "a", a, within(5, places[4].Mark, 1), within(6, places[5].Mark, 1), time.Hour))
+		is(t, true)(st.MoveCursor(ctx, "a", a, within(5, places[4].CommitID, 1), within(6, places[5].CommitID, 1), time.Hour))
 		slowest(5, true)
-		is(t, true)(st.MoveOnce(ctx, "a", a, within(6, places[5].Mark, 1), at(6, places[5].Mark), time.Hour))
+		is(t, true)(st.MoveCursor(ctx, "a", a, within(6, places[5].CommitID, 1), at(6, places[5].CommitID), time.Hour))
 		slowest(5, true)
 		b := takeOnce(t, st, "b", "one")
-		is(t, true)(st.PutAside(ctx, "b", b, at(5, places[4].Mark), at(6, places[5].Mark), time.Hour, store.Aside{TID: 3, Mark: places[2].Mark, Realm: "wiki", ID: "a"}))
+		is(t, true)(st.PutDeadLetter(ctx, "b", b, at(5, places[4].CommitID), at(6, places[5].CommitID), time.Hour, store.DeadLetter{TID: 3, CommitID: places[2].CommitID, Realm: "wiki", ID: "a"}))
 		slowest(2, true)
 		_, err := st.Prune(ctx, 3, twoRealms) // of one who does not ask
 		require.NoError(t, err)
 		slowest(6, true)
-		require.NoError(t, st.DropOnce(ctx, "b"))
-		require.NoError(t, st.DropOnce(ctx, "a"))
+		require.NoError(t, st.DropConsumer(ctx, "b"))
+		require.NoError(t, st.DropConsumer(ctx, "a"))
 		slowest(0, false)
 	})
 }

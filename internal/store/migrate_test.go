@@ -105,9 +105,9 @@ func TestUpgrade(t *testing.T) {
 				require.Len(t, b.Changes, 4)
 				for i, c := range b.Changes {
 					assert.NoError(t, c.Damage)
-					assert.Equal(t, b.Places[i/2].Mark, c.Mark)
+					assert.Equal(t, b.Places[i/2].CommitID, c.CommitID)
 				}
-				require.NoError(t, st.AddOnce(t.Context(), "a", b.Places[1]))
+				require.NoError(t, st.AddConsumer(t.Context(), "a", b.Places[1]))
 				takeOnce(t, st, "a", "me")
 			})
 		}

@@ -14,26 +14,26 @@ import (
 // where Rest is set its changes up to Seq, with more of them behind.
 type Cursor struct {
 	Place
-	Seq  int // says nothing without Rest
-	Rest bool
+	Seq     int // says nothing without Rest
+	Partial bool
 }
 
 // columns returns the columns seq and rest.
 func (c Cursor) columns() (seq, rest int) {
-	if c.Rest {
+	if c.Partial {
 		return c.Seq, 1
 	}
 	return -1, 0
 }
 
-// Once is a name of which changes are told once: how far it came, and who holds
+// Consumer is a name of which changes are told once: how far it came, and who holds
 // its lease. Times are by the database's clock, as of the reading.
-type Once struct {
-	Name        string
-	Cursor      Cursor
-	Epoch, Beat int64  // rise with each lease, and with each word of its holder
-	Holder      string // empty: nobody
-	Branch      int64  // of what the listener keeps outside; -1 at first
+type Consumer struct {
+	Name             string
+	Cursor           Cursor
+	Token, Heartbeat int64  // rise with each lease, and with each word of its holder
+	Holder           string // empty: nobody
+	Generation       int64  // of what the listener keeps outside; -1 at first
 
 	Left time.Duration // until the lease ends; zero or less: anybody may take it
 	Held time.Duration // since it was taken; zero: nobody holds it
@@ -41,14 +41,14 @@ type Once struct {
 	Error   string        // of the last call; empty: it works
 	Failing time.Duration // since when; zero: it works
 
-	Aside int // how many changes are set aside
+	DeadLetters int // how many changes are set aside
 }
 
-// AddOnce makes a name known, told up to a place. It does nothing where the name
+// AddConsumer makes a name known, told up to a place. It does nothing where the name
 // is known.
-func (s *Store) AddOnce(ctx context.Context, name string, at Place) error {
+func (s *Store) AddConsumer(ctx context.Context, name string, at Place) error {
 	_, err := s.exec(ctx, `INSERT INTO {journal_once} (name, tid, mark, seq, rest, epoch, beat, holder, taken, expires, branch, failing, error)
-VALUES (?, ?, ?, -1, 0, 0, 0, '', 0, 0, -1, 0, '') {OR IS IT}`, name, at.TID, at.Mark)
+VALUES (?, ?, ?, -1, 0, 0, 0, '', 0, 0, -1, 0, '') {OR IS IT}`, name, at.TID, at.CommitID)
 	return err
 }
 
@@ -56,37 +56,37 @@ const selectOnce = `SELECT o.name, o.tid, o.mark, o.seq, o.rest, o.epoch, o.beat
 	(SELECT count(*) FROM {journal_aside} a WHERE a.name = o.name)
 FROM {journal_once} o`
 
-// FindOnce reads how a name stands; found says whether it is known.
-func (s *Store) FindOnce(ctx context.Context, name string) (o Once, found bool, err error) {
+// FindConsumer reads how a name stands; found says whether it is known.
+func (s *Store) FindConsumer(ctx context.Context, name string) (o Consumer, found bool, err error) {
 	all, err := s.once(ctx, selectOnce+" WHERE o.name = ?", name)
 	if err != nil || len(all) == 0 {
-		return Once{}, false, err
+		return Consumer{}, false, err
 	}
 	return all[0], true, nil
 }
 
-// AllOnce reads how all names stand, in their order.
-func (s *Store) AllOnce(ctx context.Context) ([]Once, error) {
+// Consumers reads how all names stand, in their order.
+func (s *Store) Consumers(ctx context.Context) ([]Consumer, error) {
 	all, err := s.once(ctx, selectOnce)
-	slices.SortFunc(all, func(a, b Once) int { return cmp.Compare(a.Name, b.Name) }) // databases differ
+	slices.SortFunc(all, func(a, b Consumer) int { return cmp.Compare(a.Name, b.Name) }) // databases differ
 	return all, err
 }
 
-func (s *Store) once(ctx context.Context, text string, args ...any) (all []Once, err error) {
+func (s *Store) once(ctx context.Context, text string, args ...any) (all []Consumer, err error) {
 	rows, err := s.db.QueryContext(ctx, s.SQL(text), args...)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var o Once
+		var o Consumer
 		var taken, expires, failing, now int64
 		c := &o.Cursor
-		err := rows.Scan(&o.Name, &c.TID, &c.Mark, &c.Seq, &c.Rest, &o.Epoch, &o.Beat, &o.Holder, &o.Branch, &taken, &expires, &failing, &o.Error, &now, &o.Aside)
+		err := rows.Scan(&o.Name, &c.TID, &c.CommitID, &c.Seq, &c.Partial, &o.Token, &o.Heartbeat, &o.Holder, &o.Generation, &taken, &expires, &failing, &o.Error, &now, &o.DeadLetters)
 		if err != nil {
 			return nil, err
 		}
-		if !c.Rest {
+		if !c.Partial {
 			c.Seq = 0
 		}
 		if o.Holder != "" {
@@ -106,15 +106,15 @@ func micros(n int64) time.Duration {
 	return time.Duration(min(max(n, -most), most)) * time.Microsecond
 }
 
-// DropOnce forgets a name, its cursor and what it has set aside. Its holder is
+// DropConsumer forgets a name, its cursor and what it has set aside. Its holder is
 // deposed.
-func (s *Store) DropOnce(ctx context.Context, name string) error {
+func (s *Store) DropConsumer(ctx context.Context, name string) error {
 	conn, err := s.Begin(ctx)
 	if err != nil {
 		return err
 	}
 	defer conn.Rollback()
-	for _, table := range []string{"once", "aside"} { // in the order of all who lock both
+	for _, table := range []string{"consumer", "aside"} { // in the order of all who lock both
 		if _, err := conn.ExecContext(ctx, s.SQL("DELETE FROM {journal_"+table+"} WHERE name = ?"), name); err != nil {
 			return err
 		}
@@ -122,11 +122,11 @@ func (s *Store) DropOnce(ctx context.Context, name string) error {
 	return s.Commit(ctx, conn, commitLimit)
 }
 
-// SlowestOnce returns the tid up to which every name is done with every change;
+// SlowestConsumer returns the tid up to which every name is done with every change;
 // found says whether there are names. What is set aside is not done, unless it
 // was pruned already. A tid below the floor belongs to a name that was pruned
 // past.
-func (s *Store) SlowestOnce(ctx context.Context) (tid int64, found bool, err error) {
+func (s *Store) SlowestConsumer(ctx context.Context) (tid int64, found bool, err error) {
 	var done, aside *int64 // null if there are none
 	err = s.db.QueryRowContext(ctx, s.SQL(`SELECT (SELECT min(CASE WHEN rest = 1 THEN tid - 1 ELSE tid END) FROM {journal_once}),
 	(SELECT min(tid) - 1 FROM {journal_aside} WHERE tid > (SELECT floor FROM {journal_facts} WHERE one = 1))`)).Scan(&done, &aside)

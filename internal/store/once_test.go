@@ -17,25 +17,25 @@ import (
 
 // at is a cursor behind all of a transaction.
 func at(tid int64, mark string) store.Cursor {
-	return store.Cursor{Place: store.Place{TID: tid, Mark: mark}}
+	return store.Cursor{Place: store.Place{TID: tid, CommitID: mark}}
 }
 
 // within is a cursor behind a change of a transaction that has more.
 func within(tid int64, mark string, seq int) store.Cursor {
-	return store.Cursor{Place: store.Place{TID: tid, Mark: mark}, Seq: seq, Rest: true}
+	return store.Cursor{Place: store.Place{TID: tid, CommitID: mark}, Seq: seq, Partial: true}
 }
 
 // find reads a name that must be known.
-func find(t *testing.T, st *store.Store, name string) store.Once {
+func find(t *testing.T, st *store.Store, name string) store.Consumer {
 	t.Helper()
-	o, found, err := st.FindOnce(t.Context(), name)
+	o, found, err := st.FindConsumer(t.Context(), name)
 	require.NoError(t, err)
 	require.True(t, found, "name %q is not known", name)
 	return o
 }
 
 // timeless is a name without what the clock moves.
-func timeless(o store.Once) store.Once {
+func timeless(o store.Consumer) store.Consumer {
 	o.Left, o.Held, o.Failing = 0, 0, 0
 	return o
 }
@@ -43,7 +43,7 @@ func timeless(o store.Once) store.Once {
 // takeOnce takes a lease that must be free.
 func takeOnce(t *testing.T, st *store.Store, name, holder string) int64 {
 	t.Helper()
-	epoch, taken, err := st.TakeOnce(t.Context(), find(t, st, name), holder, time.Hour, false)
+	epoch, taken, err := st.AcquireLease(t.Context(), find(t, st, name), holder, time.Hour, false)
 	require.NoError(t, err)
 	require.True(t, taken, "the lease of %q was not taken", name)
 	return epoch
@@ -123,50 +123,50 @@ func trail(t *testing.T, db *sql.DB, config store.Config) {
 	ctx := t.Context()
 	st, err := store.Open(ctx, db, config)
 	require.NoError(t, err)
-	_, found, err := st.FindOnce(ctx, "mail")
+	_, found, err := st.FindConsumer(ctx, "mail")
 	require.NoError(t, err)
 	assert.False(t, found)
-	require.NoError(t, st.AddOnce(ctx, "mail", store.Place{TID: 3, Mark: "c"}))
-	require.NoError(t, st.AddOnce(ctx, "mail", store.Place{TID: 9, Mark: "x"}))
-	assert.Equal(t, store.Once{Name: "mail", Cursor: at(3, "c"), Branch: -1}, find(t, st, "mail"))
+	require.NoError(t, st.AddConsumer(ctx, "mail", store.Place{TID: 3, CommitID: "c"}))
+	require.NoError(t, st.AddConsumer(ctx, "mail", store.Place{TID: 9, CommitID: "x"}))
+	assert.Equal(t, store.Consumer{Name: "mail", Cursor: at(3, "c"), Generation: -1}, find(t, st, "mail"))
 
 	epoch := takeOnce(t, st, "mail", "host 1")
-	is(t, true)(st.MoveOnce(ctx, "mail", epoch, at(3, "c"), within(4, "d", 0), time.Hour))
+	is(t, true)(st.MoveCursor(ctx, "mail", epoch, at(3, "c"), within(4, "d", 0), time.Hour))
 	assert.Equal(t, within(4, "d", 0), find(t, st, "mail").Cursor)
-	is(t, true)(st.PutAside(ctx, "mail", epoch, within(4, "d", 0), at(4, "d"), time.Hour, store.Aside{TID: 4, Seq: 1, Mark: "d", Realm: "wiki", ID: "a", Error: "no", Tries: 3}))
-	require.NoError(t, st.NoteOnce(ctx, "mail", epoch, "away"))
-	is(t, true)(st.BranchOnce(ctx, "mail", epoch, 7))
-	is(t, true)(st.RenewOnce(ctx, "mail", epoch, time.Hour))
+	is(t, true)(st.PutDeadLetter(ctx, "mail", epoch, within(4, "d", 0), at(4, "d"), time.Hour, store.DeadLetter{TID: 4, Seq: 1, CommitID: "d", Realm: "wiki", ID: "a", Error: "no", Attempts: 3}))
+	require.NoError(t, st.NoteFailure(ctx, "mail", epoch, "away"))
+	is(t, true)(st.NoteGeneration(ctx, "mail", epoch, 7))
+	is(t, true)(st.RenewLease(ctx, "mail", epoch, time.Hour))
 
 	o := find(t, st, "mail")
 	assert.Greater(t, o.Left, 50*time.Minute)
 	assert.LessOrEqual(t, o.Left, time.Hour)
 	assert.Less(t, o.Held, 10*time.Minute)
 	assert.Less(t, o.Failing, 10*time.Minute)
-	want := store.Once{Name: "mail", Cursor: at(4, "d"), Epoch: epoch, Beat: 6, Holder: "host 1", Branch: 7, Error: "away", Aside: 1}
+	want := store.Consumer{Name: "mail", Cursor: at(4, "d"), Token: epoch, Heartbeat: 6, Holder: "host 1", Generation: 7, Error: "away", DeadLetters: 1}
 	assert.Equal(t, want, timeless(o))
-	all, err := st.AllOnce(ctx)
+	all, err := st.Consumers(ctx)
 	require.NoError(t, err)
 	require.Len(t, all, 1)
 	assert.Equal(t, want, timeless(all[0]))
 
 	// The clock is that of the world, in no time zone.
-	asides, err := st.Asides(ctx, "mail", false, 0, -1, 10)
+	asides, err := st.DeadLetters(ctx, "mail", false, 0, -1, 10)
 	require.NoError(t, err)
 	require.Len(t, asides, 1)
 	assert.WithinDuration(t, time.Now(), time.UnixMicro(asides[0].Since), 10*time.Minute)
 	assert.WithinDuration(t, time.Now(), time.UnixMilli(epoch), 10*time.Minute)
 
-	require.NoError(t, st.NoteOnce(ctx, "mail", epoch, ""))
-	require.NoError(t, st.ReleaseOnce(ctx, "mail", epoch))
+	require.NoError(t, st.NoteFailure(ctx, "mail", epoch, ""))
+	require.NoError(t, st.ReleaseLease(ctx, "mail", epoch))
 	o = find(t, st, "mail")
-	assert.Equal(t, store.Once{Name: "mail", Cursor: at(4, "d"), Epoch: epoch, Beat: 8, Branch: 7, Aside: 1}, o)
-	is(t, false)(st.RenewOnce(ctx, "mail", epoch, time.Hour))
-	require.NoError(t, st.DropOnce(ctx, "mail"))
-	all, err = st.AllOnce(ctx)
+	assert.Equal(t, store.Consumer{Name: "mail", Cursor: at(4, "d"), Token: epoch, Heartbeat: 8, Generation: 7, DeadLetters: 1}, o)
+	is(t, false)(st.RenewLease(ctx, "mail", epoch, time.Hour))
+	require.NoError(t, st.DropConsumer(ctx, "mail"))
+	all, err = st.Consumers(ctx)
 	require.NoError(t, err)
 	assert.Empty(t, all)
-	asides, err = st.Asides(ctx, "mail", false, 0, -1, 10)
+	asides, err = st.DeadLetters(ctx, "mail", false, 0, -1, 10)
 	require.NoError(t, err)
 	assert.Empty(t, asides)
 }
@@ -176,33 +176,33 @@ func TestOnceUnknown(t *testing.T) {
 	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
 		ctx := t.Context()
 		st, db := open(t, s)
-		require.NoError(t, st.AddOnce(ctx, "a", store.Place{}))
+		require.NoError(t, st.AddConsumer(ctx, "a", store.Place{}))
 		seen := find(t, st, "a")
 		epoch := takeOnce(t, st, "a", "one")
 		held := find(t, st, "a")
-		require.NoError(t, st.DropOnce(ctx, "a"))
-		for _, seen := range []store.Once{seen, held} {
-			_, taken, err := st.TakeOnce(ctx, seen, "one", time.Hour, true)
+		require.NoError(t, st.DropConsumer(ctx, "a"))
+		for _, seen := range []store.Consumer{seen, held} {
+			_, taken, err := st.AcquireLease(ctx, seen, "one", time.Hour, true)
 			assert.NoError(t, err)
 			assert.False(t, taken)
 		}
-		is(t, false)(st.RenewOnce(ctx, "a", epoch, time.Hour))
-		is(t, false)(st.MoveOnce(ctx, "a", epoch, at(0, ""), at(1, "a"), time.Hour))
-		is(t, false)(st.PutAside(ctx, "a", epoch, at(0, ""), at(1, "a"), time.Hour, store.Aside{TID: 1, Mark: "a", Realm: "wiki", ID: "x"}))
-		is(t, false)(st.BranchOnce(ctx, "a", epoch, 1))
-		assert.NoError(t, st.NoteOnce(ctx, "a", epoch, "x"))
-		assert.NoError(t, st.ReleaseOnce(ctx, "a", epoch))
-		assert.NoError(t, st.DropAside(ctx, "a", epoch, 1, 0))
-		assert.NoError(t, st.DropOnce(ctx, "a"))
-		n, err := st.RetryAside(ctx, "a")
+		is(t, false)(st.RenewLease(ctx, "a", epoch, time.Hour))
+		is(t, false)(st.MoveCursor(ctx, "a", epoch, at(0, ""), at(1, "a"), time.Hour))
+		is(t, false)(st.PutDeadLetter(ctx, "a", epoch, at(0, ""), at(1, "a"), time.Hour, store.DeadLetter{TID: 1, CommitID: "a", Realm: "wiki", ID: "x"}))
+		is(t, false)(st.NoteGeneration(ctx, "a", epoch, 1))
+		assert.NoError(t, st.NoteFailure(ctx, "a", epoch, "x"))
+		assert.NoError(t, st.ReleaseLease(ctx, "a", epoch))
+		assert.NoError(t, st.ForgetDeadLetter(ctx, "a", epoch, 1, 0))
+		assert.NoError(t, st.DropConsumer(ctx, "a"))
+		n, err := st.RedeliverDeadLetters(ctx, "a")
 		assert.NoError(t, err)
 		assert.Zero(t, n)
 		assert.Zero(t, one[int](t, db, "SELECT count(*) FROM journal_once"))
 		assert.Zero(t, one[int](t, db, "SELECT count(*) FROM journal_aside"))
 
 		// One that comes back with the same name begins with no epoch of old.
-		require.NoError(t, st.AddOnce(ctx, "a", store.Place{}))
-		is(t, false)(st.MoveOnce(ctx, "a", epoch, at(0, ""), at(1, "a"), time.Hour))
+		require.NoError(t, st.AddConsumer(ctx, "a", store.Place{}))
+		is(t, false)(st.MoveCursor(ctx, "a", epoch, at(0, ""), at(1, "a"), time.Hour))
 	})
 }
 
@@ -214,18 +214,18 @@ func TestOnceAwaited(t *testing.T) {
 	db := s.Open(t, dsn)
 	st, err := store.Open(t.Context(), db, store.Config{Dialect: "sqlite", Realms: twoRealms})
 	require.NoError(t, err)
-	require.NoError(t, st.AddOnce(t.Context(), "a", store.Place{}))
+	require.NoError(t, st.AddConsumer(t.Context(), "a", store.Place{}))
 	seen := find(t, st, "a")
 	writer, err := st.Begin(t.Context())
 	require.NoError(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
-	_, _, err = st.TakeOnce(ctx, seen, "one", time.Hour, false)
+	_, _, err = st.AcquireLease(ctx, seen, "one", time.Hour, false)
 	assert.ErrorContains(t, err, "another transaction is writing")
 	assert.ErrorIs(t, err, context.DeadlineExceeded)
 	var waiting sync.WaitGroup
 	waiting.Go(func() {
-		_, taken, err := st.TakeOnce(t.Context(), seen, "one", time.Hour, false)
+		_, taken, err := st.AcquireLease(t.Context(), seen, "one", time.Hour, false)
 		assert.NoError(t, err)
 		assert.True(t, taken)
 	})

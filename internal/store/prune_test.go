@@ -52,7 +52,7 @@ func TestPrune(t *testing.T) {
 		n, err := st.Prune(ctx, 2, []string{"ticket"})
 		assert.ErrorContains(t, err, `realm "wiki"`)
 		assert.Zero(t, n)
-		floor, err := st.Floor(ctx, db)
+		floor, err := st.PrunedTo(ctx, db)
 		require.NoError(t, err)
 		assert.Zero(t, floor, "after a Prune that was refused")
 

@@ -75,14 +75,14 @@ func (s *Store) collect(ctx context.Context, q SQL, from Place, transactions []T
 		b.Places = append(b.Places, Place{t.TID, t.Mark})
 		n := i
 		for ; i < len(b.Changes) && b.Changes[i].TID == t.TID; i++ {
-			b.Changes[i].Origin, b.Changes[i].Mark = t.Origin, t.Mark
+			b.Changes[i].Origin, b.Changes[i].CommitID = t.Origin, t.Mark
 		}
 		if known := slices.IndexFunc(realms, t.has); i == n && known >= 0 {
 			damage := fmt.Errorf("the transaction has no rows in %s", t.Realms)
 			if err := s.gone(ctx, q, from, damage); err != damage { // pruned since it was read
 				return Batch{}, err
 			}
-			b.Changes = slices.Insert(b.Changes, i, Change{TID: t.TID, Origin: t.Origin, Mark: t.Mark, Realm: realms[known], Damage: damage})
+			b.Changes = slices.Insert(b.Changes, i, Change{TID: t.TID, Origin: t.Origin, CommitID: t.Mark, Realm: realms[known], Damage: damage})
 			i++
 		}
 	}
@@ -125,7 +125,7 @@ func (s *Store) transactions(ctx context.Context, q SQL, from Place, limit int) 
 	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
 		return nil, false, err
 	}
-	if len(found) > 0 && found[0].TID == from.TID && (from.Mark == "" || found[0].Mark == from.Mark) {
+	if len(found) > 0 && found[0].TID == from.TID && (from.CommitID == "" || found[0].Mark == from.CommitID) {
 		found = found[1:]
 	} else {
 		if err := s.gone(ctx, q, from, nil); err != nil {
@@ -157,7 +157,7 @@ func contiguous(found []Transaction, after int64, more bool) ([]Transaction, boo
 // this is not the history that it was seen in. Pruned up to the place itself is
 // as good as there. Otherwise it returns the error that is given.
 func (s *Store) gone(ctx context.Context, q SQL, from Place, otherwise error) error {
-	floor, err := s.Floor(ctx, q)
+	floor, err := s.PrunedTo(ctx, q)
 	switch {
 	case err != nil:
 		return err
@@ -165,8 +165,8 @@ func (s *Store) gone(ctx context.Context, q SQL, from Place, otherwise error) er
 		return fmt.Errorf("%w: it begins behind tid %d, and tid %d is the place", ErrPruned, floor, from.TID)
 	case otherwise != nil:
 		return otherwise
-	case floor < from.TID && from.Mark != "":
-		return fmt.Errorf("%w: tid %d with the mark %s is not in it", ErrRewound, from.TID, from.Mark)
+	case floor < from.TID && from.CommitID != "":
+		return fmt.Errorf("%w: tid %d with the mark %s is not in it", ErrRewound, from.TID, from.CommitID)
 	}
 	return nil
 }
@@ -174,15 +174,15 @@ func (s *Store) gone(ctx context.Context, q SQL, from Place, otherwise error) er
 // kept returns ErrPruned where what is behind a place is pruned, in part or all
 // of it: the floor rises before the rows go.
 func (s *Store) kept(ctx context.Context, q SQL, from Place) error {
-	floor, err := s.Floor(ctx, q)
+	floor, err := s.PrunedTo(ctx, q)
 	if err == nil && floor > from.TID {
 		err = fmt.Errorf("%w: it begins behind tid %d, and tid %d is the place", ErrPruned, floor, from.TID)
 	}
 	return err
 }
 
-// Floor returns the tid up to which changes are pruned.
-func (s *Store) Floor(ctx context.Context, q SQL) (floor int64, err error) {
+// PrunedTo returns the tid up to which changes are pruned.
+func (s *Store) PrunedTo(ctx context.Context, q SQL) (floor int64, err error) {
 	err = q.QueryRowContext(ctx, s.SQL("SELECT floor FROM {journal_facts} WHERE one = 1")).Scan(&floor)
 	return floor, err
 }
@@ -193,7 +193,7 @@ func (s *Store) bound(ctx context.Context, q SQL) (int64, error) {
 	var standby bool
 	err := q.QueryRowContext(ctx, s.SQL("SELECT bound, standby FROM {journal_bound}()")).Scan(&bound, &standby)
 	if err == nil && standby {
-		err = fmt.Errorf("%w: this server is a standby, which does not show the primary's locks: expected the primary", ErrUnfit)
+		err = fmt.Errorf("%w: this server is a standby, which does not show the primary's locks: expected the primary", ErrUnsupported)
 	}
 	return bound, err
 }
@@ -238,7 +238,7 @@ func scanChange(rows *sql.Rows, realm string) (c Change, bytes int, err error) {
 	var field sql.NullString
 	var f Field
 	c.Realm = realm
-	err = rows.Scan(&c.TID, &c.Seq, &c.ID, &c.Kind, &c.Time, &c.Author, &c.IPNR, &c.Authenticated, &c.Comment, &c.Parts, &c.State,
+	err = rows.Scan(&c.TID, &c.Seq, &c.ID, &c.Kind, &c.Time, &c.Author, &c.IPNR, &c.Authenticated, &c.Comment, &c.Attrs, &c.State,
 		&field, &f.Old.Type, &f.Old.Text, &f.New.Type, &f.New.Text)
 	if err != nil {
 		damaged := Change{Realm: realm, Damage: err}
@@ -258,15 +258,15 @@ func scanChange(rows *sql.Rows, realm string) (c Change, bytes int, err error) {
 	return c, len(c.State) + len(c.Comment) + len(f.Old.Text.String) + len(f.New.Text.String), err
 }
 
-// Of returns the changes of one resource behind a tid and seq, oldest first, up to
+// History returns the changes of one resource behind a tid and seq, oldest first, up to
 // limit, as far as they are decided.
-func (s *Store) Of(ctx context.Context, q SQL, realm, id string, tid int64, seq, limit int) ([]Change, error) {
+func (s *Store) History(ctx context.Context, q SQL, realm, id string, tid int64, seq, limit int) ([]Change, error) {
 	return s.of(ctx, q, realm, id, "(tid > ? OR tid = ? AND seq > ?) AND tid <= ? ORDER BY tid, seq", tid, seq, limit)
 }
 
-// OfBefore returns the last changes of one resource before a tid and seq, in
+// HistoryBefore returns the last changes of one resource before a tid and seq, in
 // their order, up to limit, as far as they are decided.
-func (s *Store) OfBefore(ctx context.Context, q SQL, realm, id string, tid int64, seq, limit int) ([]Change, error) {
+func (s *Store) HistoryBefore(ctx context.Context, q SQL, realm, id string, tid int64, seq, limit int) ([]Change, error) {
 	return s.of(ctx, q, realm, id, "(tid < ? OR tid = ? AND seq < ?) AND tid <= ? ORDER BY tid DESC, seq DESC", tid, seq, limit)
 }
 
@@ -315,7 +315,7 @@ func (s *Store) sign(ctx context.Context, q SQL, changes []Change, realm, id str
 		}
 		i, _ := slices.BinarySearchFunc(changes, t.TID, func(c Change, tid int64) int { return cmp.Compare(c.TID, tid) })
 		for ; i < len(changes) && changes[i].TID == t.TID; i++ {
-			changes[i].Mark, changes[i].Origin = t.Mark, t.Origin
+			changes[i].CommitID, changes[i].Origin = t.Mark, t.Origin
 		}
 	}
 	return errors.Join(rows.Err(), rows.Close())

@@ -16,7 +16,7 @@ import (
 // lowers it until it has ended.
 func (s *Store) ReadBack(ctx context.Context, q SQL, last int64, limit int, realms []string) (all []Change, first int64, err error) {
 	for {
-		floor, err := s.Floor(ctx, q) // what is below it may not be deleted yet
+		floor, err := s.PrunedTo(ctx, q) // what is below it may not be deleted yet
 		if err != nil {
 			return nil, 0, err
 		}
@@ -77,14 +77,14 @@ func (s *Store) Rest(ctx context.Context, q SQL, p Place, seq int, realms []stri
 		return nil, s.restGone(ctx, q, p, seq)
 	case err != nil:
 		return nil, err
-	case p.Mark != "" && t.Mark != p.Mark:
-		return nil, fmt.Errorf("%w: tid %d has the mark %s, and not %s", ErrRewound, p.TID, t.Mark, p.Mark)
+	case p.CommitID != "" && t.Mark != p.CommitID:
+		return nil, fmt.Errorf("%w: tid %d has the mark %s, and not %s", ErrRewound, p.TID, t.Mark, p.CommitID)
 	}
 	batch, err := s.collect(ctx, q, Place{TID: p.TID - 1}, []Transaction{t}, realms)
 	if err != nil {
 		return nil, err
 	}
-	if floor, err := s.Floor(ctx, q); err != nil || floor >= p.TID { // it may be a part that was read
+	if floor, err := s.PrunedTo(ctx, q); err != nil || floor >= p.TID { // it may be a part that was read
 		return nil, cmp.Or(err, s.restGone(ctx, q, p, seq))
 	}
 	for _, c := range batch.Changes {
@@ -98,7 +98,7 @@ func (s *Store) Rest(ctx context.Context, q SQL, p Place, seq int, realms []stri
 // restGone says why a transaction is not there. One that is pruned may have had
 // more, also where it was the last to be pruned.
 func (s *Store) restGone(ctx context.Context, q SQL, p Place, seq int) error {
-	floor, err := s.Floor(ctx, q)
+	floor, err := s.PrunedTo(ctx, q)
 	if err == nil && floor == p.TID {
 		err = fmt.Errorf("%w: with what tid %d has behind seq %d", ErrPruned, p.TID, seq)
 	}

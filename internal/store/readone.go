@@ -34,6 +34,6 @@ func (s *Store) ReadOne(ctx context.Context, q SQL, tid int64, seq int, realm st
 			c, found = next, true
 		}
 	}
-	c.Mark, c.Origin = t.Mark, t.Origin
+	c.CommitID, c.Origin = t.Mark, t.Origin
 	return c, found, errors.Join(rows.Err(), rows.Close())
 }

@@ -16,7 +16,7 @@ type Change struct {
 	Seq int
 
 	// Origin and Mark are of the transaction; they are read, not written.
-	Origin, Mark string
+	Origin, CommitID string
 
 	Realm         string
 	ID            string
@@ -26,7 +26,7 @@ type Change struct {
 	IPNR          string
 	Authenticated bool
 	Comment       string
-	Parts         int64
+	Attrs         int64
 	State         string
 	Fields        []Field
 
@@ -49,6 +49,6 @@ type Value struct{ Type, Text sql.NullString }
 // from another that has the same tid in another history of the database. A mark
 // that is empty is not known.
 type Place struct {
-	TID  int64
-	Mark string
+	TID      int64
+	CommitID string
 }

@@ -11,17 +11,17 @@ import (
 
 // Status is what the database tells of a journal.
 type Status struct {
-	Head  int64 // the highest tid that was taken, as far as it is seen
-	End   Place // up to which all is decided
-	Floor int64 // up to which changes are pruned
+	Head     int64 // the highest tid that was taken, as far as it is seen
+	End      Place // up to which all is decided
+	PrunedTo int64 // up to which changes are pruned
 
-	Holders []Holder // who may hold readers or writers back, the oldest first
+	Blockers []Blocker // who may hold readers or writers back, the oldest first
 }
 
-// Holder is a transaction that has taken a tid, or is about to, and not ended.
-type Holder struct {
-	Who string // what the database tells of it
-	Age time.Duration
+// Blocker is a transaction that has taken a tid, or is about to, and not ended.
+type Blocker struct {
+	Session string // what the database tells of it
+	Age     time.Duration
 }
 
 // Status reads how the journal stands.
@@ -29,7 +29,7 @@ func (s *Store) Status(ctx context.Context) (st Status, err error) {
 	if st.End, err = s.End(ctx, s.db); err != nil {
 		return st, err
 	}
-	if st.Floor, err = s.Floor(ctx, s.db); err != nil {
+	if st.PrunedTo, err = s.PrunedTo(ctx, s.db); err != nil {
 		return st, err
 	}
 	switch s.dialect.Name {
@@ -67,7 +67,7 @@ func (s *Store) statusPostgreSQL(ctx context.Context, st Status) (Status, error)
 		if application != "" {
 			who += ", application " + application
 		}
-		st.Holders = append(st.Holders, Holder{who, time.Duration(seconds * float64(time.Second))})
+		st.Blockers = append(st.Blockers, Blocker{who, time.Duration(seconds * float64(time.Second))})
 	}
 	return st, errors.Join(rows.Err(), rows.Close())
 }
@@ -86,7 +86,7 @@ func (s *Store) statusMySQL(ctx context.Context, st Status) (Status, error) {
 	rows, err := s.db.QueryContext(ctx, `SELECT trx_mysql_thread_id, trx_state, timestampdiff(SECOND, trx_started, now())
 	FROM information_schema.innodb_trx WHERE trx_rows_locked > 0 AND trx_state <> 'LOCK WAIT' ORDER BY trx_started`)
 	if err != nil {
-		st.Holders = []Holder{{Who: "a transaction that this user may not see"}}
+		st.Blockers = []Blocker{{Session: "a transaction that this user may not see"}}
 		return st, nil
 	}
 	defer rows.Close()
@@ -96,7 +96,7 @@ func (s *Store) statusMySQL(ctx context.Context, st Status) (Status, error) {
 		if err := rows.Scan(&id, &state, &seconds); err != nil {
 			return st, err
 		}
-		st.Holders = append(st.Holders, Holder{fmt.Sprintf("connection %d, %s", id, state), time.Duration(seconds) * time.Second})
+		st.Blockers = append(st.Blockers, Blocker{fmt.Sprintf("connection %d, %s", id, state), time.Duration(seconds) * time.Second})
 	}
 	return st, errors.Join(rows.Err(), rows.Close())
 }

@@ -39,10 +39,10 @@ type Store struct {
 
 // The ways in which a database can be no place for a journal.
 var (
-	ErrSchema  = errors.New("not the journal's schema")
-	ErrUnfit   = errors.New("database is not fit for a journal")
-	ErrPruned  = errors.New("the journal is pruned there")
-	ErrRewound = errors.New("the journal's history went back")
+	ErrSchema      = errors.New("not the journal's schema")
+	ErrUnsupported = errors.New("database is not fit for a journal")
+	ErrPruned      = errors.New("the journal is pruned there")
+	ErrRewound     = errors.New("the journal's history went back")
 )
 
 // Config says where a journal is.
@@ -67,7 +67,7 @@ func Open(ctx context.Context, db *sql.DB, config Config) (*Store, error) {
 		return s.check(ctx)
 	})
 	switch {
-	case errors.Is(err, ErrUnfit):
+	case errors.Is(err, ErrUnsupported):
 		return nil, err
 	case err != nil: // perhaps it is another's
 		return nil, fmt.Errorf("as dialect %q: %w", config.Dialect, err)
@@ -81,8 +81,8 @@ func Open(ctx context.Context, db *sql.DB, config Config) (*Store, error) {
 // UUID names the journal.
 func (s *Store) UUID() string { return s.uuid }
 
-// NoNUL says whether texts cannot hold U+0000.
-func (s *Store) NoNUL() bool { return s.dialect.noNUL }
+// RefusesNUL says whether texts cannot hold U+0000.
+func (s *Store) RefusesNUL() bool { return s.dialect.noNUL }
 
 // OneWriter says whether a transaction excludes all others from its beginning.
 func (s *Store) OneWriter() bool { return s.dialect.oneWriter }
@@ -96,7 +96,7 @@ func (s *Store) findSchema(ctx context.Context) error {
 			return err
 		}
 		if s.schema == "" && s.dialect.schemaName != dialects["sqlite"].schemaName {
-			return fmt.Errorf("%w: the connection uses no schema: expected one in the data source name, or in the configuration", ErrUnfit)
+			return fmt.Errorf("%w: the connection uses no schema: expected one in the data source name, or in the configuration", ErrUnsupported)
 		}
 	}
 	return s.dialect.checkSchema(s.schema)
@@ -191,7 +191,7 @@ func isBusy(err error) bool {
 	return err != nil && strings.Contains(err.Error(), "database is locked")
 }
 
-// Joined notes where an application's transaction stands, so that [Store.Stands]
+// Joined notes where an application's transaction stands, so that [Store.StillOpen]
 // can tell whether it is still the same.
 func (s *Store) Joined(ctx context.Context, q SQL) error {
 	if s.dialect.oneWriter {
@@ -201,8 +201,8 @@ func (s *Store) Joined(ctx context.Context, q SQL) error {
 	return err
 }
 
-// StandsJoined is Stands for a transaction of the application.
-func (s *Store) StandsJoined(ctx context.Context, q SQL) error {
+// JoinedStillOpen is Stands for a transaction of the application.
+func (s *Store) JoinedStillOpen(ctx context.Context, q SQL) error {
 	if s.dialect.oneWriter {
 		return s.beginFails(ctx, q)
 	}
@@ -220,9 +220,9 @@ func (s *Store) beginFails(ctx context.Context, q SQL) error {
 	return nil
 }
 
-// Stands returns an error if the transaction has ended already. On SQLite, whose
+// StillOpen returns an error if the transaction has ended already. On SQLite, whose
 // full disk ends one, BEGIN must fail.
-func (s *Store) Stands(ctx context.Context, c *Conn) error {
+func (s *Store) StillOpen(ctx context.Context, c *Conn) error {
 	if !s.dialect.oneWriter {
 		if err := drain(c.QueryContext(ctx, s.dialect.stands)); err != nil {
 			return fmt.Errorf("the transaction has failed, or ended before its commit: %w", err)

@@ -221,7 +221,7 @@ func (l *linker) link(group func(int) string) *ast.Link {
 	link := ast.NewLink()
 	page := group(1) + group(2) + group(4)
 	switch {
-	case page != "" && tracbus.CheckPageName(page) == nil:
+	case page != "" && tracbus.ValidatePageName(page) == nil:
 		link.Destination = []byte(PageLink(page))
 		if !l.pages.Has(page) {
 			link.SetAttributeString("class", []byte("missing"))
