@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/tracbus/tracbus/internal/value"
 )
 
 // Bus tells events to listeners. It starts a goroutine per registration, which
@@ -65,7 +67,7 @@ func NewBus(env string) *Bus { return BusConfig{}.NewBus(env) }
 
 // NewBus returns a bus with settings of its own.
 func (c BusConfig) NewBus(env string) *Bus {
-	if env == "" || text(env) != env {
+	if env == "" || value.Text(env) != env {
 		panic(fmt.Sprintf("tracbus: NewBus needs the tracker's short name, got %q", env))
 	}
 	c.QueueSize = cmp.Or(c.QueueSize, 10_000)

@@ -1,8 +1,9 @@
 package tracbus
 
 import (
-	"strings"
 	"time"
+
+	"github.com/tracbus/tracbus/internal/value"
 )
 
 // Realm names a kind of resource, as Trac does.
@@ -111,16 +112,12 @@ const (
 // Has says whether p holds all of q.
 func (p Attrs) Has(q Attrs) bool { return p&q == q }
 
-// text returns s as valid UTF-8: a run of other bytes becomes one U+FFFD, for
-// neither JSON nor most databases could keep it.
-func text(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
-
 // entering returns c as it is told: its texts valid, its time in whole
 // microseconds, and now if nobody said when.
 func (c Change) entering(env string) (_ Change, err error) {
 	c.Env = env
-	c.Author, c.IPNR, c.Comment = text(c.Author), text(c.IPNR), text(c.Comment)
-	c.Time, err = enteringTime(c.when())
+	c.Author, c.IPNR, c.Comment = value.Text(c.Author), value.Text(c.IPNR), value.Text(c.Comment)
+	c.Time, err = value.Time(c.when())
 	return c, err
 }
 

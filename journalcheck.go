@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/tracbus/tracbus/internal/value"
 )
 
 // checkText says why a text cannot be kept in this database.
@@ -25,13 +27,13 @@ func (j *Journal) checkEntry(e *Entry) (err error) {
 	switch {
 	case len(id) == 0 || len(id) > maxID:
 		return fmt.Errorf("an id of %d bytes: expected 1 to %d", len(id), maxID)
-	case text(id) != id:
+	case value.Text(id) != id:
 		return fmt.Errorf("id %.60q: expected UTF-8", id)
 	case !realmName.MatchString(kind):
 		return fmt.Errorf("kind %.60q: expected lower-case letters, digits and _, a letter first, 30 at most", kind)
 	}
 	e.Change.Time = e.Change.Time.UTC()
-	if err := checkTime(e.Change.Time); err != nil {
+	if err := value.CheckTime(e.Change.Time); err != nil {
 		return err
 	}
 	for _, f := range []*Fields{&e.State, &e.New, &e.Old} {

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/tracbus/tracbus/internal/store"
-	"github.com/tracbus/tracbus/internal/wire"
+	"github.com/tracbus/tracbus/internal/value"
 )
 
 // The types of values in <realm>_history, and of a time in a state document.
@@ -157,7 +157,7 @@ func valueOf(kind, text string) (any, error) {
 			return b, nil
 		}
 	case numberType:
-		if wire.IsNumber(text) {
+		if value.IsNumber(text) {
 			return json.Number(text), nil
 		}
 	case timeType:
@@ -173,7 +173,7 @@ func valueOf(kind, text string) (any, error) {
 func appendState(dst []byte, f Fields) ([]byte, error) {
 	dst = append(dst, '{')
 	for name, v := range f {
-		dst = wire.AppendKey(dst, name)
+		dst = value.AppendKey(dst, name)
 		if t, ok := v.(time.Time); ok {
 			dst = append(dst, `{"time":`...)
 			dst = strconv.AppendInt(dst, t.UnixMicro(), 10)
@@ -181,7 +181,7 @@ func appendState(dst []byte, f Fields) ([]byte, error) {
 			continue
 		}
 		var err error
-		if dst, err = appendValue(dst, v); err != nil {
+		if dst, err = value.Append(dst, v); err != nil {
 			return nil, fmt.Errorf("field %q: %w", name, err)
 		}
 	}
@@ -189,8 +189,8 @@ func appendState(dst []byte, f Fields) ([]byte, error) {
 }
 
 func parseState(s string, shape int64) (Fields, error) {
-	var few [32]wire.Member
-	members, err := wire.ParseObject(few[:0], s)
+	var few [32]value.Member
+	members, err := value.ParseObject(few[:0], s)
 	if err != nil {
 		return nil, err
 	}
@@ -208,9 +208,9 @@ func parseState(s string, shape int64) (Fields, error) {
 	return f, nil
 }
 
-func stateValue(m wire.Member) (any, error) {
-	if m.Kind != wire.Composite {
-		return fieldOf(m)
+func stateValue(m value.Member) (any, error) {
+	if m.Kind != value.Composite {
+		return value.Of(m)
 	}
 	micros, isTime := strings.CutPrefix(m.Text, `{"time":`)
 	if micros, closed := strings.CutSuffix(micros, "}"); isTime && closed {
@@ -224,15 +224,15 @@ func stateValue(m wire.Member) (any, error) {
 func journaled(f Fields) (Fields, error) {
 	g, shared := f, true
 	for name, v := range f {
-		if text(name) != name {
+		if value.Text(name) != name {
 			return nil, fmt.Errorf("field %.60q: expected a name in UTF-8", name)
 		}
-		n, changed, err := normal(v)
+		n, changed, err := value.Normalize(v)
 		if !changed {
 			n = v
 		}
 		if t, ok := n.(time.Time); ok && err == nil && t.Location() != time.UTC {
-			n, changed, err = t.UTC(), true, checkTime(t.UTC())
+			n, changed, err = t.UTC(), true, value.CheckTime(t.UTC())
 		}
 		switch {
 		case err != nil:

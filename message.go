@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tracbus/tracbus/internal/value"
 	"github.com/tracbus/tracbus/internal/wire"
 )
 
@@ -58,7 +59,7 @@ func appendOwn(dst []byte, e Payloader) (_ []byte, err error) {
 	if err != nil {
 		return dst, err
 	}
-	if _, err := wire.ParseObject(nil, string(payload)); err != nil {
+	if _, err := value.ParseObject(nil, string(payload)); err != nil {
 		return dst, fmt.Errorf("payload %.60q: %w", payload, err)
 	}
 	return append(dst, payload...), nil
@@ -71,16 +72,16 @@ func channelOf(e Event, prefix string) wire.Channel {
 }
 
 func appendInt(dst []byte, name string, n int64) []byte {
-	return strconv.AppendInt(wire.AppendKey(dst, name), n, 10)
+	return strconv.AppendInt(value.AppendKey(dst, name), n, 10)
 }
 
 // appendTime writes the zero time, which no commit has, as null.
 func appendTime(dst []byte, name string, t time.Time) []byte {
-	dst = wire.AppendKey(dst, name)
+	dst = value.AppendKey(dst, name)
 	if t.IsZero() {
 		return append(dst, "null"...)
 	}
-	return wire.AppendTime(dst, t)
+	return value.AppendTime(dst, t)
 }
 
 // appendText writes a text that can be null or absent.
@@ -88,11 +89,11 @@ func appendText(dst []byte, name, s string, c Change, part Attrs) []byte {
 	if part != 0 && c.Absent.Has(part) {
 		return dst
 	}
-	dst = wire.AppendKey(dst, name)
+	dst = value.AppendKey(dst, name)
 	if part != 0 && s == "" && c.Null.Has(part) {
 		return append(dst, "null"...)
 	}
-	return wire.AppendString(dst, s)
+	return value.AppendString(dst, s)
 }
 
 // Encode returns the message that a [Publisher] with this configuration sends
@@ -141,7 +142,7 @@ func appendNumber(dst []byte, name string, n int64, c Change, part Attrs) []byte
 	case c.Absent.Has(part):
 		return dst
 	case n == 0 && c.Null.Has(part):
-		return append(wire.AppendKey(dst, name), "null"...)
+		return append(value.AppendKey(dst, name), "null"...)
 	}
 	return appendInt(dst, name, n)
 }
@@ -186,14 +187,14 @@ func Decode(prefix, channel, payload string) (Event, error) {
 }
 
 // decoder returns the event of one kind of channel.
-type decoder func(c Change, kind Kind, members []wire.Member) (Event, error)
+type decoder func(c Change, kind Kind, members []value.Member) (Event, error)
 
 func decode(prefix, channel, payload string) (Event, error) {
 	if !strings.Contains(channel, "."+string(RealmTicket)+".") && !strings.Contains(channel, "."+string(RealmWiki)+".") {
 		return nil, ErrUnknownChannel
 	}
-	var few [24]wire.Member
-	members, err := wire.ParseObject(few[:0], payload)
+	var few [24]value.Member
+	members, err := value.ParseObject(few[:0], payload)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBadPayload, err)
 	}
@@ -213,9 +214,9 @@ func decode(prefix, channel, payload string) (Event, error) {
 	return decode(Change{Env: ch.Env, Absent: AttrOrigin}, Kind(ch.Kind), members)
 }
 
-func memberText(members []wire.Member, name string) string {
+func memberText(members []value.Member, name string) string {
 	for _, m := range members {
-		if m.Name == name && m.Kind != wire.Composite {
+		if m.Name == name && m.Kind != value.Composite {
 			return m.Text
 		}
 	}
@@ -225,12 +226,12 @@ func memberText(members []wire.Member, name string) string {
 // parts reads the members of a payload that are no fields, one by one, and
 // keeps the first error.
 type parts struct {
-	members      []wire.Member
+	members      []value.Member
 	null, absent Attrs
 	err          error
 }
 
-func (p *parts) find(name string, want wire.Kind, what string, part Attrs) (wire.Member, bool) {
+func (p *parts) find(name string, want value.Kind, what string, part Attrs) (value.Member, bool) {
 	for _, m := range p.members {
 		if m.Name != name {
 			continue
@@ -238,7 +239,7 @@ func (p *parts) find(name string, want wire.Kind, what string, part Attrs) (wire
 		switch {
 		case m.Kind == want:
 			return m, true
-		case m.Kind == wire.Null && part != 0:
+		case m.Kind == value.Null && part != 0:
 			p.null |= part
 		default:
 			p.fail("member %q: expected %s, found %.60q", name, what, m.Text)
@@ -249,7 +250,7 @@ func (p *parts) find(name string, want wire.Kind, what string, part Attrs) (wire
 		p.fail("member %q is missing", name)
 	}
 	p.absent |= part
-	return wire.Member{}, false
+	return value.Member{}, false
 }
 
 func (p *parts) fail(format string, args ...any) {
@@ -259,15 +260,15 @@ func (p *parts) fail(format string, args ...any) {
 }
 
 func (p *parts) text(name string, part Attrs) string {
-	m, _ := p.find(name, wire.String, "a string", part)
-	if m.Kind != wire.String {
+	m, _ := p.find(name, value.String, "a string", part)
+	if m.Kind != value.String {
 		return ""
 	}
 	return m.Text
 }
 
 func (p *parts) integer(name string, part Attrs) int64 {
-	m, ok := p.find(name, wire.Number, "an integer", part)
+	m, ok := p.find(name, value.Number, "an integer", part)
 	if !ok {
 		return 0
 	}
@@ -282,7 +283,7 @@ func (p *parts) integer(name string, part Attrs) int64 {
 // as such.
 func (p *parts) bool(name string, part Attrs) bool {
 	for _, m := range p.members {
-		if m.Name == name && m.Kind == wire.Bool {
+		if m.Name == name && m.Kind == value.Bool {
 			return m.Text == "true"
 		}
 	}
@@ -290,11 +291,11 @@ func (p *parts) bool(name string, part Attrs) bool {
 }
 
 func (p *parts) time(name string, part Attrs) time.Time {
-	m, ok := p.find(name, wire.String, "a time", part)
+	m, ok := p.find(name, value.String, "a time", part)
 	if !ok {
 		return time.Time{}
 	}
-	t, err := wire.ParseTime(m.Text)
+	t, err := value.ParseTime(m.Text)
 	if err != nil {
 		p.fail("member %q: %v", name, err)
 	} else if t.IsZero() { // Go's word for no time
@@ -307,7 +308,7 @@ func (p *parts) time(name string, part Attrs) time.Time {
 // that nobody knows.
 func (p *parts) history(name string) time.Time {
 	for _, m := range p.members {
-		if m.Name == name && m.Kind == wire.Null {
+		if m.Name == name && m.Kind == value.Null {
 			return time.Time{}
 		}
 	}
@@ -316,11 +317,11 @@ func (p *parts) history(name string) time.Time {
 
 // fields reads an object within the payload.
 func (p *parts) fields(name string) Fields {
-	m, ok := p.find(name, wire.Composite, "an object", 0)
+	m, ok := p.find(name, value.Composite, "an object", 0)
 	if !ok {
 		return nil
 	}
-	members, err := wire.ParseObject(nil, m.Text)
+	members, err := value.ParseObject(nil, m.Text)
 	if err != nil {
 		p.fail("member %q: %v", name, err)
 		return nil
@@ -328,8 +329,8 @@ func (p *parts) fields(name string) Fields {
 	return p.flat(members, "")
 }
 
-func (p *parts) flat(members []wire.Member, except string) Fields {
-	f, err := fieldsOf(members, except)
+func (p *parts) flat(members []value.Member, except string) Fields {
+	f, err := value.FieldsOf(members, except)
 	if err != nil {
 		p.fail("%v", err)
 	}

@@ -8,7 +8,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/tracbus/tracbus/internal/wire"
+	"github.com/tracbus/tracbus/internal/value"
 )
 
 // StreamEntry is one step of [Subscriber.Stream].
@@ -70,7 +70,7 @@ func (f *entryFields) time(name string) time.Time {
 	}
 	micros, err := strconv.ParseInt(s, 10, 64)
 	t := time.UnixMicro(micros).UTC()
-	if err != nil || checkTime(t) != nil {
+	if err != nil || value.CheckTime(t) != nil {
 		f.fail(name, "microseconds since 1970", s)
 	}
 	return t
@@ -82,13 +82,13 @@ func (f *entryFields) types(name string) []string {
 	if s == "" {
 		return nil
 	}
-	members, err := wire.ParseObject(nil, s)
+	members, err := value.ParseObject(nil, s)
 	if err != nil {
 		f.fail(name, "a JSON object", s)
 	}
 	var times []string
 	for _, m := range members {
-		if m.Kind != wire.String || m.Text != timeType {
+		if m.Kind != value.String || m.Text != timeType {
 			f.fail(name, fmt.Sprintf("the type %q of each field", timeType), m.Text)
 		}
 		times = append(times, m.Name)
@@ -104,7 +104,7 @@ func (f *entryFields) make(times []string, values Fields) {
 		if v, has := values[name]; !ok && (!has || v == nil) {
 			continue
 		}
-		t, err := wire.ParseTime(s)
+		t, err := value.ParseTime(s)
 		if err != nil {
 			f.fail(name, "a time", fmt.Sprint(values[name]))
 			return

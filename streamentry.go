@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/tracbus/tracbus/internal/relayed"
-	"github.com/tracbus/tracbus/internal/wire"
+	"github.com/tracbus/tracbus/internal/value"
 )
 
 // A sentFields is an event whose payload holds fields of any type.
@@ -71,7 +71,7 @@ func appendTypes(dst []byte, f Fields) []byte {
 	slices.SortFunc(times, strings.Compare)
 	dst = append(dst, '{')
 	for _, name := range times {
-		dst = append(wire.AppendKey(dst, name), `"time"`...)
+		dst = append(value.AppendKey(dst, name), `"time"`...)
 	}
 	return append(dst, '}')
 }

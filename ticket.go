@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"strconv"
 
-	"github.com/tracbus/tracbus/internal/wire"
+	"github.com/tracbus/tracbus/internal/value"
 )
 
 // TicketCreated tells that a ticket was created (Trac's ticket_created).
@@ -182,7 +182,7 @@ func (e TicketDeleted) appendPayload(dst []byte, _ bool) ([]byte, error) {
 // appendTicket writes all fields flat. A field called "id" gives way to the
 // ticket's number, as in the plugin.
 func appendTicket(dst []byte, id int64, values Fields) ([]byte, error) {
-	dst, err := appendFields(append(dst, '{'), values, "id")
+	dst, err := value.AppendFields(append(dst, '{'), values, "id")
 	dst = appendInt(dst, "id", id)
 	return append(dst, '}'), err
 }
@@ -207,7 +207,7 @@ func (e TicketChanged) sent(all bool) (values, old Fields) {
 
 // decodeTicket returns the event of a channel of tickets. A payload does not
 // say who created a ticket, nor when a change was made, but in its fields.
-func decodeTicket(c Change, kind Kind, members []wire.Member) (e Event, err error) {
+func decodeTicket(c Change, kind Kind, members []value.Member) (e Event, err error) {
 	p := parts{members: members}
 	id := p.integer("id", 0)
 	if id < 1 {

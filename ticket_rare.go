@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/tracbus/tracbus/internal/value"
 )
 
 // The kinds of the rarer events of tickets.
@@ -66,8 +68,8 @@ func (e TicketCommentEdited) entering() (_ Event, err error) {
 	if _, err := enteringTicket(e.ID, nil); err != nil {
 		return nil, err
 	}
-	e.OldComment = text(e.OldComment)
-	e.CommentTime, err = enteringTime(e.CommentTime)
+	e.OldComment = value.Text(e.OldComment)
+	e.CommentTime, err = value.Time(e.CommentTime)
 	return e, err
 }
 
@@ -78,7 +80,7 @@ func (e TicketChangeDeleted) entering() (_ Event, err error) {
 	if e.New, err = e.New.entering(); err != nil {
 		return nil, err
 	}
-	e.ChangeTime, err = enteringTime(e.ChangeTime)
+	e.ChangeTime, err = value.Time(e.ChangeTime)
 	return e, err
 }
 
@@ -92,12 +94,12 @@ func (e TicketChangeDeleted) appendPayload(dst []byte, _ bool) ([]byte, error) {
 
 func appendDifference(dst []byte, c Change, id int64, values, old Fields) ([]byte, error) {
 	dst = append(dst, `{"new_values":{`...)
-	dst, err := appendFields(dst, values, "")
+	dst, err := value.AppendFields(dst, values, "")
 	if err != nil {
 		return dst, fmt.Errorf("new value of %w", err)
 	}
 	dst = append(dst, `},"old_values":{`...)
-	if dst, err = appendFields(dst, old, ""); err != nil {
+	if dst, err = value.AppendFields(dst, old, ""); err != nil {
 		return dst, fmt.Errorf("old value of %w", err)
 	}
 	dst = append(dst, '}')

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"strconv"
 	"time"
+
+	"github.com/tracbus/tracbus/internal/value"
 )
 
 // TicketCommentEdit rewrites a comment of a ticket in Trac's tables, see
@@ -47,7 +49,7 @@ func (e TicketCommentEdit) save(ctx context.Context, tx *ModelTransaction) (Even
 	if err != nil {
 		return nil, err
 	}
-	comment, old := text(e.Comment), ""
+	comment, old := value.Text(e.Comment), ""
 	author, found, edits := any(nil), false, 0
 	for _, r := range rows {
 		if r.field == ticketComment {

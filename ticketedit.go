@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/tracbus/tracbus/internal/value"
 )
 
 // TicketEdit creates, changes or deletes a ticket in Trac's tables, see
@@ -97,7 +99,7 @@ func (e TicketEdit) Delete(ctx context.Context, tx *ModelTransaction) (Event, er
 			return nil, err
 		}
 	}
-	return TicketDeleted{Change{Comment: text(e.Comment)}, e.ID, t.values}, nil
+	return TicketDeleted{Change{Comment: value.Text(e.Comment)}, e.ID, t.values}, nil
 }
 
 func (e TicketEdit) create(ctx context.Context, tx *ModelTransaction) (Event, error) {
@@ -122,7 +124,7 @@ func (e TicketEdit) create(ctx context.Context, tx *ModelTransaction) (Event, er
 		case name == "status":
 			v = "new"
 		case name == "reporter":
-			v = text(tx.Actor().Author)
+			v = value.Text(tx.Actor().Author)
 		default:
 			v = ""
 		}
@@ -139,7 +141,7 @@ func (e TicketEdit) create(ctx context.Context, tx *ModelTransaction) (Event, er
 	if err := t.createCustom(ctx, set); err != nil {
 		return nil, err
 	}
-	comment := text(e.Comment)
+	comment := value.Text(e.Comment)
 	if !blank(comment) {
 		if err := t.add(ctx, when, newTicketChange{tx.Actor().Author, ticketComment, "1", comment}); err != nil {
 			return nil, err
@@ -215,7 +217,7 @@ func (e TicketEdit) change(ctx context.Context, tx *ModelTransaction) (Event, er
 	if err != nil {
 		return nil, err
 	}
-	p := ticketPatch{ticketEdition: t, set: set, comment: text(e.Comment), new: Fields{}, old: Fields{}}
+	p := ticketPatch{ticketEdition: t, set: set, comment: value.Text(e.Comment), new: Fields{}, old: Fields{}}
 	switch {
 	case e.ReplyTo > 0:
 		p.replyTo = strconv.Itoa(e.ReplyTo) + "."
@@ -253,7 +255,7 @@ func (t *ticketEdition) old(f ticketField, v any) (old any, different bool) {
 	if old == nil && !f.time {
 		old = ""
 	}
-	different = !sameValue(old, v)
+	different = !value.Equal(old, v)
 	if f.custom && !t.rows[f.name] {
 		old = nil
 	}

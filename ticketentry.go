@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"time"
+
+	"github.com/tracbus/tracbus/internal/value"
 )
 
 // In an entry's State, a name that begins with this sign is not a field's. A
@@ -59,7 +61,7 @@ func stateOf(values, changed Fields) Fields {
 	}
 	state := make(Fields, len(values))
 	for name, v := range values {
-		if n, ok := changed[name]; ok && sameValue(v, n) {
+		if n, ok := changed[name]; ok && value.Equal(v, n) {
 			continue
 		}
 		if name != "" && name[0] == notField {
@@ -68,16 +70,6 @@ func stateOf(values, changed Fields) Fields {
 		state[name] = v
 	}
 	return state
-}
-
-// sameValue says whether a journal gives back the one for the other.
-func sameValue(a, b any) bool {
-	s, ok1 := a.(time.Time)
-	t, ok2 := b.(time.Time)
-	if ok1 && ok2 {
-		return s.Equal(t)
-	}
-	return a == b
 }
 
 // Event implements [JournalRealm].

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/tracbus/tracbus/internal/value"
 )
 
 // TracTickets is the realm "ticket" of a journal, with Trac's own tables ticket,
@@ -131,14 +133,14 @@ func (f ticketField) take(v any) (any, error) {
 		case f.time:
 			return nil, fmt.Errorf("value %.60q: expected nil or a time.Time", v)
 		case f.name == "cc":
-			return tracCC(text(v)), nil
+			return tracCC(value.Text(v)), nil
 		case f.textarea:
-			return text(v), nil
+			return value.Text(v), nil
 		}
-		return strings.TrimFunc(text(v), tracSpace), nil
+		return strings.TrimFunc(value.Text(v), tracSpace), nil
 	case time.Time:
 		if f.time {
-			t, err := enteringTime(v)
+			t, err := value.Time(v)
 			return t.UTC(), err
 		}
 		return nil, fmt.Errorf("value of type time.Time: expected nil or a string")
@@ -191,7 +193,7 @@ func tracTime(s string) any {
 			}
 		}
 	}
-	if err != nil || checkTime(t) != nil {
+	if err != nil || value.CheckTime(t) != nil {
 		return nil
 	}
 	return t.UTC().Truncate(time.Microsecond)

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus/internal/testdatabase"
+	"github.com/tracbus/tracbus/internal/value"
 )
 
 func TestPagesAreWrittenAsTracWould(t *testing.T) {
@@ -38,7 +39,7 @@ func TestPagesKeepEveryText(t *testing.T) {
 	onTracDatabases(t, func(t *testing.T, r *wikiRig) {
 		for _, s := range []string{odd, "'", `\`, "?", "{FOR UPDATE}", "a\xffb"} {
 			r.clear(t)
-			name := "N" + text(s)
+			name := "N" + value.Text(s)
 			who := Actor{Author: s, IPNR: s}
 			_, _, err := r.change(t, who,
 				WikiEdit{Name: name, Text: new(s), Comment: s},
@@ -50,7 +51,7 @@ func TestPagesKeepEveryText(t *testing.T) {
 			require.NoError(t, err)
 			require.True(t, ok)
 			page.Time = time.Time{}
-			assert.Equal(t, WikiPage{Name: name + s[:1], Version: 1, Text: text(s + s), Author: text(s), Comment: text(s)}, page)
+			assert.Equal(t, WikiPage{Name: name + s[:1], Version: 1, Text: value.Text(s + s), Author: value.Text(s), Comment: value.Text(s)}, page)
 			_, _, err = r.change(t, who, deleted{WikiEdit{Name: name + s[:1]}})
 			require.NoError(t, err)
 			assert.Empty(t, r.rows(t, time.Time{}))

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tracbus/tracbus/internal/store"
+	"github.com/tracbus/tracbus/internal/value"
 )
 
 // Actor makes the changes of a transaction, from the address IPNR, signed in or
@@ -127,7 +128,7 @@ func (tx *ModelTransaction) Prepare(who Actor, kind Kind) error {
 	default:
 		return fmt.Errorf("prepare: kind %q: expected %q, %q, %q, or %q for any", kind, KindCreated, KindChanged, KindDeleted, "")
 	}
-	tx.who = Actor{text(who.Author), text(who.IPNR), who.Authenticated}
+	tx.who = Actor{value.Text(who.Author), value.Text(who.IPNR), who.Authenticated}
 	if err := tx.journal.checkText("author", tx.who.Author); err != nil {
 		return fmt.Errorf("prepare: %w", err)
 	}

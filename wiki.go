@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tracbus/tracbus/internal/wire"
+	"github.com/tracbus/tracbus/internal/value"
 )
 
 // WikiPage is one version of a page.
@@ -135,7 +135,7 @@ var ErrInvalidPageName = errors.New("not a page name")
 // between slashes, are neither empty nor "." nor ".." (validate_page_name of
 // Trac 1.0 to 1.6). Spaces, dots, stars and even newlines are fine.
 func ValidatePageName(name string) error {
-	if text(name) != name {
+	if value.Text(name) != name {
 		return fmt.Errorf("page name %.100q: %w: it is not valid UTF-8", name, ErrInvalidPageName)
 	}
 	for part := range strings.SplitSeq(name, "/") {
@@ -152,7 +152,7 @@ func (e WikiPageCreated) entering() (_ Event, err error) {
 }
 
 func (e WikiPageChanged) entering() (_ Event, err error) {
-	e.OldText = text(e.OldText)
+	e.OldText = value.Text(e.OldText)
 	e.Change, e.Page, err = same(e.Change, e.Page)
 	return e, err
 }
@@ -169,9 +169,9 @@ func (p WikiPage) entering() (WikiPage, error) {
 	if p.Version < 0 {
 		return p, fmt.Errorf("version %d of page %.100q: expected 0 or more", p.Version, p.Name)
 	}
-	p.Text, p.Author, p.Comment = text(p.Text), text(p.Author), text(p.Comment)
+	p.Text, p.Author, p.Comment = value.Text(p.Text), value.Text(p.Author), value.Text(p.Comment)
 	var err error
-	if p.Time, err = enteringTime(p.Time); err != nil {
+	if p.Time, err = value.Time(p.Time); err != nil {
 		return p, fmt.Errorf("page %.100q: %w", p.Name, err)
 	}
 	return p, nil
@@ -225,7 +225,7 @@ func (e WikiPageCommentEdited) appendPayload(dst []byte, _ bool) ([]byte, error)
 // appendPage writes a page without the closing brace.
 func appendPage(dst []byte, p WikiPage, c Change) []byte {
 	dst = append(dst, `{"name":`...)
-	dst = wire.AppendString(dst, p.Name)
+	dst = value.AppendString(dst, p.Name)
 	dst = appendNumber(dst, "version", p.Version, c, AttrVersion)
 	if !c.Absent.Has(AttrTime) {
 		dst = appendTime(dst, "time", p.Time)
@@ -242,7 +242,7 @@ func appendPage(dst []byte, p WikiPage, c Change) []byte {
 
 // decodePage returns the event of a channel of pages. Who changed a page, when
 // and with what words, its payload says as part of the version.
-func decodePage(c Change, kind Kind, members []wire.Member) (e Event, err error) {
+func decodePage(c Change, kind Kind, members []value.Member) (e Event, err error) {
 	p := parts{members: members}
 	page := WikiPage{
 		Name:     p.text("name", 0),

@@ -3,6 +3,8 @@ package tracbus
 import (
 	"context"
 	"fmt"
+
+	"github.com/tracbus/tracbus/internal/value"
 )
 
 // The kinds of the rarer events of pages; [KindCommentEdited] is another.
@@ -92,7 +94,7 @@ func (e WikiPageVersionDeleted) entering() (_ Event, err error) {
 }
 
 func (e WikiPageCommentEdited) entering() (_ Event, err error) {
-	e.OldComment = text(e.OldComment)
+	e.OldComment = value.Text(e.OldComment)
 	e.Page, err = e.Page.entering()
 	return e, err
 }

@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
+
+	"github.com/tracbus/tracbus/internal/value"
 )
 
 // NewPage is the Base of a [WikiEdit] by a user who saw that there is no page.
@@ -94,13 +96,13 @@ func (e WikiEdit) Save(ctx context.Context, tx *ModelTransaction) (Event, error)
 // applied returns p with the edit's fields.
 func (e WikiEdit) applied(p WikiPage, own bool) WikiPage {
 	if e.Text != nil {
-		p.Text = text(*e.Text)
+		p.Text = value.Text(*e.Text)
 	}
 	if e.Readonly != nil {
 		p.Readonly = *e.Readonly
 	}
 	if !own || e.Comment != "" {
-		p.Comment = text(e.Comment)
+		p.Comment = value.Text(e.Comment)
 	}
 	return p
 }
@@ -162,7 +164,7 @@ func pageGone(ctx context.Context, tx *ModelTransaction, last pageRow, comment s
 	if err != nil {
 		return nil, fmt.Errorf("page %.100q: %w", last.Name, err)
 	}
-	return WikiPageDeleted{Change{Comment: text(comment), Null: last.null}, last.WikiPage}, nil
+	return WikiPageDeleted{Change{Comment: value.Text(comment), Null: last.null}, last.WikiPage}, nil
 }
 
 // checkBase returns ErrConflict unless the user saw the newest version, or the
@@ -180,7 +182,7 @@ func (r pageRow) madeBy(tx *ModelTransaction) bool {
 	entry, ok := tx.Pending(PageResource(r.Name))
 	_, newText := entry.New[textField]
 	return ok && r.found && (entry.Kind == KindCreated || entry.Kind == KindChanged && newText) &&
-		entry.NewState()[versionField] == integer(r.Version)
+		entry.NewState()[versionField] == value.Int(r.Version)
 }
 
 func insertVersion(ctx context.Context, tx *ModelTransaction, p WikiPage, ipnr bool) error {
@@ -188,7 +190,7 @@ func insertVersion(ctx context.Context, tx *ModelTransaction, p WikiPage, ipnr b
 	args := []any{p.Name, p.Version, p.Time.UnixMicro(), p.Author, p.Text, p.Comment, p.readonly()}
 	if ipnr {
 		statement = `INSERT INTO {wiki} (name, version, time, author, text, comment, readonly, ipnr) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`
-		args = append(args, text(tx.Actor().IPNR))
+		args = append(args, value.Text(tx.Actor().IPNR))
 	}
 	_, err := tx.exec(ctx, statement, args...)
 	return orConflict(err)
@@ -209,7 +211,9 @@ func (p WikiPage) readonly() int {
 }
 
 // tracAuthor returns the author as Trac has it of somebody without a name.
-func tracAuthor(tx *ModelTransaction) string { return cmp.Or(text(tx.Actor().Author), "anonymous") }
+func tracAuthor(tx *ModelTransaction) string {
+	return cmp.Or(value.Text(tx.Actor().Author), "anonymous")
+}
 
 // invalidatePages makes running Tracs forget what they know of pages, and if
 // need be of the names of all pages. The caches always come in this order, so

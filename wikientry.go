@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strconv"
 	"time"
+
+	"github.com/tracbus/tracbus/internal/value"
 )
 
 // TracWiki is the [JournalRealm] of pages. The events are the same whether
@@ -67,7 +69,7 @@ func pageEntry(e Event, p WikiPage) Entry {
 		when = p.Time
 	}
 	return Entry{Resource: e.Resource(), Kind: e.Kind(), Change: e.About(), State: Fields{
-		versionField:  integer(p.Version),
+		versionField:  value.Int(p.Version),
 		timeField:     when,
 		authorField:   p.Author,
 		commentField:  p.Comment,

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/tracbus/tracbus/internal/value"
 )
 
 // ErrPageExists: a page was to get the name of another one. Returned by Save,
@@ -62,7 +64,7 @@ func (r WikiRename) Save(ctx context.Context, tx *ModelTransaction) (Event, erro
 		return nil, fmt.Errorf("rename page %.100q to %.100q: %w", r.Name, r.To, err)
 	}
 	page.Name = r.To
-	return WikiPageRenamed{Change{Comment: text(r.Comment), Null: page.null}, page.WikiPage, r.Name}, nil
+	return WikiPageRenamed{Change{Comment: value.Text(r.Comment), Null: page.null}, page.WikiPage, r.Name}, nil
 }
 
 func (r WikiRename) write(ctx context.Context, tx *ModelTransaction, newest int64) error {

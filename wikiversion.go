@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/tracbus/tracbus/internal/value"
 )
 
 // WikiVersionDelete is a [Model] whose Delete deletes one version of a page of
@@ -43,7 +45,7 @@ func (d WikiVersionDelete) Delete(ctx context.Context, tx *ModelTransaction) (Ev
 	if err := invalidatePages(ctx, tx, false, d.Name); err != nil {
 		return nil, err
 	}
-	return WikiPageVersionDeleted{Change{Comment: text(d.Comment), Null: gone.null}, gone.WikiPage}, nil
+	return WikiPageVersionDeleted{Change{Comment: value.Text(d.Comment), Null: gone.null}, gone.WikiPage}, nil
 }
 
 // Save implements [Model]; it returns an error.
@@ -69,7 +71,7 @@ func (c WikiCommentEdit) Save(ctx context.Context, tx *ModelTransaction) (Event,
 		return nil, err
 	}
 	old, null := row.Comment, row.null
-	row.Comment = text(c.Comment)
+	row.Comment = value.Text(c.Comment)
 	if row.Comment == old {
 		return nil, nil
 	}

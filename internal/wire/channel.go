@@ -1,3 +1,4 @@
+// Package wire knows the grammar of the original plugin's channels.
 package wire
 
 import "strings"

@@ -1,7 +1,4 @@
-// Package wire knows how a message looks in Redis: JSON as the original plugin
-// writes it (Trac's to_json over Python's datetime.isoformat), and the grammar
-// of its channels. It knows nothing of tickets and pages.
-package wire
+package value
 
 import (
 	"math/bits"
