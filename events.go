@@ -1,9 +1,13 @@
 package tracbus
 
 import (
+	"fmt"
+	"maps"
 	"time"
+	"unicode/utf8"
 
 	"github.com/tracbus/tracbus/internal/value"
+	"github.com/tracbus/tracbus/internal/wire"
 )
 
 // Realm names a kind of resource, as Trac does.
@@ -90,27 +94,27 @@ type Change struct {
 // About returns c. Event types get this method by embedding a Change.
 func (c Change) About() Change { return c }
 
-// Attrs is a set of the parts of an event that can be null or absent.
+// Attrs is a set of the attributes of an event that can be null or absent.
 type Attrs uint16
 
-// The parts. Author, Comment and Time are of the Page, in an event that has one.
-// Origin stands for what no message of the original plugin carries: TID, Seq,
-// Mark, IPNR, Authenticated, Primary, and who deleted or renamed a page, and when.
-// State stands for the values of a ticket that did not change.
+// The attributes. In an event with a Page, AttrAuthor, AttrComment and AttrTime
+// are the Page's. AttrOrigin is what no message of the original plugin carries:
+// TID, Seq, CommitID, IPNR, Authenticated, Primary, and who deleted or renamed a
+// page, and when. AttrValues are the values of a ticket that did not change.
 const (
-	AttrAuthor Attrs = 1 << iota
-	AttrComment
-	AttrTime
-	AttrVersion
-	AttrText
-	AttrOldText
-	AttrReadonly
-	AttrValues
-	AttrOrigin
+	AttrAuthor   = Attrs(wire.Author)
+	AttrComment  = Attrs(wire.Comment)
+	AttrTime     = Attrs(wire.Time)
+	AttrVersion  = Attrs(wire.Version)
+	AttrText     = Attrs(wire.Text)
+	AttrOldText  = Attrs(wire.OldText)
+	AttrReadonly = Attrs(wire.Readonly)
+	AttrValues   = Attrs(wire.Values)
+	AttrOrigin   = Attrs(wire.Origin)
 )
 
-// Has says whether p holds all of q.
-func (p Attrs) Has(q Attrs) bool { return p&q == q }
+// Has says whether a holds all of b.
+func (a Attrs) Has(b Attrs) bool { return a&b == b }
 
 // entering returns c as it is told: its texts valid, its time in whole
 // microseconds, and now if nobody said when.
@@ -190,3 +194,55 @@ func (Resync) Kind() Kind { return "resync" }
 
 // WithChange implements [Event].
 func (e Resync) WithChange(c Change) Event { e.Change = c; return e }
+
+// Fields holds the values of a ticket by the names of their fields. A value is
+// nil (null), a string, a bool, a [json.Number] or a [time.Time]. When an event
+// enters a bus, its values are normalised, so that every listener gets the same:
+// Go's other integers and floats become a json.Number, times lose nanoseconds
+// and the monotonic clock, and bytes that are not UTF-8 become U+FFFD. Every
+// other type is refused with an error that names the field.
+//
+// Trac itself keeps null, string and time only, as [ticket-custom] in trac.ini
+// says which. A message carries JSON's types, so a time comes back as the string
+// that was sent; see [Fields.Time].
+type Fields map[string]any
+
+// Text returns a field's string, or "" where there is none.
+func (f Fields) Text(name string) string {
+	s, _ := f[name].(string)
+	return s
+}
+
+// Time returns a field's time, also where it is a string in the form that
+// messages have. It reports false where the field holds no time.
+func (f Fields) Time(name string) (time.Time, bool) {
+	switch v := f[name].(type) {
+	case time.Time:
+		return v, true
+	case string:
+		t, err := value.ParseTime(v)
+		return t, err == nil
+	}
+	return time.Time{}, false
+}
+
+// entering returns a normalised copy of f, which is nil where f is.
+func (f Fields) entering() (Fields, error) {
+	if f == nil {
+		return nil, nil
+	}
+	g := maps.Clone(f) // much faster than to add one by one; few values change
+	for name, v := range f {
+		if !utf8.ValidString(name) {
+			return nil, fmt.Errorf("field %q: expected a name in UTF-8", name)
+		}
+		n, changed, err := value.Normalize(v)
+		if err != nil {
+			return nil, fmt.Errorf("field %q: %w", name, err)
+		}
+		if changed {
+			g[name] = n
+		}
+	}
+	return g, nil
+}

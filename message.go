@@ -4,9 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/tracbus/tracbus/internal/value"
 	"github.com/tracbus/tracbus/internal/wire"
@@ -71,31 +69,6 @@ func channelOf(e Event, prefix string) wire.Channel {
 	return wire.Channel{Prefix: prefix, Env: e.About().Env, Realm: string(r.Realm), Kind: string(e.Kind()), ID: r.ID}
 }
 
-func appendInt(dst []byte, name string, n int64) []byte {
-	return strconv.AppendInt(value.AppendKey(dst, name), n, 10)
-}
-
-// appendTime writes the zero time, which no commit has, as null.
-func appendTime(dst []byte, name string, t time.Time) []byte {
-	dst = value.AppendKey(dst, name)
-	if t.IsZero() {
-		return append(dst, "null"...)
-	}
-	return value.AppendTime(dst, t)
-}
-
-// appendText writes a text that can be null or absent.
-func appendText(dst []byte, name, s string, c Change, part Attrs) []byte {
-	if part != 0 && c.Absent.Has(part) {
-		return dst
-	}
-	dst = value.AppendKey(dst, name)
-	if part != 0 && s == "" && c.Null.Has(part) {
-		return append(dst, "null"...)
-	}
-	return value.AppendString(dst, s)
-}
-
 // Encode returns the message that a [Publisher] with this configuration sends
 // for e, whether it skips e or not. An event of [Decode] becomes the message it
 // was, if this configuration has the channel's prefix and says which form of
@@ -136,22 +109,11 @@ func (c PublisherConfig) append(dst []byte, e Event) (_ []byte, middle int, err 
 	return dst, middle, err
 }
 
-// appendNumber writes a number that can be null or absent.
-func appendNumber(dst []byte, name string, n int64, c Change, part Attrs) []byte {
-	switch {
-	case c.Absent.Has(part):
-		return dst
-	case n == 0 && c.Null.Has(part):
-		return append(value.AppendKey(dst, name), "null"...)
-	}
-	return appendInt(dst, name, n)
-}
-
 // What [Decode] and a [Subscriber] return for a message they cannot tell as an
 // event, wrapped in a [DecodeError].
 var (
 	ErrUnknownChannel = errors.New("not a channel of tickets or pages")
-	ErrBadPayload     = errors.New("not a payload of this channel")
+	ErrBadPayload     = wire.ErrPayload // "not a payload of this channel"
 )
 
 // DecodeError carries a message that is not told as an event.
@@ -221,118 +183,4 @@ func memberText(members []value.Member, name string) string {
 		}
 	}
 	return ""
-}
-
-// parts reads the members of a payload that are no fields, one by one, and
-// keeps the first error.
-type parts struct {
-	members      []value.Member
-	null, absent Attrs
-	err          error
-}
-
-func (p *parts) find(name string, want value.Kind, what string, part Attrs) (value.Member, bool) {
-	for _, m := range p.members {
-		if m.Name != name {
-			continue
-		}
-		switch {
-		case m.Kind == want:
-			return m, true
-		case m.Kind == value.Null && part != 0:
-			p.null |= part
-		default:
-			p.fail("member %q: expected %s, found %.60q", name, what, m.Text)
-		}
-		return m, false
-	}
-	if part == 0 {
-		p.fail("member %q is missing", name)
-	}
-	p.absent |= part
-	return value.Member{}, false
-}
-
-func (p *parts) fail(format string, args ...any) {
-	if p.err == nil {
-		p.err = fmt.Errorf("%w: "+format, append([]any{ErrBadPayload}, args...)...)
-	}
-}
-
-func (p *parts) text(name string, part Attrs) string {
-	m, _ := p.find(name, value.String, "a string", part)
-	if m.Kind != value.String {
-		return ""
-	}
-	return m.Text
-}
-
-func (p *parts) integer(name string, part Attrs) int64 {
-	m, ok := p.find(name, value.Number, "an integer", part)
-	if !ok {
-		return 0
-	}
-	n, err := strconv.ParseInt(m.Text, 10, 64)
-	if err != nil {
-		p.fail("member %q: expected an integer of 64 bits, found %.60q", name, m.Text)
-	}
-	return n
-}
-
-// bool reads a number as Python does, and what it sends for a True that went in
-// as such.
-func (p *parts) bool(name string, part Attrs) bool {
-	for _, m := range p.members {
-		if m.Name == name && m.Kind == value.Bool {
-			return m.Text == "true"
-		}
-	}
-	return p.integer(name, part) != 0
-}
-
-func (p *parts) time(name string, part Attrs) time.Time {
-	m, ok := p.find(name, value.String, "a time", part)
-	if !ok {
-		return time.Time{}
-	}
-	t, err := value.ParseTime(m.Text)
-	if err != nil {
-		p.fail("member %q: %v", name, err)
-	} else if t.IsZero() { // Go's word for no time
-		p.null |= part
-	}
-	return t
-}
-
-// history reads when something had been done that is undone now. Null is a time
-// that nobody knows.
-func (p *parts) history(name string) time.Time {
-	for _, m := range p.members {
-		if m.Name == name && m.Kind == value.Null {
-			return time.Time{}
-		}
-	}
-	return p.time(name, 0)
-}
-
-// fields reads an object within the payload.
-func (p *parts) fields(name string) Fields {
-	m, ok := p.find(name, value.Composite, "an object", 0)
-	if !ok {
-		return nil
-	}
-	members, err := value.ParseObject(nil, m.Text)
-	if err != nil {
-		p.fail("member %q: %v", name, err)
-		return nil
-	}
-	return p.flat(members, "")
-}
-
-func (p *parts) flat(members []value.Member, except string) Fields {
-	f, err := value.FieldsOf(members, except)
-	if err != nil {
-		p.fail("%v", err)
-	}
-	return f
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/tracbus/tracbus/internal/value"
+	"github.com/tracbus/tracbus/internal/wire"
 )
 
 // TicketCreated tells that a ticket was created (Trac's ticket_created).
@@ -37,6 +39,32 @@ type TicketDeleted struct {
 	Values Fields // all fields as they were at last
 }
 
+// The kinds of the rarer events of tickets.
+const (
+	KindCommentEdited Kind = "comment_edited"
+	KindChangeDeleted Kind = "change_deleted"
+)
+
+// TicketCommentEdited tells that the comment of an earlier change was edited
+// (Trac's ticket_comment_modified). Comment holds the new text.
+type TicketCommentEdited struct {
+	Change
+	ID          int64
+	CommentTime time.Time // when the edited comment had been made
+	OldComment  string
+}
+
+// TicketChangeDeleted tells that an earlier change was taken out of a ticket's
+// history (Trac's ticket_change_deleted). Comment holds the deleted comment.
+type TicketChangeDeleted struct {
+	Change
+	ID         int64
+	ChangeTime time.Time // when the deleted change had been made
+	// New and Old hold what the deleted change had set, and what it had
+	// replaced.
+	New, Old Fields
+}
+
 // TicketListener is told of every change of a ticket. The bus calls it from one
 // goroutine, one change at a time, in order. ctx ends when the bus gives up
 // waiting for the listener, at the deadline of [Bus.Close]. What a returned
@@ -45,6 +73,18 @@ type TicketListener interface {
 	TicketCreated(context.Context, TicketCreated) error
 	TicketChanged(context.Context, TicketChanged) error
 	TicketDeleted(context.Context, TicketDeleted) error
+}
+
+// TicketCommentEditedListener is a [TicketListener] that is told of edited comments
+// as well.
+type TicketCommentEditedListener interface {
+	TicketCommentEdited(context.Context, TicketCommentEdited) error
+}
+
+// TicketChangeDeletedListener is a [TicketListener] that is told of deleted changes
+// as well.
+type TicketChangeDeletedListener interface {
+	TicketChangeDeleted(context.Context, TicketChangeDeleted) error
 }
 
 // Ticket registers l for every change of a ticket, and starts a goroutine that
@@ -87,36 +127,6 @@ func (h ticketHandler) tell(ctx context.Context, e Event) error {
 	}
 	return nil
 }
-
-// TicketResource returns the ticket with a number as a [Resource].
-func TicketResource(id int64) Resource { return Resource{RealmTicket, strconv.FormatInt(id, 10)} }
-
-// Resource returns the ticket.
-func (e TicketCreated) Resource() Resource { return TicketResource(e.ID) }
-
-// Resource returns the ticket.
-func (e TicketChanged) Resource() Resource { return TicketResource(e.ID) }
-
-// Resource returns the ticket.
-func (e TicketDeleted) Resource() Resource { return TicketResource(e.ID) }
-
-// Kind returns [KindCreated].
-func (TicketCreated) Kind() Kind { return KindCreated }
-
-// Kind returns [KindChanged].
-func (TicketChanged) Kind() Kind { return KindChanged }
-
-// Kind returns [KindDeleted].
-func (TicketDeleted) Kind() Kind { return KindDeleted }
-
-// WithChange implements [Event].
-func (e TicketCreated) WithChange(c Change) Event { e.Change = c; return e }
-
-// WithChange implements [Event].
-func (e TicketChanged) WithChange(c Change) Event { e.Change = c; return e }
-
-// WithChange implements [Event].
-func (e TicketDeleted) WithChange(c Change) Event { e.Change = c; return e }
 
 func (e TicketCreated) entering() (Event, error) {
 	values, err := enteringTicket(e.ID, e.Values)
@@ -171,89 +181,96 @@ func changed(values, old Fields) Fields {
 	return f
 }
 
+func (e TicketCommentEdited) entering() (_ Event, err error) {
+	if _, err := enteringTicket(e.ID, nil); err != nil {
+		return nil, err
+	}
+	e.OldComment = value.Text(e.OldComment)
+	e.CommentTime, err = value.Time(e.CommentTime)
+	return e, err
+}
+
+func (e TicketChangeDeleted) entering() (_ Event, err error) {
+	if e.Old, err = enteringTicket(e.ID, e.Old); err != nil {
+		return nil, err
+	}
+	if e.New, err = e.New.entering(); err != nil {
+		return nil, err
+	}
+	e.ChangeTime, err = value.Time(e.ChangeTime)
+	return e, err
+}
+
+// said returns what the payload of a changed ticket says of the change.
+func (c Change) said() wire.Said {
+	return wire.Said{Author: c.Author, Comment: c.Comment, Null: wire.Attrs(c.Null), Absent: wire.Attrs(c.Absent)}
+}
+
 func (e TicketCreated) appendPayload(dst []byte, _ bool) ([]byte, error) {
-	return appendTicket(dst, e.ID, e.Values)
+	return wire.AppendTicket(dst, e.ID, e.Values)
 }
 
 func (e TicketDeleted) appendPayload(dst []byte, _ bool) ([]byte, error) {
-	return appendTicket(dst, e.ID, e.Values)
-}
-
-// appendTicket writes all fields flat. A field called "id" gives way to the
-// ticket's number, as in the plugin.
-func appendTicket(dst []byte, id int64, values Fields) ([]byte, error) {
-	dst, err := value.AppendFields(append(dst, '{'), values, "id")
-	dst = appendInt(dst, "id", id)
-	return append(dst, '}'), err
+	return wire.AppendTicket(dst, e.ID, e.Values)
 }
 
 func (e TicketChanged) appendPayload(dst []byte, all bool) ([]byte, error) {
 	values, old := e.sent(all)
-	return appendDifference(dst, e.Change, e.ID, values, old)
+	return wire.AppendChange(dst, e.said(), e.ID, values, old)
 }
 
-func (e TicketCreated) sent(bool) (values, old Fields) { return e.Values, nil }
-func (e TicketDeleted) sent(bool) (values, old Fields) { return e.Values, nil }
-
-func (e TicketChanged) sent(all bool) (values, old Fields) {
-	switch {
-	case all && e.Values != nil:
-		return e.Values, e.Old
-	case e.New == nil && e.Values != nil:
-		return changed(e.Values, e.Old), e.Old
-	}
-	return e.New, e.Old
+func (e TicketCommentEdited) appendPayload(dst []byte, _ bool) ([]byte, error) {
+	return wire.AppendCommentEdited(dst, e.said(), e.ID, e.OldComment, e.CommentTime), nil
 }
 
-// decodeTicket returns the event of a channel of tickets. A payload does not
-// say who created a ticket, nor when a change was made, but in its fields.
-func decodeTicket(c Change, kind Kind, members []value.Member) (e Event, err error) {
-	p := parts{members: members}
-	id := p.integer("id", 0)
-	if id < 1 {
-		p.fail("member %q: expected a number from 1, found %d", "id", id)
-	}
-	switch kind {
-	case KindCreated, KindDeleted:
-		c.Absent |= AttrAuthor | AttrComment | AttrTime
-		values := p.flat(members, "id")
-		if e = (TicketDeleted{c, id, values}); kind == KindCreated {
-			e = TicketCreated{c, id, values}
-		}
-	case KindChanged:
-		c.Absent |= AttrTime
-		c.Author, c.Comment = p.text("author", AttrAuthor), p.text("comment", AttrComment)
-		e = decodeDifference(&c, id, p.fields("new_values"), p.fields("old_values"))
-	case KindCommentEdited:
-		c.Absent |= AttrTime
-		c.Author, c.Comment = p.text("author", AttrAuthor), p.text("comment", AttrComment)
-		e = TicketCommentEdited{c, id, p.history("time"), p.text("old_comment", AttrOldText)}
-	case KindChangeDeleted:
-		c.Absent |= AttrTime
-		c.Author, c.Comment = p.text("author", AttrAuthor), p.text("comment", AttrComment)
-		e = TicketChangeDeleted{c, id, p.history("time"), p.fields("new_values"), p.fields("old_values")}
-	default:
-		return nil, ErrUnknownChannel
-	}
-	c = e.About()
-	c.Null, c.Absent = c.Null|p.null, c.Absent|p.absent
-	return e.WithChange(c), p.err
+func (e TicketChangeDeleted) appendPayload(dst []byte, _ bool) ([]byte, error) {
+	return wire.AppendChangeDeleted(dst, e.said(), e.ID, e.New, e.Old, e.ChangeTime)
 }
 
-// decodeDifference tells the two forms of new_values apart: only the full state
-// has fields that did not change, of which a ticket has some always.
-func decodeDifference(c *Change, id int64, values, old Fields) Event {
-	for name := range values {
-		if _, ok := old[name]; !ok {
-			fresh := make(Fields, len(old))
-			for name := range old {
-				if v, ok := values[name]; ok {
-					fresh[name] = v
-				}
-			}
-			return TicketChanged{*c, id, values, fresh, old}
-		}
-	}
-	c.Absent |= AttrValues
-	return TicketChanged{*c, id, nil, values, old}
-}
+// TicketResource returns the ticket with a number as a [Resource].
+func TicketResource(id int64) Resource { return Resource{RealmTicket, strconv.FormatInt(id, 10)} }
+
+// Resource returns the ticket.
+func (e TicketCreated) Resource() Resource { return TicketResource(e.ID) }
+
+// Resource returns the ticket.
+func (e TicketChanged) Resource() Resource { return TicketResource(e.ID) }
+
+// Resource returns the ticket.
+func (e TicketDeleted) Resource() Resource { return TicketResource(e.ID) }
+
+// Kind returns [KindCreated].
+func (TicketCreated) Kind() Kind { return KindCreated }
+
+// Kind returns [KindChanged].
+func (TicketChanged) Kind() Kind { return KindChanged }
+
+// Kind returns [KindDeleted].
+func (TicketDeleted) Kind() Kind { return KindDeleted }
+
+// WithChange implements [Event].
+func (e TicketCreated) WithChange(c Change) Event { e.Change = c; return e }
+
+// WithChange implements [Event].
+func (e TicketChanged) WithChange(c Change) Event { e.Change = c; return e }
+
+// WithChange implements [Event].
+func (e TicketDeleted) WithChange(c Change) Event { e.Change = c; return e }
+
+// Resource returns the ticket.
+func (e TicketCommentEdited) Resource() Resource { return TicketResource(e.ID) }
+
+// Resource returns the ticket.
+func (e TicketChangeDeleted) Resource() Resource { return TicketResource(e.ID) }
+
+// Kind returns [KindCommentEdited].
+func (TicketCommentEdited) Kind() Kind { return KindCommentEdited }
+
+// Kind returns [KindChangeDeleted].
+func (TicketChangeDeleted) Kind() Kind { return KindChangeDeleted }
+
+// WithChange implements [Event].
+func (e TicketCommentEdited) WithChange(c Change) Event { e.Change = c; return e }
+
+// WithChange implements [Event].
+func (e TicketChangeDeleted) WithChange(c Change) Event { e.Change = c; return e }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tracbus/tracbus/internal/value"
+	"github.com/tracbus/tracbus/internal/wire"
 )
 
 // In an entry's State, a name that begins with this sign is not a field's. A
@@ -128,4 +129,72 @@ func (e Entry) ticketValues() Fields {
 		values[name] = v
 	}
 	return values
+}
+
+func (e TicketCreated) sent(bool) (values, old Fields) { return e.Values, nil }
+func (e TicketDeleted) sent(bool) (values, old Fields) { return e.Values, nil }
+
+func (e TicketChanged) sent(all bool) (values, old Fields) {
+	switch {
+	case all && e.Values != nil:
+		return e.Values, e.Old
+	case e.New == nil && e.Values != nil:
+		return changed(e.Values, e.Old), e.Old
+	}
+	return e.New, e.Old
+}
+
+func (e TicketChangeDeleted) sent(bool) (values, old Fields) { return e.New, e.Old }
+
+// decodeTicket returns the event of a channel of tickets. A payload does not
+// say who created a ticket, nor when a change was made, but in its fields.
+func decodeTicket(c Change, kind Kind, members []value.Member) (e Event, err error) {
+	p := wire.Reader{Members: members}
+	id := p.Int("id", 0)
+	if id < 1 {
+		p.Fail("member %q: expected a number from 1, found %d", "id", id)
+	}
+	switch kind {
+	case KindCreated, KindDeleted:
+		c.Absent |= AttrAuthor | AttrComment | AttrTime
+		values := p.Fields("id")
+		if e = (TicketDeleted{c, id, values}); kind == KindCreated {
+			e = TicketCreated{c, id, values}
+		}
+	case KindChanged:
+		c.Absent |= AttrTime
+		c.Author, c.Comment = p.Text("author", wire.Author), p.Text("comment", wire.Comment)
+		e = decodeDifference(&c, id, p.Object("new_values"), p.Object("old_values"))
+	case KindCommentEdited:
+		c.Absent |= AttrTime
+		c.Author, c.Comment = p.Text("author", wire.Author), p.Text("comment", wire.Comment)
+		e = TicketCommentEdited{c, id, p.Made("time"), p.Text("old_comment", wire.OldText)}
+	case KindChangeDeleted:
+		c.Absent |= AttrTime
+		c.Author, c.Comment = p.Text("author", wire.Author), p.Text("comment", wire.Comment)
+		e = TicketChangeDeleted{c, id, p.Made("time"), p.Object("new_values"), p.Object("old_values")}
+	default:
+		return nil, ErrUnknownChannel
+	}
+	c = e.About()
+	c.Null, c.Absent = c.Null|Attrs(p.Null), c.Absent|Attrs(p.Absent)
+	return e.WithChange(c), p.Err
+}
+
+// decodeDifference tells the two forms of new_values apart: only the full state
+// has fields that did not change, of which a ticket has some always.
+func decodeDifference(c *Change, id int64, values, old Fields) Event {
+	for name := range values {
+		if _, ok := old[name]; !ok {
+			fresh := make(Fields, len(old))
+			for name := range old {
+				if v, ok := values[name]; ok {
+					fresh[name] = v
+				}
+			}
+			return TicketChanged{*c, id, values, fresh, old}
+		}
+	}
+	c.Absent |= AttrValues
+	return TicketChanged{*c, id, nil, values, old}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tracbus/tracbus/internal/value"
+	"github.com/tracbus/tracbus/internal/wire"
 )
 
 // WikiPage is one version of a page.
@@ -47,12 +48,58 @@ type WikiPageDeleted struct {
 	Page WikiPage
 }
 
+// The kinds of the rarer events of pages; [KindCommentEdited] is another.
+const (
+	KindRenamed        Kind = "renamed"
+	KindVersionDeleted Kind = "version_deleted"
+)
+
+// WikiPageRenamed tells that a page has a new name (Trac's wiki_page_renamed).
+// Page is its last version under that name.
+type WikiPageRenamed struct {
+	Change
+	Page    WikiPage
+	OldName string
+}
+
+// WikiPageVersionDeleted tells that one version of a page was deleted (Trac's
+// wiki_page_version_deleted). Page is the version that is gone.
+type WikiPageVersionDeleted struct {
+	Change
+	Page WikiPage
+}
+
+// WikiPageCommentEdited tells that the comment of a version was edited (Trac's
+// wiki_page_comment_modified). Page has the new comment.
+type WikiPageCommentEdited struct {
+	Change
+	Page       WikiPage
+	OldComment string
+}
+
 // WikiListener is told of every change of a page. The bus calls it as it calls
 // a [TicketListener].
 type WikiListener interface {
 	WikiPageCreated(context.Context, WikiPageCreated) error
 	WikiPageChanged(context.Context, WikiPageChanged) error
 	WikiPageDeleted(context.Context, WikiPageDeleted) error
+}
+
+// WikiPageRenamedListener is a [WikiListener] that is told of renamed pages as well.
+type WikiPageRenamedListener interface {
+	WikiPageRenamed(context.Context, WikiPageRenamed) error
+}
+
+// WikiPageVersionDeletedListener is a [WikiListener] that is told of deleted versions as
+// well.
+type WikiPageVersionDeletedListener interface {
+	WikiPageVersionDeleted(context.Context, WikiPageVersionDeleted) error
+}
+
+// WikiPageCommentEditedListener is a [WikiListener] that is told of edited comments as
+// well.
+type WikiPageCommentEditedListener interface {
+	WikiPageCommentEdited(context.Context, WikiPageCommentEdited) error
 }
 
 // Wiki registers l for every change of a page, and starts a goroutine that
@@ -97,36 +144,6 @@ func (h wikiHandler) tell(ctx context.Context, e Event) error {
 	}
 	return nil
 }
-
-// PageResource returns the page with a name as a [Resource].
-func PageResource(name string) Resource { return Resource{RealmWiki, name} }
-
-// Resource returns the page.
-func (e WikiPageCreated) Resource() Resource { return PageResource(e.Page.Name) }
-
-// Resource returns the page.
-func (e WikiPageChanged) Resource() Resource { return PageResource(e.Page.Name) }
-
-// Resource returns the page.
-func (e WikiPageDeleted) Resource() Resource { return PageResource(e.Page.Name) }
-
-// Kind returns [KindCreated].
-func (WikiPageCreated) Kind() Kind { return KindCreated }
-
-// Kind returns [KindChanged].
-func (WikiPageChanged) Kind() Kind { return KindChanged }
-
-// Kind returns [KindDeleted].
-func (WikiPageDeleted) Kind() Kind { return KindDeleted }
-
-// WithChange implements [Event].
-func (e WikiPageCreated) WithChange(c Change) Event { e.Change = c; return e }
-
-// WithChange implements [Event].
-func (e WikiPageChanged) WithChange(c Change) Event { e.Change = c; return e }
-
-// WithChange implements [Event].
-func (e WikiPageDeleted) WithChange(c Change) Event { e.Change = c; return e }
 
 // ErrInvalidPageName is returned, wrapped, for a page name that Trac refuses.
 var ErrInvalidPageName = errors.New("not a page name")
@@ -192,92 +209,110 @@ func same(c Change, p WikiPage) (Change, WikiPage, error) {
 	return c, p, err
 }
 
+func (e WikiPageRenamed) entering() (_ Event, err error) {
+	if err := ValidatePageName(e.OldName); err != nil {
+		return nil, fmt.Errorf("old %w", err)
+	}
+	e.Page, err = e.Page.entering()
+	return e, err
+}
+
+func (e WikiPageVersionDeleted) entering() (_ Event, err error) {
+	e.Page, err = e.Page.entering()
+	return e, err
+}
+
+func (e WikiPageCommentEdited) entering() (_ Event, err error) {
+	e.OldComment = value.Text(e.OldComment)
+	e.Page, err = e.Page.entering()
+	return e, err
+}
+
+// payload returns the page as a payload has it, with what of c is null or absent.
+func (p WikiPage) payload(c Change) wire.Page {
+	return wire.Page{
+		Name: p.Name, Version: p.Version, Time: p.Time, Author: p.Author, Comment: p.Comment, Text: p.Text, Readonly: p.Readonly,
+		Null: wire.Attrs(c.Null), Absent: wire.Attrs(c.Absent),
+	}
+}
+
 func (e WikiPageCreated) appendPayload(dst []byte, _ bool) ([]byte, error) {
-	return append(appendPage(dst, e.Page, e.Change), '}'), nil
+	return wire.AppendPage(dst, e.Page.payload(e.Change)), nil
 }
 
 func (e WikiPageChanged) appendPayload(dst []byte, _ bool) ([]byte, error) {
-	dst = appendPage(dst, e.Page, e.Change)
-	dst = appendText(dst, "old_text", e.OldText, e.Change, AttrOldText)
-	return append(dst, '}'), nil
+	return wire.AppendPageChanged(dst, e.Page.payload(e.Change), e.OldText), nil
 }
 
 func (e WikiPageDeleted) appendPayload(dst []byte, _ bool) ([]byte, error) {
-	return append(appendPage(dst, e.Page, e.Change), '}'), nil
+	return wire.AppendPage(dst, e.Page.payload(e.Change)), nil
 }
 
 func (e WikiPageRenamed) appendPayload(dst []byte, _ bool) ([]byte, error) {
-	dst = appendPage(dst, e.Page, e.Change)
-	dst = appendText(dst, "old_name", e.OldName, Change{}, 0)
-	return append(dst, '}'), nil
+	return wire.AppendPageRenamed(dst, e.Page.payload(e.Change), e.OldName), nil
 }
 
 func (e WikiPageVersionDeleted) appendPayload(dst []byte, _ bool) ([]byte, error) {
-	return append(appendPage(dst, e.Page, e.Change), '}'), nil
+	return wire.AppendPage(dst, e.Page.payload(e.Change)), nil
 }
 
 func (e WikiPageCommentEdited) appendPayload(dst []byte, _ bool) ([]byte, error) {
-	dst = appendPage(dst, e.Page, e.Change)
-	dst = appendText(dst, "old_comment", e.OldComment, e.Change, AttrOldText)
-	return append(dst, '}'), nil
+	return wire.AppendPageCommentEdited(dst, e.Page.payload(e.Change), e.OldComment), nil
 }
 
-// appendPage writes a page without the closing brace.
-func appendPage(dst []byte, p WikiPage, c Change) []byte {
-	dst = append(dst, `{"name":`...)
-	dst = value.AppendString(dst, p.Name)
-	dst = appendNumber(dst, "version", p.Version, c, AttrVersion)
-	if !c.Absent.Has(AttrTime) {
-		dst = appendTime(dst, "time", p.Time)
-	}
-	dst = appendText(dst, "author", p.Author, c, AttrAuthor)
-	dst = appendText(dst, "text", p.Text, c, AttrText)
-	dst = appendText(dst, "comment", p.Comment, c, AttrComment)
-	readonly := int64(0)
-	if p.Readonly {
-		readonly = 1
-	}
-	return appendNumber(dst, "readonly", readonly, c, AttrReadonly)
-}
+// PageResource returns the page with a name as a [Resource].
+func PageResource(name string) Resource { return Resource{RealmWiki, name} }
 
-// decodePage returns the event of a channel of pages. Who changed a page, when
-// and with what words, its payload says as part of the version.
-func decodePage(c Change, kind Kind, members []value.Member) (e Event, err error) {
-	p := parts{members: members}
-	page := WikiPage{
-		Name:     p.text("name", 0),
-		Version:  p.integer("version", AttrVersion),
-		Time:     p.time("time", AttrTime),
-		Author:   p.text("author", AttrAuthor),
-		Text:     p.text("text", AttrText),
-		Comment:  p.text("comment", AttrComment),
-		Readonly: p.bool("readonly", AttrReadonly),
-	}
-	if err := ValidatePageName(page.Name); err != nil {
-		p.fail("%w", err)
-	}
-	if page.Version < 0 {
-		p.fail("member %q: expected 0 or more, found %d", "version", page.Version)
-	}
-	if kind == KindCreated || kind == KindChanged {
-		c.Time, c.Author, c.Comment = page.Time, page.Author, page.Comment
-	}
-	switch kind {
-	case KindCreated:
-		e = WikiPageCreated{c, page}
-	case KindChanged:
-		e = WikiPageChanged{c, page, p.text("old_text", AttrOldText)}
-	case KindDeleted:
-		e = WikiPageDeleted{c, page}
-	case KindRenamed:
-		e = WikiPageRenamed{c, page, p.text("old_name", 0)}
-	case KindVersionDeleted:
-		e = WikiPageVersionDeleted{c, page}
-	case KindCommentEdited:
-		e = WikiPageCommentEdited{c, page, p.text("old_comment", AttrOldText)}
-	default:
-		return nil, ErrUnknownChannel
-	}
-	c.Null, c.Absent = c.Null|p.null, c.Absent|p.absent
-	return e.WithChange(c), p.err
-}
+// Resource returns the page.
+func (e WikiPageCreated) Resource() Resource { return PageResource(e.Page.Name) }
+
+// Resource returns the page.
+func (e WikiPageChanged) Resource() Resource { return PageResource(e.Page.Name) }
+
+// Resource returns the page.
+func (e WikiPageDeleted) Resource() Resource { return PageResource(e.Page.Name) }
+
+// Kind returns [KindCreated].
+func (WikiPageCreated) Kind() Kind { return KindCreated }
+
+// Kind returns [KindChanged].
+func (WikiPageChanged) Kind() Kind { return KindChanged }
+
+// Kind returns [KindDeleted].
+func (WikiPageDeleted) Kind() Kind { return KindDeleted }
+
+// WithChange implements [Event].
+func (e WikiPageCreated) WithChange(c Change) Event { e.Change = c; return e }
+
+// WithChange implements [Event].
+func (e WikiPageChanged) WithChange(c Change) Event { e.Change = c; return e }
+
+// WithChange implements [Event].
+func (e WikiPageDeleted) WithChange(c Change) Event { e.Change = c; return e }
+
+// Resource returns the page under its new name.
+func (e WikiPageRenamed) Resource() Resource { return PageResource(e.Page.Name) }
+
+// Resource returns the page.
+func (e WikiPageVersionDeleted) Resource() Resource { return PageResource(e.Page.Name) }
+
+// Resource returns the page.
+func (e WikiPageCommentEdited) Resource() Resource { return PageResource(e.Page.Name) }
+
+// Kind returns [KindRenamed].
+func (WikiPageRenamed) Kind() Kind { return KindRenamed }
+
+// Kind returns [KindVersionDeleted].
+func (WikiPageVersionDeleted) Kind() Kind { return KindVersionDeleted }
+
+// Kind returns [KindCommentEdited].
+func (WikiPageCommentEdited) Kind() Kind { return KindCommentEdited }
+
+// WithChange implements [Event].
+func (e WikiPageRenamed) WithChange(c Change) Event { e.Change = c; return e }
+
+// WithChange implements [Event].
+func (e WikiPageVersionDeleted) WithChange(c Change) Event { e.Change = c; return e }
+
+// WithChange implements [Event].
+func (e WikiPageCommentEdited) WithChange(c Change) Event { e.Change = c; return e }

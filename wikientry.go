@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tracbus/tracbus/internal/value"
+	"github.com/tracbus/tracbus/internal/wire"
 )
 
 // TracWiki is the [JournalRealm] of pages. The events are the same whether
@@ -165,4 +166,46 @@ func valueAs[T any](r *entryReader, f Fields, field string) T {
 		r.err = fmt.Errorf("field %q: expected a %T, found %T", field, v, f[field])
 	}
 	return v
+}
+
+// decodePage returns the event of a channel of pages. Who changed a page, when
+// and with what words, its payload says as part of the version.
+func decodePage(c Change, kind Kind, members []value.Member) (e Event, err error) {
+	p := wire.Reader{Members: members}
+	page := WikiPage{
+		Name:     p.Text("name", 0),
+		Version:  p.Int("version", wire.Version),
+		Time:     p.Time("time", wire.Time),
+		Author:   p.Text("author", wire.Author),
+		Text:     p.Text("text", wire.Text),
+		Comment:  p.Text("comment", wire.Comment),
+		Readonly: p.Bool("readonly", wire.Readonly),
+	}
+	if err := ValidatePageName(page.Name); err != nil {
+		p.Fail("%w", err)
+	}
+	if page.Version < 0 {
+		p.Fail("member %q: expected 0 or more, found %d", "version", page.Version)
+	}
+	if kind == KindCreated || kind == KindChanged {
+		c.Time, c.Author, c.Comment = page.Time, page.Author, page.Comment
+	}
+	switch kind {
+	case KindCreated:
+		e = WikiPageCreated{c, page}
+	case KindChanged:
+		e = WikiPageChanged{c, page, p.Text("old_text", wire.OldText)}
+	case KindDeleted:
+		e = WikiPageDeleted{c, page}
+	case KindRenamed:
+		e = WikiPageRenamed{c, page, p.Text("old_name", 0)}
+	case KindVersionDeleted:
+		e = WikiPageVersionDeleted{c, page}
+	case KindCommentEdited:
+		e = WikiPageCommentEdited{c, page, p.Text("old_comment", wire.OldText)}
+	default:
+		return nil, ErrUnknownChannel
+	}
+	c.Null, c.Absent = c.Null|Attrs(p.Null), c.Absent|Attrs(p.Absent)
+	return e.WithChange(c), p.Err
 }

@@ -1,4 +1,5 @@
-// Package wire knows the grammar of the original plugin's channels.
+// Package wire knows the messages of the original plugin: the grammar of its
+// channels, and the payloads of tickets and pages, from plain data.
 package wire
 
 import "strings"
