@@ -5,7 +5,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -79,20 +78,6 @@ func TestAttack(t *testing.T) {
 			r.judge(db, duration, runs, tc.loses)
 		})
 	}
-}
-
-// attackNumber returns the number that a variable holds, or else another.
-func attackNumber(t testing.TB, variable string, otherwise int) int {
-	t.Helper()
-	s := os.Getenv(variable)
-	if s == "" {
-		return otherwise
-	}
-	n, err := strconv.Atoi(s)
-	if err != nil || n < 1 {
-		t.Fatalf("%s: expected a number from 1, found %q", variable, s)
-	}
-	return n
 }
 
 func attackSQLite(t *testing.T) (string, string, func(string) string) {

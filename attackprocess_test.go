@@ -24,11 +24,6 @@ import (
 // attackEnv holds, for a process of the attack, what it is to do.
 const attackEnv = "TRACBUS_ATTACK_PROCESS"
 
-// attackDrivers are the names under which package sql knows the databases.
-var attackDrivers = map[tracbus.Dialect]string{
-	tracbus.SQLite: "sqlite", tracbus.PostgreSQL: "pgx", tracbus.MySQL: "mysql",
-}
-
 // attackOrders is what a process of the attack is told when it starts. Then it
 // obeys the lines of its standard input:
 //

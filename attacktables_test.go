@@ -98,22 +98,3 @@ func checkAttackTransactions(t testing.TB, db *sql.DB, truth attackTruth) {
 		t.Errorf("tables: %d transactions have changes, and no row of their own: %v", len(missing), missing)
 	}
 }
-
-// scan calls f for each row of a query, which it has scanned into fields.
-func scan(t testing.TB, db *sql.DB, query string, f func(), fields ...any) {
-	t.Helper()
-	rows, err := db.QueryContext(t.Context(), query)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		if err := rows.Scan(fields...); err != nil {
-			t.Fatal(err)
-		}
-		f()
-	}
-	if err := rows.Err(); err != nil {
-		t.Fatal(err)
-	}
-}

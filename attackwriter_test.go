@@ -251,13 +251,3 @@ func (p attackPlan) change(ctx context.Context, tx *tracbus.ModelTransaction) (c
 	}
 	return changes, nil
 }
-
-// attackWait waits for a time, or until ctx ends.
-func attackWait(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-}

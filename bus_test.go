@@ -72,32 +72,6 @@ func comment(n int) tracbus.TicketChanged {
 	return tracbus.TicketChanged{ID: int64(n), Change: tracbus.Change{Author: "joe"}}
 }
 
-// diary is what one listener was told.
-type diary struct {
-	mu      sync.Mutex
-	entries []string
-}
-
-func (d *diary) write(format string, args ...any) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.entries = append(d.entries, fmt.Sprintf(format, args...))
-}
-
-func (d *diary) read() []string {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return slices.Clone(d.entries)
-}
-
-// keep registers a listener that writes down the tickets it is told of.
-func (d *diary) keep(bus *tracbus.Bus, scope tracbus.Scope) *tracbus.Registration {
-	return tracbus.On(bus, scope, func(_ context.Context, e tracbus.TicketChanged) error {
-		d.write("%d", e.ID)
-		return nil
-	})
-}
-
 func tickets(from, to int) []string {
 	var all []string
 	for n := from; n <= to; n++ {
@@ -114,7 +88,7 @@ func TestBadListenersSpareTheOthers(t *testing.T) {
 		var before, after, answers diary
 		release := make(chan struct{})
 
-		before.keep(bus, tracbus.Primary)
+		keep(&before, bus, tracbus.Primary)
 		tracbus.On(bus, tracbus.Primary, func(context.Context, tracbus.TicketChanged) error { panic("out of tea") })
 		tracbus.On(bus, tracbus.Primary, func(context.Context, tracbus.TicketChanged) error {
 			<-release // a listener that does not heed its context
@@ -129,7 +103,7 @@ func TestBadListenersSpareTheOthers(t *testing.T) {
 			answers.write("%s", e.Page.Name)
 			return nil
 		})
-		after.keep(bus, tracbus.Everywhere)
+		keep(&after, bus, tracbus.Everywhere)
 
 		for n := 1; n <= 100; n++ {
 			require.NoError(t, bus.Notify(comment(n)))
@@ -175,7 +149,7 @@ func TestOneOrderForAll(t *testing.T) {
 	bus := tracbus.NewBus("test")
 	var diaries [4]diary
 	for i := range diaries {
-		diaries[i].keep(bus, tracbus.Primary)
+		keep(&diaries[i], bus, tracbus.Primary)
 	}
 	var writers sync.WaitGroup
 	for w := range 8 {
@@ -531,7 +505,7 @@ func TestListenersAreToldWhatTheyAskFor(t *testing.T) {
 func TestMalformedEventsTellNobody(t *testing.T) {
 	bus := tracbus.NewBus("test")
 	var d diary
-	d.keep(bus, tracbus.Primary)
+	keep(&d, bus, tracbus.Primary)
 	long := time.Date(12000, 1, 1, 0, 0, 0, 0, time.UTC)
 	wiki := func(p tracbus.WikiPage) tracbus.Event { return tracbus.WikiPageCreated{Page: p} }
 	for _, c := range []struct {
@@ -634,8 +608,8 @@ func TestAPageHasTheTimeOfItsChange(t *testing.T) {
 func TestARegistrationEnds(t *testing.T) {
 	inBubble(t, tracbus.BusConfig{}, func(t *testing.T, bus *tracbus.Bus, l *logs) {
 		var d, other diary
-		r := d.keep(bus, tracbus.Primary)
-		other.keep(bus, tracbus.Primary)
+		r := keep(&d, bus, tracbus.Primary)
+		keep(&other, bus, tracbus.Primary)
 		require.NoError(t, bus.Notify(comment(1)))
 		require.NoError(t, r.Close(t.Context()))
 		require.NoError(t, bus.Notify(comment(2)))
@@ -727,7 +701,7 @@ func TestWaitIsForTheResyncToo(t *testing.T) {
 func TestClosingAnIdleBusNeedsNoTime(t *testing.T) {
 	for range 200 {
 		bus := tracbus.NewBus("test")
-		new(diary).keep(bus, tracbus.Primary)
+		keep(new(diary), bus, tracbus.Primary)
 		ended, cancel := context.WithCancel(t.Context())
 		cancel()
 		require.NoError(t, bus.Close(ended))
@@ -789,4 +763,12 @@ func TestProgrammingMistakesPanic(t *testing.T) {
 	assert.PanicsWithValue(t, `tracbus: prefix "x" and NoPrefix contradict each other`, func() { tracbus.SubscriberConfig{Prefix: "x", NoPrefix: true}.Pattern() })
 	require.NoError(t, bus.Close(t.Context()))
 	assert.PanicsWithValue(t, "tracbus: registering *tracbus_test.cache on a bus that is closed", func() { bus.Wiki(tracbus.Primary, new(cache)) })
+}
+
+// keep registers a listener that writes down the tickets it is told of.
+func keep(d *diary, bus *tracbus.Bus, scope tracbus.Scope) *tracbus.Registration {
+	return tracbus.On(bus, scope, func(_ context.Context, e tracbus.TicketChanged) error {
+		d.write("%d", e.ID)
+		return nil
+	})
 }

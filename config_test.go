@@ -113,16 +113,6 @@ func (c configCase) prepare(t *testing.T) (root, env string) {
 	return root, env
 }
 
-// skip skips a case that cannot be had here, which is a failure where nothing
-// may be missing.
-func skip(t *testing.T, why string) {
-	t.Helper()
-	if os.Getenv("TRACBUS_REQUIRE_SERVERS") != "" {
-		t.Fatal(why)
-	}
-	t.Skip(why)
-}
-
 func checkRecordedConfig(t *testing.T, c configCase, seen map[string]int) {
 	root, env := c.prepare(t)
 	config, err := tracbus.LoadConfig(env)

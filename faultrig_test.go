@@ -87,17 +87,6 @@ func newFaultRig(t testing.TB, config tracbus.BusConfig) *faultRig {
 	return r
 }
 
-// patientClient makes a client that never gives up before the test does.
-func patientClient(t testing.TB, addr string) *redis.Client {
-	t.Helper()
-	c := redis.NewClient(&redis.Options{
-		Addr:        addr,
-		ReadTimeout: 2 * patience, WriteTimeout: 2 * patience, DialTimeout: 2 * patience, PoolTimeout: 2 * patience,
-	})
-	t.Cleanup(func() { _ = c.Close() })
-	return c
-}
-
 // newFaultRigVia makes the publisher use a client, whatever leads from there to
 // the server.
 func newFaultRigVia(t testing.TB, server *testserver.RedisServer, client *redis.Client, config tracbus.BusConfig) *faultRig {

@@ -1,7 +1,6 @@
 package tracbus_test
 
 import (
-	"fmt"
 	"slices"
 	"testing"
 
@@ -47,10 +46,6 @@ func (h history) lost() int {
 	}
 	return int(h.stats.Published) - len(seen)
 }
-
-type findings []string
-
-func (f *findings) add(format string, args ...any) { *f = append(*f, fmt.Sprintf(format, args...)) }
 
 // checkVersions: of one ticket, no version is seen for the first time after a
 // later one.

@@ -74,11 +74,11 @@ func rows(t *testing.T, db *sql.DB, dialect string) map[string]int {
 func refused(t *testing.T, d *desk, dialect string, f func(tx *tracbus.ModelTransaction) error) error {
 	t.Helper()
 	before := rows(t, d.DB, dialect)
-	_, err := d.Update(ticking(t), joe, func(tx *tracbus.ModelTransaction) error {
-		if _, err := tx.SQL().ExecContext(ticking(t), "INSERT INTO note VALUES (1)"); err != nil {
+	_, err := d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error {
+		if _, err := tx.SQL().ExecContext(within(t), "INSERT INTO note VALUES (1)"); err != nil {
 			return fmt.Errorf("note: %w", err)
 		}
-		if err := tx.Record(ticking(t), remark(1, "before")); err != nil {
+		if err := tx.Record(within(t), remark(1, "before")); err != nil {
 			return fmt.Errorf("before: %w", err)
 		}
 		_ = f(tx) // a program that overlooks the error must not be able to commit
@@ -87,10 +87,6 @@ func refused(t *testing.T, d *desk, dialect string, f func(tx *tracbus.ModelTran
 	assert.ErrorIs(t, err, tracbus.ErrNotCommitted)
 	assert.Equal(t, before, rows(t, d.DB, dialect), "rows after an error: %v", err)
 	return err
-}
-
-func page1(name string) tracbus.WikiPageCreated {
-	return tracbus.WikiPageCreated{Page: tracbus.WikiPage{Name: name, Version: 1, Author: "joe", Time: time.Unix(1, 0).UTC()}}
 }
 
 func changeOf(f tracbus.Fields) tracbus.TicketChanged {
@@ -159,18 +155,18 @@ func testRefusedEvents(t *testing.T, s *testdatabase.Server, dsn string) {
 		for _, e := range withNUL {
 			cases = append(cases, bad{"U+0000, which PostgreSQL cannot store", e})
 		}
-		_, err := d.Update(ticking(t), tracbus.Actor{Author: nul}, func(*tracbus.ModelTransaction) error { return nil })
+		_, err := d.Update(within(t), tracbus.Actor{Author: nul}, func(*tracbus.ModelTransaction) error { return nil })
 		assert.ErrorContains(t, err, "author")
-		_, err = d.Update(ticking(t), tracbus.Actor{IPNR: nul}, func(*tracbus.ModelTransaction) error { return nil })
+		_, err = d.Update(within(t), tracbus.Actor{IPNR: nul}, func(*tracbus.ModelTransaction) error { return nil })
 		assert.ErrorContains(t, err, "ipnr")
 	}
 	for _, c := range cases {
-		err := refused(t, d, s.Dialect, func(tx *tracbus.ModelTransaction) error { return tx.Record(ticking(t), c.event) })
+		err := refused(t, d, s.Dialect, func(tx *tracbus.ModelTransaction) error { return tx.Record(within(t), c.event) })
 		assert.ErrorContains(t, err, c.word, "%+v", c.event)
 	}
-	err = refused(t, d, s.Dialect, func(tx *tracbus.ModelTransaction) error { return tx.Save(ticking(t), nil) })
+	err = refused(t, d, s.Dialect, func(tx *tracbus.ModelTransaction) error { return tx.Save(within(t), nil) })
 	assert.ErrorContains(t, err, "expected a Model, got nil")
-	err = refused(t, d, s.Dialect, func(tx *tracbus.ModelTransaction) error { return tx.Delete(ticking(t), nil) })
+	err = refused(t, d, s.Dialect, func(tx *tracbus.ModelTransaction) error { return tx.Delete(within(t), nil) })
 	assert.ErrorContains(t, err, "expected a Model, got nil")
 
 	// The journal is none the worse for it. What stands at the edge is kept.
@@ -180,9 +176,9 @@ func testRefusedEvents(t *testing.T, s *testdatabase.Server, dsn string) {
 	}
 	var want []tracbus.Event
 	for _, e := range edge {
-		tid, err := d.Update(ticking(t), joe, func(tx *tracbus.ModelTransaction) error { return tx.Record(ticking(t), e) })
+		tid, err := d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error { return tx.Record(within(t), e) })
 		require.NoError(t, err, "%+v", e)
-		require.NoError(t, d.Wait(ticking(t), tid))
+		require.NoError(t, d.Wait(within(t), tid))
 		all, _ := d.heard()
 		require.Len(t, all, len(want)+1)
 		want = append(want, all[len(want)])
@@ -270,7 +266,7 @@ func testRefusedOwnEvents(t *testing.T, s *testdatabase.Server, dsn string) {
 		"none a changed":      strange,
 		"odd a deleted":       other,
 	} {
-		err := refused(t, d, s.Dialect, func(tx *tracbus.ModelTransaction) error { return tx.Record(ticking(t), e) })
+		err := refused(t, d, s.Dialect, func(tx *tracbus.ModelTransaction) error { return tx.Record(within(t), e) })
 		if word == `field "a`+"\xff"+`"` {
 			word = `field "a\xff"`
 		}
@@ -280,9 +276,9 @@ func testRefusedOwnEvents(t *testing.T, s *testdatabase.Server, dsn string) {
 	e := oddOf("a", tracbus.KindChanged, tracbus.Fields{
 		"int": 1, "float": 0.5, "string": "a\xff", "time": time.Date(2020, 1, 1, 12, 0, 0, 1999, time.FixedZone("", 3600)),
 	})
-	tid, err := d.Update(ticking(t), joe, func(tx *tracbus.ModelTransaction) error { return tx.Record(ticking(t), e) })
+	tid, err := d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error { return tx.Record(within(t), e) })
 	require.NoError(t, err)
-	require.NoError(t, d.Wait(ticking(t), tid))
+	require.NoError(t, d.Wait(within(t), tid))
 	all, _ := d.heard()
 	want := tracbus.Fields{"int": json.Number("1"), "float": json.Number("0.5"), "string": "a\uFFFD", "time": time.Date(2020, 1, 1, 11, 0, 0, 1000, time.UTC)}
 	require.Equal(t, oddOf("a", tracbus.KindChanged, want), all[0].WithChange(tracbus.Change{}))
@@ -318,8 +314,8 @@ func testSQLText(t *testing.T, s *testdatabase.Server, dsn string) {
 				tracbus.TicketChanged{Change: tracbus.Change{Comment: text}, ID: 1, Values: fields, Old: fields},
 				tracbus.WikiPageChanged{Change: tracbus.Change{Comment: text}, Page: tracbus.WikiPage{Name: "p" + valid, Version: int64(i), Text: text}, OldText: text + text},
 			}
-			_, err := d.Update(ticking(t), who, func(tx *tracbus.ModelTransaction) error {
-				return errors.Join(tx.Record(ticking(t), events[0]), tx.Record(ticking(t), events[1]))
+			_, err := d.Update(within(t), who, func(tx *tracbus.ModelTransaction) error {
+				return errors.Join(tx.Record(within(t), events[0]), tx.Record(within(t), events[1]))
 			})
 			require.NoError(t, err, text)
 			fields = tracbus.Fields{}
@@ -343,7 +339,7 @@ func testSQLText(t *testing.T, s *testdatabase.Server, dsn string) {
 				e = p
 			}
 			assert.Equal(t, want[i], e.WithChange(tracbus.Change{}))
-			for h, err := range d.History(ticking(t), e.Resource()) {
+			for h, err := range d.History(within(t), e.Resource()) {
 				require.NoError(t, err)
 				assert.Equal(t, e.Resource(), h.Resource())
 			}
@@ -351,7 +347,7 @@ func testSQLText(t *testing.T, s *testdatabase.Server, dsn string) {
 	}
 	// A name is no value: it is a part of statements.
 	for _, realm := range append(slices.DeleteFunc(slices.Clone(sqlTexts), func(s string) bool { return s == "null" }), "", "Ticket", "a-b", "1", strings.Repeat("a", 31), "a.b") {
-		_, err := tracbus.OpenJournal(ticking(t), s.Open(t, dsn), tracbus.NewBus("a"), tracbus.JournalConfig{
+		_, err := tracbus.OpenJournal(within(t), s.Open(t, dsn), tracbus.NewBus("a"), tracbus.JournalConfig{
 			Dialect: tracbus.Dialect(s.Dialect), Realms: []tracbus.JournalRealm{oddRealm{tracbus.Realm(realm)}},
 		})
 		assert.ErrorContains(t, err, "realm ", realm)
@@ -360,7 +356,7 @@ func testSQLText(t *testing.T, s *testdatabase.Server, dsn string) {
 	}
 	for _, schema := range sqlTexts {
 		config := tracbus.JournalConfig{Dialect: tracbus.Dialect(s.Dialect), Schema: schema}
-		_, err := tracbus.OpenJournal(ticking(t), s.Open(t, dsn), tracbus.NewBus("a"), config)
+		_, err := tracbus.OpenJournal(within(t), s.Open(t, dsn), tracbus.NewBus("a"), config)
 		assert.Error(t, err, schema)
 		text, err := tracbus.JournalSchema(tracbus.Dialect(s.Dialect), schema)
 		if err == nil && s.Dialect == "postgresql" {
@@ -376,7 +372,7 @@ func testSQLText(t *testing.T, s *testdatabase.Server, dsn string) {
 
 func readBack(t *testing.T, d *desk) (all []tracbus.Event) {
 	t.Helper()
-	for e, err := range d.Since(ticking(t), 0) {
+	for e, err := range d.Since(within(t), 0) {
 		require.NoError(t, err)
 		all = append(all, e)
 	}
@@ -396,37 +392,37 @@ func testLongValues(t *testing.T, s *testdatabase.Server, dsn string) {
 		for _, dsn := range []string{dsn, strings.Split(dsn, "?")[0]} {
 			d := seat(t, s, dsn, deskConfig{})
 			for _, e := range []tracbus.Event{remark(1, huge), tracbus.TicketChanged{ID: 1, New: tracbus.Fields{"a": huge}, Old: tracbus.Fields{"a": ""}}} {
-				err := refused(t, d, s.Dialect, func(tx *tracbus.ModelTransaction) error { return tx.Record(ticking(t), e) })
+				err := refused(t, d, s.Dialect, func(tx *tracbus.ModelTransaction) error { return tx.Record(within(t), e) })
 				assert.ErrorContains(t, err, "max_allowed_packet")
 				assert.Less(t, len(err.Error()), 1000, "the error's length")
 			}
 		}
 	}
 	// Many values that are long together only.
-	tid, err := d.Update(ticking(t), joe, func(tx *tracbus.ModelTransaction) error {
+	tid, err := d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error {
 		for i := range 40 {
 			e := remark(int64(i+1), "")
 			e.Values["summary"] = text[:mega]
-			if err := tx.Record(ticking(t), e); err != nil {
+			if err := tx.Record(within(t), e); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
 	require.NoError(t, err)
-	require.NoError(t, d.Wait(ticking(t), tid))
+	require.NoError(t, d.Wait(within(t), tid))
 	all, _ := d.heard()
 	assert.Len(t, all, 40)
 	page := page1("long")
 	page.Page.Text = text
-	tid, err = d.Update(ticking(t), joe, func(tx *tracbus.ModelTransaction) error {
+	tid, err = d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error {
 		return errors.Join(
-			tx.Record(ticking(t), page),
-			tx.Record(ticking(t), tracbus.TicketChanged{ID: 1, Change: tracbus.Change{Comment: text}, New: tracbus.Fields{"a": text}, Old: tracbus.Fields{"a": ""}}),
+			tx.Record(within(t), page),
+			tx.Record(within(t), tracbus.TicketChanged{ID: 1, Change: tracbus.Change{Comment: text}, New: tracbus.Fields{"a": text}, Old: tracbus.Fields{"a": ""}}),
 		)
 	})
 	require.NoError(t, err)
-	require.NoError(t, d.Wait(ticking(t), tid))
+	require.NoError(t, d.Wait(within(t), tid))
 	all, _ = d.heard()
 	all = all[len(all)-2:]
 	assert.True(t, text == all[0].(tracbus.WikiPageCreated).Page.Text, "the text came back")
@@ -464,16 +460,6 @@ func (r *resyncing) Resync(_ context.Context, e tracbus.Resync) error {
 type plainResyncing struct {
 	tracbus.WikiListener
 	tracbus.ResyncListener
-}
-
-func (d *desk) create(t *testing.T, names ...string) (tid int64) {
-	t.Helper()
-	for _, name := range names {
-		var err error
-		tid, err = d.Update(ticking(t), joe, func(tx *tracbus.ModelTransaction) error { return tx.Record(ticking(t), page1(name)) })
-		require.NoError(t, err)
-	}
-	return tid
 }
 
 func testDamagedRows(t *testing.T, s *testdatabase.Server, dsn string) {
@@ -527,8 +513,8 @@ func testDamagedRows(t *testing.T, s *testdatabase.Server, dsn string) {
 		require.EqualValues(t, 1, n, damage)
 	}
 	last := d.create(t, "last")
-	follower.run()
-	require.NoError(t, follower.Wait(ticking(t), last))
+	follower.follow()
+	require.NoError(t, follower.Wait(within(t), last))
 
 	all, _ := follower.heard()
 	require.Len(t, all, 2*len(damages)+1)
@@ -561,17 +547,17 @@ func testDamagedRows(t *testing.T, s *testdatabase.Server, dsn string) {
 
 	// Reading back says so.
 	var bad error
-	for _, err := range d.Since(ticking(t), 0) {
+	for _, err := range d.Since(within(t), 0) {
 		if bad = err; err != nil {
 			break
 		}
 	}
 	assert.ErrorContains(t, bad, "tid 1,")
-	for _, err := range d.History(ticking(t), tracbus.Resource{Realm: tracbus.RealmWiki, ID: "page0"}) {
+	for _, err := range d.History(within(t), tracbus.Resource{Realm: tracbus.RealmWiki, ID: "page0"}) {
 		bad = err
 	}
 	assert.ErrorContains(t, bad, "tid 1,")
-	for _, err := range d.History(ticking(t), tracbus.Resource{Realm: tracbus.RealmWiki, ID: "goodpage0"}) {
+	for _, err := range d.History(within(t), tracbus.Resource{Realm: tracbus.RealmWiki, ID: "goodpage0"}) {
 		assert.NoError(t, err)
 	}
 }
@@ -592,7 +578,7 @@ func (panicky) Event(e tracbus.Entry) (tracbus.Event, error) {
 func testPanickingRealm(t *testing.T, s *testdatabase.Server, dsn string) {
 	d := seat(t, s, dsn, deskConfig{Journal: tracbus.JournalConfig{Realms: []tracbus.JournalRealm{panicky{}}}})
 	last := d.create(t, "panic", "nil", "good")
-	require.NoError(t, d.Wait(ticking(t), last))
+	require.NoError(t, d.Wait(within(t), last))
 	all, _ := d.heard()
 	require.Len(t, all, 3)
 	assert.ErrorContains(t, all[0].(tracbus.Resync).Err, "out of tea")
@@ -609,12 +595,12 @@ func testPrunedFollower(t *testing.T, s *testdatabase.Server, dsn string) {
 		var log logRecorder
 		slow := seat(t, s, dsn, deskConfig{Idle: true, Journal: tracbus.JournalConfig{Logger: slog.New(&log)}})
 		last := d.create(t, "d", "e", "f", "g")
-		_, err := d.Prune(ticking(t), tracbus.Retention{KeepLast: 2})
+		_, err := d.Prune(within(t), tracbus.Retention{KeepLast: 2})
 		require.NoError(t, err)
-		slow.run()
-		require.NoError(t, slow.Wait(ticking(t), last))
+		slow.follow()
+		require.NoError(t, slow.Wait(within(t), last))
 		after := d.create(t, "h")
-		require.NoError(t, slow.Wait(ticking(t), after))
+		require.NoError(t, slow.Wait(within(t), after))
 		all, _ := slow.heard()
 		require.Len(t, all, 4, "told behind %d changes: %v", before, lines(all))
 		e := all[0].(tracbus.Resync)
@@ -658,12 +644,12 @@ func testPrunedListener(t *testing.T, s *testdatabase.Server, dsn string) {
 		last = d.create(t, fmt.Sprint("p", i))
 	}
 	d.until(t, "all 20 to the others", func(all, _ []tracbus.Event) bool { return len(all) == 20 })
-	_, err := d.Prune(ticking(t), tracbus.Retention{KeepLast: 1})
+	_, err := d.Prune(within(t), tracbus.Retention{KeepLast: 1})
 	require.NoError(t, err)
 	close(release)
-	require.NoError(t, d.Wait(ticking(t), last))
+	require.NoError(t, d.Wait(within(t), last))
 	last = d.create(t, "p21")
-	require.NoError(t, d.Wait(ticking(t), last))
+	require.NoError(t, d.Wait(within(t), last))
 	assert.Equal(t, []string{"p1", "p2", "p3", "p4", "p5", "pruned true", "p20", "p21"}, slow.read())
 	all, _ := d.heard()
 	assert.Len(t, all, 21)
@@ -673,15 +659,15 @@ func testPrunedListener(t *testing.T, s *testdatabase.Server, dsn string) {
 func open(t *testing.T, db *sql.DB, config tracbus.JournalConfig) error {
 	t.Helper()
 	bus := tracbus.NewBus("desk")
-	j, err := tracbus.OpenJournal(ticking(t), db, bus, config)
+	j, err := tracbus.OpenJournal(within(t), db, bus, config)
 	if err == nil {
-		assert.NoError(t, j.Close(ticking(t)))
+		assert.NoError(t, j.Close(within(t)))
 	} else {
 		assert.ErrorContains(t, err, "open journal: ")
 		assert.NotContains(t, err.Error(), "open journal: open journal: ")
 		assert.NoError(t, bus.Notify(tracbus.TicketDeleted{ID: 1}), "the bus is free after an error")
 	}
-	assert.NoError(t, bus.Close(ticking(t)))
+	assert.NoError(t, bus.Close(within(t)))
 	return err
 }
 
@@ -731,7 +717,7 @@ func TestUnfitDatabase(t *testing.T) {
 					assert.ErrorContains(t, err, table)
 				} else {
 					d := seat(t, s, "", deskConfig{DB: db})
-					require.NoError(t, d.Wait(ticking(t), d.say(t, "works", 1)))
+					require.NoError(t, d.Wait(within(t), d.say(t, "works", 1)))
 				}
 			}
 		})
@@ -827,24 +813,24 @@ func testReadOnly(t *testing.T, s *testdatabase.Server) {
 			exec(r.before)
 			d := seat(t, s, r.dsn, deskConfig{})
 			for _, own := range []bool{false, true} {
-				_, err := d.Update(ticking(t), joe, func(tx *tracbus.ModelTransaction) error {
+				_, err := d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error {
 					if own {
-						_, err := tx.SQL().ExecContext(ticking(t), "INSERT INTO note VALUES (1)")
+						_, err := tx.SQL().ExecContext(within(t), "INSERT INTO note VALUES (1)")
 						return err
 					}
-					return tx.Record(ticking(t), remark(1, "no"))
+					return tx.Record(within(t), remark(1, "no"))
 				})
 				assert.ErrorIs(t, err, tracbus.ErrNotCommitted)
 				assert.ErrorContains(t, err, r.word)
 			}
 			assert.Equal(t, before, rows(t, admin.DB, s.Dialect))
-			_, err := d.Prune(ticking(t), tracbus.Retention{KeepLast: 1})
+			_, err := d.Prune(within(t), tracbus.Retention{KeepLast: 1})
 			if before["journal_transaction"] > 1 {
 				assert.ErrorContains(t, err, r.word)
 			}
 			tid := admin.say(t, "yes", 1)
 			before = rows(t, admin.DB, s.Dialect)
-			require.NoError(t, d.Wait(ticking(t), tid), "a reader follows")
+			require.NoError(t, d.Wait(within(t), tid), "a reader follows")
 			all, _ := d.heard()
 			assert.Equal(t, []string{"yes"}, comments(all))
 		})
@@ -860,7 +846,7 @@ func testInMemory(t *testing.T, s *testdatabase.Server) {
 		db.SetMaxOpenConns(1)
 		d := seat(t, s, "", deskConfig{DB: db})
 		for i := range 20 {
-			require.NoError(t, d.Wait(ticking(t), d.say(t, fmt.Sprint(i), 1)))
+			require.NoError(t, d.Wait(within(t), d.say(t, fmt.Sprint(i), 1)))
 		}
 	}
 }
@@ -906,15 +892,15 @@ func testStandby(t *testing.T, s *testdatabase.Server) {
 	both := strings.Replace(dsn, s.Postgres.Addr(), s.Postgres.Addr()+","+standby.Addr(), 1)
 	var log logRecorder
 	d := seat(t, s, both, deskConfig{Journal: tracbus.JournalConfig{Logger: slog.New(&log)}})
-	require.NoError(t, d.Wait(ticking(t), writer.say(t, "second", 1)))
+	require.NoError(t, d.Wait(within(t), writer.say(t, "second", 1)))
 	s.Postgres.Stop()
 	s.Postgres.Kill()
 	until(t, "the follower says that it is on a standby", func() bool { return len(log.with("standby")) > 0 })
-	_, err = d.Status(ticking(t))
+	_, err = d.Status(within(t))
 	assert.ErrorIs(t, err, tracbus.ErrUnsupportedDatabase)
-	_, err = d.Update(ticking(t), joe, func(tx *tracbus.ModelTransaction) error { return tx.Record(ticking(t), remark(1, "no")) })
+	_, err = d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error { return tx.Record(within(t), remark(1, "no")) })
 	assert.ErrorIs(t, err, tracbus.ErrNotCommitted)
-	for _, err := range d.Since(ticking(t), 0) {
+	for _, err := range d.Since(within(t), 0) {
 		assert.ErrorIs(t, err, tracbus.ErrUnsupportedDatabase)
 	}
 	all, _ := d.heard()
@@ -924,7 +910,7 @@ func testStandby(t *testing.T, s *testdatabase.Server) {
 	for _, db := range []*sql.DB{d.DB, writer.DB} { // connections to the standby would do for ever
 		db.SetMaxIdleConns(0)
 	}
-	require.NoError(t, d.Wait(ticking(t), writer.say(t, "third", 1)))
+	require.NoError(t, d.Wait(within(t), writer.say(t, "third", 1)))
 	all, _ = d.heard()
 	assert.Equal(t, []string{"second", "third"}, comments(all), "told by the primary again")
 }

@@ -17,7 +17,7 @@ import (
 func testReadBefore(t *testing.T, s *testdatabase.Server, dsn string) {
 	d := seat(t, s, dsn, deskConfig{Journal: tracbus.JournalConfig{BatchSize: 4}})
 	before := func(tid int64) (read []tracbus.Event) {
-		for e, err := range d.Before(ticking(t), tid) {
+		for e, err := range d.Before(within(t), tid) {
 			require.NoError(t, err)
 			read = append(read, e)
 		}
@@ -28,12 +28,12 @@ func testReadBefore(t *testing.T, s *testdatabase.Server, dsn string) {
 	for i := range 14 {
 		tids = append(tids, d.say(t, fmt.Sprint(i), 1, int64(2+i%2)))
 		if i%5 == 0 { // a gap between tids, where there are any
-			_, err := d.Update(ticking(t), joe, func(tx *tracbus.ModelTransaction) error { return fmt.Errorf("not today") })
+			_, err := d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error { return fmt.Errorf("not today") })
 			require.ErrorIs(t, err, tracbus.ErrNotCommitted)
 		}
 	}
 	since := func(after, before int64) (all []tracbus.Event) {
-		for e, err := range d.Since(ticking(t), after) {
+		for e, err := range d.Since(within(t), after) {
 			require.NoError(t, err)
 			if e.About().TID < before {
 				all = append(all, e)
@@ -55,12 +55,12 @@ func testReadBefore(t *testing.T, s *testdatabase.Server, dsn string) {
 	if s.Dialect == "postgresql" {
 		var read []tracbus.Event
 		var release func()
-		for e, err := range d.Before(ticking(t), 0) {
+		for e, err := range d.Before(within(t), 0) {
 			require.NoError(t, err)
 			if read = append(read, e); len(read) == 1 {
 				var q tracbus.SQL
 				q, release, _ = begin(t, d, s.Dialect)
-				_, err := q.ExecContext(ticking(t), "SELECT pg_advisory_xact_lock_shared($1)", lockKey(t, d)<<48|tids[2])
+				_, err := q.ExecContext(within(t), "SELECT pg_advisory_xact_lock_shared($1)", lockKey(t, d)<<48|tids[2])
 				require.NoError(t, err)
 			}
 		}
@@ -68,14 +68,14 @@ func testReadBefore(t *testing.T, s *testdatabase.Server, dsn string) {
 		assert.Equal(t, since(0, end), read, "with the bound lowered")
 	}
 
-	for e, err := range d.Before(ticking(t), 0) { // leaving early leaves nothing behind
+	for e, err := range d.Before(within(t), 0) { // leaving early leaves nothing behind
 		require.NoError(t, err)
 		assert.Equal(t, tids[13], e.About().TID)
 		break
 	}
 
 	history := func(r tracbus.Resource, before int64) (all []tracbus.Event) {
-		for e, err := range d.HistoryBefore(ticking(t), r, before) {
+		for e, err := range d.HistoryBefore(within(t), r, before) {
 			require.NoError(t, err)
 			all = append(all, e)
 		}
@@ -83,7 +83,7 @@ func testReadBefore(t *testing.T, s *testdatabase.Server, dsn string) {
 	}
 	for _, id := range []int64{1, 2, 3, 4} {
 		var want []tracbus.Event
-		for e, err := range d.History(ticking(t), tracbus.TicketResource(id)) {
+		for e, err := range d.History(within(t), tracbus.TicketResource(id)) {
 			require.NoError(t, err)
 			want = append(want, e)
 		}
@@ -99,11 +99,11 @@ func testReadBefore(t *testing.T, s *testdatabase.Server, dsn string) {
 			assert.ElementsMatch(t, want[i:], history(tracbus.TicketResource(id), tid), "ticket %d before tid %d", id, tid)
 		}
 	}
-	for _, err := range d.HistoryBefore(ticking(t), tracbus.Resource{Realm: "milestone", ID: "2"}, 0) {
+	for _, err := range d.HistoryBefore(within(t), tracbus.Resource{Realm: "milestone", ID: "2"}, 0) {
 		assert.EqualError(t, err, "history of milestone 2: the journal has no such realm: expected one of [ticket wiki]")
 	}
 
-	_, err := d.Prune(ticking(t), tracbus.Retention{KeepLast: 6})
+	_, err := d.Prune(within(t), tracbus.Retention{KeepLast: 6})
 	require.NoError(t, err)
 	assert.Equal(t, since(tids[7], end), before(0), "what is pruned is not there")
 	assert.Empty(t, before(tids[8]))
@@ -130,14 +130,14 @@ func TestReadBeforeLongTexts(t *testing.T) {
 	d := seat(t, s, s.DSN(s.Name()), deskConfig{})
 	long := strings.Repeat("long ", 1<<20)
 	for i := range 5 {
-		tid, err := d.Update(ticking(t), joe, func(tx *tracbus.ModelTransaction) error {
-			return tx.Record(ticking(t), remark(1, fmt.Sprint(i, long)))
+		tid, err := d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error {
+			return tx.Record(within(t), remark(1, fmt.Sprint(i, long)))
 		})
 		require.NoError(t, err)
 		require.NotZero(t, tid)
 	}
 	var got []string
-	for e, err := range d.Before(ticking(t), 0) {
+	for e, err := range d.Before(within(t), 0) {
 		require.NoError(t, err)
 		got = append(got, strings.Fields(e.About().Comment)[0])
 	}
@@ -151,10 +151,10 @@ func TestReadBeforeDamage(t *testing.T) {
 	for i := range 3 {
 		d.say(t, fmt.Sprint(i), 1)
 	}
-	_, err := d.DB.ExecContext(ticking(t), "UPDATE ticket_journal SET state = 'no JSON' WHERE tid = 2")
+	_, err := d.DB.ExecContext(within(t), "UPDATE ticket_journal SET state = 'no JSON' WHERE tid = 2")
 	require.NoError(t, err)
 	var got []string
-	for e, err := range d.Before(ticking(t), 0) {
+	for e, err := range d.Before(within(t), 0) {
 		if err != nil {
 			got = append(got, err.Error())
 			continue

@@ -49,10 +49,10 @@ func sitFarAway(t *testing.T, s *testdatabase.Server, parameters string) *distan
 func (d *distant) connection(t *testing.T, dialect string) (id int64) {
 	t.Helper()
 	query := map[string]string{"postgresql": "SELECT pg_backend_pid()", "mysql": "SELECT connection_id()"}[dialect]
-	if d.DB.QueryRowContext(ticking(t), query).Scan(&id) == nil {
+	if d.DB.QueryRowContext(within(t), query).Scan(&id) == nil {
 		return id
 	}
-	require.NoError(t, d.DB.QueryRowContext(ticking(t), query).Scan(&id))
+	require.NoError(t, d.DB.QueryRowContext(within(t), query).Scan(&id))
 	return id
 }
 
@@ -60,7 +60,7 @@ func (d *distant) connection(t *testing.T, dialect string) (id int64) {
 func stored(t *testing.T, db *sql.DB, comment string) (n int) {
 	t.Helper()
 	require.NotContains(t, comment, "'")
-	require.NoError(t, db.QueryRowContext(ticking(t), "SELECT count(*) FROM ticket_journal WHERE comment = '"+comment+"'").Scan(&n))
+	require.NoError(t, db.QueryRowContext(within(t), "SELECT count(*) FROM ticket_journal WHERE comment = '"+comment+"'").Scan(&n))
 	return n
 }
 
@@ -76,8 +76,8 @@ func (d *distant) tryCut(t *testing.T, dialect string, n int) (committed, surviv
 	comment := fmt.Sprintf("try %06d, cut behind byte %06d", d.tries, n%1_000_000) // always as long
 	before := d.connection(t, dialect)
 	d.proxy.CutAfter(int64(n))
-	tid, err := d.Update(ticking(t), joe, func(tx *tracbus.ModelTransaction) error {
-		return tx.Record(ticking(t), remark(1, comment))
+	tid, err := d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error {
+		return tx.Record(within(t), remark(1, comment))
 	})
 	d.proxy.CutAfter(never)
 	switch is := stored(t, d.direct, comment); {
@@ -131,13 +131,13 @@ func TestCommitCutAtAnyByte(t *testing.T) {
 			assert.NotZero(t, lost, "a cut before it")
 
 			d.DB.SetMaxOpenConns(0)
-			d.run()
+			d.follow()
 			last := d.say(t, "last", 1)
-			require.NoError(t, d.Wait(ticking(t), last))
+			require.NoError(t, d.Wait(within(t), last))
 			all, primary := d.heard()
 			assert.Equal(t, lines(all), lines(primary), "each told once, as primary")
 			var n int
-			require.NoError(t, d.direct.QueryRowContext(ticking(t), "SELECT count(*) FROM journal_transaction").Scan(&n))
+			require.NoError(t, d.direct.QueryRowContext(within(t), "SELECT count(*) FROM journal_transaction").Scan(&n))
 			assert.Len(t, all, n, "all that landed")
 			checkJournal(t, d.direct, test.dialect, "ticket")
 		})
@@ -149,7 +149,7 @@ func TestCommitCutAtAnyByte(t *testing.T) {
 func TestCommitUnknown(t *testing.T) {
 	s := testdatabase.New(t, "postgresql")
 	d := sitFarAway(t, s, "")
-	ctx := ticking(t)
+	ctx := within(t)
 	for _, statement := range []string{ // a commit with such a row waits for the lock
 		`CREATE TABLE slow (n integer)`,
 		`CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock(4711); RETURN NULL; END $$`,
@@ -210,7 +210,7 @@ func TestCommitUnknown(t *testing.T) {
 		assert.Equal(t, tid, again)
 	}
 	d.DB.SetMaxOpenConns(0)
-	d.run()
+	d.follow()
 	last := d.say(t, "last", 1)
 	require.NoError(t, d.Wait(ctx, last))
 	_, primary := d.heard()
@@ -222,7 +222,7 @@ func waitingFor(t *testing.T, d *distant, begin func()) (pid int64) {
 	t.Helper()
 	begin()
 	require.Eventually(t, func() bool {
-		err := d.direct.QueryRowContext(ticking(t),
+		err := d.direct.QueryRowContext(within(t),
 			`SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711 AND NOT granted`).Scan(&pid)
 		return err == nil
 	}, patience, 5*time.Millisecond)
@@ -234,14 +234,14 @@ func waitingFor(t *testing.T, d *distant, begin func()) (pid int64) {
 func TestCommitOutOfReach(t *testing.T) {
 	s := testdatabase.New(t, "mysql")
 	d := sitFarAway(t, s, testdatabase.MySQLParameters)
-	tx, err := d.Begin(ticking(t))
+	tx, err := d.Begin(within(t))
 	require.NoError(t, err)
 	require.NoError(t, tx.Prepare(joe, ""))
-	require.NoError(t, tx.Record(ticking(t), remark(1, "out of reach")))
+	require.NoError(t, tx.Record(within(t), remark(1, "out of reach")))
 	d.proxy.DropReplies()
 	d.proxy.Refuse()
 	go func() {
-		short, cancel := context.WithTimeout(ticking(t), 300*time.Millisecond)
+		short, cancel := context.WithTimeout(within(t), 300*time.Millisecond)
 		defer cancel()
 		_, err := tx.Commit(short)
 		d.ran <- err
@@ -254,7 +254,7 @@ func TestCommitOutOfReach(t *testing.T) {
 	require.Same(t, tx, unknown.Transaction)
 	d.proxy.Resume()
 	d.proxy.Accept()
-	tid, err := tx.Outcome(ticking(t))
+	tid, err := tx.Outcome(within(t))
 	require.NoError(t, err)
 	assert.NotZero(t, tid)
 }
@@ -301,22 +301,22 @@ func TestCommitUnheard(t *testing.T) {
 	bus := tracbus.NewBus("desk")
 	d := &desk{Bus: bus}
 	tracbus.On(bus, tracbus.Primary, d.hear(&d.primary))
-	j, err := tracbus.OpenJournal(ticking(t), db, bus, tracbus.JournalConfig{Dialect: tracbus.SQLite, Logger: quiet})
+	j, err := tracbus.OpenJournal(within(t), db, bus, tracbus.JournalConfig{Dialect: tracbus.SQLite, Logger: quiet})
 	require.NoError(t, err)
 	ran := make(chan error, 1)
-	go func() { ran <- j.Run(ticking(t)) }()
+	go func() { ran <- j.Run(within(t)) }()
 
 	fault.deaf = true
-	tid, err := j.Update(ticking(t), joe, func(tx *tracbus.ModelTransaction) error {
-		return tx.Record(ticking(t), remark(1, "unheard"))
+	tid, err := j.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error {
+		return tx.Record(within(t), remark(1, "unheard"))
 	})
 	require.NoError(t, err)
-	require.NoError(t, j.Wait(ticking(t), tid))
+	require.NoError(t, j.Wait(within(t), tid))
 	_, primary := d.heard()
 	assert.Equal(t, []string{"unheard"}, comments(primary))
 
-	require.NoError(t, j.Close(ticking(t)))
+	require.NoError(t, j.Close(within(t)))
 	require.NoError(t, <-ran)
-	require.NoError(t, bus.Close(ticking(t)))
+	require.NoError(t, bus.Close(within(t)))
 	require.NoError(t, db.Close())
 }

@@ -86,7 +86,7 @@ func TestFitSchemas(t *testing.T) {
 	}
 	for _, role := range []string{"one", "two"} {
 		d := seat(t, s, strings.Replace(s.DSN(name), "postgres@", role+"@", 1), deskConfig{Journal: tracbus.JournalConfig{Schema: role}})
-		require.NoError(t, d.Wait(ticking(t), d.say(t, "of "+role, 1)))
+		require.NoError(t, d.Wait(within(t), d.say(t, "of "+role, 1)))
 		all, _ := d.heard()
 		assert.Equal(t, []string{"of " + role}, comments(all))
 	}
@@ -100,22 +100,22 @@ func TestFitPrune(t *testing.T) {
 		all := seat(t, s, dsn, deskConfig{})
 		some := seat(t, s, dsn, deskConfig{Journal: tracbus.JournalConfig{Realms: []tracbus.JournalRealm{tracbus.TracTickets{}}}})
 		for i := range 3 {
-			_, err := all.Update(ticking(t), joe, func(tx *tracbus.ModelTransaction) error {
-				if err := tx.Record(ticking(t), remark(1, "")); err != nil {
+			_, err := all.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error {
+				if err := tx.Record(within(t), remark(1, "")); err != nil {
 					return err
 				}
-				return tx.Record(ticking(t), page1(fmt.Sprint(i)))
+				return tx.Record(within(t), page1(fmt.Sprint(i)))
 			})
 			require.NoError(t, err)
 		}
-		n, err := some.Prune(ticking(t), tracbus.Retention{KeepLast: 1})
+		n, err := some.Prune(within(t), tracbus.Retention{KeepLast: 1})
 		assert.ErrorContains(t, err, `prune: there are changes of realm "wiki"`)
 		assert.Zero(t, n)
 		assert.Len(t, readBack(t, all), 6)
-		n, err = all.Prune(ticking(t), tracbus.Retention{KeepLast: 1})
+		n, err = all.Prune(within(t), tracbus.Retention{KeepLast: 1})
 		assert.NoError(t, err)
 		assert.EqualValues(t, 2, n)
-		n, err = some.Prune(ticking(t), tracbus.Retention{KeepLast: 1})
+		n, err = some.Prune(within(t), tracbus.Retention{KeepLast: 1})
 		assert.NoError(t, err, "nothing is left to prune")
 		assert.Zero(t, n)
 	})
@@ -134,9 +134,9 @@ func TestFitUndone(t *testing.T) {
 	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
 		d := seat(t, s, s.DSN(s.Name()), deskConfig{})
 		record := func(events ...tracbus.Event) int64 {
-			tid, err := d.Update(ticking(t), joe, func(tx *tracbus.ModelTransaction) error {
+			tid, err := d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error {
 				for _, e := range events {
-					if err := tx.Record(ticking(t), e); err != nil {
+					if err := tx.Record(within(t), e); err != nil {
 						return err
 					}
 				}
@@ -155,7 +155,7 @@ func TestFitUndone(t *testing.T) {
 			change(5, "new", "closed", "ann", ""), change(5, "closed", "new", "ann", ""), change(5, "new", "fixed", "ann", ""),
 			change(6, "new", "new", "ann", ""), change(6, "new", "new", "ann", ""),
 		)
-		require.NoError(t, d.Wait(ticking(t), last))
+		require.NoError(t, d.Wait(within(t), last))
 		all, _ := d.heard()
 		var told []int64
 		for _, e := range all {

@@ -1,12 +1,9 @@
 package tracbus_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"log/slog"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -19,46 +16,6 @@ import (
 	"github.com/tracbus/tracbus/internal/testdatabase"
 	"github.com/tracbus/tracbus/internal/testserver"
 )
-
-// notes is a log that a test reads.
-type notes struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-	more chan struct{}
-}
-
-func newNotes() *notes { return &notes{more: make(chan struct{}, 1)} }
-
-func (n *notes) logger() *slog.Logger { return slog.New(slog.NewTextHandler(n, nil)) }
-
-func (n *notes) Write(b []byte) (int, error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	select {
-	case n.more <- struct{}{}:
-	default:
-	}
-	return n.text.Write(b)
-}
-
-func (n *notes) count(words string) int {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return strings.Count(n.text.String(), words)
-}
-
-// until waits for words in the log.
-func (n *notes) until(t *testing.T, words string) {
-	t.Helper()
-	deadline := time.After(patience)
-	for n.count(words) == 0 {
-		select {
-		case <-n.more:
-		case <-deadline:
-			t.Fatalf("not logged: %q, but:\n%s", words, &n.text)
-		}
-	}
-}
 
 // TestDatabaseAway kills the server under its followers, and writes more when it
 // is back.
@@ -74,8 +31,8 @@ func TestDatabaseAway(t *testing.T) {
 			say := func(d *desk, comment string) {
 				want = append(want, comment)
 				require.EventuallyWithT(t, func(c *assert.CollectT) { // until the pool has met its broken connections
-					_, err := d.Update(ticking(t), joe, func(tx *tracbus.ModelTransaction) error {
-						return tx.Record(ticking(t), remark(1, comment))
+					_, err := d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error {
+						return tx.Record(within(t), remark(1, comment))
 					})
 					assert.NoError(c, err)
 				}, patience, 10*time.Millisecond)
@@ -89,7 +46,7 @@ func TestDatabaseAway(t *testing.T) {
 					s.MariaDB.Kill()
 				}
 				require.Eventually(t, func() bool { return log.count("cannot be followed") == round+1 }, patience, time.Millisecond)
-				st, err := a.Status(ticking(t))
+				st, err := a.Status(within(t))
 				assert.Error(t, err, "status of a database that is away: %+v", st)
 				if dialect == "postgresql" {
 					s.Postgres.Restart()
@@ -105,7 +62,7 @@ func TestDatabaseAway(t *testing.T) {
 				assert.Equal(t, want, comments(all))
 			}
 			assert.Equal(t, 2, log.count("cannot be followed"), "a line for each change of state")
-			st, err := a.Status(ticking(t))
+			st, err := a.Status(within(t))
 			require.NoError(t, err)
 			assert.NoError(t, st.Err)
 			assert.True(t, st.Running)
@@ -152,14 +109,14 @@ func TestManySmallPools(t *testing.T) {
 			a, b := seat(t, s, dsn, deskConfig{Idle: true}), seat(t, s, dsn, deskConfig{Idle: true})
 			for _, d := range []*desk{a, b} {
 				d.DB.SetMaxOpenConns(connections)
-				d.run()
+				d.follow()
 			}
 			var last int64
 			for i := range 10 {
 				last = []*desk{a, b}[i%2].say(t, fmt.Sprint(i), 1)
 			}
 			for _, d := range []*desk{a, b} {
-				require.NoError(t, d.Wait(ticking(t), last))
+				require.NoError(t, d.Wait(within(t), last))
 				all, _ := d.heard()
 				assert.Len(t, all, 10, "%d connections", connections)
 			}
@@ -171,13 +128,13 @@ func TestManySmallPools(t *testing.T) {
 func TestUpdateWithinUpdate(t *testing.T) {
 	s := testdatabase.New(t, "sqlite")
 	d := seat(t, s, s.DSN(s.Name()), deskConfig{})
-	_, err := d.Update(ticking(t), joe, func(tx *tracbus.ModelTransaction) error {
-		short, cancel := context.WithTimeout(ticking(t), 50*time.Millisecond)
+	_, err := d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error {
+		short, cancel := context.WithTimeout(within(t), 50*time.Millisecond)
 		defer cancel()
 		_, err := d.Update(short, joe, func(*tracbus.ModelTransaction) error { return nil })
 		assert.ErrorIs(t, err, tracbus.ErrNotCommitted)
 		assert.ErrorContains(t, err, "another transaction of this process is open")
-		return tx.Record(ticking(t), remark(1, "outer"))
+		return tx.Record(within(t), remark(1, "outer"))
 	})
 	require.NoError(t, err)
 }
@@ -218,21 +175,21 @@ func BenchmarkSeenByAnotherProcess(b *testing.B) {
 		if i == 1 {
 			tracbus.On(bus, tracbus.Everywhere, func(_ context.Context, e tracbus.TicketChanged) error { told <- e.TID; return nil })
 		}
-		j, err := tracbus.OpenJournal(ticking(b), s.Open(b, dsn), bus, tracbus.JournalConfig{Dialect: tracbus.SQLite, Logger: quiet})
+		j, err := tracbus.OpenJournal(within(b), s.Open(b, dsn), bus, tracbus.JournalConfig{Dialect: tracbus.SQLite, Logger: quiet})
 		require.NoError(b, err)
 		var running sync.WaitGroup
 		running.Go(func() { _ = j.Run(context.Background()) })
 		b.Cleanup(func() {
-			require.NoError(b, j.Close(ticking(b)))
+			require.NoError(b, j.Close(within(b)))
 			running.Wait()
-			require.NoError(b, bus.Close(ticking(b)))
+			require.NoError(b, bus.Close(within(b)))
 		})
 		journals = append(journals, j)
 	}
 	var delays []time.Duration
 	for b.Loop() {
-		_, err := journals[0].Update(ticking(b), joe, func(tx *tracbus.ModelTransaction) error {
-			return tx.Record(ticking(b), remark(1, "x"))
+		_, err := journals[0].Update(within(b), joe, func(tx *tracbus.ModelTransaction) error {
+			return tx.Record(within(b), remark(1, "x"))
 		})
 		require.NoError(b, err)
 		start := time.Now()
@@ -258,7 +215,7 @@ func TestHoldersIsLogged(t *testing.T) {
 	all, _ := b.heard()
 	assert.Empty(t, all, "never skipped, however long it takes")
 	commit()
-	require.NoError(t, b.Wait(ticking(t), last))
+	require.NoError(t, b.Wait(within(t), last))
 	log.until(t, "changes are not held back any more")
 	all, _ = b.heard()
 	assert.Equal(t, []string{"held", "behind"}, comments(all))
@@ -274,27 +231,27 @@ func TestGaplessPrefix(t *testing.T) {
 	second := a.say(t, "second", 1)
 	third := a.say(t, "third", 1)
 	require.Equal(t, first+2, third)
-	require.NoError(t, a.Wait(ticking(t), third))
+	require.NoError(t, a.Wait(within(t), third))
 
 	hide := func(from, to int64) {
 		t.Helper()
-		_, err := a.DB.ExecContext(ticking(t), "UPDATE journal_transaction SET tid = ? WHERE tid = ?", to, from)
+		_, err := a.DB.ExecContext(within(t), "UPDATE journal_transaction SET tid = ? WHERE tid = ?", to, from)
 		require.NoError(t, err)
 	}
 	hide(second, second+1000) // out of sight
 	hidden := seat(t, s, dsn, deskConfig{})
-	st, err := hidden.Status(ticking(t))
+	st, err := hidden.Status(within(t))
 	require.NoError(t, err)
 	assert.Equal(t, first, st.Position, "who comes now begins before the gap, not at the end")
 	var read []tracbus.Event
-	for e, err := range a.Since(ticking(t), 0) {
+	for e, err := range a.Since(within(t), 0) {
 		require.NoError(t, err)
 		read = append(read, e)
 	}
 	assert.Equal(t, []string{"first"}, comments(read))
 
 	hide(second+1000, second)
-	require.NoError(t, hidden.Wait(ticking(t), third))
+	require.NoError(t, hidden.Wait(within(t), third))
 	all, _ := hidden.heard()
 	assert.Equal(t, []string{"second", "third"}, comments(all))
 }
@@ -332,15 +289,13 @@ func TestCloseTellsTheRest(t *testing.T) {
 			for i := range 10 {
 				commit(i)
 			}
-			d.cancel() // as a signal does
-			require.NoError(t, <-d.ran)
-			d.ran <- nil // for the test's end
+			d.pause(t) // as a signal does
 			for i := 10; i < 20; i++ {
 				commit(i)
 			}
 			time.AfterFunc(50*time.Millisecond, func() { close(gate) }) // while Close waits
-			require.NoError(t, d.Journal.Close(ticking(t)))
-			require.NoError(t, d.Bus.Close(ticking(t)))
+			require.NoError(t, d.Journal.Close(within(t)))
+			require.NoError(t, d.Bus.Close(within(t)))
 			assert.Equal(t, want, told, how)
 		}
 	})

@@ -34,11 +34,11 @@ func TestMisusedTransactions(t *testing.T) {
 			t.Run(test.name, func(t *testing.T) {
 				dsn := s.DSN(s.Name())
 				d := seat(t, s, dsn, deskConfig{})
-				_, err := d.DB.ExecContext(ticking(t), "CREATE TABLE own (n INTEGER)")
+				_, err := d.DB.ExecContext(within(t), "CREATE TABLE own (n INTEGER)")
 				require.NoError(t, err)
 				test.run(t, s, d)
 				last := d.say(t, "last", 1) // nobody is held up
-				require.NoError(t, d.Wait(ticking(t), last))
+				require.NoError(t, d.Wait(within(t), last))
 				checkJournal(t, s.Open(t, dsn), s.Dialect, "ticket", "wiki")
 			})
 		}
@@ -48,7 +48,7 @@ func TestMisusedTransactions(t *testing.T) {
 // ownRows counts what the application wrote.
 func ownRows(t *testing.T, d *desk) (n int) {
 	t.Helper()
-	require.NoError(t, d.DB.QueryRowContext(ticking(t), "SELECT count(*) FROM own").Scan(&n))
+	require.NoError(t, d.DB.QueryRowContext(within(t), "SELECT count(*) FROM own").Scan(&n))
 	return n
 }
 
@@ -58,15 +58,15 @@ func testRollbackInside(t *testing.T, s *testdatabase.Server, d *desk) {
 		sizes = append(sizes, 9<<20) // too long for one round trip
 	}
 	for _, size := range sizes {
-		_, err := d.Update(ticking(t), joe, func(tx *tracbus.ModelTransaction) error {
-			if err := tx.Record(ticking(t), remark(1, "never")); err != nil {
+		_, err := d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error {
+			if err := tx.Record(within(t), remark(1, "never")); err != nil {
 				return err
 			}
-			_, err := tx.SQL().ExecContext(ticking(t), "INSERT INTO own VALUES (1)")
+			_, err := tx.SQL().ExecContext(within(t), "INSERT INTO own VALUES (1)")
 			require.NoError(t, err)
-			_, err = tx.SQL().ExecContext(ticking(t), "ROLLBACK")
+			_, err = tx.SQL().ExecContext(within(t), "ROLLBACK")
 			require.NoError(t, err)
-			return tx.Record(ticking(t), remark(2, strings.Repeat("x", size)))
+			return tx.Record(within(t), remark(2, strings.Repeat("x", size)))
 		})
 		assert.ErrorIs(t, err, tracbus.ErrNotCommitted, "%d bytes", size)
 	}
@@ -75,22 +75,22 @@ func testRollbackInside(t *testing.T, s *testdatabase.Server, d *desk) {
 }
 
 func testJoinedEnded(t *testing.T, s *testdatabase.Server, d *desk) {
-	conn, err := d.DB.Conn(ticking(t))
+	conn, err := d.DB.Conn(within(t))
 	require.NoError(t, err)
 	defer conn.Close()
 	how := "BEGIN"
 	if s.Dialect == "sqlite" {
 		how = "BEGIN IMMEDIATE"
 	}
-	_, err = conn.ExecContext(ticking(t), how)
+	_, err = conn.ExecContext(within(t), how)
 	require.NoError(t, err)
 	tx, err := d.Join(conn)
 	require.NoError(t, err)
 	require.NoError(t, tx.Prepare(joe, ""))
-	require.NoError(t, tx.Record(ticking(t), remark(1, "never")))
-	_, err = conn.ExecContext(ticking(t), "ROLLBACK") // as a server does that finds a deadlock
+	require.NoError(t, tx.Record(within(t), remark(1, "never")))
+	_, err = conn.ExecContext(within(t), "ROLLBACK") // as a server does that finds a deadlock
 	require.NoError(t, err)
-	_, err = tx.Flush(ticking(t))
+	_, err = tx.Flush(within(t))
 	assert.ErrorContains(t, err, "flush: ")
 	assert.Zero(t, stored(t, d.DB, "never"))
 }
@@ -101,15 +101,15 @@ func testJoinNothing(t *testing.T, _ *testdatabase.Server, d *desk) {
 	_, err = d.Join(nil)
 	assert.ErrorContains(t, err, "got <nil>")
 
-	conn, err := d.DB.Conn(ticking(t))
+	conn, err := d.DB.Conn(within(t))
 	require.NoError(t, err)
 	defer conn.Close()
 	tx, err := d.Join(conn) // without BEGIN
 	require.NoError(t, err)
 	require.NoError(t, tx.Prepare(joe, ""))
-	err = tx.Record(ticking(t), remark(1, "never"))
+	err = tx.Record(within(t), remark(1, "never"))
 	if err == nil {
-		_, err = tx.Flush(ticking(t))
+		_, err = tx.Flush(within(t))
 	}
 	assert.Error(t, err)
 	assert.Zero(t, stored(t, d.DB, "never"))
@@ -121,7 +121,7 @@ func testNotifyAfterRollback(t *testing.T, s *testdatabase.Server, _ *desk) {
 	tx := joined(t, d, q, "never")
 	rollback()
 	tx.Notify()
-	idle, cancel := context.WithTimeout(ticking(t), 15*time.Second)
+	idle, cancel := context.WithTimeout(within(t), 15*time.Second)
 	defer cancel()
 	assert.NoError(t, d.Journal.Close(idle), "it does not wait for a tid that never comes")
 }
@@ -134,12 +134,12 @@ func testOpenRows(t *testing.T, _ *testdatabase.Server, d *desk) {
 					err = p.(error)
 				}
 			}()
-			_, err = d.Update(ticking(t), joe, func(tx *tracbus.ModelTransaction) error {
+			_, err = d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error {
 				if how == "row" {
-					_ = tx.SQL().QueryRowContext(ticking(t), "SELECT uuid FROM journal_facts") // and no Scan
+					_ = tx.SQL().QueryRowContext(within(t), "SELECT uuid FROM journal_facts") // and no Scan
 					return errors.New("row")
 				}
-				rows, err := tx.SQL().QueryContext(ticking(t), "SELECT uuid FROM journal_facts")
+				rows, err := tx.SQL().QueryContext(within(t), "SELECT uuid FROM journal_facts")
 				require.NoError(t, err)
 				require.True(t, rows.Next())
 				if how == "panic" {
@@ -154,16 +154,16 @@ func testOpenRows(t *testing.T, _ *testdatabase.Server, d *desk) {
 }
 
 func testCommitInside(t *testing.T, _ *testdatabase.Server, d *desk) {
-	_, err := d.Update(ticking(t), joe, func(tx *tracbus.ModelTransaction) error {
-		require.NoError(t, tx.Record(ticking(t), remark(1, "inside")))
-		_, err := tx.Commit(ticking(t))
+	_, err := d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error {
+		require.NoError(t, tx.Record(within(t), remark(1, "inside")))
+		_, err := tx.Commit(within(t))
 		assert.EqualError(t, err, "commit: Update commits this transaction when its function returns")
 		return nil
 	})
 	require.NoError(t, err)
 	assert.Equal(t, 1, stored(t, d.DB, "inside"))
 
-	_, err = d.Update(ticking(t), joe, func(tx *tracbus.ModelTransaction) error {
+	_, err = d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error {
 		tx.Rollback()
 		return nil
 	})
@@ -175,7 +175,7 @@ func testDeferredRollback(t *testing.T, s *testdatabase.Server, d *desk) {
 	tx := joined(t, d, q, "joined")
 	commit()
 	tx.Rollback()
-	tid, err := tx.Outcome(ticking(t))
+	tid, err := tx.Outcome(within(t))
 	require.NoError(t, err)
 	assert.NotZero(t, tid)
 }
@@ -193,15 +193,15 @@ func TestRefusedCommit(t *testing.T) {
 			"CREATE TABLE parent (id INTEGER PRIMARY KEY)",
 			"CREATE TABLE child (id INTEGER REFERENCES parent (id) DEFERRABLE INITIALLY DEFERRED)",
 		} {
-			_, err := d.DB.ExecContext(ticking(t), statement)
+			_, err := d.DB.ExecContext(within(t), statement)
 			require.NoError(t, err)
 		}
 		for _, tells := range []bool{true, false} {
-			_, err := d.Update(ticking(t), joe, func(tx *tracbus.ModelTransaction) error {
-				_, err := tx.SQL().ExecContext(ticking(t), "INSERT INTO child VALUES (7)")
+			_, err := d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error {
+				_, err := tx.SQL().ExecContext(within(t), "INSERT INTO child VALUES (7)")
 				require.NoError(t, err)
 				if tells {
-					return tx.Record(ticking(t), remark(1, "orphan"))
+					return tx.Record(within(t), remark(1, "orphan"))
 				}
 				return nil
 			})
@@ -219,7 +219,7 @@ func TestShortDeadlines(t *testing.T) {
 		d := seat(t, s, s.DSN(s.Name()), deskConfig{})
 		committed := 0
 		for i := range 60 {
-			ctx, cancel := context.WithTimeout(ticking(t), time.Duration(i)*100*time.Microsecond)
+			ctx, cancel := context.WithTimeout(within(t), time.Duration(i)*100*time.Microsecond)
 			_, err := d.Update(ctx, joe, func(tx *tracbus.ModelTransaction) error {
 				return tx.Record(ctx, remark(1, "short"))
 			})

@@ -248,10 +248,10 @@ func TestOneEvent(t *testing.T) {
 				}
 			}
 			var now time.Time
-			tid, err := here.Update(ticking(t), who, func(tx *tracbus.ModelTransaction) error {
+			tid, err := here.Update(within(t), who, func(tx *tracbus.ModelTransaction) error {
 				now = tx.Time()
 				for _, e := range made {
-					if err := tx.Record(ticking(t), e); err != nil {
+					if err := tx.Record(within(t), e); err != nil {
 						return err
 					}
 				}
@@ -269,9 +269,9 @@ func TestOneEvent(t *testing.T) {
 			}
 			last = tid
 		}
-		require.NoError(t, bus.Close(ticking(t)))
-		require.NoError(t, here.Wait(ticking(t), last))
-		require.NoError(t, there.Wait(ticking(t), last))
+		require.NoError(t, bus.Close(within(t)))
+		require.NoError(t, here.Wait(within(t), last))
+		require.NoError(t, there.Wait(within(t), last))
 
 		restarted := seat(t, s, dsn, deskConfig{Idle: true})
 		replayed := readBack(t, restarted)
@@ -292,7 +292,7 @@ func TestOneEvent(t *testing.T) {
 			require.Equal(t, want, primary(heard[i : i+1])[0], "seed %d: secondary", seed)
 			require.Equal(t, want, primary(replayed[i : i+1])[0], "seed %d: replayed", seed)
 			found := 0
-			for e, err := range restarted.History(ticking(t), want.Resource()) {
+			for e, err := range restarted.History(within(t), want.Resource()) {
 				require.NoError(t, err)
 				if e.About().TID == want.About().TID && e.About().Seq == want.About().Seq {
 					found++

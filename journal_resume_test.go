@@ -15,7 +15,7 @@ import (
 func testResume(t *testing.T, s *testdatabase.Server, dsn string) {
 	d, other := seat(t, s, dsn, deskConfig{Journal: tracbus.JournalConfig{BatchSize: 3}}), seat(t, s, dsn, deskConfig{})
 	resume := func(seen tracbus.Change) (read []tracbus.Event, err error) {
-		for e, err := range d.Resume(ticking(t), seen) {
+		for e, err := range d.Resume(within(t), seen) {
 			if err != nil {
 				return read, err
 			}
@@ -25,18 +25,18 @@ func testResume(t *testing.T, s *testdatabase.Server, dsn string) {
 	}
 	for i := range 8 {
 		other.say(t, fmt.Sprint("other ", i), 1)
-		tid, err := d.Update(ticking(t), joe, func(tx *tracbus.ModelTransaction) error {
+		tid, err := d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error {
 			for _, e := range []tracbus.Event{
 				remark(1, fmt.Sprint(i)), pageWritten(fmt.Sprint("Page", i)), remark(2, fmt.Sprint(i)),
 			} {
-				if err := tx.Record(ticking(t), e); err != nil {
+				if err := tx.Record(within(t), e); err != nil {
 					return err
 				}
 			}
 			return nil
 		})
 		require.NoError(t, err)
-		require.NoError(t, d.Wait(ticking(t), tid))
+		require.NoError(t, d.Wait(within(t), tid))
 	}
 	all, _ := d.heard()
 	require.Len(t, all, 8*4)
@@ -80,7 +80,7 @@ func testResume(t *testing.T, s *testdatabase.Server, dsn string) {
 	if s.Dialect == "postgresql" {
 		q, commit, _ := begin(t, other, s.Dialect)
 		key := lockKey(t, d)
-		_, err := q.ExecContext(ticking(t), "SELECT pg_advisory_xact_lock_shared($1)", key<<48|middle.TID-1)
+		_, err := q.ExecContext(within(t), "SELECT pg_advisory_xact_lock_shared($1)", key<<48|middle.TID-1)
 		require.NoError(t, err)
 		read, err := resume(middle)
 		require.NoError(t, err)
@@ -88,7 +88,7 @@ func testResume(t *testing.T, s *testdatabase.Server, dsn string) {
 		commit()
 	}
 
-	n, err := d.Prune(ticking(t), tracbus.Retention{KeepLast: 4})
+	n, err := d.Prune(within(t), tracbus.Retention{KeepLast: 4})
 	require.NoError(t, err)
 	require.EqualValues(t, 12, n)
 	floor := all[23].About() // the last that is pruned
@@ -117,6 +117,6 @@ func pageWritten(name string) tracbus.WikiPageCreated {
 // ended.
 func lockKey(t *testing.T, d *desk) (class int64) {
 	t.Helper()
-	require.NoError(t, d.DB.QueryRowContext(ticking(t), "SELECT lock_class FROM journal_facts").Scan(&class))
+	require.NoError(t, d.DB.QueryRowContext(within(t), "SELECT lock_class FROM journal_facts").Scan(&class))
 	return class
 }

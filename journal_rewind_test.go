@@ -2,80 +2,17 @@ package tracbus_test
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"modernc.org/sqlite"
 
 	"github.com/tracbus/tracbus"
-	"github.com/tracbus/tracbus/internal/testdatabase"
 )
-
-// restorable is a database that can be put back to an older copy while processes
-// follow it.
-type restorable struct {
-	*testdatabase.Server
-	dsn    string
-	folder string  // of SQLite's files
-	keeper *sql.DB // has it open, so that the newest changes are in the -wal file
-}
-
-func newRestorable(t *testing.T, dialect string) *restorable {
-	k := &restorable{Server: testdatabase.New(t, dialect)}
-	if dialect == "sqlite" {
-		k.folder = t.TempDir()
-		k.dsn = testdatabase.SQLite(filepath.Join(k.folder, "t.db"))
-	} else {
-		k.dsn = k.DSN(k.Name())
-	}
-	k.keeper = k.Open(t, k.dsn)
-	_, err := k.keeper.Exec("CREATE TABLE seen (name varchar(100) PRIMARY KEY)")
-	require.NoError(t, err)
-	return k
-}
-
-// backup copies the database. What it returns puts it back to that copy, as
-// often as it is called.
-func (k *restorable) backup(t *testing.T) (restore func()) {
-	switch {
-	case k.Postgres != nil:
-		return k.Postgres.Backup()
-	case k.MariaDB != nil:
-		return k.MariaDB.Backup()
-	}
-	copied := filepath.Join(t.TempDir(), "copy")
-	require.NoError(t, os.CopyFS(copied, os.DirFS(k.folder)))
-	require.NoError(t, os.Remove(filepath.Join(copied, "t.db-shm")))
-	wal, err := os.Stat(filepath.Join(copied, "t.db-wal"))
-	require.NoError(t, err)
-	require.NotZero(t, wal.Size())
-	return func() {
-		source := filepath.Join(t.TempDir(), "source")
-		require.NoError(t, os.CopyFS(source, os.DirFS(copied)))
-		conn, err := k.keeper.Conn(ticking(t))
-		require.NoError(t, err)
-		defer conn.Close()
-		require.NoError(t, conn.Raw(func(c any) error {
-			b, err := c.(interface {
-				NewRestore(string) (*sqlite.Backup, error)
-			}).NewRestore("file:" + filepath.Join(source, "t.db"))
-			if err != nil {
-				return err
-			}
-			_, err = b.Step(-1)
-			return errors.Join(err, b.Finish())
-		}))
-	}
-}
 
 // roster is a cache of the names in the table seen, loaded and kept by events.
 type roster struct {
@@ -131,39 +68,6 @@ type watcher struct {
 	roster roster
 }
 
-func (k *restorable) watch(t *testing.T) *watcher {
-	w := new(watcher)
-	w.desk = seat(t, k.Server, "", deskConfig{
-		DB:      k.Open(t, k.dsn),
-		Journal: tracbus.JournalConfig{Logger: slog.New(&w.log)},
-		Before:  func(b *tracbus.Bus) { b.Wiki(tracbus.Everywhere, &w.roster) },
-	})
-	return w
-}
-
-// add makes pages, one transaction each, from a process that comes and goes.
-func (k *restorable) add(t *testing.T, names ...string) (last int64) {
-	t.Helper()
-	db := k.Open(t, k.dsn)
-	d := seat(t, k.Server, "", deskConfig{DB: db, Idle: true})
-	for _, name := range names {
-		var err error
-		last, err = d.Update(ticking(t), joe, func(tx *tracbus.ModelTransaction) error {
-			_, err := tx.SQL().ExecContext(ticking(t), marks(tx.Dialect(), "INSERT INTO seen VALUES (?)"), name)
-			return errors.Join(err, tx.Record(ticking(t), page1(name)))
-		})
-		require.NoError(t, err)
-	}
-	return last
-}
-
-// pause ends following until resume.
-func (w *watcher) pause(t *testing.T) {
-	w.cancel()
-	require.NoError(t, <-w.ran)
-	w.cancel = nil
-}
-
 // told shows what the listener for everything was told: names of pages, and
 // reasons of Resyncs in brackets.
 func (w *watcher) told() (all []string) {
@@ -174,13 +78,6 @@ func (w *watcher) told() (all []string) {
 		} else {
 			all = append(all, e.Resource().ID)
 		}
-	}
-	return all
-}
-
-func name(prefix string, from, to int) (all []string) {
-	for i := from; i <= to; i++ {
-		all = append(all, fmt.Sprintf("%s%02d", prefix, i))
 	}
 	return all
 }
@@ -202,17 +99,17 @@ func TestRewound(t *testing.T) {
 			noLeaks(t)
 			k := newRestorable(t, dialect)
 
-			veteran := k.watch(t) // since the beginning
+			veteran := watch(t, k) // since the beginning
 			k.add(t, name("a", 1, 3)...)
 			oldest := k.backup(t)
 			k.add(t, name("b", 1, 5)...)
 			middle := k.backup(t)
 			last := k.add(t, name("c", 1, 10)...)
-			novice := k.watch(t) // began after all copies
+			novice := watch(t, k) // began after all copies
 			last = max(last, k.add(t, "d01"))
 			both := []*watcher{veteran, novice}
 			for _, w := range both {
-				require.NoError(t, w.Wait(ticking(t), last))
+				require.NoError(t, w.Wait(within(t), last))
 			}
 			rewound := func(times int) {
 				t.Helper()
@@ -256,7 +153,7 @@ func TestRewound(t *testing.T) {
 			rewound(1)
 			last = k.add(t, name("e", 1, 2)...)
 			for _, w := range both {
-				require.NoError(t, w.Wait(ticking(t), last))
+				require.NoError(t, w.Wait(within(t), last))
 			}
 			seen := slices.Concat(name("a", 1, 3), name("b", 1, 5), name("e", 1, 2))
 			check(seen, name("e", 1, 2))
@@ -269,11 +166,11 @@ func TestRewound(t *testing.T) {
 			oldest()
 			last = k.add(t, name("f", 1, 30)...)
 			for _, w := range both {
-				w.run()
+				w.follow()
 			}
 			rewound(2)
 			for _, w := range both {
-				require.NoError(t, w.Wait(ticking(t), last))
+				require.NoError(t, w.Wait(within(t), last))
 			}
 			seen = slices.Concat(name("a", 1, 3), name("f", 1, 30))
 			check(seen, name("f", 1, 30))
@@ -285,12 +182,12 @@ func TestRewound(t *testing.T) {
 			var tid int64
 			until(t, "a commit after the restart", func() (done bool) {
 				var err error
-				tid, err = novice.Update(ticking(t), joe, func(tx *tracbus.ModelTransaction) error { return tx.Record(ticking(t), page1("own")) })
+				tid, err = novice.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error { return tx.Record(within(t), page1("own")) })
 				return err == nil
 			})
 			assert.Less(t, tid, last)
 			for _, w := range both {
-				require.NoError(t, w.Wait(ticking(t), tid))
+				require.NoError(t, w.Wait(within(t), tid))
 			}
 			_, primary := novice.heard()
 			own := primary[len(primary)-1]
@@ -300,4 +197,15 @@ func TestRewound(t *testing.T) {
 			assert.Equal(t, "own", told[len(told)-1])
 		})
 	}
+}
+
+// watch seats a process that follows a tracker.
+func watch(t *testing.T, k *restorable) *watcher {
+	w := new(watcher)
+	w.desk = seat(t, k.Server, "", deskConfig{
+		DB:      k.Open(t, k.dsn),
+		Journal: tracbus.JournalConfig{Logger: slog.New(&w.log)},
+		Before:  func(b *tracbus.Bus) { b.Wiki(tracbus.Everywhere, &w.roster) },
+	})
+	return w
 }

@@ -53,13 +53,6 @@ func brief(e tracbus.Event) string {
 	return e.About().Comment
 }
 
-func briefs(events []tracbus.Event) (all []string) {
-	for _, e := range events {
-		all = append(all, brief(e))
-	}
-	return all
-}
-
 // sleep seats a desk with a sleeper that holds one event, while others wait.
 func sleep(t *testing.T, s *testdatabase.Server, dsn string, queue int, scope tracbus.Scope) (*desk, *sleeper, *tracbus.Registration) {
 	t.Helper()
@@ -73,7 +66,7 @@ func sleep(t *testing.T, s *testdatabase.Server, dsn string, queue int, scope tr
 }
 
 // saying commits remarks one by one, and waits until the desk has heard them.
-func (d *desk) saying(t *testing.T, from, to int) (tids []int64) {
+func saying(t *testing.T, d *desk, from, to int) (tids []int64) {
 	t.Helper()
 	for i := from; i <= to; i++ {
 		tids = append(tids, d.say(t, fmt.Sprint(i), 1))
@@ -82,25 +75,20 @@ func (d *desk) saying(t *testing.T, from, to int) (tids []int64) {
 	return tids
 }
 
-func (d *desk) hears(t *testing.T, what string) {
-	t.Helper()
-	d.until(t, what, func(all, _ []tracbus.Event) bool { return slices.Contains(briefs(all), what) })
-}
-
 // forget takes the database back to a tid, and says something new when that is
 // seen.
-func (d *desk) forget(t *testing.T, tid int64) (last int64) {
+func forget(t *testing.T, d *desk, tid int64) (last int64) {
 	t.Helper()
-	tx, err := d.DB.BeginTx(ticking(t), nil)
+	tx, err := d.DB.BeginTx(within(t), nil)
 	require.NoError(t, err)
 	for _, table := range []string{"ticket_history", "ticket_journal", "journal_transaction"} {
-		_, err := tx.ExecContext(ticking(t), "DELETE FROM "+table+" WHERE tid > "+fmt.Sprint(tid))
+		_, err := tx.ExecContext(within(t), "DELETE FROM "+table+" WHERE tid > "+fmt.Sprint(tid))
 		require.NoError(t, err)
 	}
 	require.NoError(t, tx.Commit())
 	d.hears(t, "(rewound)")
 	until(t, "a commit behind it", func() bool {
-		last, err = d.Update(ticking(t), joe, func(tx *tracbus.ModelTransaction) error { return tx.Record(ticking(t), remark(1, "new")) })
+		last, err = d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error { return tx.Record(within(t), remark(1, "new")) })
 		return err == nil
 	})
 	d.hears(t, "new")
@@ -130,12 +118,12 @@ func TestSlowRewound(t *testing.T) {
 		t.Run(fmt.Sprintf("queue %d, back to %d", test.queue, test.upTo), func(t *testing.T) {
 			s := testdatabase.New(t, "sqlite")
 			d, slow, _ := sleep(t, s, s.DSN(s.Name()), test.queue, tracbus.Primary)
-			first := d.saying(t, 0, 0)
+			first := saying(t, d, 0, 0)
 			<-slow.asleep
-			tids := append(first, d.saying(t, 1, 9)...)
-			last := d.forget(t, tids[test.upTo])
+			tids := append(first, saying(t, d, 1, 9)...)
+			last := forget(t, d, tids[test.upTo])
 			close(slow.alarm)
-			require.NoError(t, d.Wait(ticking(t), last))
+			require.NoError(t, d.Wait(within(t), last))
 			assert.Equal(t, test.want, slow.heard())
 		})
 	}
@@ -147,22 +135,21 @@ func TestSlowPruned(t *testing.T) {
 	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
 		dsn := s.DSN(s.Name())
 		d, slow, _ := sleep(t, s, dsn, 100, tracbus.Everywhere)
-		d.saying(t, 0, 0)
+		saying(t, d, 0, 0)
 		<-slow.asleep
-		d.saying(t, 1, 3)
-		d.cancel()
-		require.NoError(t, <-d.ran)
+		saying(t, d, 1, 3)
+		d.pause(t)
 
 		other := seat(t, s, dsn, deskConfig{})
-		tids := other.saying(t, 4, 9)
-		n, err := other.Prune(ticking(t), tracbus.Retention{KeepLast: 4})
+		tids := saying(t, other, 4, 9)
+		n, err := other.Prune(within(t), tracbus.Retention{KeepLast: 4})
 		require.NoError(t, err)
 		assert.EqualValues(t, 6, n)
 
-		d.run()
+		d.follow()
 		d.hears(t, "9")
 		close(slow.alarm)
-		require.NoError(t, d.Wait(ticking(t), tids[5]))
+		require.NoError(t, d.Wait(within(t), tids[5]))
 		want := slices.Concat(numbers(0, 3, "(pruned)"), numbers(6, 9))
 		assert.Equal(t, want, slow.heard())
 		all, _ := d.heard()
@@ -174,13 +161,13 @@ func TestSlowPruned(t *testing.T) {
 func TestSlowListenerPruned(t *testing.T) {
 	s := testdatabase.New(t, "sqlite")
 	d, slow, _ := sleep(t, s, s.DSN(s.Name()), 4, tracbus.Primary)
-	d.saying(t, 0, 0)
+	saying(t, d, 0, 0)
 	<-slow.asleep
-	tids := d.saying(t, 1, 9)
-	_, err := d.Prune(ticking(t), tracbus.Retention{KeepLast: 4})
+	tids := saying(t, d, 1, 9)
+	_, err := d.Prune(within(t), tracbus.Retention{KeepLast: 4})
 	require.NoError(t, err)
 	close(slow.alarm)
-	require.NoError(t, d.Wait(ticking(t), tids[8]))
+	require.NoError(t, d.Wait(within(t), tids[8]))
 	assert.Equal(t, slices.Concat(numbers(0, 4, "(pruned)"), numbers(6, 9)), slow.heard())
 	all, _ := d.heard()
 	assert.Equal(t, numbers(0, 9), briefs(all), "who has read it misses nothing")
@@ -226,7 +213,7 @@ func TestSlowReadsInTurn(t *testing.T) {
 	})
 	want := name("page", 0, 5)
 	for i, page := range want {
-		_, err := d.Update(ticking(t), joe, func(tx *tracbus.ModelTransaction) error { return tx.Record(ticking(t), page1(page)) })
+		_, err := d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error { return tx.Record(within(t), page1(page)) })
 		require.NoError(t, err)
 		if i == 0 {
 			<-asleep
@@ -242,9 +229,9 @@ func TestSlowReadsInTurn(t *testing.T) {
 	close(alarm)
 	d.hears(t, "new")
 	last := d.say(t, "last", 1)
-	require.NoError(t, d.Wait(ticking(t), last))
+	require.NoError(t, d.Wait(within(t), last))
 	assert.Equal(t, want, pages)
-	require.NoError(t, d.Journal.Close(ticking(t))) // so that read stays as it is
+	require.NoError(t, d.Journal.Close(within(t))) // so that read stays as it is
 	again := slices.Index(read[1:], "0") + 1
 	assert.LessOrEqual(t, slices.Index(read, "new")-again, 2, "read were %v", read)
 }
@@ -273,10 +260,10 @@ func TestHeldByGapIsLogged(t *testing.T) {
 	dsn := s.DSN(s.Name())
 	log := newNotes()
 	a := seat(t, s, dsn, deskConfig{})
-	tids := a.saying(t, 1, 3)
+	tids := saying(t, a, 1, 3)
 	hide := func(from, to int64) {
 		t.Helper()
-		_, err := a.DB.ExecContext(ticking(t), "UPDATE journal_transaction SET tid = ? WHERE tid = ?", to, from)
+		_, err := a.DB.ExecContext(within(t), "UPDATE journal_transaction SET tid = ? WHERE tid = ?", to, from)
 		require.NoError(t, err)
 	}
 	hide(tids[1], tids[1]+1000)
@@ -340,10 +327,10 @@ func TestListenerOfBatchesReloads(t *testing.T) {
 	}
 	var r *tracbus.Registration
 	d := seat(t, s, s.DSN(s.Name()), deskConfig{Before: func(b *tracbus.Bus) { r = b.All(tracbus.Everywhere, l) }})
-	require.NoError(t, r.Wait(ticking(t))) // it is loaded
-	require.NoError(t, d.Wait(ticking(t), d.say(t, "one", 1)))
+	require.NoError(t, r.Wait(within(t))) // it is loaded
+	require.NoError(t, d.Wait(within(t), d.say(t, "one", 1)))
 	assert.Equal(t, 2, l.loads)
-	require.NoError(t, d.Wait(ticking(t), d.say(t, "two", 1)))
+	require.NoError(t, d.Wait(within(t), d.say(t, "two", 1)))
 	assert.Equal(t, []string{"two"}, l.told)
 	st := r.Status()
 	assert.Zero(t, st.Failed)
@@ -368,12 +355,12 @@ func TestListenerIsToldTheGraverReason(t *testing.T) {
 		Bus:    tracbus.BusConfig{MaxRetries: -1},
 		Before: func(b *tracbus.Bus) { b.All(tracbus.Everywhere, l) },
 	})
-	first := d.saying(t, 0, 0)
+	first := saying(t, d, 0, 0)
 	<-asleep
-	d.saying(t, 1, 3)
-	last := d.forget(t, first[0])
+	saying(t, d, 1, 3)
+	last := forget(t, d, first[0])
 	close(alarm)
-	require.NoError(t, d.Wait(ticking(t), last))
+	require.NoError(t, d.Wait(within(t), last))
 	require.Len(t, l.resyncs, 1)
 	assert.Equal(t, tracbus.ResyncRewound, l.resyncs[0].Reason)
 	assert.ErrorIs(t, l.resyncs[0].Err, tracbus.ErrRewound)
@@ -385,10 +372,10 @@ func TestListenerIsToldTheGraverReason(t *testing.T) {
 func TestSlowListenerIsClosed(t *testing.T) {
 	s := testdatabase.New(t, "sqlite")
 	d, slow, r := sleep(t, s, s.DSN(s.Name()), 4, tracbus.Primary)
-	d.saying(t, 0, 0)
+	saying(t, d, 0, 0)
 	<-slow.asleep
-	tids := d.saying(t, 1, 9)
-	ended, cancel := context.WithCancel(ticking(t))
+	tids := saying(t, d, 1, 9)
+	ended, cancel := context.WithCancel(within(t))
 	cancel()
 	err := r.Close(ended)
 	var closing *tracbus.CloseError
@@ -399,23 +386,21 @@ func TestSlowListenerIsClosed(t *testing.T) {
 	assert.Equal(t, tids[3], u.After, "the last that was queued")
 	assert.True(t, strings.HasSuffix(err.Error(), fmt.Sprintf(", and what the journal has behind tid %d", u.After)), "%v", err)
 	close(slow.alarm)
-	require.NoError(t, r.Close(ticking(t)), "it was said once")
+	require.NoError(t, r.Close(within(t)), "it was said once")
 }
 
 // TestSlowListenerIsClosedInTime tells what is queued, and says what was not.
 func TestSlowListenerIsClosedInTime(t *testing.T) {
 	s := testdatabase.New(t, "sqlite")
 	d, slow, r := sleep(t, s, s.DSN(s.Name()), 4, tracbus.Primary)
-	d.saying(t, 0, 0)
+	saying(t, d, 0, 0)
 	<-slow.asleep
-	tids := d.saying(t, 1, 9)
-	d.cancel()
-	require.NoError(t, <-d.ran)
+	tids := saying(t, d, 1, 9)
+	d.pause(t)
 	close(slow.alarm)
-	err := r.Close(ticking(t))
+	err := r.Close(within(t))
 	var closing *tracbus.CloseError
 	require.ErrorAs(t, err, &closing)
 	assert.Equal(t, []tracbus.Undelivered{{Listener: closing.Undelivered[0].Listener, After: tids[3]}}, closing.Undelivered)
 	assert.Equal(t, numbers(0, 4), slow.heard())
-	d.cancel = nil
 }

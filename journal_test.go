@@ -61,7 +61,7 @@ func testPrimaryAndSecondary(t *testing.T, s *testdatabase.Server, dsn string) {
 		last = d.say(t, fmt.Sprint(i), 1, 2)
 	}
 	for _, d := range []*desk{a, b} {
-		require.NoError(t, d.Wait(ticking(t), last))
+		require.NoError(t, d.Wait(within(t), last))
 		all, primary := d.heard()
 		assert.Equal(t, want, comments(all))
 		assert.Len(t, primary, 10)
@@ -88,8 +88,8 @@ func testPrimaryAndSecondary(t *testing.T, s *testdatabase.Server, dsn string) {
 func testRollback(t *testing.T, s *testdatabase.Server, dsn string) {
 	d := seat(t, s, dsn, deskConfig{})
 	no := errors.New("no")
-	tid, err := d.Update(ticking(t), joe, func(tx *tracbus.ModelTransaction) error {
-		require.NoError(t, tx.Record(ticking(t), remark(1, "never")))
+	tid, err := d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error {
+		require.NoError(t, tx.Record(within(t), remark(1, "never")))
 		return no
 	})
 	assert.ErrorIs(t, err, no)
@@ -97,26 +97,26 @@ func testRollback(t *testing.T, s *testdatabase.Server, dsn string) {
 	assert.Zero(t, tid)
 
 	assert.PanicsWithValue(t, "no", func() {
-		_, _ = d.Update(ticking(t), joe, func(tx *tracbus.ModelTransaction) error {
-			require.NoError(t, tx.Record(ticking(t), remark(1, "never")))
+		_, _ = d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error {
+			require.NoError(t, tx.Record(within(t), remark(1, "never")))
 			panic("no")
 		})
 	})
 
-	tx, err := d.Begin(ticking(t))
+	tx, err := d.Begin(within(t))
 	require.NoError(t, err)
 	require.NoError(t, tx.Prepare(joe, ""))
-	require.NoError(t, tx.Record(ticking(t), remark(1, "never")))
+	require.NoError(t, tx.Record(within(t), remark(1, "never")))
 	tx.Rollback()
-	_, err = tx.Outcome(ticking(t))
+	_, err = tx.Outcome(within(t))
 	assert.ErrorIs(t, err, tracbus.ErrNotCommitted)
 
-	tid, err = d.Update(ticking(t), joe, func(*tracbus.ModelTransaction) error { return nil })
+	tid, err = d.Update(within(t), joe, func(*tracbus.ModelTransaction) error { return nil })
 	assert.NoError(t, err)
 	assert.Zero(t, tid, "nothing to tell")
 
 	last := d.say(t, "consumer", 1)
-	require.NoError(t, d.Wait(ticking(t), last))
+	require.NoError(t, d.Wait(within(t), last))
 	all, primary := d.heard()
 	assert.Equal(t, []string{"once"}, comments(all))
 	assert.Equal(t, []string{"once"}, comments(primary))
@@ -143,30 +143,30 @@ func (failing) Delete(context.Context, *tracbus.ModelTransaction) (tracbus.Event
 func testPoison(t *testing.T, s *testdatabase.Server, dsn string) {
 	d := seat(t, s, dsn, deskConfig{})
 	broken := errors.New("broken")
-	_, err := d.Update(ticking(t), joe, func(tx *tracbus.ModelTransaction) error {
-		require.NoError(t, tx.Record(ticking(t), remark(1, "never")))
-		err := tx.Save(ticking(t), failing{broken})
+	_, err := d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error {
+		require.NoError(t, tx.Record(within(t), remark(1, "never")))
+		err := tx.Save(within(t), failing{broken})
 		assert.EqualError(t, err, "save ticket 7: broken")
-		assert.ErrorContains(t, tx.Record(ticking(t), remark(1, "never")), "poisoned by: save ticket 7: broken")
+		assert.ErrorContains(t, tx.Record(within(t), remark(1, "never")), "poisoned by: save ticket 7: broken")
 		return nil
 	})
 	assert.ErrorIs(t, err, tracbus.ErrNotCommitted)
 	assert.ErrorIs(t, err, broken)
 
-	_, err = d.Update(ticking(t), joe, func(tx *tracbus.ModelTransaction) error {
-		assert.ErrorContains(t, tx.Save(ticking(t), failing{}), "a Model must not save others")
+	_, err = d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error {
+		assert.ErrorContains(t, tx.Save(within(t), failing{}), "a Model must not save others")
 		return nil
 	})
 	assert.ErrorIs(t, err, tracbus.ErrNotCommitted)
 
-	_, err = d.Update(ticking(t), joe, func(tx *tracbus.ModelTransaction) error {
-		assert.PanicsWithValue(t, "deleted", func() { _ = tx.Delete(ticking(t), failing{}) })
+	_, err = d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error {
+		assert.PanicsWithValue(t, "deleted", func() { _ = tx.Delete(within(t), failing{}) })
 		return nil
 	})
 	assert.ErrorIs(t, err, tracbus.ErrNotCommitted)
 
 	last := d.say(t, "after", 1)
-	require.NoError(t, d.Wait(ticking(t), last))
+	require.NoError(t, d.Wait(within(t), last))
 	all, _ := d.heard()
 	assert.Equal(t, []string{"after"}, comments(all))
 }
@@ -175,31 +175,31 @@ func testPoison(t *testing.T, s *testdatabase.Server, dsn string) {
 // those that deadlock, and an application that does not look at errors.
 func testLostTransaction(t *testing.T, s *testdatabase.Server, dsn string) {
 	d := seat(t, s, dsn, deskConfig{})
-	_, err := d.DB.ExecContext(ticking(t), "CREATE TABLE own (n INTEGER)")
+	_, err := d.DB.ExecContext(within(t), "CREATE TABLE own (n INTEGER)")
 	require.NoError(t, err)
 	for _, tells := range []bool{true, false} {
-		_, err = d.Update(ticking(t), joe, func(tx *tracbus.ModelTransaction) error {
-			_, _ = tx.SQL().ExecContext(ticking(t), "INSERT INTO own VALUES (1)")
+		_, err = d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error {
+			_, _ = tx.SQL().ExecContext(within(t), "INSERT INTO own VALUES (1)")
 			if s.Dialect == "postgresql" {
-				_, _ = tx.SQL().ExecContext(ticking(t), "INSERT INTO nowhere VALUES (1)") // fails, and all after it
+				_, _ = tx.SQL().ExecContext(within(t), "INSERT INTO nowhere VALUES (1)") // fails, and all after it
 				return nil
 			}
-			_, _ = tx.SQL().ExecContext(ticking(t), "ROLLBACK")
+			_, _ = tx.SQL().ExecContext(within(t), "ROLLBACK")
 			if tells {
-				_ = tx.Record(ticking(t), remark(1, "never"))
+				_ = tx.Record(within(t), remark(1, "never"))
 			}
 			return nil
 		})
 		assert.ErrorIs(t, err, tracbus.ErrNotCommitted, "with something to tell: %t", tells)
 	}
 	var n int
-	require.NoError(t, d.DB.QueryRowContext(ticking(t), "SELECT (SELECT count(*) FROM own) + (SELECT count(*) FROM ticket_journal) + (SELECT count(*) FROM journal_transaction)").Scan(&n))
+	require.NoError(t, d.DB.QueryRowContext(within(t), "SELECT (SELECT count(*) FROM own) + (SELECT count(*) FROM ticket_journal) + (SELECT count(*) FROM journal_transaction)").Scan(&n))
 	assert.Zero(t, n, "rows that were left")
 }
 
 func testMisuse(t *testing.T, s *testdatabase.Server, dsn string) {
 	d := seat(t, s, dsn, deskConfig{})
-	ctx := ticking(t)
+	ctx := within(t)
 	require.NoError(t, d.Wait(ctx, d.say(t, "it runs", 1)))
 	begun := func() *tracbus.ModelTransaction {
 		tx, err := d.Begin(ctx)
@@ -249,20 +249,20 @@ func testMerge(t *testing.T, s *testdatabase.Server, dsn string) {
 		}
 		return fields
 	}
-	last, err := d.Update(ticking(t), joe, func(tx *tracbus.ModelTransaction) error {
+	last, err := d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error {
 		return errors.Join(
-			tx.Record(ticking(t), tracbus.TicketChanged{ID: 1, Change: tracbus.Change{Comment: "first"}, Values: f("a", "2", "b", "2", "c", "1"), Old: f("a", "1", "b", "1")}),
-			tx.Record(ticking(t), tracbus.TicketCreated{ID: 2, Values: f("a", "1", "b", "1")}),
-			tx.Record(ticking(t), tracbus.TicketChanged{ID: 1, Values: f("a", "3", "b", "1", "c", "2"), Old: f("a", "2", "b", "2", "c", "1")}),
-			tx.Record(ticking(t), tracbus.TicketChanged{ID: 2, Change: tracbus.Change{Comment: "second"}, Values: f("a", "2", "b", "1"), Old: f("a", "1")}),
-			tx.Record(ticking(t), tracbus.TicketCreated{ID: 3, Values: f("a", "1")}),
-			tx.Record(ticking(t), tracbus.TicketDeleted{ID: 3, Values: f("a", "1")}),
-			tx.Record(ticking(t), tracbus.TicketChanged{ID: 4, Values: f("a", "2"), Old: f("a", "1")}),
-			tx.Record(ticking(t), tracbus.TicketDeleted{ID: 4, Values: f("a", "2")}),
+			tx.Record(within(t), tracbus.TicketChanged{ID: 1, Change: tracbus.Change{Comment: "first"}, Values: f("a", "2", "b", "2", "c", "1"), Old: f("a", "1", "b", "1")}),
+			tx.Record(within(t), tracbus.TicketCreated{ID: 2, Values: f("a", "1", "b", "1")}),
+			tx.Record(within(t), tracbus.TicketChanged{ID: 1, Values: f("a", "3", "b", "1", "c", "2"), Old: f("a", "2", "b", "2", "c", "1")}),
+			tx.Record(within(t), tracbus.TicketChanged{ID: 2, Change: tracbus.Change{Comment: "second"}, Values: f("a", "2", "b", "1"), Old: f("a", "1")}),
+			tx.Record(within(t), tracbus.TicketCreated{ID: 3, Values: f("a", "1")}),
+			tx.Record(within(t), tracbus.TicketDeleted{ID: 3, Values: f("a", "1")}),
+			tx.Record(within(t), tracbus.TicketChanged{ID: 4, Values: f("a", "2"), Old: f("a", "1")}),
+			tx.Record(within(t), tracbus.TicketDeleted{ID: 4, Values: f("a", "2")}),
 		)
 	})
 	require.NoError(t, err)
-	require.NoError(t, d.Wait(ticking(t), last))
+	require.NoError(t, d.Wait(within(t), last))
 	all, _ := d.heard()
 	require.Len(t, all, 3, "%s", lines(all))
 	changed := all[0].(tracbus.TicketChanged)
@@ -279,7 +279,7 @@ func testMerge(t *testing.T, s *testdatabase.Server, dsn string) {
 // begin begins a transaction as an application does, for writing.
 func begin(t *testing.T, d *desk, dialect string) (q tracbus.SQL, commit, rollback func()) {
 	t.Helper()
-	ctx := ticking(t)
+	ctx := within(t)
 	if dialect == "sqlite" { // database/sql knows no BEGIN IMMEDIATE
 		conn, err := d.DB.Conn(ctx)
 		require.NoError(t, err)
@@ -305,10 +305,10 @@ func joined(t *testing.T, d *desk, q tracbus.SQL, comment string) *tracbus.Model
 	tx, err := d.Join(q)
 	require.NoError(t, err)
 	require.NoError(t, tx.Prepare(joe, ""))
-	require.NoError(t, tx.Record(ticking(t), remark(1, comment)))
-	_, err = tx.Commit(ticking(t))
+	require.NoError(t, tx.Record(within(t), remark(1, comment)))
+	_, err = tx.Commit(within(t))
 	require.ErrorContains(t, err, "expected Flush, and its own commit")
-	tid, err := tx.Flush(ticking(t))
+	tid, err := tx.Flush(within(t))
 	require.NoError(t, err)
 	require.NotZero(t, tid)
 	return tx
@@ -321,7 +321,7 @@ func testJoin(t *testing.T, s *testdatabase.Server, dsn string) {
 		tx := joined(t, a, q, comment)
 		if comment == "rolled back" {
 			rollback()
-			_, err := tx.Outcome(ticking(t))
+			_, err := tx.Outcome(within(t))
 			assert.ErrorIs(t, err, tracbus.ErrNotCommitted)
 			continue
 		}
@@ -329,10 +329,10 @@ func testJoin(t *testing.T, s *testdatabase.Server, dsn string) {
 		if comment != "two" { // the follower finds it without a hint
 			tx.Notify()
 		}
-		tid, err := tx.Outcome(ticking(t))
+		tid, err := tx.Outcome(within(t))
 		require.NoError(t, err)
-		require.NoError(t, a.Wait(ticking(t), tid))
-		require.NoError(t, b.Wait(ticking(t), tid))
+		require.NoError(t, a.Wait(within(t), tid))
+		require.NoError(t, b.Wait(within(t), tid))
 	}
 	for _, d := range []*desk{a, b} {
 		all, primary := d.heard()
@@ -347,7 +347,7 @@ func testJoin(t *testing.T, s *testdatabase.Server, dsn string) {
 
 func testOwnSQL(t *testing.T, s *testdatabase.Server, dsn string) {
 	d := seat(t, s, dsn, deskConfig{})
-	ctx := ticking(t)
+	ctx := within(t)
 	_, err := d.DB.ExecContext(ctx, "CREATE TABLE own (n INTEGER)")
 	require.NoError(t, err)
 	for _, ok := range []bool{true, false} {
@@ -397,7 +397,7 @@ func testHeldOpen(t *testing.T, s *testdatabase.Server, dsn string) {
 			}
 		}
 		if s.Dialect == "postgresql" {
-			st, err := b.Status(ticking(t))
+			st, err := b.Status(within(t))
 			require.NoError(t, err)
 			require.Len(t, st.Blockers, 1)
 			assert.Contains(t, st.Blockers[0].Session, "idle in transaction")
@@ -412,8 +412,8 @@ func testHeldOpen(t *testing.T, s *testdatabase.Server, dsn string) {
 		}
 		for _, told := range others {
 			tid := <-told
-			require.NoError(t, a.Wait(ticking(t), tid))
-			require.NoError(t, b.Wait(ticking(t), tid))
+			require.NoError(t, a.Wait(within(t), tid))
+			require.NoError(t, b.Wait(within(t), tid))
 		}
 	}
 	allA, _ := a.heard()
@@ -447,7 +447,7 @@ func testSlowListener(t *testing.T, s *testdatabase.Server, dsn string) {
 		return len(all) == 80 && len(primary) == 80
 	})
 	close(gate)
-	require.NoError(t, d.Wait(ticking(t), want[len(want)-1]))
+	require.NoError(t, d.Wait(within(t), want[len(want)-1]))
 	assert.Equal(t, want, slow, "neither lost nor told twice")
 	for _, st := range d.Bus.Status() {
 		assert.Zero(t, st.Dropped, st.Listener)
@@ -484,7 +484,7 @@ func (l *tally) TicketChanged(_ context.Context, e tracbus.TicketChanged) error 
 
 func testLoad(t *testing.T, s *testdatabase.Server, dsn string) {
 	a := seat(t, s, dsn, deskConfig{})
-	ctx := ticking(t)
+	ctx := within(t)
 	_, err := a.DB.ExecContext(ctx, "CREATE TABLE tally (n INTEGER)")
 	require.NoError(t, err)
 	_, err = a.DB.ExecContext(ctx, "INSERT INTO tally VALUES (0)")
@@ -552,11 +552,11 @@ func testReadBack(t *testing.T, s *testdatabase.Server, dsn string) {
 	for i := range 10 {
 		tids = append(tids, d.say(t, fmt.Sprint(i), 1, int64(2+i%2)))
 	}
-	require.NoError(t, d.Wait(ticking(t), tids[9]))
+	require.NoError(t, d.Wait(within(t), tids[9]))
 	all, _ := d.heard()
 	for _, after := range []int64{0, tids[0], tids[4], tids[9], tids[9] + 100} {
 		var read, want []tracbus.Event
-		for e, err := range d.Since(ticking(t), after) {
+		for e, err := range d.Since(within(t), after) {
 			require.NoError(t, err)
 			read = append(read, e)
 		}
@@ -568,15 +568,15 @@ func testReadBack(t *testing.T, s *testdatabase.Server, dsn string) {
 		assert.Equal(t, want, read, "since %d", after)
 	}
 	var history []tracbus.Event
-	for e, err := range d.History(ticking(t), tracbus.Resource{Realm: tracbus.RealmTicket, ID: "2"}) {
+	for e, err := range d.History(within(t), tracbus.Resource{Realm: tracbus.RealmTicket, ID: "2"}) {
 		require.NoError(t, err)
 		history = append(history, e)
 	}
 	assert.Equal(t, []string{"0", "2", "4", "6", "8"}, comments(history))
-	for _, err := range d.History(ticking(t), tracbus.Resource{Realm: "milestone", ID: "2"}) {
+	for _, err := range d.History(within(t), tracbus.Resource{Realm: "milestone", ID: "2"}) {
 		assert.EqualError(t, err, "history of milestone 2: the journal has no such realm: expected one of [ticket wiki]")
 	}
-	for e, err := range d.Since(ticking(t), 0) { // leaving early leaves nothing behind
+	for e, err := range d.Since(within(t), 0) { // leaving early leaves nothing behind
 		require.NoError(t, err)
 		assert.Equal(t, tids[0], e.About().TID)
 		break
@@ -589,17 +589,17 @@ func testPrune(t *testing.T, s *testdatabase.Server, dsn string) {
 	for i := range 10 {
 		tids = append(tids, d.say(t, fmt.Sprint(i), 1))
 	}
-	require.NoError(t, d.Wait(ticking(t), tids[9]))
-	_, err := d.Prune(ticking(t), tracbus.Retention{})
+	require.NoError(t, d.Wait(within(t), tids[9]))
+	_, err := d.Prune(within(t), tracbus.Retention{})
 	assert.ErrorContains(t, err, "expected Age or Transactions above zero")
-	n, err := d.Prune(ticking(t), tracbus.Retention{KeepFor: patience, KeepLast: 4})
+	n, err := d.Prune(within(t), tracbus.Retention{KeepFor: patience, KeepLast: 4})
 	require.NoError(t, err)
 	assert.Zero(t, n, "all are young")
-	n, err = d.Prune(ticking(t), tracbus.Retention{KeepLast: 4})
+	n, err = d.Prune(within(t), tracbus.Retention{KeepLast: 4})
 	require.NoError(t, err)
 	assert.EqualValues(t, 6, n)
 	since := func(tid int64) (read []string, err error) {
-		for e, err := range d.Since(ticking(t), tid) {
+		for e, err := range d.Since(within(t), tid) {
 			if err != nil {
 				return read, err
 			}
@@ -615,14 +615,14 @@ func testPrune(t *testing.T, s *testdatabase.Server, dsn string) {
 	assert.NoError(t, err, "the last that is pruned")
 	assert.Equal(t, []string{"6", "7", "8", "9"}, read)
 
-	n, err = d.Prune(ticking(t), tracbus.Retention{KeepFor: 1})
+	n, err = d.Prune(within(t), tracbus.Retention{KeepFor: 1})
 	require.NoError(t, err)
 	assert.EqualValues(t, 3, n, "never the last")
 	late := seat(t, s, dsn, deskConfig{})
 	last := d.say(t, "more", 1)
 	assert.Greater(t, last, tids[9])
 	for _, d := range []*desk{d, late} {
-		require.NoError(t, d.Wait(ticking(t), last))
+		require.NoError(t, d.Wait(within(t), last))
 		all, _ := d.heard()
 		assert.Equal(t, "more", slices.Concat(comments(all))[len(all)-1])
 	}
@@ -633,20 +633,20 @@ func testClose(t *testing.T, s *testdatabase.Server, dsn string) {
 	for i := range 20 {
 		d.say(t, fmt.Sprint(i), 1)
 	}
-	require.NoError(t, d.Journal.Close(ticking(t)))
-	require.NoError(t, d.Bus.Close(ticking(t)))
+	require.NoError(t, d.Journal.Close(within(t)))
+	require.NoError(t, d.Bus.Close(within(t)))
 	_, primary := d.heard()
 	assert.Len(t, primary, 20)
-	_, err := d.Begin(ticking(t))
+	_, err := d.Begin(within(t))
 	assert.ErrorIs(t, err, tracbus.ErrJournalClosed)
-	assert.NoError(t, d.Run(ticking(t)), "it returns at once")
+	assert.NoError(t, d.Run(within(t)), "it returns at once")
 
 	other := seat(t, s, dsn, deskConfig{})
-	tx, err := other.Begin(ticking(t))
+	tx, err := other.Begin(within(t))
 	require.NoError(t, err)
-	ended, cancel := context.WithCancel(ticking(t))
+	ended, cancel := context.WithCancel(within(t))
 	cancel()
 	assert.ErrorContains(t, other.Journal.Close(ended), "transactions are open")
 	tx.Rollback()
-	require.NoError(t, other.Journal.Close(ticking(t)))
+	require.NoError(t, other.Journal.Close(within(t)))
 }

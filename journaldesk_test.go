@@ -3,9 +3,7 @@ package tracbus_test
 import (
 	"context"
 	"database/sql"
-	"fmt"
-	"io"
-	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -16,13 +14,6 @@ import (
 	"github.com/tracbus/tracbus"
 	"github.com/tracbus/tracbus/internal/testdatabase"
 )
-
-// ticking returns a context for one test's waits.
-func ticking(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	t.Cleanup(cancel)
-	return ctx
-}
 
 // desk is a process of a tracker as far as a test needs one: a journal that is
 // followed, and what its listeners heard.
@@ -52,9 +43,6 @@ type deskConfig struct {
 	Idle bool
 }
 
-// quiet logs nothing.
-var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
-
 // seat opens a journal in a database and follows it, until the test ends.
 func seat(t *testing.T, s *testdatabase.Server, dsn string, c deskConfig) *desk {
 	t.Helper()
@@ -79,19 +67,33 @@ func seat(t *testing.T, s *testdatabase.Server, dsn string, c deskConfig) *desk 
 		c.Journal.Logger = quiet
 	}
 	var err error
-	d.Journal, err = tracbus.OpenJournal(ticking(t), d.DB, d.Bus, c.Journal)
+	d.Journal, err = tracbus.OpenJournal(within(t), d.DB, d.Bus, c.Journal)
 	require.NoError(t, err)
 	if !c.Idle {
-		d.run()
+		d.follow()
 	}
 	t.Cleanup(func() { d.leave(t) })
 	return d
 }
 
-func (d *desk) run() {
+// follow runs the follower.
+func (d *desk) follow() {
 	ctx, cancel := context.WithCancel(context.Background())
 	d.cancel = cancel
 	go func() { d.ran <- d.Run(ctx) }()
+}
+
+// stop tells the follower to end. The function that is returned waits for that.
+func (d *desk) stop() (ended func() error) {
+	d.cancel()
+	d.cancel = nil
+	return func() error { return <-d.ran }
+}
+
+// pause ends the follower.
+func (d *desk) pause(t *testing.T) {
+	t.Helper()
+	require.NoError(t, d.stop()())
 }
 
 // leave ends the desk as a process ends in good order.
@@ -99,10 +101,8 @@ func (d *desk) leave(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	assert.NoError(t, d.Journal.Close(ctx))
-	if d.cancel != nil {
-		d.cancel()
-		assert.NoError(t, <-d.ran)
-		d.cancel = nil // it may leave twice
+	if d.cancel != nil { // it may leave twice
+		assert.NoError(t, d.stop()())
 	}
 	assert.NoError(t, d.Bus.Close(ctx))
 }
@@ -141,49 +141,12 @@ func (d *desk) until(t *testing.T, what string, ok func(all, primary []tracbus.E
 	}
 }
 
-// line shows an event in short: "3.0 ticket 1 changed: comment (primary)".
-func line(e tracbus.Event) string {
-	c := e.About()
-	who := "secondary"
-	if c.Primary {
-		who = "primary"
-	}
-	return fmt.Sprintf("%d.%d %s %s: %s (%s)", c.TID, c.Seq, e.Resource(), e.Kind(), c.Comment, who)
-}
-
-func lines(events []tracbus.Event) []string {
-	all := make([]string, len(events))
-	for i, e := range events {
-		all[i] = line(e)
-	}
-	return all
-}
-
-// comments returns what was said of each event.
-func comments(events []tracbus.Event) []string {
-	all := make([]string, len(events))
-	for i, e := range events {
-		all[i] = e.About().Comment
-	}
-	return all
-}
-
-var joe = tracbus.Actor{Author: "joe", IPNR: "::1", Authenticated: true}
-
-// remark is a change of a ticket that says something.
-func remark(id int64, comment string) tracbus.TicketChanged {
-	return tracbus.TicketChanged{
-		Change: tracbus.Change{Comment: comment}, ID: id,
-		Values: tracbus.Fields{"summary": comment, "owner": "jim"}, Old: tracbus.Fields{"summary": "before " + comment},
-	}
-}
-
 // say commits remarks on tickets as one transaction.
 func (d *desk) say(t *testing.T, comment string, tickets ...int64) int64 {
 	t.Helper()
-	tid, err := d.Update(ticking(t), joe, func(tx *tracbus.ModelTransaction) error {
+	tid, err := d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error {
 		for _, id := range tickets {
-			if err := tx.Record(ticking(t), remark(id, comment)); err != nil {
+			if err := tx.Record(within(t), remark(id, comment)); err != nil {
 				return err
 			}
 		}
@@ -193,27 +156,31 @@ func (d *desk) say(t *testing.T, comment string, tickets ...int64) int64 {
 	return tid
 }
 
-// checkJournal looks for what must never be in a journal's tables.
-func checkJournal(t *testing.T, db *sql.DB, dialect string, realms ...string) {
+func (d *desk) create(t *testing.T, names ...string) (tid int64) {
 	t.Helper()
-	ctx := ticking(t)
-	count := func(query string) (n int64) {
-		require.NoError(t, db.QueryRowContext(ctx, query).Scan(&n), query)
-		return n
+	for _, name := range names {
+		var err error
+		tid, err = d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error { return tx.Record(within(t), page1(name)) })
+		require.NoError(t, err)
 	}
-	for _, realm := range realms {
-		assert.Zero(t, count(`SELECT count(*) FROM `+realm+`_journal j WHERE NOT EXISTS (SELECT 1 FROM journal_transaction t WHERE t.tid = j.tid)`),
-			"entries of %s without a transaction", realm)
-		assert.Zero(t, count(`SELECT count(*) FROM `+realm+`_history h WHERE NOT EXISTS (SELECT 1 FROM `+realm+`_journal j WHERE j.tid = h.tid AND j.seq = h.seq AND j.id = h.id)`),
-			"history of %s without an entry", realm)
-		assert.Zero(t, count(`SELECT count(*) FROM journal_transaction t WHERE realms LIKE '%`+realm+`%' AND NOT EXISTS (SELECT 1 FROM `+realm+`_journal j WHERE j.tid = t.tid)`),
-			"transactions without their entries of %s", realm)
+	return tid
+}
+
+// forgetHeard drops what the listeners heard.
+func (d *desk) forgetHeard() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.all, d.primary = nil, nil
+}
+
+func briefs(events []tracbus.Event) (all []string) {
+	for _, e := range events {
+		all = append(all, brief(e))
 	}
-	assert.Zero(t, count(`SELECT count(*) - count(DISTINCT mark) FROM journal_transaction`), "marks that are not unique")
-	floor := count(`SELECT floor FROM journal_facts`)
-	assert.LessOrEqual(t, count(`SELECT count(*) FROM journal_facts`), int64(1), "facts")
-	if dialect == "mysql" {
-		head := count(`SELECT tid FROM journal_head`)
-		assert.Equal(t, head-floor, count(`SELECT count(*) FROM journal_transaction WHERE tid > `+fmt.Sprint(floor)), "tids without a gap up to the counter %d", head)
-	}
+	return all
+}
+
+func (d *desk) hears(t *testing.T, what string) {
+	t.Helper()
+	d.until(t, what, func(all, _ []tracbus.Event) bool { return slices.Contains(briefs(all), what) })
 }

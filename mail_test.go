@@ -159,7 +159,7 @@ func testMailServerAway(t *testing.T, s *testdatabase.Server) {
 
 // mailStatus returns how the name stands.
 func (r *mailRig) mailStatus() tracbus.ConsumerStatus {
-	st, err := r.Status(ticking(r.t))
+	st, err := r.Status(within(r.t))
 	require.NoError(r.t, err)
 	require.Len(r.t, st.Consumers, 1)
 	return st.Consumers[0]
@@ -179,7 +179,7 @@ func testMailRefused(t *testing.T, s *testdatabase.Server) {
 	r.order("has %d", len(want))
 	refused := mailTotal - len(want)
 	until(t, "all are sent or set aside", func() bool { st := r.mailStatus(); return st.DeadLetters == refused && st.Lag == 0 })
-	for a, err := range r.DeadLetters(ticking(t), "mail") {
+	for a, err := range r.DeadLetters(within(t), "mail") {
 		require.NoError(t, err)
 		assert.Equal(t, tracbus.Resource{Realm: tracbus.RealmTicket, ID: "3"}, a.Resource)
 		assert.Equal(t, 3, a.Attempts, "tid %d", a.TID)
@@ -187,7 +187,7 @@ func testMailRefused(t *testing.T, s *testdatabase.Server) {
 	}
 
 	r.order("accept")
-	n, err := r.Redeliver(ticking(t), "mail")
+	n, err := r.Redeliver(within(t), "mail")
 	require.NoError(t, err)
 	assert.Equal(t, refused, n)
 	r.order("has %d", mailTotal)

@@ -198,13 +198,13 @@ type mailChange struct {
 // changes returns what the tables have, in order.
 func (r *mailRig) changes() (all []mailChange) {
 	r.t.Helper()
-	st, err := r.Status(ticking(r.t))
+	st, err := r.Status(within(r.t))
 	require.NoError(r.t, err)
 	name := "primary"
 	if r.start.Once != nil {
 		name = "mail"
 	}
-	rows, err := r.DB.QueryContext(ticking(r.t), `SELECT j.tid, j.seq, t.mark, j.id, j.author
+	rows, err := r.DB.QueryContext(within(r.t), `SELECT j.tid, j.seq, t.mark, j.id, j.author
 		FROM ticket_journal j JOIN journal_transaction t ON t.tid = j.tid ORDER BY j.tid, j.seq`)
 	require.NoError(r.t, err)
 	defer rows.Close()

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"testing"
 	"time"
 
@@ -171,18 +170,6 @@ func (e MilestoneEdit) due() sql.NullInt64 {
 func (e MilestoneEdit) run(ctx context.Context, tx *tracbus.ModelTransaction, text string, args ...any) error {
 	_, err := tx.SQL().ExecContext(ctx, marks(tx.Dialect(), text), args...)
 	return err
-}
-
-// marks writes $1 for ? where the database wants that.
-func marks(d tracbus.Dialect, text string) string {
-	if d != tracbus.PostgreSQL {
-		return text
-	}
-	parts := strings.Split(text, "?")
-	for i := range parts[:len(parts)-1] {
-		parts[i] += fmt.Sprintf("$%d", i+1)
-	}
-	return strings.Join(parts, "")
 }
 
 // TestARealmOfOnesOwn shows that a realm costs one file and its tables: the

@@ -16,17 +16,6 @@ import (
 	"github.com/tracbus/tracbus/internal/testdatabase"
 )
 
-// asides returns what is set aside, as "comment tries retrying", by resource.
-func (d *desk) asides(t *testing.T) (all []tracbus.DeadLetter, short []string) {
-	t.Helper()
-	for a, err := range d.DeadLetters(ticking(t), "log") {
-		require.NoError(t, err)
-		all = append(all, a)
-		short = append(short, fmt.Sprintf("%s tries %d retrying %v", a.Resource, a.Attempts, a.Redelivering))
-	}
-	return all, short
-}
-
 // failingOn fails changes of some tickets.
 func failingOn(ids ...int64) func(tracbus.Event) error {
 	return func(e tracbus.Event) error {
@@ -51,9 +40,9 @@ func TestOnceSetAside(t *testing.T) {
 		assert.Equal(t, []string{"first", "first", "second", "second"}, log.until(t, 4))
 		told, _ := log.events()
 		assert.Equal(t, []string{"1", "3", "5", "6"}, resourceIDs(told))
-		until(t, "all is done", func() bool { st := d.onceOf(t); return st.Lag == 0 && st.Err == "" })
-		assert.Equal(t, 3, d.onceOf(t).DeadLetters)
-		all, short := d.asides(t)
+		until(t, "all is done", func() bool { st := d.consumer(t, "log"); return st.Lag == 0 && st.Err == "" })
+		assert.Equal(t, 3, d.consumer(t, "log").DeadLetters)
+		all, short := d.deadLetters(t)
 		want := []string{"ticket 2 tries 3 retrying false", "ticket 4 tries 3 retrying false", "ticket 2 tries 3 retrying false"}
 		assert.Equal(t, want, short)
 		assert.Equal(t, "ticket 4 does not please", all[1].Err)
@@ -61,47 +50,47 @@ func TestOnceSetAside(t *testing.T) {
 		assert.Equal(t, 3, lines.count("is set aside: the listener"), &lines.text)
 
 		// One of them, which fails again.
-		n, err := d.Redeliver(ticking(t), "log", all[1])
+		n, err := d.Redeliver(within(t), "log", all[1])
 		require.NoError(t, err)
 		assert.Equal(t, 1, n)
 		lines.until(t, "has failed again")
 		want[1] = "ticket 4 tries 4 retrying false"
-		until(t, "it is as before", func() bool { _, short = d.asides(t); return slices.Equal(want, short) })
+		until(t, "it is as before", func() bool { _, short = d.deadLetters(t); return slices.Equal(want, short) })
 
 		// All, of which one fails.
 		log.failing(failingOn(4))
-		n, err = d.Redeliver(ticking(t), "log")
+		n, err = d.Redeliver(within(t), "log")
 		require.NoError(t, err)
 		assert.Equal(t, 3, n)
 		until(t, "two are told", func() bool {
-			_, short = d.asides(t)
+			_, short = d.deadLetters(t)
 			return slices.Equal(short, []string{"ticket 4 tries 5 retrying false"})
 		})
 		told, _ = log.events()
 		assert.Equal(t, []string{"2", "2"}, resourceIDs(told[4:]))
 		log.failing(nil)
-		_, err = d.Redeliver(ticking(t), "log")
+		_, err = d.Redeliver(within(t), "log")
 		require.NoError(t, err)
-		until(t, "none is left", func() bool { return d.onceOf(t).DeadLetters == 0 })
+		until(t, "none is left", func() bool { return d.consumer(t, "log").DeadLetters == 0 })
 		d.say(t, "third", 7)
 		assert.Equal(t, "third", log.until(t, 8)[7])
 
 		// One is given up.
 		log.failing(failingOn(8))
 		d.say(t, "given up", 8)
-		until(t, "it is set aside", func() bool { return d.onceOf(t).DeadLetters == 1 })
-		all, _ = d.asides(t)
-		n, err = d.DropDeadLetters(ticking(t), "log", all...)
+		until(t, "it is set aside", func() bool { return d.consumer(t, "log").DeadLetters == 1 })
+		all, _ = d.deadLetters(t)
+		n, err = d.DropDeadLetters(within(t), "log", all...)
 		require.NoError(t, err)
 		assert.Equal(t, 1, n)
-		assert.Zero(t, d.onceOf(t).DeadLetters)
+		assert.Zero(t, d.consumer(t, "log").DeadLetters)
 
 		// A name that is retired is new, and begins behind what there is.
 		d.say(t, "lost", 8)
-		until(t, "it is set aside", func() bool { return d.onceOf(t).DeadLetters == 1 })
-		require.NoError(t, d.DropConsumer(ticking(t), "log"))
+		until(t, "it is set aside", func() bool { return d.consumer(t, "log").DeadLetters == 1 })
+		require.NoError(t, d.DropConsumer(within(t), "log"))
 		until(t, "it is new", func() bool {
-			st, err := d.Status(ticking(t))
+			st, err := d.Status(within(t))
 			return err == nil && len(st.Consumers) == 1 && st.Consumers[0].HeldHere && st.Consumers[0].DeadLetters == 0
 		})
 		d.say(t, "after", 9)
@@ -166,20 +155,20 @@ func TestOnceBatches(t *testing.T) {
 	for id := range int64(6) {
 		d.say(t, "more", 7+id)
 	}
-	d.run()
+	d.follow()
 	until(t, "all are told", func() bool { _, told := b.all(); return len(told) >= 11 })
 	sizes, told := b.all()
 	assert.Equal(t, []string{"1", "2", "3", "4", "6", "7", "8", "9", "10", "11", "12"}, told)
 	assert.Equal(t, 4, sizes[0])
-	until(t, "it is set aside", func() bool { return d.onceOf(t).Lag == 0 })
-	_, short := d.asides(t)
+	until(t, "it is set aside", func() bool { return d.consumer(t, "log").Lag == 0 })
+	_, short := d.deadLetters(t)
 	assert.Equal(t, []string{"ticket 5 tries 2 retrying false"}, short, "alone")
 	b.mu.Lock()
 	b.bad = nil
 	b.mu.Unlock()
-	_, err := d.Redeliver(ticking(t), "log")
+	_, err := d.Redeliver(within(t), "log")
 	require.NoError(t, err)
-	until(t, "it is told", func() bool { return d.onceOf(t).DeadLetters == 0 })
+	until(t, "it is told", func() bool { return d.consumer(t, "log").DeadLetters == 0 })
 	_, told = b.all()
 	assert.Equal(t, "5", told[11])
 }
@@ -199,11 +188,11 @@ func TestOnceBatchHangs(t *testing.T) {
 				Before: func(bus *tracbus.Bus) { bus.All(c.Durable("log"), b) },
 			})
 			d.say(t, "one", 1, 2, 3, 4, 5)
-			d.run()
-			until(t, "those before it are told", func() bool { return d.onceOf(t).Lag <= 3 })
+			d.follow()
+			until(t, "those before it are told", func() bool { return d.consumer(t, "log").Lag <= 3 })
 			if most > 0 {
-				until(t, "those behind it are told", func() bool { return d.onceOf(t).Lag == 0 })
-				_, short := d.asides(t)
+				until(t, "those behind it are told", func() bool { return d.consumer(t, "log").Lag == 0 })
+				_, short := d.deadLetters(t)
 				assert.Equal(t, []string{"ticket 3 tries 2 retrying false"}, short)
 			}
 		})
@@ -242,9 +231,9 @@ func TestOnceEndsInACall(t *testing.T) {
 	a.leave(t)
 	log := newOnceLog()
 	b := seat(t, s, dsn, deskConfig{Idle: true, Before: func(bus *tracbus.Bus) { tracbus.On(bus, config.Durable("log"), log.handle) }})
-	assert.Empty(t, b.onceOf(t).Err)
-	require.Zero(t, b.onceOf(t).DeadLetters)
-	b.run()
+	assert.Empty(t, b.consumer(t, "log").Err)
+	require.Zero(t, b.consumer(t, "log").DeadLetters)
+	b.follow()
 	assert.Equal(t, []string{"one"}, log.until(t, 1))
 }
 
@@ -265,8 +254,8 @@ func TestOnceUnreadable(t *testing.T) {
 			require.NoError(t, err)
 			d := onceSeat(t, s, dsn, log, config)
 			if most == 0 {
-				until(t, "the status says so", func() bool { return d.onceOf(t).Err != "" })
-				st := d.onceOf(t)
+				until(t, "the status says so", func() bool { return d.consumer(t, "log").Err != "" })
+				st := d.consumer(t, "log")
 				assert.Contains(t, st.Err, "tid 2, seq ")
 				assert.Contains(t, st.Err, "ticket")
 				assert.EqualValues(t, 2, st.Lag)
@@ -276,7 +265,7 @@ func TestOnceUnreadable(t *testing.T) {
 				log.until(t, 3) // mended
 			} else {
 				assert.Equal(t, []string{"0", "2"}, log.until(t, 2))
-				all, _ := d.asides(t)
+				all, _ := d.deadLetters(t)
 				require.Len(t, all, 1)
 				assert.Equal(t, "ticket 2", all[0].Resource.String())
 			}

@@ -57,7 +57,7 @@ func TestRedisAway(t *testing.T) {
 		{server.Kill, server.Restart},  // dead
 	} {
 		with = append(with, write(d, away/2)...)
-		require.NoError(t, all.Wait(ticking(t)))
+		require.NoError(t, all.Wait(within(t)))
 		d.forgetHeard()
 		before := heapInUse()
 		fault.begin()
@@ -66,12 +66,12 @@ func TestRedisAway(t *testing.T) {
 		if now := heapInUse(); now > before {
 			heap = max(heap, now-before)
 		}
-		st, err := d.Status(ticking(t))
+		st, err := d.Status(within(t))
 		require.NoError(t, err)
 		backlog = uint64(st.Consumers[0].Lag)
 		fault.end()
 		began := time.Now()
-		require.NoError(t, all.Wait(ticking(t)))
+		require.NoError(t, all.Wait(within(t)))
 		t.Logf("%d changes waited, and were sent within %v: %.0f changes/s", backlog, time.Since(began), float64(backlog)/time.Since(began).Seconds())
 		require.Positive(t, backlog)
 	}
@@ -86,7 +86,7 @@ func TestRedisAway(t *testing.T) {
 	// The stream has what the journal has, in its order.
 	var streamed, committed []string
 	for from := "-"; ; {
-		entries, err := rdb.XRangeN(ticking(t), "away", from, "+", 1000).Result()
+		entries, err := rdb.XRangeN(within(t), "away", from, "+", 1000).Result()
 		require.NoError(t, err)
 		if len(entries) == 0 {
 			break
@@ -96,7 +96,7 @@ func TestRedisAway(t *testing.T) {
 		}
 		from = "(" + entries[len(entries)-1].ID
 	}
-	for e, err := range d.Since(ticking(t), 0) {
+	for e, err := range d.Since(within(t), 0) {
 		require.NoError(t, err)
 		c := e.About()
 		committed = append(committed, strconv.FormatInt(c.TID, 10)+"-"+strconv.Itoa(c.Seq)+" "+c.CommitID)
@@ -108,7 +108,7 @@ func TestRedisAway(t *testing.T) {
 // writeFor has four writers commit one change after the other, and returns how
 // long each took.
 func writeFor(t *testing.T, d *desk, during time.Duration) (took []time.Duration) {
-	ctx, cancel := context.WithTimeout(ticking(t), during)
+	ctx, cancel := context.WithTimeout(within(t), during)
 	defer cancel()
 	var mu sync.Mutex
 	var writing sync.WaitGroup
@@ -141,13 +141,6 @@ func heapInUse() uint64 {
 	return m.HeapAlloc
 }
 
-// forgetHeard drops what the listeners heard.
-func (d *desk) forgetHeard() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.all, d.primary = nil, nil
-}
-
 // TestLostBeginnings: tries to begin a stream that Redis did not see use up no
 // branch, so that the ids of its entries begin as the tids are.
 func TestLostBeginnings(t *testing.T) {
@@ -164,8 +157,8 @@ func TestLostBeginnings(t *testing.T) {
 	}})
 	firstID := func(comment string) string {
 		d.say(t, comment, 1)
-		require.NoError(t, all.Wait(ticking(t)))
-		entries, err := rdb.XRange(ticking(t), "first", "-", "+").Result()
+		require.NoError(t, all.Wait(within(t)))
+		entries, err := rdb.XRange(within(t), "first", "-", "+").Result()
 		require.NoError(t, err)
 		require.Len(t, entries, 1)
 		return entries[0].ID
@@ -173,7 +166,7 @@ func TestLostBeginnings(t *testing.T) {
 	assert.Equal(t, "1-0", firstID("the first"))
 	assert.Zero(t, lost.left, "all tries that were to be lost")
 
-	require.NoError(t, rdb.FlushAll(ticking(t)).Err()) // now there was one
+	require.NoError(t, rdb.FlushAll(within(t)).Err()) // now there was one
 	assert.NotEqual(t, "2-0", firstID("the second"), "another branch")
 }
 

@@ -35,7 +35,7 @@ func TestOnceBegins(t *testing.T) {
 		listen(d.Bus, "after", tracbus.DurableConfig{})
 		listen(d.Bus, "after-all", tracbus.DurableConfig{FromOldest: true})
 		writer.say(t, "between", 1)
-		d.run()
+		d.follow()
 		d.hears(t, "between")
 		listen(d.Bus, "late", tracbus.DurableConfig{})
 		listen(d.Bus, "late-all", tracbus.DurableConfig{FromOldest: true})
@@ -49,11 +49,9 @@ func TestOnceBegins(t *testing.T) {
 		}
 
 		// Run again.
-		d.cancel()
-		require.NoError(t, <-d.ran)
-		d.cancel = nil
+		d.pause(t)
 		writer.say(t, "unheard", 1)
-		d.run()
+		d.follow()
 		writer.say(t, "heard", 1)
 		for name, log := range logs {
 			log.hears(t, "heard")
@@ -78,7 +76,7 @@ func TestOnceMisused(t *testing.T) {
 	assert.Panics(t, func() { tracbus.On(bus, tracbus.Durable("one"), ignore) }, "a second one")
 	tracbus.On(bus, tracbus.Durable("two"), ignore)
 	assert.ErrorIs(t, bus.Notify(remark(1, "x")), tracbus.ErrNoJournal)
-	require.NoError(t, r.Close(ticking(t)))
+	require.NoError(t, r.Close(within(t)))
 	tracbus.On(bus, tracbus.Durable("one"), ignore)
 	for _, name := range []string{"", ".x", "a b", "ä", "a/b", string(make([]byte, 65))} {
 		assert.Panics(t, func() { tracbus.Durable(name) }, "%q", name)
@@ -89,9 +87,9 @@ func TestOnceMisused(t *testing.T) {
 	rdb := redis.NewClient(&redis.Options{})
 	defer rdb.Close()
 	streaming := tracbus.NewPublisher(rdb, tracbus.PublisherConfig{StreamKey: "changes"})
-	assert.ErrorContains(t, streaming.HandleBatch(ticking(t), nil), `PublisherConfig.Stream is "changes"`)
-	require.NoError(t, bus.Close(ticking(t)))
-	_, in := tracbus.LeaseFrom(ticking(t))
+	assert.ErrorContains(t, streaming.HandleBatch(within(t), nil), `PublisherConfig.Stream is "changes"`)
+	require.NoError(t, bus.Close(within(t)))
+	_, in := tracbus.LeaseFrom(within(t))
 	assert.False(t, in)
 }
 
@@ -121,7 +119,7 @@ func TestOnceHandsOver(t *testing.T) {
 	a.say(t, "two", 1)
 	<-slow.caught
 	closed := make(chan error, 1)
-	go func() { closed <- r.Close(ticking(t)) }()
+	go func() { closed <- r.Close(within(t)) }()
 	close(slow.open)
 	require.NoError(t, <-closed)
 	b.holds(t)
@@ -147,11 +145,10 @@ func TestOnceEndsGently(t *testing.T) {
 	d := onceProcess(t, s, s.DSN(s.Name()), tracbus.DurableConfig{}, log.after(slow.take), deskConfig{})
 	tid := d.say(t, "one", 1)
 	<-slow.caught
-	d.cancel()
+	ended := d.stop()
 	close(slow.open)
-	require.NoError(t, <-d.ran)
-	d.cancel = nil
-	st := d.onceOf(t)
+	require.NoError(t, ended())
+	st := d.consumer(t, "log")
 	assert.Equal(t, tid, st.TID)
 	assert.Empty(t, st.Holder)
 	assert.Empty(t, st.Err)
@@ -195,7 +192,7 @@ func TestOnceSmallPools(t *testing.T) {
 				}
 				told := log.until(t, 20)
 				assert.GreaterOrEqual(t, len(told), 20) // more after a handover
-				until(t, "all is done", func() bool { return a.onceOf(t).Lag == 0 })
+				until(t, "all is done", func() bool { return a.consumer(t, "log").Lag == 0 })
 			})
 		}
 	})
@@ -211,21 +208,21 @@ func TestOnceClockPutBack(t *testing.T) {
 		a.say(t, "one", 1)
 		log.until(t, 1)
 		a.leave(t)
-		a.say0(t, dsn, s, "two")
-		epoch := a.onceOf(t).Token
+		sayElsewhere(t, s, dsn, "two")
+		epoch := a.consumer(t, "log").Token
 		_, err := a.DB.Exec("UPDATE journal_once SET holder = 'somebody else', taken = expires + 3600000000, expires = expires + 7200000000, epoch = epoch + 1, beat = beat + 1")
 		require.NoError(t, err)
 		b := onceSeat(t, s, dsn, log, hasty)
 		assert.Equal(t, []string{"one", "two"}, log.until(t, 2))
-		st := b.onceOf(t)
+		st := b.consumer(t, "log")
 		assert.True(t, st.HeldHere)
 		assert.Greater(t, st.Token, epoch)
 		assert.LessOrEqual(t, st.LeaseRemaining, hasty.LeaseFor)
 	})
 }
 
-// say0 says something from a process that comes and goes.
-func (d *desk) say0(t *testing.T, dsn string, s *testdatabase.Server, what string) {
+// sayElsewhere says something from a process that comes and goes.
+func sayElsewhere(t *testing.T, s *testdatabase.Server, dsn, what string) {
 	t.Helper()
 	w := seat(t, s, dsn, deskConfig{Idle: true})
 	w.say(t, what, 1)

@@ -42,9 +42,9 @@ func TestSubscriberAway(t *testing.T) {
 		}
 	}
 	for _, r := range all {
-		require.NoError(t, r.Wait(ticking(t)))
+		require.NoError(t, r.Wait(within(t)))
 	}
-	last := d.onceOfName(t, "long").TID
+	last := d.consumer(t, "long").TID
 
 	got, missed := readStream(t, rdb, "long", fmt.Sprintf("%d-0", saved), last)
 	assert.Empty(t, missed, "nothing is missing")
@@ -68,27 +68,13 @@ func TestSubscriberAway(t *testing.T) {
 	assert.Equal(t, firstTID, missed[0].Through, "the last that is missing")
 }
 
-// onceOfName returns how a name stands.
-func (d *desk) onceOfName(t *testing.T, name string) tracbus.ConsumerStatus {
-	t.Helper()
-	st, err := d.Status(ticking(t))
-	require.NoError(t, err)
-	for _, o := range st.Consumers {
-		if o.Name == name {
-			return o
-		}
-	}
-	t.Fatalf("the status does not have the name %q", name)
-	return tracbus.ConsumerStatus{}
-}
-
 // readStream reads a stream from behind an id up to all of a tid.
 func readStream(t *testing.T, rdb *redis.Client, key, after string, last int64) (got []string, missed []tracbus.Resync) {
 	t.Helper()
-	end, err := rdb.XRevRangeN(ticking(t), key, "+", "-", 1).Result()
+	end, err := rdb.XRevRangeN(within(t), key, "+", "-", 1).Result()
 	require.NoError(t, err)
 	require.Len(t, end, 1)
-	ctx, cancel := context.WithCancel(ticking(t))
+	ctx, cancel := context.WithCancel(within(t))
 	defer cancel()
 	for entry, err := range tracbus.NewSubscriber(rdb, tracbus.SubscriberConfig{}).Stream(ctx, key, after) {
 		require.NoError(t, err)

@@ -69,7 +69,7 @@ func TestOnceCutOff(t *testing.T) {
 		assert.False(t, (<-took).Before(<-ended), "the lease ends for its holder first")
 		b.say(t, "three", 1)
 		log.until(t, 6)
-		before := b.onceOf(t)
+		before := b.consumer(t, "log")
 		assert.True(t, before.HeldHere)
 		p.Resume()
 		close(open)
@@ -81,7 +81,7 @@ func TestOnceCutOff(t *testing.T) {
 		assert.Less(t, turns[6].Token, turns[5].Token, "who keeps epochs can refuse what is late")
 		b.say(t, "four", 1)
 		assert.Equal(t, "four", log.until(t, 8)[7])
-		require.NoError(t, b.Wait(ticking(t), b.say(t, "five", 1)))
+		require.NoError(t, b.Wait(within(t), b.say(t, "five", 1)))
 		assert.Len(t, log.until(t, 9), 9)
 	})
 }
@@ -100,7 +100,7 @@ func TestOnceCrash(t *testing.T) {
 		a.holds(t)
 		a.say(t, "one", 1, 2, 3, 4, 5, 6, 7)
 		<-dead.caught
-		st := a.onceOf(t)
+		st := a.consumer(t, "log")
 		first, _ := log.events()
 		assert.Equal(t, []int64{st.TID, int64(st.Seq), st.Lag}, []int64{first[0].About().TID, int64(first[len(first)-1].About().Seq), int64(7 - len(first))})
 		p.Pause()
@@ -113,7 +113,7 @@ func TestOnceCrash(t *testing.T) {
 		}
 		assert.Equal(t, want, seqs, "%v", turns)
 		assert.Greater(t, turns[6].Token, turns[0].Token)
-		until(t, "all is done", func() bool { st = b.onceOf(t); return st.Lag == 0 })
+		until(t, "all is done", func() bool { st = b.consumer(t, "log"); return st.Lag == 0 })
 		assert.Equal(t, -1, st.Seq)
 		p.Resume()
 		close(dead.open)
@@ -185,7 +185,7 @@ func TestOnceDatabaseKilled(t *testing.T) {
 		database.Restart()
 		lines.until(t, "can be looked for again")
 		until(t, "a commit", func() bool {
-			_, err := d.Update(ticking(t), joe, func(tx *tracbus.ModelTransaction) error { return tx.Record(ticking(t), remark(1, "two")) })
+			_, err := d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error { return tx.Record(within(t), remark(1, "two")) })
 			return err == nil
 		})
 		log.hears(t, "two")

@@ -46,12 +46,6 @@ func onceProcess(t *testing.T, s *testdatabase.Server, dsn string, c tracbus.Dur
 	return seat(t, s, dsn, d)
 }
 
-// holds waits until a process holds the name.
-func (d *desk) holds(t *testing.T) {
-	t.Helper()
-	until(t, "it holds the name", func() bool { return d.onceOf(t).HeldHere })
-}
-
 // trap is a listener that is caught by some events until it is opened, whatever
 // its context says.
 type trap struct {
@@ -108,15 +102,15 @@ func TestOnceHangs(t *testing.T) {
 	lines.until(t, "this process gives up the listener's name")
 
 	// Its end does not wait for the call, and says that it goes on.
-	require.NoError(t, a.Journal.Close(ticking(t)))
-	ended, cancel := context.WithCancel(ticking(t))
+	require.NoError(t, a.Journal.Close(within(t)))
+	ended, cancel := context.WithCancel(within(t))
 	cancel()
 	var closing *tracbus.CloseError
 	require.ErrorAs(t, a.Bus.Close(ended), &closing)
 	require.Len(t, closing.Undelivered, 1)
 	assert.True(t, closing.Undelivered[0].CallRunning)
 	close(hung.open)
-	require.NoError(t, a.Bus.Close(ticking(t)))
+	require.NoError(t, a.Bus.Close(within(t)))
 	told := log.until(t, 4)
 	assert.Equal(t, "two", told[3], "the late call")
 	d := onceSeat(t, s, dsn, log, hasty)
@@ -144,11 +138,11 @@ func TestOnceHangsAndIsSetAside(t *testing.T) {
 	if told[0] == "bad" { // b was there before it was set aside
 		told = log.until(t, 2)[1:]
 	} else {
-		assert.Equal(t, 1, a.onceOf(t).DeadLetters)
+		assert.Equal(t, 1, a.consumer(t, "log").DeadLetters)
 	}
 	assert.Equal(t, []string{"good"}, told)
 	b.leave(t)
-	require.NoError(t, a.Journal.Close(ticking(t)), "Run ends")
+	require.NoError(t, a.Journal.Close(within(t)), "Run ends")
 	close(hung.open)
 }
 
@@ -187,17 +181,17 @@ func TestOnceFails(t *testing.T) {
 			}
 			assert.Equal(t, want, other.until(t, 3), "another name")
 			d.until(t, "the others", func(all, primary []tracbus.Event) bool { return len(all) == 3 && len(primary) == 3 })
-			until(t, "the status says so", func() bool { return d.onceOf(t).Err != "" })
-			st := d.onceOf(t)
+			until(t, "the status says so", func() bool { return d.consumer(t, "log").Err != "" })
+			st := d.consumer(t, "log")
 			assert.Contains(t, st.Err, "ticket 1")
 			assert.EqualValues(t, 2, st.Lag)
-			all, err := d.Status(ticking(t))
+			all, err := d.Status(within(t))
 			require.NoError(t, err)
 			assert.Equal(t, "other", all.Consumers[1].Name)
 			assert.Empty(t, all.Consumers[1].Err)
 			well.Store(true)
 			assert.Equal(t, want, log.until(t, 3))
-			until(t, "the status says so", func() bool { st = d.onceOf(t); return st.Err == "" && st.Lag == 0 })
+			until(t, "the status says so", func() bool { st = d.consumer(t, "log"); return st.Err == "" && st.Lag == 0 })
 			assert.Zero(t, st.FailingFor)
 			lines.until(t, "listener gets on again")
 			assert.Equal(t, 1, lines.count("listener failed, and is told again"), &lines.text)
@@ -214,10 +208,10 @@ func TestOnceTellsItsLastFailure(t *testing.T) {
 	log.failing(func(tracbus.Event) error { return errors.New("first reason") })
 	d := onceSeat(t, s, s.DSN(s.Name()), log, hasty)
 	d.say(t, "one", 1)
-	until(t, "the first is shown", func() bool { return d.onceOf(t).Err != "" })
-	assert.Contains(t, d.onceOf(t).Err, "first reason")
+	until(t, "the first is shown", func() bool { return d.consumer(t, "log").Err != "" })
+	assert.Contains(t, d.consumer(t, "log").Err, "first reason")
 	log.failing(func(tracbus.Event) error { return errors.New("second reason") })
-	until(t, "the second is shown", func() bool { return strings.Contains(d.onceOf(t).Err, "second reason") })
+	until(t, "the second is shown", func() bool { return strings.Contains(d.consumer(t, "log").Err, "second reason") })
 	log.failing(nil)
 	log.until(t, 1)
 }
@@ -235,10 +229,10 @@ func TestOnceClosedBetweenCalls(t *testing.T) {
 		if i%2 == 0 {
 			<-hung.caught
 		}
-		ended, cancel := context.WithCancel(ticking(t))
+		ended, cancel := context.WithCancel(within(t))
 		cancel()
 		_ = r.Close(ended) // returns, whether a call goes on or not
 		close(hung.open)
-		require.NoError(t, r.Close(ticking(t)))
+		require.NoError(t, r.Close(within(t)))
 	}
 }

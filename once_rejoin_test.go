@@ -43,7 +43,7 @@ func TestPublisherGetsOtherSettings(t *testing.T) {
 	dsn := s.DSN(s.Name())
 	rdb, all := refusing(t, "~* +@all &trac.desk.ticket.changed.1 &trac.desk.wiki.*")
 	entries := func() (channels []string) {
-		some, err := all.XRange(ticking(t), "changes", "-", "+").Result()
+		some, err := all.XRange(within(t), "changes", "-", "+").Result()
 		require.NoError(t, err)
 		for _, e := range some {
 			channels = append(channels, e.Values["channel"].(string))
@@ -51,21 +51,21 @@ func TestPublisherGetsOtherSettings(t *testing.T) {
 		return channels
 	}
 	a := publishesOnce(t, s, dsn, rdb, tracbus.PublisherConfig{StreamKey: "changes", SkipRealms: []tracbus.Realm{tracbus.RealmWiki}})
-	_, err := a.Update(ticking(t), joe, func(tx *tracbus.ModelTransaction) error {
-		return tx.Record(ticking(t), tracbus.WikiPageCreated{Page: tracbus.WikiPage{Name: "Start", Version: 1}})
+	_, err := a.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error {
+		return tx.Record(within(t), tracbus.WikiPageCreated{Page: tracbus.WikiPage{Name: "Start", Version: 1}})
 	})
 	require.NoError(t, err)
 	a.say(t, "both", 1, 2)
-	a.run() // not before: it is to read the page and the tickets at once
-	until(t, "Redis refuses the second", func() bool { return a.onceOf(t).Err != "" })
+	a.follow() // not before: it is to read the page and the tickets at once
+	until(t, "Redis refuses the second", func() bool { return a.consumer(t, "log").Err != "" })
 	a.leave(t)
 
 	b := publishesOnce(t, s, dsn, rdb, tracbus.PublisherConfig{StreamKey: "changes"})
-	b.run()
+	b.follow()
 	until(t, "the page is published", func() bool { return len(entries()) > 3 })
-	assert.NotZero(t, b.onceOf(t).Lag, "what Redis refuses is not done")
-	require.NoError(t, all.Do(ticking(t), "acl", "setuser", "narrow", "allchannels").Err())
-	until(t, "all is done", func() bool { return b.onceOf(t).Lag == 0 })
+	assert.NotZero(t, b.consumer(t, "log").Lag, "what Redis refuses is not done")
+	require.NoError(t, all.Do(within(t), "acl", "setuser", "narrow", "allchannels").Err())
+	until(t, "all is done", func() bool { return b.consumer(t, "log").Lag == 0 })
 	told := entries()
 	assert.Equal(t, []string{"trac.desk.wiki.created", "trac.desk.ticket.changed.1", "trac.desk.ticket.changed.2"}, told[len(told)-3:])
 }
@@ -75,7 +75,7 @@ func TestPublisherIsNotSetAside(t *testing.T) {
 	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
 	defer func() { _ = rdb.Close() }()
 	bus := tracbus.NewBus("test")
-	defer func() { require.NoError(t, bus.Close(ticking(t))) }()
+	defer func() { require.NoError(t, bus.Close(within(t))) }()
 	assert.PanicsWithValue(t, "tracbus: registering *tracbus.Publisher under durable log: DurableConfig.MaxAttempts is 2: expected zero, for what is published keeps its order",
 		func() {
 			bus.All(tracbus.DurableConfig{MaxAttempts: 2}.Durable("log"), tracbus.NewPublisher(rdb, tracbus.PublisherConfig{}))
@@ -93,7 +93,7 @@ func TestPublisherIsNotToldInThePlaceOfWhoEmbedsIt(t *testing.T) {
 	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
 	defer func() { _ = rdb.Close() }()
 	bus := tracbus.NewBus("test")
-	defer func() { require.NoError(t, bus.Close(ticking(t))) }()
+	defer func() { require.NoError(t, bus.Close(within(t))) }()
 	s := secretive{tracbus.NewPublisher(rdb, tracbus.PublisherConfig{})}
 	assert.PanicsWithValue(t, "tracbus: registering tracbus_test.secretive under durable log: it embeds a Publisher, which would be told in its place: expected the Publisher, or a type that has one in a named field",
 		func() { bus.All(tracbus.Durable("log"), s) })

@@ -15,7 +15,7 @@ import (
 )
 
 // onceWatch is a process with a listener of every event under a name.
-func (k *restorable) onceWatch(t *testing.T, log *onceLog, lines *logRecorder) *desk {
+func onceWatch(t *testing.T, k *restorable, log *onceLog, lines *logRecorder) *desk {
 	t.Helper()
 	c := tracbus.DurableConfig{LeaseFor: 600 * time.Millisecond, FromOldest: true}
 	return onceProcess(t, k.Server, "", c, log.handle, deskConfig{DB: k.Open(t, k.dsn), Journal: tracbus.JournalConfig{Logger: slog.New(lines)}})
@@ -49,7 +49,7 @@ func TestOnceRestored(t *testing.T) {
 			noLeaks(t)
 			k := newRestorable(t, dialect)
 			log, lines := newOnceLog(), new(logRecorder)
-			processes := []*desk{k.onceWatch(t, log, lines), k.onceWatch(t, log, lines)}
+			processes := []*desk{onceWatch(t, k, log, lines), onceWatch(t, k, log, lines)}
 			k.add(t, name("a", 1, 3)...)
 			log.ends(t, "a03")
 			restore := k.backup(t)
@@ -61,9 +61,7 @@ func TestOnceRestored(t *testing.T) {
 				}
 				if round == 1 { // the new history is longer than the old one when it is seen
 					for _, d := range processes {
-						d.cancel()
-						require.NoError(t, <-d.ran)
-						d.cancel = nil
+						d.pause(t)
 					}
 				}
 				_, turns := log.events()
@@ -72,7 +70,7 @@ func TestOnceRestored(t *testing.T) {
 				k.add(t, name(next, 1, 9)...)
 				if round == 1 {
 					for _, d := range processes {
-						d.run()
+						d.follow()
 					}
 				}
 				told := log.ends(t, next+"09")[before:]
@@ -90,7 +88,7 @@ func TestOnceRestored(t *testing.T) {
 				assert.Equal(t, name(next, 1, 9), fresh, "%v", told)
 				_, later := log.events()
 				assert.GreaterOrEqual(t, later[len(later)-1].Token, turns[len(turns)-1].Token, "although the row's epoch went back")
-				until(t, "all is done", func() bool { return processes[0].onceOf(t).Lag == 0 })
+				until(t, "all is done", func() bool { return processes[0].consumer(t, "log").Lag == 0 })
 			}
 		})
 	}
@@ -104,13 +102,11 @@ func TestOnceJournalRestored(t *testing.T) {
 			noLeaks(t)
 			k := newRestorable(t, "sqlite")
 			log, lines := newOnceLog(), new(logRecorder)
-			d := k.onceWatch(t, log, lines)
+			d := onceWatch(t, k, log, lines)
 			k.add(t, name("a", 1, 9)...)
 			log.ends(t, "a09")
 			if rested {
-				d.cancel()
-				require.NoError(t, <-d.ran)
-				d.cancel = nil
+				d.pause(t)
 			}
 			tx, err := d.DB.BeginTx(context.Background(), nil)
 			require.NoError(t, err)
@@ -123,7 +119,7 @@ func TestOnceJournalRestored(t *testing.T) {
 			require.NoError(t, tx.Commit())
 			k.add(t, name("b", 1, 20)...)
 			if rested {
-				d.run()
+				d.follow()
 			}
 			told := log.ends(t, "b20")
 			assert.Contains(t, told, "(rewound)")

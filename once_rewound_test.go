@@ -37,13 +37,13 @@ func TestOnceRowWentBack(t *testing.T) {
 				}
 				b.say(t, "remark 3", 1)
 				log.until(t, 3)
-				reach(t, "the place is stored", func() bool { return b.onceOf(t).TID == 3 })
+				reach(t, "the place is stored", func() bool { return b.consumer(t, "log").TID == 3 })
 
 				_, err := b.DB.ExecContext(context.Background(), fmt.Sprintf(
 					"UPDATE journal_once SET tid = %d, mark = '%s', epoch = %d, beat = %d", copied.tid, copied.mark, copied.epoch, copied.beat))
 				require.NoError(t, err)
 				b.say(t, "remark 4", 1)
-				reach(t, "all is told", func() bool { return b.onceOf(t).TID == 4 })
+				reach(t, "all is told", func() bool { return b.consumer(t, "log").TID == 4 })
 				told, _ := log.events()
 				var rest []string
 				for _, e := range told[3:] {

@@ -87,20 +87,6 @@ func onceSeat(t *testing.T, s *testdatabase.Server, dsn string, l *onceLog, c tr
 	return seat(t, s, dsn, d)
 }
 
-// onceOf returns how the name stands.
-func (d *desk) onceOf(t *testing.T) tracbus.ConsumerStatus {
-	t.Helper()
-	st, err := d.Status(ticking(t))
-	require.NoError(t, err)
-	for _, o := range st.Consumers {
-		if o.Name == "log" {
-			return o
-		}
-	}
-	t.Fatal("the status does not have the name")
-	return tracbus.ConsumerStatus{}
-}
-
 // TestOnce: of all processes one is told each change, in order; when it ends,
 // another goes on where it stopped.
 func TestOnce(t *testing.T) {
@@ -121,7 +107,7 @@ func TestOnce(t *testing.T) {
 		}
 		assert.Equal(t, want, log.until(t, 10))
 
-		st := a.onceOf(t)
+		st := a.consumer(t, "log")
 		holder, other := a, b
 		if !st.HeldHere {
 			holder, other = b, a
@@ -176,18 +162,18 @@ func TestPruneKeepsForOnce(t *testing.T) {
 			d.say(t, fmt.Sprint("remark ", i+1), 1)
 		}
 		log.until(t, 2)
-		reach(t, "the failure is noted", func() bool { return d.onceOf(t).Err != "" })
-		st := d.onceOf(t)
+		reach(t, "the failure is noted", func() bool { return d.consumer(t, "log").Err != "" })
+		st := d.consumer(t, "log")
 		assert.Contains(t, st.Err, "tid 3, seq 0, ticket 1: no network")
 		assert.Equal(t, int64(6), st.Lag)
 
-		n, err := d.Prune(ticking(t), tracbus.Retention{KeepLast: 1})
+		n, err := d.Prune(within(t), tracbus.Retention{KeepLast: 1})
 		require.NoError(t, err)
 		assert.Equal(t, int64(2), n, "transactions that the name is done with")
-		n, err = d.Prune(ticking(t), tracbus.Retention{KeepLast: 1, DropUnconsumedAfter: time.Hour})
+		n, err = d.Prune(within(t), tracbus.Retention{KeepLast: 1, DropUnconsumedAfter: time.Hour})
 		require.NoError(t, err)
 		assert.Zero(t, n, "transactions that are too young to be abandoned")
-		n, err = d.Prune(ticking(t), tracbus.Retention{KeepLast: 1, DropUnconsumedAfter: time.Nanosecond})
+		n, err = d.Prune(within(t), tracbus.Retention{KeepLast: 1, DropUnconsumedAfter: time.Nanosecond})
 		require.NoError(t, err)
 		assert.Equal(t, int64(5), n, "transactions that are abandoned")
 
@@ -214,10 +200,10 @@ func TestPrunedIsToldByTheNext(t *testing.T) {
 	for range 3 {
 		a.say(t, "pruned", 1)
 	}
-	reach(t, "it fails", func() bool { return a.onceOf(t).Err != "" })
-	_, err := a.Prune(ticking(t), tracbus.Retention{KeepLast: 1, DropUnconsumedAfter: time.Nanosecond})
+	reach(t, "it fails", func() bool { return a.consumer(t, "log").Err != "" })
+	_, err := a.Prune(within(t), tracbus.Retention{KeepLast: 1, DropUnconsumedAfter: time.Nanosecond})
 	require.NoError(t, err)
-	reach(t, "the resync fails", func() bool { return strings.HasPrefix(a.onceOf(t).Err, "resync: ") })
+	reach(t, "the resync fails", func() bool { return strings.HasPrefix(a.consumer(t, "log").Err, "resync: ") })
 	a.leave(t)
 	b := onceProcess(t, s, dsn, hasty, func(_ context.Context, e tracbus.Event) error {
 		if r, ok := e.(tracbus.Resync); ok {
@@ -225,7 +211,7 @@ func TestPrunedIsToldByTheNext(t *testing.T) {
 		}
 		return nil
 	}, deskConfig{})
-	reach(t, "all is told", func() bool { return b.onceOf(t).Lag == 0 })
+	reach(t, "all is told", func() bool { return b.consumer(t, "log").Lag == 0 })
 	require.Len(t, resync, 1)
 	require.Equal(t, tracbus.ResyncPruned, (<-resync).Reason)
 }
@@ -246,8 +232,8 @@ func TestRegistrationWait(t *testing.T) {
 	for i := range 5 {
 		tid := desks[0].say(t, fmt.Sprint("remark ", i), 1)
 		for j, r := range waiting {
-			require.NoError(t, desks[j].Wait(ticking(t), tid))
-			require.NoError(t, r.Wait(ticking(t)))
+			require.NoError(t, desks[j].Wait(within(t), tid))
+			require.NoError(t, r.Wait(within(t)))
 			told, _ := log.events()
 			assert.Len(t, told, i+1)
 		}
@@ -257,7 +243,7 @@ func TestRegistrationWait(t *testing.T) {
 // reach waits until something is so that nothing tells of.
 func reach(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	ctx := ticking(t)
+	ctx := within(t)
 	for tick := time.NewTicker(5 * time.Millisecond); !ok(); {
 		select {
 		case <-tick.C:

@@ -1,7 +1,10 @@
 package tracbus_test
 
 import (
+	"context"
 	"encoding/json"
+	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"strconv"
@@ -9,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -42,6 +46,27 @@ func allEvents() []tracbus.Event {
 	}
 }
 
+const journalStream = "trac:stream"
+
+// loopOver begins a loop over the stream after an id.
+func loopOver(t *testing.T, client redis.UniversalClient, after string) *steps[tracbus.StreamEntry] {
+	t.Helper()
+	config := tracbus.SubscriberConfig{MaxBackoff: 20 * time.Millisecond, PingAfter: 100 * time.Millisecond}
+	return loop(t, func(ctx context.Context) iter.Seq2[tracbus.StreamEntry, error] {
+		return tracbus.NewSubscriber(client, config).Stream(ctx, journalStream, after)
+	})
+}
+
+// nextResync returns the Resync that a loop yields next, as "id reason after..through".
+func nextResync(t *testing.T, l *steps[tracbus.StreamEntry]) string {
+	t.Helper()
+	s := l.next()
+	require.NoError(t, s.Err)
+	e, ok := s.Value.Event.(tracbus.Resync)
+	require.True(t, ok, "a Resync: %v", s.Value)
+	return fmt.Sprintf("%s %s %d..%d", s.Value.ID, e.Reason, e.After, e.Through)
+}
+
 // TestStreamOfAJournal: what a journal's publisher appends comes back as the
 // journal's own events, and a Redis that was emptied is told.
 func TestStreamOfAJournal(t *testing.T) {
@@ -49,7 +74,7 @@ func TestStreamOfAJournal(t *testing.T) {
 		noLeaks(t)
 		server := testserver.Redis(t, testserver.RedisOptions{})
 		client := hastyClient(t, server.Addr())
-		publisher := tracbus.NewPublisher(client, tracbus.PublisherConfig{StreamKey: streamKey, ExtraEvents: true, FullNewValues: all, Logger: quiet})
+		publisher := tracbus.NewPublisher(client, tracbus.PublisherConfig{StreamKey: journalStream, ExtraEvents: true, FullNewValues: all, Logger: quiet})
 		t.Cleanup(publisher.Close)
 		s := testdatabase.New(t, "sqlite")
 		once := tracbus.DurableConfig{FromOldest: true, Backoff: 5 * time.Millisecond}.Durable("redis")
@@ -57,14 +82,14 @@ func TestStreamOfAJournal(t *testing.T) {
 		// record makes a transaction of each event, and one of them all.
 		record := func() (told []tracbus.Event) {
 			var last int64
-			for e := range d.Since(ticking(t), 0) {
+			for e := range d.Since(within(t), 0) {
 				last = e.About().TID
 			}
 			groups := slices.Collect(slices.Chunk(allEvents(), 1))
 			for _, events := range append(groups, allEvents()[:1], []tracbus.Event{allEvents()[1], allEvents()[6]}) {
-				_, err := d.Update(ticking(t), joe, func(tx *tracbus.ModelTransaction) error {
+				_, err := d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error {
 					for _, e := range events {
-						if err := tx.Record(ticking(t), e.(tracbus.Recordable)); err != nil {
+						if err := tx.Record(within(t), e.(tracbus.Recordable)); err != nil {
 							return err
 						}
 					}
@@ -72,13 +97,13 @@ func TestStreamOfAJournal(t *testing.T) {
 				})
 				require.NoError(t, err)
 			}
-			for e, err := range d.Since(ticking(t), last) {
+			for e, err := range d.Since(within(t), last) {
 				require.NoError(t, err)
 				told = append(told, e)
 			}
 			return told
 		}
-		check := func(l *streaming, told []tracbus.Event) (branch uint64) {
+		check := func(l *steps[tracbus.StreamEntry], told []tracbus.Event) (branch uint64) {
 			t.Helper()
 			for _, want := range told {
 				c := want.About()
@@ -89,9 +114,9 @@ func TestStreamOfAJournal(t *testing.T) {
 					want = e
 				}
 				got := l.next()
-				require.NoError(t, got.err)
-				assert.Equal(t, want, got.Event)
-				ms, seq, _ := strings.Cut(got.ID, "-")
+				require.NoError(t, got.Err)
+				assert.Equal(t, want, got.Value.Event)
+				ms, seq, _ := strings.Cut(got.Value.ID, "-")
 				first, err := strconv.ParseUint(ms, 10, 64)
 				require.NoError(t, err)
 				branch = first >> 48
@@ -101,20 +126,19 @@ func TestStreamOfAJournal(t *testing.T) {
 			return branch
 		}
 
-		l := stream(t, client, tracbus.SubscriberConfig{}, "0", forever)
-		l.says("0-0 subscribed 0..0")
+		l := loopOver(t, client, "0")
+		assert.Equal(t, "0-0 subscribed 0..0", nextResync(t, l))
 		first := record()
 		require.Len(t, first, 15)
 		assert.Zero(t, check(l, first))
-		again := stream(t, client, tracbus.SubscriberConfig{}, "0-0", forever)
+		again := loopOver(t, client, "0-0")
 		check(again, first)
 		again.stop()
 
-		require.NoError(t, client.FlushAll(ticking(t)).Err())
+		require.NoError(t, client.FlushAll(within(t)).Err())
 		second := record()
 		end := first[len(first)-1].About()
-		told := l.next().String()
-		assert.Equal(t, streamIDOf(0, end.TID, int64(end.Seq))+" restarted "+strconv.FormatInt(end.TID, 10)+"..0", told)
+		assert.Equal(t, fmt.Sprintf("%d-%d restarted %d..0", end.TID, end.Seq, end.TID), nextResync(t, l))
 		assert.NotZero(t, check(l, second))
 		l.stop()
 	}

@@ -1,0 +1,63 @@
+package tracbus_test
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// ear is a raw subscriber to everything, connected to the server directly.
+type ear struct {
+	pubsub     *redis.PubSub
+	subscribed atomic.Int64 // how often
+	heard      atomic.Int64
+	done       chan struct{}
+
+	mu       sync.Mutex
+	messages []*redis.Message
+}
+
+func newEar(t testing.TB, client *redis.Client) *ear {
+	t.Helper()
+	e := &ear{pubsub: client.PSubscribe(context.Background(), "*"), done: make(chan struct{})}
+	go e.listen()
+	t.Cleanup(func() {
+		_ = e.pubsub.Close()
+		<-e.done
+	})
+	until(t, "the raw subscriber subscribes", func() bool { return e.subscribed.Load() > 0 })
+	return e
+}
+
+func (e *ear) listen() {
+	defer close(e.done)
+	for {
+		received, err := e.pubsub.Receive(context.Background())
+		if err == nil {
+			e.take(received)
+		} else if err.Error() == "redis: client is closed" {
+			return
+		}
+	}
+}
+
+func (e *ear) take(received any) {
+	switch m := received.(type) {
+	case *redis.Subscription:
+		e.subscribed.Add(1)
+	case *redis.Message:
+		e.mu.Lock()
+		e.messages = append(e.messages, m)
+		e.mu.Unlock()
+		e.heard.Add(1)
+	}
+}
+
+func (e *ear) all() []*redis.Message {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.messages
+}

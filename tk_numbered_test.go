@@ -1,0 +1,12 @@
+package tracbus_test
+
+import (
+	"fmt"
+)
+
+func name(prefix string, from, to int) (all []string) {
+	for i := from; i <= to; i++ {
+		all = append(all, fmt.Sprintf("%s%02d", prefix, i))
+	}
+	return all
+}

@@ -1,0 +1,25 @@
+package tracbus_test
+
+import (
+	"database/sql"
+	"testing"
+)
+
+// scan calls f for each row of a query, which it has scanned into fields.
+func scan(t testing.TB, db *sql.DB, query string, f func(), fields ...any) {
+	t.Helper()
+	rows, err := db.QueryContext(t.Context(), query)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := rows.Scan(fields...); err != nil {
+			t.Fatal(err)
+		}
+		f()
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+}
