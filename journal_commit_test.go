@@ -171,17 +171,18 @@ func TestCommitUnknown(t *testing.T) {
 		require.NoError(t, tx.Record(ctx, remark(1, comment)))
 		_, err = tx.SQL().ExecContext(ctx, `INSERT INTO slow VALUES (1)`)
 		require.NoError(t, err)
+		committed := make(chan error, 1)
 		pid := waitingFor(t, d, func() {
 			go func() {
 				short, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
 				defer cancel()
 				_, err := tx.Commit(short)
-				d.ran <- err
+				committed <- err
 			}()
 		})
 		d.proxy.Refuse() // not even the request that pgx makes, to cancel
 		d.proxy.Cut()
-		err = <-d.ran
+		err = <-committed
 		require.ErrorIs(t, err, tracbus.ErrCommitUnknown)
 		require.NotErrorIs(t, err, tracbus.ErrNotCommitted)
 		d.proxy.Accept()
@@ -240,14 +241,15 @@ func TestCommitOutOfReach(t *testing.T) {
 	require.NoError(t, tx.Record(within(t), remark(1, "out of reach")))
 	d.proxy.DropReplies()
 	d.proxy.Refuse()
+	committed := make(chan error, 1)
 	go func() {
 		short, cancel := context.WithTimeout(within(t), 300*time.Millisecond)
 		defer cancel()
 		_, err := tx.Commit(short)
-		d.ran <- err
+		committed <- err
 	}()
 	require.Eventually(t, func() bool { return stored(t, d.direct, "out of reach") == 1 }, patience, time.Millisecond)
-	err = <-d.ran
+	err = <-committed
 	require.ErrorIs(t, err, tracbus.ErrCommitUnknown)
 	var unknown *tracbus.CommitUnknownError
 	require.ErrorAs(t, err, &unknown)
@@ -299,8 +301,11 @@ func TestCommitUnheard(t *testing.T) {
 	fault := &deaf{sqlite: real.Driver(), dsn: dsn}
 	db := sql.OpenDB(fault)
 	bus := tracbus.NewBus("desk")
-	d := &desk{Bus: bus}
-	tracbus.On(bus, tracbus.Primary, d.hear(&d.primary))
+	var heard diary
+	tracbus.On(bus, tracbus.Primary, func(_ context.Context, e tracbus.Event) error {
+		heard.write("%s", e.About().Comment)
+		return nil
+	})
 	j, err := tracbus.OpenJournal(within(t), db, bus, tracbus.JournalConfig{Dialect: tracbus.SQLite, Logger: quiet})
 	require.NoError(t, err)
 	ran := make(chan error, 1)
@@ -312,8 +317,7 @@ func TestCommitUnheard(t *testing.T) {
 	})
 	require.NoError(t, err)
 	require.NoError(t, j.Wait(within(t), tid))
-	_, primary := d.heard()
-	assert.Equal(t, []string{"unheard"}, comments(primary))
+	assert.Equal(t, []string{"unheard"}, heard.read())
 
 	require.NoError(t, j.Close(within(t)))
 	require.NoError(t, <-ran)

@@ -45,14 +45,6 @@ func (s *sleeper) heard() []string {
 	return slices.Clone(s.told)
 }
 
-// brief shows the comment of an event, or the reason of a Resync in brackets.
-func brief(e tracbus.Event) string {
-	if r, ok := e.(tracbus.Resync); ok {
-		return fmt.Sprintf("(%s)", r.Reason)
-	}
-	return e.About().Comment
-}
-
 // sleep seats a desk with a sleeper that holds one event, while others wait.
 func sleep(t *testing.T, s *testdatabase.Server, dsn string, queue int, scope tracbus.Scope) (*desk, *sleeper, *tracbus.Registration) {
 	t.Helper()

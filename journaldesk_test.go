@@ -3,6 +3,7 @@ package tracbus_test
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -183,4 +184,12 @@ func briefs(events []tracbus.Event) (all []string) {
 func (d *desk) hears(t *testing.T, what string) {
 	t.Helper()
 	d.until(t, what, func(all, _ []tracbus.Event) bool { return slices.Contains(briefs(all), what) })
+}
+
+// brief shows the comment of an event, or the reason of a Resync in brackets.
+func brief(e tracbus.Event) string {
+	if r, ok := e.(tracbus.Resync); ok {
+		return fmt.Sprintf("(%s)", r.Reason)
+	}
+	return e.About().Comment
 }
