@@ -1,4 +1,4 @@
-package tracbus_test
+package testkit
 
 import (
 	"testing"
@@ -7,8 +7,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// hastyClient makes a client that gives up soon, and is closed with the test.
-func hastyClient(t testing.TB, addr string) *redis.Client {
+// HastyClient makes a client that gives up soon, and is closed with the test.
+func HastyClient(t testing.TB, addr string) *redis.Client {
 	t.Helper()
 	c := redis.NewClient(&redis.Options{
 		Addr:        addr,
@@ -19,12 +19,12 @@ func hastyClient(t testing.TB, addr string) *redis.Client {
 	return c
 }
 
-// patientClient makes a client that never gives up before the test does.
-func patientClient(t testing.TB, addr string) *redis.Client {
+// PatientClient makes a client that never gives up before the test does.
+func PatientClient(t testing.TB, addr string) *redis.Client {
 	t.Helper()
 	c := redis.NewClient(&redis.Options{
 		Addr:        addr,
-		ReadTimeout: 2 * patience, WriteTimeout: 2 * patience, DialTimeout: 2 * patience, PoolTimeout: 2 * patience,
+		ReadTimeout: 2 * Patience, WriteTimeout: 2 * Patience, DialTimeout: 2 * Patience, PoolTimeout: 2 * Patience,
 	})
 	t.Cleanup(func() { _ = c.Close() })
 	return c

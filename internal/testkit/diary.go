@@ -1,4 +1,4 @@
-package tracbus_test
+package testkit
 
 import (
 	"fmt"
@@ -6,19 +6,19 @@ import (
 	"sync"
 )
 
-// diary is what one listener was told.
-type diary struct {
+// Diary is what one listener was told.
+type Diary struct {
 	mu      sync.Mutex
 	entries []string
 }
 
-func (d *diary) write(format string, args ...any) {
+func (d *Diary) Write(format string, args ...any) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.entries = append(d.entries, fmt.Sprintf(format, args...))
 }
 
-func (d *diary) read() []string {
+func (d *Diary) Read() []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return slices.Clone(d.entries)

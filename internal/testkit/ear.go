@@ -1,4 +1,4 @@
-package tracbus_test
+package testkit
 
 import (
 	"context"
@@ -9,30 +9,30 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// ear is a raw subscriber to everything, connected to the server directly.
-type ear struct {
+// Ear is a raw subscriber to everything, connected to the server directly.
+type Ear struct {
 	pubsub     *redis.PubSub
 	subscribed atomic.Int64 // how often
-	heard      atomic.Int64
+	Heard      atomic.Int64
 	done       chan struct{}
 
 	mu       sync.Mutex
 	messages []*redis.Message
 }
 
-func newEar(t testing.TB, client *redis.Client) *ear {
+func NewEar(t testing.TB, client *redis.Client) *Ear {
 	t.Helper()
-	e := &ear{pubsub: client.PSubscribe(context.Background(), "*"), done: make(chan struct{})}
+	e := &Ear{pubsub: client.PSubscribe(context.Background(), "*"), done: make(chan struct{})}
 	go e.listen()
 	t.Cleanup(func() {
 		_ = e.pubsub.Close()
 		<-e.done
 	})
-	until(t, "the raw subscriber subscribes", func() bool { return e.subscribed.Load() > 0 })
+	Until(t, "the raw subscriber subscribes", func() bool { return e.subscribed.Load() > 0 })
 	return e
 }
 
-func (e *ear) listen() {
+func (e *Ear) listen() {
 	defer close(e.done)
 	for {
 		received, err := e.pubsub.Receive(context.Background())
@@ -44,7 +44,7 @@ func (e *ear) listen() {
 	}
 }
 
-func (e *ear) take(received any) {
+func (e *Ear) take(received any) {
 	switch m := received.(type) {
 	case *redis.Subscription:
 		e.subscribed.Add(1)
@@ -52,11 +52,11 @@ func (e *ear) take(received any) {
 		e.mu.Lock()
 		e.messages = append(e.messages, m)
 		e.mu.Unlock()
-		e.heard.Add(1)
+		e.Heard.Add(1)
 	}
 }
 
-func (e *ear) all() []*redis.Message {
+func (e *Ear) All() []*redis.Message {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.messages

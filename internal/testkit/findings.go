@@ -1,9 +1,9 @@
-package tracbus_test
+package testkit
 
 import (
 	"fmt"
 )
 
-type findings []string
+type Findings []string
 
-func (f *findings) add(format string, args ...any) { *f = append(*f, fmt.Sprintf(format, args...)) }
+func (f *Findings) Add(format string, args ...any) { *f = append(*f, fmt.Sprintf(format, args...)) }

@@ -1,4 +1,4 @@
-package tracbus_test
+package testkit
 
 import (
 	"fmt"
@@ -12,9 +12,9 @@ import (
 // up.
 const leakPatience = time.Second
 
-// noLeaks fails the test if a goroutine that began after this call has not ended
+// NoLeaks fails the test if a goroutine that began after this call has not ended
 // when all that is cleaned up later was cleaned up.
-func noLeaks(t testing.TB) {
+func NoLeaks(t testing.TB) {
 	t.Helper()
 	before := goroutines()
 	t.Cleanup(func() {

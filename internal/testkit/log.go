@@ -1,4 +1,4 @@
-package tracbus_test
+package testkit
 
 import (
 	"bytes"
@@ -11,19 +11,19 @@ import (
 	"time"
 )
 
-// logRecorder keeps what is logged.
-type logRecorder struct {
+// LogRecorder keeps what is logged.
+type LogRecorder struct {
 	mu    sync.Mutex
 	lines []string
 }
 
-func (l *logRecorder) Enabled(context.Context, slog.Level) bool { return true }
+func (l *LogRecorder) Enabled(context.Context, slog.Level) bool { return true }
 
-func (l *logRecorder) WithAttrs([]slog.Attr) slog.Handler { return l }
+func (l *LogRecorder) WithAttrs([]slog.Attr) slog.Handler { return l }
 
-func (l *logRecorder) WithGroup(string) slog.Handler { return l }
+func (l *LogRecorder) WithGroup(string) slog.Handler { return l }
 
-func (l *logRecorder) Handle(_ context.Context, r slog.Record) error {
+func (l *LogRecorder) Handle(_ context.Context, r slog.Record) error {
 	line := r.Message
 	r.Attrs(func(a slog.Attr) bool { line += " " + a.String(); return true })
 	l.mu.Lock()
@@ -33,7 +33,7 @@ func (l *logRecorder) Handle(_ context.Context, r slog.Record) error {
 }
 
 // with returns the lines that contain one of the words.
-func (l *logRecorder) with(words ...string) (found []string) {
+func (l *LogRecorder) With(words ...string) (found []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, line := range l.lines {
@@ -47,45 +47,45 @@ func (l *logRecorder) with(words ...string) (found []string) {
 	return found
 }
 
-// notes is a log that a test reads.
-type notes struct {
+// Notes is a log that a test reads.
+type Notes struct {
 	mu   sync.Mutex
-	text bytes.Buffer
+	Text bytes.Buffer
 	more chan struct{}
 }
 
-func newNotes() *notes { return &notes{more: make(chan struct{}, 1)} }
+func NewNotes() *Notes { return &Notes{more: make(chan struct{}, 1)} }
 
-func (n *notes) logger() *slog.Logger { return slog.New(slog.NewTextHandler(n, nil)) }
+func (n *Notes) Logger() *slog.Logger { return slog.New(slog.NewTextHandler(n, nil)) }
 
-func (n *notes) Write(b []byte) (int, error) {
+func (n *Notes) Write(b []byte) (int, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	select {
 	case n.more <- struct{}{}:
 	default:
 	}
-	return n.text.Write(b)
+	return n.Text.Write(b)
 }
 
-func (n *notes) count(words string) int {
+func (n *Notes) Count(words string) int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return strings.Count(n.text.String(), words)
+	return strings.Count(n.Text.String(), words)
 }
 
 // until waits for words in the log.
-func (n *notes) until(t *testing.T, words string) {
+func (n *Notes) Until(t *testing.T, words string) {
 	t.Helper()
-	deadline := time.After(patience)
-	for n.count(words) == 0 {
+	deadline := time.After(Patience)
+	for n.Count(words) == 0 {
 		select {
 		case <-n.more:
 		case <-deadline:
-			t.Fatalf("not logged: %q, but:\n%s", words, &n.text)
+			t.Fatalf("not logged: %q, but:\n%s", words, &n.Text)
 		}
 	}
 }
 
-// quiet logs nothing.
-var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
+// Quiet logs nothing.
+var Quiet = slog.New(slog.NewTextHandler(io.Discard, nil))

@@ -1,10 +1,10 @@
-package tracbus_test
+package testkit
 
 import (
 	"fmt"
 )
 
-func name(prefix string, from, to int) (all []string) {
+func Numbered(prefix string, from, to int) (all []string) {
 	for i := from; i <= to; i++ {
 		all = append(all, fmt.Sprintf("%s%02d", prefix, i))
 	}

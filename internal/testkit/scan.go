@@ -1,12 +1,12 @@
-package tracbus_test
+package testkit
 
 import (
 	"database/sql"
 	"testing"
 )
 
-// scan calls f for each row of a query, which it has scanned into fields.
-func scan(t testing.TB, db *sql.DB, query string, f func(), fields ...any) {
+// Scan calls f for each row of a query, which it has scanned into fields.
+func Scan(t testing.TB, db *sql.DB, query string, f func(), fields ...any) {
 	t.Helper()
 	rows, err := db.QueryContext(t.Context(), query)
 	if err != nil {

@@ -1,13 +1,13 @@
-package tracbus_test
+package testkit
 
 import (
 	"os"
 	"testing"
 )
 
-// skip skips a case that cannot be had here, which is a failure where nothing
+// Skip skips a case that cannot be had here, which is a failure where nothing
 // may be missing.
-func skip(t *testing.T, why string) {
+func Skip(t *testing.T, why string) {
 	t.Helper()
 	if os.Getenv("TRACBUS_REQUIRE_SERVERS") != "" {
 		t.Fatal(why)

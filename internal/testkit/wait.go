@@ -1,4 +1,4 @@
-package tracbus_test
+package testkit
 
 import (
 	"context"
@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// patience is how long a test waits for what must happen before it fails.
-const patience = time.Minute
+// Patience is how long a test waits for what must happen before it fails.
+const Patience = time.Minute
 
-// until waits for a condition that nobody announces.
-func until(t testing.TB, what string, is func() bool) {
+// Until waits for a condition that nobody announces.
+func Until(t testing.TB, what string, is func() bool) {
 	t.Helper()
-	deadline := time.NewTimer(patience)
+	deadline := time.NewTimer(Patience)
 	defer deadline.Stop()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
@@ -20,15 +20,15 @@ func until(t testing.TB, what string, is func() bool) {
 		select {
 		case <-tick.C:
 		case <-deadline.C:
-			t.Fatalf("not within %v: %s", patience, what)
+			t.Fatalf("not within %v: %s", Patience, what)
 		}
 	}
 }
 
-// within is a context for what must not take long.
-func within(t testing.TB) context.Context {
+// Within is a context for what must not take long.
+func Within(t testing.TB) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
 	t.Cleanup(cancel)
 	return ctx
 }

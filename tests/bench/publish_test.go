@@ -1,4 +1,4 @@
-package tracbus_test
+package bench_test
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package tracbus_test
+package bench_test
 
 import (
 	"context"
@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus"
-	"github.com/tracbus/tracbus/internal/testdatabase"
 	"github.com/tracbus/tracbus/internal/testserver"
+	"github.com/tracbus/tracbus/tests/testdatabase"
 )
 
 // readServer starts a server with memory for what is read, as one that is set up

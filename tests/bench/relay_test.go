@@ -1,4 +1,4 @@
-package tracbus_test
+package bench_test
 
 import (
 	"context"
@@ -15,8 +15,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus"
-	"github.com/tracbus/tracbus/internal/testdatabase"
+	"github.com/tracbus/tracbus/internal/testkit"
 	"github.com/tracbus/tracbus/internal/testserver"
+	"github.com/tracbus/tracbus/tests/testdatabase"
 )
 
 // BenchmarkRelay measures how many changes per second go from a journal to Redis:
@@ -63,10 +64,10 @@ func durableReadServer(b *testing.B, dialect string) *testdatabase.Server {
 // used before.
 func relayAll(b *testing.B, t *benchTracker, rdb *redis.Client, stream string) time.Duration {
 	name := rand.Text()
-	bus := tracbus.BusConfig{Logger: quiet}.NewBus("bench")
-	publisher := tracbus.NewPublisher(rdb, tracbus.PublisherConfig{StreamKey: stream, Logger: quiet})
+	bus := tracbus.BusConfig{Logger: testkit.Quiet}.NewBus("bench")
+	publisher := tracbus.NewPublisher(rdb, tracbus.PublisherConfig{StreamKey: stream, Logger: testkit.Quiet})
 	all := bus.All(tracbus.DurableConfig{FromOldest: true}.Durable(name), publisher)
-	j := openBenchJournal(b, t, bus, tracbus.JournalConfig{Logger: quiet})
+	j := openBenchJournal(b, t, bus, tracbus.JournalConfig{Logger: testkit.Quiet})
 	ctx, cancel := context.WithCancel(b.Context())
 	ended := make(chan error, 1)
 	began := time.Now()
@@ -165,14 +166,14 @@ func BenchmarkRelayDelay(b *testing.B) {
 			b.Cleanup(func() { _ = rdb.Close() })
 			ctx, cancel := context.WithCancel(b.Context())
 			run := func(bus *tracbus.Bus) *tracbus.Journal {
-				j := openBenchJournal(b, t, bus, tracbus.JournalConfig{Logger: quiet, WakeRedis: rdb})
+				j := openBenchJournal(b, t, bus, tracbus.JournalConfig{Logger: testkit.Quiet, WakeRedis: rdb})
 				ended := make(chan error, 1)
 				go func() { ended <- j.Run(ctx) }()
 				b.Cleanup(func() { cancel(); <-ended })
 				return j
 			}
-			relay := tracbus.BusConfig{Logger: quiet}.NewBus("bench")
-			all := relay.All(tracbus.Durable("redis"), tracbus.NewPublisher(rdb, tracbus.PublisherConfig{StreamKey: "bench", Logger: quiet}))
+			relay := tracbus.BusConfig{Logger: testkit.Quiet}.NewBus("bench")
+			all := relay.All(tracbus.Durable("redis"), tracbus.NewPublisher(rdb, tracbus.PublisherConfig{StreamKey: "bench", Logger: testkit.Quiet}))
 			run(relay)
 			t.journal = run(tracbus.NewBus("bench"))
 			messages := rdb.PSubscribe(ctx, "trac.*")

@@ -1,4 +1,6 @@
-package tracbus_test
+// Package bench_test measures what the library costs: to write and read the journal
+// on each database, and to call listeners and publish.
+package bench_test
 
 import (
 	"context"
@@ -15,8 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus"
-	"github.com/tracbus/tracbus/internal/testdatabase"
 	"github.com/tracbus/tracbus/internal/testserver"
+	"github.com/tracbus/tracbus/tests/testdatabase"
 )
 
 // benchTicket is what a benchmark's tracker keeps of a ticket, in its own table.

@@ -1,4 +1,4 @@
-package tracbus_test
+package consumer_test
 
 import (
 	"context"
@@ -17,8 +17,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus"
-	"github.com/tracbus/tracbus/internal/testdatabase"
+	"github.com/tracbus/tracbus/internal/testkit"
 	"github.com/tracbus/tracbus/internal/testserver"
+	"github.com/tracbus/tracbus/tests/desk"
+	"github.com/tracbus/tracbus/tests/testdatabase"
 )
 
 // awaySeconds names the variable that says how long Redis is away.
@@ -34,21 +36,21 @@ func TestRedisAway(t *testing.T) {
 		require.NoError(t, err, awaySeconds)
 		away = time.Duration(n) * time.Second
 	}
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	s := testdatabase.New(t, "postgresql")
 	server := testserver.Redis(t, testserver.RedisOptions{Args: []string{"--appendonly", "yes", "--appendfsync", "always"}})
 	rdb := redis.NewClient(&redis.Options{Addr: server.Addr(), DialTimeout: time.Second, ReadTimeout: time.Second})
 	defer rdb.Close()
 	var all *tracbus.Registration
-	publisher := tracbus.NewPublisher(rdb, tracbus.PublisherConfig{StreamKey: "away", StreamMaxLen: 1 << 40, Logger: quiet})
-	d := seat(t, s, s.DSN(s.Name()), deskConfig{
+	publisher := tracbus.NewPublisher(rdb, tracbus.PublisherConfig{StreamKey: "away", StreamMaxLen: 1 << 40, Logger: testkit.Quiet})
+	d := desk.Seat(t, s, s.DSN(s.Name()), desk.Config{
 		Before: func(b *tracbus.Bus) {
 			all = b.All(tracbus.DurableConfig{CallTimeout: 5 * time.Second}.Durable("redis"), publisher)
 		},
 		Journal: tracbus.JournalConfig{WakeRedis: rdb},
 	})
 
-	write := func(d *desk, during time.Duration) []time.Duration { return writeFor(t, d, during) }
+	write := func(d *desk.Desk, during time.Duration) []time.Duration { return writeFor(t, d, during) }
 	write(d, away/2) // warm up: connections, and the heap that a bus needs
 	var with, without []time.Duration
 	var heap, backlog uint64
@@ -57,21 +59,21 @@ func TestRedisAway(t *testing.T) {
 		{server.Kill, server.Restart},  // dead
 	} {
 		with = append(with, write(d, away/2)...)
-		require.NoError(t, all.Wait(within(t)))
-		d.forgetHeard()
+		require.NoError(t, all.Wait(testkit.Within(t)))
+		d.ForgetHeard()
 		before := heapInUse()
 		fault.begin()
 		without = append(without, write(d, away/2)...)
-		d.forgetHeard()
+		d.ForgetHeard()
 		if now := heapInUse(); now > before {
 			heap = max(heap, now-before)
 		}
-		st, err := d.Status(within(t))
+		st, err := d.Status(testkit.Within(t))
 		require.NoError(t, err)
 		backlog = uint64(st.Consumers[0].Lag)
 		fault.end()
 		began := time.Now()
-		require.NoError(t, all.Wait(within(t)))
+		require.NoError(t, all.Wait(testkit.Within(t)))
 		t.Logf("%d changes waited, and were sent within %v: %.0f changes/s", backlog, time.Since(began), float64(backlog)/time.Since(began).Seconds())
 		require.Positive(t, backlog)
 	}
@@ -86,7 +88,7 @@ func TestRedisAway(t *testing.T) {
 	// The stream has what the journal has, in its order.
 	var streamed, committed []string
 	for from := "-"; ; {
-		entries, err := rdb.XRangeN(within(t), "away", from, "+", 1000).Result()
+		entries, err := rdb.XRangeN(testkit.Within(t), "away", from, "+", 1000).Result()
 		require.NoError(t, err)
 		if len(entries) == 0 {
 			break
@@ -96,7 +98,7 @@ func TestRedisAway(t *testing.T) {
 		}
 		from = "(" + entries[len(entries)-1].ID
 	}
-	for e, err := range d.Since(within(t), 0) {
+	for e, err := range d.Since(testkit.Within(t), 0) {
 		require.NoError(t, err)
 		c := e.About()
 		committed = append(committed, strconv.FormatInt(c.TID, 10)+"-"+strconv.Itoa(c.Seq)+" "+c.CommitID)
@@ -107,8 +109,8 @@ func TestRedisAway(t *testing.T) {
 
 // writeFor has four writers commit one change after the other, and returns how
 // long each took.
-func writeFor(t *testing.T, d *desk, during time.Duration) (took []time.Duration) {
-	ctx, cancel := context.WithTimeout(within(t), during)
+func writeFor(t *testing.T, d *desk.Desk, during time.Duration) (took []time.Duration) {
+	ctx, cancel := context.WithTimeout(testkit.Within(t), during)
 	defer cancel()
 	var mu sync.Mutex
 	var writing sync.WaitGroup
@@ -116,8 +118,8 @@ func writeFor(t *testing.T, d *desk, during time.Duration) (took []time.Duration
 		writing.Go(func() {
 			for n := 0; ctx.Err() == nil; n++ {
 				began := time.Now()
-				_, err := d.Update(context.WithoutCancel(ctx), joe, func(tx *tracbus.ModelTransaction) error {
-					return tx.Record(ctx, remark(w+1, strconv.Itoa(n)))
+				_, err := d.Update(context.WithoutCancel(ctx), desk.Joe, func(tx *tracbus.ModelTransaction) error {
+					return tx.Record(ctx, desk.Remark(w+1, strconv.Itoa(n)))
 				})
 				if ctx.Err() == nil {
 					assert.NoError(t, err)
@@ -144,21 +146,21 @@ func heapInUse() uint64 {
 // TestLostBeginnings: tries to begin a stream that Redis did not see use up no
 // branch, so that the ids of its entries begin as the tids are.
 func TestLostBeginnings(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	s := testdatabase.New(t, "sqlite")
 	rdb := redis.NewClient(&redis.Options{Addr: testserver.Redis(t, testserver.RedisOptions{}).Addr()})
 	defer rdb.Close()
 	lost := &lostBeginnings{left: 3}
 	rdb.AddHook(lost)
 	var all *tracbus.Registration
-	d := seat(t, s, s.DSN(s.Name()), deskConfig{Before: func(b *tracbus.Bus) {
+	d := desk.Seat(t, s, s.DSN(s.Name()), desk.Config{Before: func(b *tracbus.Bus) {
 		all = b.All(tracbus.DurableConfig{Backoff: time.Millisecond}.Durable("redis"),
-			tracbus.NewPublisher(rdb, tracbus.PublisherConfig{StreamKey: "first", Logger: quiet}))
+			tracbus.NewPublisher(rdb, tracbus.PublisherConfig{StreamKey: "first", Logger: testkit.Quiet}))
 	}})
 	firstID := func(comment string) string {
-		d.say(t, comment, 1)
-		require.NoError(t, all.Wait(within(t)))
-		entries, err := rdb.XRange(within(t), "first", "-", "+").Result()
+		d.Say(t, comment, 1)
+		require.NoError(t, all.Wait(testkit.Within(t)))
+		entries, err := rdb.XRange(testkit.Within(t), "first", "-", "+").Result()
 		require.NoError(t, err)
 		require.Len(t, entries, 1)
 		return entries[0].ID
@@ -166,7 +168,7 @@ func TestLostBeginnings(t *testing.T) {
 	assert.Equal(t, "1-0", firstID("the first"))
 	assert.Zero(t, lost.left, "all tries that were to be lost")
 
-	require.NoError(t, rdb.FlushAll(within(t)).Err()) // now there was one
+	require.NoError(t, rdb.FlushAll(testkit.Within(t)).Err()) // now there was one
 	assert.NotEqual(t, "2-0", firstID("the second"), "another branch")
 }
 

@@ -1,4 +1,4 @@
-package tracbus_test
+package consumer_test
 
 import (
 	"context"
@@ -10,8 +10,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus"
-	"github.com/tracbus/tracbus/internal/testdatabase"
+	"github.com/tracbus/tracbus/internal/testkit"
 	"github.com/tracbus/tracbus/internal/testserver"
+	"github.com/tracbus/tracbus/tests/desk"
+	"github.com/tracbus/tracbus/tests/testdatabase"
 )
 
 // TestSubscriberAway: a subscriber that was away for 10,000 changes catches up
@@ -19,32 +21,32 @@ import (
 // stream keeps them is told which it missed.
 func TestSubscriberAway(t *testing.T) {
 	const away, kept = 10_000, 1_000
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	s := testdatabase.New(t, "sqlite")
 	rdb := redis.NewClient(&redis.Options{Addr: testserver.Redis(t, testserver.RedisOptions{}).Addr()})
 	defer rdb.Close()
 	var all []*tracbus.Registration
-	d := seat(t, s, s.DSN(s.Name()), deskConfig{Before: func(b *tracbus.Bus) {
-		long := tracbus.NewPublisher(rdb, tracbus.PublisherConfig{StreamKey: "long", Logger: quiet})
-		short := tracbus.NewPublisher(rdb, tracbus.PublisherConfig{StreamKey: "short", StreamMaxLen: kept, Logger: quiet})
+	d := desk.Seat(t, s, s.DSN(s.Name()), desk.Config{Before: func(b *tracbus.Bus) {
+		long := tracbus.NewPublisher(rdb, tracbus.PublisherConfig{StreamKey: "long", Logger: testkit.Quiet})
+		short := tracbus.NewPublisher(rdb, tracbus.PublisherConfig{StreamKey: "short", StreamMaxLen: kept, Logger: testkit.Quiet})
 		all = append(all, b.All(tracbus.Durable("long"), long), b.All(tracbus.Durable("short"), short))
 	}})
-	saved := d.say(t, "handled before", 1)
+	saved := d.Say(t, "handled before", 1)
 	var tickets []int64
 	for n := range int64(100) {
 		tickets = append(tickets, n+1)
 	}
 	var want []string
 	for n := range away / len(tickets) {
-		tid := d.say(t, fmt.Sprint("remark ", n), tickets...)
+		tid := d.Say(t, fmt.Sprint("remark ", n), tickets...)
 		for seq, id := range tickets {
 			want = append(want, fmt.Sprintf("%d.%d ticket %d", tid, seq, id))
 		}
 	}
 	for _, r := range all {
-		require.NoError(t, r.Wait(within(t)))
+		require.NoError(t, r.Wait(testkit.Within(t)))
 	}
-	last := d.consumer(t, "long").TID
+	last := d.Consumer(t, "long").TID
 
 	got, missed := readStream(t, rdb, "long", fmt.Sprintf("%d-0", saved), last)
 	assert.Empty(t, missed, "nothing is missing")
@@ -71,10 +73,10 @@ func TestSubscriberAway(t *testing.T) {
 // readStream reads a stream from behind an id up to all of a tid.
 func readStream(t *testing.T, rdb *redis.Client, key, after string, last int64) (got []string, missed []tracbus.Resync) {
 	t.Helper()
-	end, err := rdb.XRevRangeN(within(t), key, "+", "-", 1).Result()
+	end, err := rdb.XRevRangeN(testkit.Within(t), key, "+", "-", 1).Result()
 	require.NoError(t, err)
 	require.Len(t, end, 1)
-	ctx, cancel := context.WithCancel(within(t))
+	ctx, cancel := context.WithCancel(testkit.Within(t))
 	defer cancel()
 	for entry, err := range tracbus.NewSubscriber(rdb, tracbus.SubscriberConfig{}).Stream(ctx, key, after) {
 		require.NoError(t, err)

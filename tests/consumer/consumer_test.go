@@ -1,4 +1,5 @@
-package tracbus_test
+// Package consumer_test tests durable consumers on each database.
+package consumer_test
 
 import (
 	"context"
@@ -13,11 +14,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus"
-	"github.com/tracbus/tracbus/internal/testdatabase"
+	"github.com/tracbus/tracbus/internal/testkit"
+	"github.com/tracbus/tracbus/tests/desk"
+	"github.com/tracbus/tracbus/tests/testdatabase"
 )
 
-// onceLog is what the listeners of one name were told, in whatever process.
-type onceLog struct {
+// deliveries is what the listeners of one name were told, in whatever process.
+type deliveries struct {
 	mu    sync.Mutex
 	told  []tracbus.Event
 	turns []tracbus.Lease // of each
@@ -25,9 +28,9 @@ type onceLog struct {
 	fail  func(e tracbus.Event) error // nil: never
 }
 
-func newOnceLog() *onceLog { return &onceLog{fresh: make(chan struct{}, 1)} }
+func newDeliveries() *deliveries { return &deliveries{fresh: make(chan struct{}, 1)} }
 
-func (l *onceLog) handle(ctx context.Context, e tracbus.Event) error {
+func (l *deliveries) handle(ctx context.Context, e tracbus.Event) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.fail != nil {
@@ -48,72 +51,72 @@ func (l *onceLog) handle(ctx context.Context, e tracbus.Event) error {
 }
 
 // failing sets what the listeners return from now on.
-func (l *onceLog) failing(f func(e tracbus.Event) error) {
+func (l *deliveries) failing(f func(e tracbus.Event) error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.fail = f
 }
 
-func (l *onceLog) events() ([]tracbus.Event, []tracbus.Lease) {
+func (l *deliveries) events() ([]tracbus.Event, []tracbus.Lease) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return append([]tracbus.Event{}, l.told...), append([]tracbus.Lease{}, l.turns...)
 }
 
 // until waits until n events were told, and returns what was said of them.
-func (l *onceLog) until(t *testing.T, n int) []string {
+func (l *deliveries) until(t *testing.T, n int) []string {
 	t.Helper()
-	deadline := time.After(patience)
+	deadline := time.After(testkit.Patience)
 	for {
 		told, _ := l.events()
 		if len(told) >= n {
-			return comments(told)
+			return desk.Comments(told)
 		}
 		select {
 		case <-l.fresh:
 		case <-deadline:
-			t.Fatalf("expected %d events, told were %d: %s", n, len(told), lines(told))
+			t.Fatalf("expected %d events, told were %d: %s", n, len(told), desk.Lines(told))
 		}
 	}
 }
 
-// onceSeat is a process that has a listener of a name.
-func onceSeat(t *testing.T, s *testdatabase.Server, dsn string, l *onceLog, c tracbus.DurableConfig, journal ...tracbus.JournalConfig) *desk {
+// seatConsumer is a process that has a listener of a name.
+func seatConsumer(t *testing.T, s *testdatabase.Server, dsn string, l *deliveries, c tracbus.DurableConfig, journal ...tracbus.JournalConfig) *desk.Desk {
 	t.Helper()
-	d := deskConfig{Before: func(b *tracbus.Bus) { tracbus.On(b, c.Durable("log"), l.handle) }}
+	d := desk.Config{Before: func(b *tracbus.Bus) { tracbus.On(b, c.Durable("log"), l.handle) }}
 	if journal != nil {
 		d.Journal = journal[0]
 	}
-	return seat(t, s, dsn, d)
+	return desk.Seat(t, s, dsn, d)
 }
 
 // TestOnce: of all processes one is told each change, in order; when it ends,
 // another goes on where it stopped.
-func TestOnce(t *testing.T) {
+func TestDurable(t *testing.T) {
 	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
-		noLeaks(t)
+		testkit.NoLeaks(t)
 		dsn := s.DSN(s.Name())
-		log := newOnceLog()
-		a := onceSeat(t, s, dsn, log, tracbus.DurableConfig{})
-		b := onceSeat(t, s, dsn, log, tracbus.DurableConfig{})
+		log := newDeliveries()
+		a := seatConsumer(t, s, dsn, log, tracbus.DurableConfig{})
+		b := seatConsumer(t, s, dsn, log, tracbus.DurableConfig{})
 		var want []string
 		for i := range 10 {
 			who, what := a, fmt.Sprint("remark ", i)
 			if i%2 == 1 {
 				who = b
 			}
-			who.say(t, what, int64(i+1))
+			who.Say(t, what, int64(i+1))
 			want = append(want, what)
 		}
 		assert.Equal(t, want, log.until(t, 10))
 
-		st := a.consumer(t, "log")
+		st := a.Consumer(t, "log")
 		holder, other := a, b
 		if !st.HeldHere {
 			holder, other = b, a
 		}
-		holder.leave(t)
-		other.say(t, "after the first has left", 1, 2, 3)
+		holder.Leave(t)
+		other.Say(t, "after the first has left", 1, 2, 3)
 		want = append(want, "after the first has left", "after the first has left", "after the first has left")
 		assert.Equal(t, want, log.until(t, 13))
 		_, turns := log.events()
@@ -121,24 +124,24 @@ func TestOnce(t *testing.T) {
 		assert.Equal(t, "log", turns[12].Consumer)
 
 		// Nobody is there: nothing is lost.
-		other.leave(t)
-		writer := seat(t, s, dsn, deskConfig{})
-		writer.say(t, "nobody listens", 1)
-		c := onceSeat(t, s, dsn, log, tracbus.DurableConfig{FromOldest: true}) // it is not new
+		other.Leave(t)
+		writer := desk.Seat(t, s, dsn, desk.Config{})
+		writer.Say(t, "nobody listens", 1)
+		c := seatConsumer(t, s, dsn, log, tracbus.DurableConfig{FromOldest: true}) // it is not new
 		want = append(want, "nobody listens")
 		assert.Equal(t, want, log.until(t, 14))
-		c.say(t, "one more", 2)
+		c.Say(t, "one more", 2)
 		assert.Equal(t, append(want, "one more"), log.until(t, 15))
-		checkJournal(t, c.DB, s.Dialect, "ticket", "wiki")
+		desk.CheckJournal(t, c.DB, s.Dialect, "ticket", "wiki")
 	})
 }
 
 // TestPruneKeepsForOnce: what a name was not told stays, until it is abandoned.
-func TestPruneKeepsForOnce(t *testing.T) {
+func TestPruneKeepsForDurable(t *testing.T) {
 	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
-		noLeaks(t)
+		testkit.NoLeaks(t)
 		dsn := s.DSN(s.Name())
-		log := newOnceLog()
+		log := newDeliveries()
 		broken := errors.New("no network")
 		log.failing(func(e tracbus.Event) error {
 			if e.About().TID > 2 {
@@ -147,7 +150,7 @@ func TestPruneKeepsForOnce(t *testing.T) {
 			return nil
 		})
 		var missed []tracbus.Resync
-		d := seat(t, s, dsn, deskConfig{Before: func(b *tracbus.Bus) {
+		d := desk.Seat(t, s, dsn, desk.Config{Before: func(b *tracbus.Bus) {
 			tracbus.On(b, tracbus.DurableConfig{Backoff: time.Millisecond}.Durable("log"), func(ctx context.Context, e tracbus.Event) error {
 				if r, ok := e.(tracbus.Resync); ok {
 					log.mu.Lock()
@@ -159,21 +162,21 @@ func TestPruneKeepsForOnce(t *testing.T) {
 			})
 		}})
 		for i := range 8 {
-			d.say(t, fmt.Sprint("remark ", i+1), 1)
+			d.Say(t, fmt.Sprint("remark ", i+1), 1)
 		}
 		log.until(t, 2)
-		reach(t, "the failure is noted", func() bool { return d.consumer(t, "log").Err != "" })
-		st := d.consumer(t, "log")
+		reach(t, "the failure is noted", func() bool { return d.Consumer(t, "log").Err != "" })
+		st := d.Consumer(t, "log")
 		assert.Contains(t, st.Err, "tid 3, seq 0, ticket 1: no network")
 		assert.Equal(t, int64(6), st.Lag)
 
-		n, err := d.Prune(within(t), tracbus.Retention{KeepLast: 1})
+		n, err := d.Prune(testkit.Within(t), tracbus.Retention{KeepLast: 1})
 		require.NoError(t, err)
 		assert.Equal(t, int64(2), n, "transactions that the name is done with")
-		n, err = d.Prune(within(t), tracbus.Retention{KeepLast: 1, DropUnconsumedAfter: time.Hour})
+		n, err = d.Prune(testkit.Within(t), tracbus.Retention{KeepLast: 1, DropUnconsumedAfter: time.Hour})
 		require.NoError(t, err)
 		assert.Zero(t, n, "transactions that are too young to be abandoned")
-		n, err = d.Prune(within(t), tracbus.Retention{KeepLast: 1, DropUnconsumedAfter: time.Nanosecond})
+		n, err = d.Prune(testkit.Within(t), tracbus.Retention{KeepLast: 1, DropUnconsumedAfter: time.Nanosecond})
 		require.NoError(t, err)
 		assert.Equal(t, int64(5), n, "transactions that are abandoned")
 
@@ -190,28 +193,28 @@ func TestPruneKeepsForOnce(t *testing.T) {
 // TestPrunedIsToldByTheNext: what was pruned is told by another process too, if the
 // first could not.
 func TestPrunedIsToldByTheNext(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	s := testdatabase.New(t, "sqlite")
 	dsn := s.DSN(s.Name())
-	log := newOnceLog()
+	log := newDeliveries()
 	log.failing(func(tracbus.Event) error { return errors.New("no network") })
 	resync := make(chan tracbus.Resync, 10)
-	a := onceProcess(t, s, dsn, hasty, log.handle, deskConfig{})
+	a := seatListener(t, s, dsn, hasty, log.handle, desk.Config{})
 	for range 3 {
-		a.say(t, "pruned", 1)
+		a.Say(t, "pruned", 1)
 	}
-	reach(t, "it fails", func() bool { return a.consumer(t, "log").Err != "" })
-	_, err := a.Prune(within(t), tracbus.Retention{KeepLast: 1, DropUnconsumedAfter: time.Nanosecond})
+	reach(t, "it fails", func() bool { return a.Consumer(t, "log").Err != "" })
+	_, err := a.Prune(testkit.Within(t), tracbus.Retention{KeepLast: 1, DropUnconsumedAfter: time.Nanosecond})
 	require.NoError(t, err)
-	reach(t, "the resync fails", func() bool { return strings.HasPrefix(a.consumer(t, "log").Err, "resync: ") })
-	a.leave(t)
-	b := onceProcess(t, s, dsn, hasty, func(_ context.Context, e tracbus.Event) error {
+	reach(t, "the resync fails", func() bool { return strings.HasPrefix(a.Consumer(t, "log").Err, "resync: ") })
+	a.Leave(t)
+	b := seatListener(t, s, dsn, hasty, func(_ context.Context, e tracbus.Event) error {
 		if r, ok := e.(tracbus.Resync); ok {
 			resync <- r
 		}
 		return nil
-	}, deskConfig{})
-	reach(t, "all is told", func() bool { return b.consumer(t, "log").Lag == 0 })
+	}, desk.Config{})
+	reach(t, "all is told", func() bool { return b.Consumer(t, "log").Lag == 0 })
 	require.Len(t, resync, 1)
 	require.Equal(t, tracbus.ResyncPruned, (<-resync).Reason)
 }
@@ -219,21 +222,21 @@ func TestPrunedIsToldByTheNext(t *testing.T) {
 // TestRegistrationWait: of a Once listener it waits for whoever tells it.
 func TestRegistrationWait(t *testing.T) {
 	s := testdatabase.New(t, "sqlite")
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	dsn := s.DSN(s.Name())
-	log := newOnceLog()
+	log := newDeliveries()
 	var waiting [2]*tracbus.Registration
-	var desks [2]*desk
+	var desks [2]*desk.Desk
 	for i := range desks {
-		desks[i] = seat(t, s, dsn, deskConfig{Before: func(b *tracbus.Bus) {
+		desks[i] = desk.Seat(t, s, dsn, desk.Config{Before: func(b *tracbus.Bus) {
 			waiting[i] = tracbus.On(b, tracbus.Durable("log"), log.handle)
 		}})
 	}
 	for i := range 5 {
-		tid := desks[0].say(t, fmt.Sprint("remark ", i), 1)
+		tid := desks[0].Say(t, fmt.Sprint("remark ", i), 1)
 		for j, r := range waiting {
-			require.NoError(t, desks[j].Wait(within(t), tid))
-			require.NoError(t, r.Wait(within(t)))
+			require.NoError(t, desks[j].Wait(testkit.Within(t), tid))
+			require.NoError(t, r.Wait(testkit.Within(t)))
 			told, _ := log.events()
 			assert.Len(t, told, i+1)
 		}
@@ -243,12 +246,12 @@ func TestRegistrationWait(t *testing.T) {
 // reach waits until something is so that nothing tells of.
 func reach(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	ctx := within(t)
+	ctx := testkit.Within(t)
 	for tick := time.NewTicker(5 * time.Millisecond); !ok(); {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			t.Fatalf("not within %v: %s", patience, what)
+			t.Fatalf("not within %v: %s", testkit.Patience, what)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package tracbus_test
+package consumer_test
 
 import (
 	"context"
@@ -10,8 +10,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus"
-	"github.com/tracbus/tracbus/internal/testdatabase"
+	"github.com/tracbus/tracbus/internal/testkit"
 	"github.com/tracbus/tracbus/internal/testserver"
+	"github.com/tracbus/tracbus/tests/desk"
+	"github.com/tracbus/tracbus/tests/testdatabase"
 )
 
 // servers runs a test on the databases that are reached by a network.
@@ -29,19 +31,19 @@ func proxy(t *testing.T, s *testdatabase.Server) *testserver.TCPProxy {
 	return testserver.Proxy(t, s.MariaDB.Addr())
 }
 
-// TestOnceCutOff takes the database from a process in the middle of a call. Its
+// TestDurableCutOff takes the database from a process in the middle of a call. Its
 // lease has ended for it by the time that another takes it, and what it does
 // late moves nothing.
-func TestOnceCutOff(t *testing.T) {
+func TestDurableCutOff(t *testing.T) {
 	servers(t, func(t *testing.T, s *testdatabase.Server) {
-		noLeaks(t)
+		testkit.NoLeaks(t)
 		name := s.Name()
 		dsn := s.DSN(name)
 		p := proxy(t, s)
-		log := newOnceLog()
-		config := tracbus.DurableConfig{LeaseFor: 600 * time.Millisecond, CallTimeout: patience}
+		log := newDeliveries()
+		config := tracbus.DurableConfig{LeaseFor: 600 * time.Millisecond, CallTimeout: testkit.Patience}
 		caught, ended, open := make(chan struct{}, 1), make(chan time.Time, 1), make(chan struct{})
-		a := onceProcess(t, s, s.DSNVia(p.Addr(), name), config, log.after(func(ctx context.Context, e tracbus.Event) error {
+		a := seatListener(t, s, s.DSNVia(p.Addr(), name), config, log.after(func(ctx context.Context, e tracbus.Event) error {
 			if e.About().Comment != "two" {
 				return nil
 			}
@@ -53,23 +55,23 @@ func TestOnceCutOff(t *testing.T) {
 			default:
 			}
 			return nil
-		}), deskConfig{})
-		a.holds(t)
-		a.say(t, "one", 1, 2)
+		}), desk.Config{})
+		a.Holds(t)
+		a.Say(t, "one", 1, 2)
 		log.until(t, 2)
 		took := make(chan time.Time, 100)
-		b := onceProcess(t, s, dsn, config, log.after(func(context.Context, tracbus.Event) error {
+		b := seatListener(t, s, dsn, config, log.after(func(context.Context, tracbus.Event) error {
 			took <- time.Now()
 			return nil
-		}), deskConfig{})
-		b.say(t, "two", 1, 2, 3)
+		}), desk.Config{})
+		b.Say(t, "two", 1, 2, 3)
 		<-caught
 		p.Pause()
 		assert.Equal(t, []string{"one", "one", "two", "two", "two"}, log.until(t, 5))
 		assert.False(t, (<-took).Before(<-ended), "the lease ends for its holder first")
-		b.say(t, "three", 1)
+		b.Say(t, "three", 1)
 		log.until(t, 6)
-		before := b.consumer(t, "log")
+		before := b.Consumer(t, "log")
 		assert.True(t, before.HeldHere)
 		p.Resume()
 		close(open)
@@ -79,32 +81,32 @@ func TestOnceCutOff(t *testing.T) {
 		assert.Greater(t, turns[2].Token, turns[1].Token)
 		assert.Equal(t, turns[0].Token, turns[6].Token)
 		assert.Less(t, turns[6].Token, turns[5].Token, "who keeps epochs can refuse what is late")
-		b.say(t, "four", 1)
+		b.Say(t, "four", 1)
 		assert.Equal(t, "four", log.until(t, 8)[7])
-		require.NoError(t, b.Wait(within(t), b.say(t, "five", 1)))
+		require.NoError(t, b.Wait(testkit.Within(t), b.Say(t, "five", 1)))
 		assert.Len(t, log.until(t, 9), 9)
 	})
 }
 
-// TestOnceCrash loses a process in the middle of a transaction: the next goes on
+// TestDurableCrash loses a process in the middle of a transaction: the next goes on
 // behind the last change that it was done with.
-func TestOnceCrash(t *testing.T) {
+func TestDurableCrash(t *testing.T) {
 	servers(t, func(t *testing.T, s *testdatabase.Server) {
 		name := s.Name()
 		dsn := s.DSN(name)
 		p := proxy(t, s)
-		log := newOnceLog()
-		config := tracbus.DurableConfig{LeaseFor: 600 * time.Millisecond, CallTimeout: patience}
+		log := newDeliveries()
+		config := tracbus.DurableConfig{LeaseFor: 600 * time.Millisecond, CallTimeout: testkit.Patience}
 		dead := newTrap(func(e tracbus.Event) bool { return e.About().Seq == 3 })
-		a := onceProcess(t, s, s.DSNVia(p.Addr(), name), config, log.after(dead.take), deskConfig{})
-		a.holds(t)
-		a.say(t, "one", 1, 2, 3, 4, 5, 6, 7)
+		a := seatListener(t, s, s.DSNVia(p.Addr(), name), config, log.after(dead.take), desk.Config{})
+		a.Holds(t)
+		a.Say(t, "one", 1, 2, 3, 4, 5, 6, 7)
 		<-dead.caught
-		st := a.consumer(t, "log")
+		st := a.Consumer(t, "log")
 		first, _ := log.events()
 		assert.Equal(t, []int64{st.TID, int64(st.Seq), st.Lag}, []int64{first[0].About().TID, int64(first[len(first)-1].About().Seq), int64(7 - len(first))})
 		p.Pause()
-		b := onceSeat(t, s, dsn, log, config)
+		b := seatConsumer(t, s, dsn, log, config)
 		log.until(t, 7)
 		told, turns := log.events()
 		var seqs, want []int
@@ -113,7 +115,7 @@ func TestOnceCrash(t *testing.T) {
 		}
 		assert.Equal(t, want, seqs, "%v", turns)
 		assert.Greater(t, turns[6].Token, turns[0].Token)
-		until(t, "all is done", func() bool { st = b.consumer(t, "log"); return st.Lag == 0 })
+		testkit.Until(t, "all is done", func() bool { st = b.Consumer(t, "log"); return st.Lag == 0 })
 		assert.Equal(t, -1, st.Seq)
 		p.Resume()
 		close(dead.open)
@@ -121,21 +123,21 @@ func TestOnceCrash(t *testing.T) {
 	})
 }
 
-// TestOnceAnswersLost does everything while connections break at all times:
+// TestDurableAnswersLost does everything while connections break at all times:
 // nothing is lost, and what comes twice comes in order.
-func TestOnceAnswersLost(t *testing.T) {
+func TestDurableAnswersLost(t *testing.T) {
 	servers(t, func(t *testing.T, s *testdatabase.Server) {
-		noLeaks(t)
+		testkit.NoLeaks(t)
 		name := s.Name()
 		p := proxy(t, s)
-		log := newOnceLog()
-		onceProcess(t, s, s.DSNVia(p.Addr(), name), hasty, log.handle, deskConfig{})
-		onceProcess(t, s, s.DSNVia(p.Addr(), name), hasty, log.handle, deskConfig{})
-		writer := seat(t, s, s.DSN(name), deskConfig{Idle: true})
+		log := newDeliveries()
+		seatListener(t, s, s.DSNVia(p.Addr(), name), hasty, log.handle, desk.Config{})
+		seatListener(t, s, s.DSNVia(p.Addr(), name), hasty, log.handle, desk.Config{})
+		writer := desk.Seat(t, s, s.DSN(name), desk.Config{Idle: true})
 		var want []string
 		for i := range 40 {
 			what := fmt.Sprint(i)
-			writer.say(t, what, 1)
+			writer.Say(t, what, 1)
 			want = append(want, what)
 			p.CutAfter(int64(i * 37))
 			if i%8 == 7 {
@@ -145,7 +147,7 @@ func TestOnceAnswersLost(t *testing.T) {
 		log.hears(t, want[len(want)-1])
 		told, _ := log.events()
 		var once []string
-		for _, what := range comments(told) {
+		for _, what := range desk.Comments(told) {
 			if n := len(once); n > 0 && once[n-1] == what {
 				continue // told again
 			}
@@ -156,22 +158,22 @@ func TestOnceAnswersLost(t *testing.T) {
 }
 
 // hears waits until something was told.
-func (l *onceLog) hears(t *testing.T, what string) {
+func (l *deliveries) hears(t *testing.T, what string) {
 	t.Helper()
-	until(t, "told: "+what, func() bool {
+	testkit.Until(t, "told: "+what, func() bool {
 		told, _ := l.events()
 		return len(told) > 0 && told[len(told)-1].About().Comment == what
 	})
 }
 
-// TestOnceDatabaseKilled kills the server in the middle, and says so once.
-func TestOnceDatabaseKilled(t *testing.T) {
+// TestDurableDatabaseKilled kills the server in the middle, and says so once.
+func TestDurableDatabaseKilled(t *testing.T) {
 	servers(t, func(t *testing.T, s *testdatabase.Server) {
 		dsn := s.DSN(s.Name())
-		log, lines := newOnceLog(), newNotes()
-		d := onceProcess(t, s, dsn, hasty, log.handle, deskConfig{Journal: tracbus.JournalConfig{Logger: lines.logger()}})
-		onceSeat(t, s, dsn, log, hasty)
-		d.say(t, "one", 1)
+		log, lines := newDeliveries(), testkit.NewNotes()
+		d := seatListener(t, s, dsn, hasty, log.handle, desk.Config{Journal: tracbus.JournalConfig{Logger: lines.Logger()}})
+		seatConsumer(t, s, dsn, log, hasty)
+		d.Say(t, "one", 1)
 		log.until(t, 1)
 		database := interface {
 			Kill()
@@ -181,15 +183,15 @@ func TestOnceDatabaseKilled(t *testing.T) {
 			database = s.MariaDB
 		}
 		database.Kill()
-		lines.until(t, "cannot be looked for")
+		lines.Until(t, "cannot be looked for")
 		database.Restart()
-		lines.until(t, "can be looked for again")
-		until(t, "a commit", func() bool {
-			_, err := d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error { return tx.Record(within(t), remark(1, "two")) })
+		lines.Until(t, "can be looked for again")
+		testkit.Until(t, "a commit", func() bool {
+			_, err := d.Update(testkit.Within(t), desk.Joe, func(tx *tracbus.ModelTransaction) error { return tx.Record(testkit.Within(t), desk.Remark(1, "two")) })
 			return err == nil
 		})
 		log.hears(t, "two")
-		assert.Equal(t, 1, lines.count("cannot be looked for"), &lines.text)
-		assert.Equal(t, 1, lines.count("can be looked for again"), &lines.text)
+		assert.Equal(t, 1, lines.Count("cannot be looked for"), &lines.Text)
+		assert.Equal(t, 1, lines.Count("can be looked for again"), &lines.Text)
 	})
 }

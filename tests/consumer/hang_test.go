@@ -1,4 +1,4 @@
-package tracbus_test
+package consumer_test
 
 import (
 	"context"
@@ -14,7 +14,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus"
-	"github.com/tracbus/tracbus/internal/testdatabase"
+	"github.com/tracbus/tracbus/internal/testkit"
+	"github.com/tracbus/tracbus/tests/desk"
+	"github.com/tracbus/tracbus/tests/testdatabase"
 )
 
 // hasty gives a name up soon.
@@ -24,7 +26,7 @@ var hasty = tracbus.DurableConfig{LeaseFor: 500 * time.Millisecond, CallTimeout:
 type telling = func(context.Context, tracbus.Event) error
 
 // after makes a listener that does something else before it notes an event.
-func (l *onceLog) after(do telling) telling {
+func (l *deliveries) after(do telling) telling {
 	return func(ctx context.Context, e tracbus.Event) error {
 		if err := do(ctx, e); err != nil {
 			return err
@@ -33,8 +35,8 @@ func (l *onceLog) after(do telling) telling {
 	}
 }
 
-// onceProcess is a process with a listener of its own under the name log.
-func onceProcess(t *testing.T, s *testdatabase.Server, dsn string, c tracbus.DurableConfig, f telling, d deskConfig) *desk {
+// seatListener is a process with a listener of its own under the name log.
+func seatListener(t *testing.T, s *testdatabase.Server, dsn string, c tracbus.DurableConfig, f telling, d desk.Config) *desk.Desk {
 	t.Helper()
 	before := d.Before
 	d.Before = func(b *tracbus.Bus) {
@@ -43,7 +45,7 @@ func onceProcess(t *testing.T, s *testdatabase.Server, dsn string, c tracbus.Dur
 			before(b)
 		}
 	}
-	return seat(t, s, dsn, d)
+	return desk.Seat(t, s, dsn, d)
 }
 
 // trap is a listener that is caught by some events until it is opened, whatever
@@ -75,91 +77,91 @@ func (w *trap) take(_ context.Context, e tracbus.Event) error {
 	return nil
 }
 
-// TestOnceHangs has a call that does not return: the next process goes on, and
+// TestDurableHangs has a call that does not return: the next process goes on, and
 // the one after that, while the first neither competes nor counts.
-func TestOnceHangs(t *testing.T) {
-	noLeaks(t)
+func TestDurableHangs(t *testing.T) {
+	testkit.NoLeaks(t)
 	s := testdatabase.New(t, "sqlite")
 	dsn := s.DSN(s.Name())
-	log, lines := newOnceLog(), newNotes()
+	log, lines := newDeliveries(), testkit.NewNotes()
 	hung := newTrap(said("two"))
-	a := onceProcess(t, s, dsn, hasty, log.after(hung.take), deskConfig{Journal: tracbus.JournalConfig{Logger: lines.logger()}})
-	a.holds(t)
-	a.say(t, "one", 1)
+	a := seatListener(t, s, dsn, hasty, log.after(hung.take), desk.Config{Journal: tracbus.JournalConfig{Logger: lines.Logger()}})
+	a.Holds(t)
+	a.Say(t, "one", 1)
 	log.until(t, 1)
-	b := onceSeat(t, s, dsn, log, hasty)
-	a.say(t, "two", 1)
+	b := seatConsumer(t, s, dsn, log, hasty)
+	a.Say(t, "two", 1)
 	<-hung.caught
 	assert.Equal(t, []string{"one", "two"}, log.until(t, 2))
-	b.leave(t)
-	c := onceSeat(t, s, dsn, log, hasty)
-	c.say(t, "three", 1)
+	b.Leave(t)
+	c := seatConsumer(t, s, dsn, log, hasty)
+	c.Say(t, "three", 1)
 	assert.Equal(t, []string{"one", "two", "three"}, log.until(t, 3), "told by the third process, while the first hangs")
-	c.leave(t)
+	c.Leave(t)
 	_, turns := log.events()
 	assert.Less(t, turns[0].Token, turns[1].Token)
 	assert.Less(t, turns[1].Token, turns[2].Token)
-	lines.until(t, "this process gives up the listener's name")
+	lines.Until(t, "this process gives up the listener's name")
 
 	// Its end does not wait for the call, and says that it goes on.
-	require.NoError(t, a.Journal.Close(within(t)))
-	ended, cancel := context.WithCancel(within(t))
+	require.NoError(t, a.Journal.Close(testkit.Within(t)))
+	ended, cancel := context.WithCancel(testkit.Within(t))
 	cancel()
 	var closing *tracbus.CloseError
 	require.ErrorAs(t, a.Bus.Close(ended), &closing)
 	require.Len(t, closing.Undelivered, 1)
 	assert.True(t, closing.Undelivered[0].CallRunning)
 	close(hung.open)
-	require.NoError(t, a.Bus.Close(within(t)))
+	require.NoError(t, a.Bus.Close(testkit.Within(t)))
 	told := log.until(t, 4)
 	assert.Equal(t, "two", told[3], "the late call")
-	d := onceSeat(t, s, dsn, log, hasty)
+	d := seatConsumer(t, s, dsn, log, hasty)
 	assert.EqualValues(t, 1, hung.most.Load())
-	d.say(t, "four", 1)
+	d.Say(t, "four", 1)
 	assert.Equal(t, "four", log.until(t, 5)[4], "a late success moves nothing")
 }
 
-// TestOnceHangsAndIsSetAside gives the name up also where the change on which
+// TestDurableHangsAndIsSetAside gives the name up also where the change on which
 // the listener hangs is set aside: nobody else could be called in that process.
-func TestOnceHangsAndIsSetAside(t *testing.T) {
-	noLeaks(t)
+func TestDurableHangsAndIsSetAside(t *testing.T) {
+	testkit.NoLeaks(t)
 	s := testdatabase.New(t, "sqlite")
 	dsn := s.DSN(s.Name())
-	log := newOnceLog()
+	log := newDeliveries()
 	hung := newTrap(said("bad"))
 	config := hasty
 	config.MaxAttempts = 1
-	a := onceProcess(t, s, dsn, config, log.after(hung.take), deskConfig{})
-	a.say(t, "bad", 1)
-	a.say(t, "good", 1)
+	a := seatListener(t, s, dsn, config, log.after(hung.take), desk.Config{})
+	a.Say(t, "bad", 1)
+	a.Say(t, "good", 1)
 	<-hung.caught
-	b := onceSeat(t, s, dsn, log, config)
+	b := seatConsumer(t, s, dsn, log, config)
 	told := log.until(t, 1)
 	if told[0] == "bad" { // b was there before it was set aside
 		told = log.until(t, 2)[1:]
 	} else {
-		assert.Equal(t, 1, a.consumer(t, "log").DeadLetters)
+		assert.Equal(t, 1, a.Consumer(t, "log").DeadLetters)
 	}
 	assert.Equal(t, []string{"good"}, told)
-	b.leave(t)
-	require.NoError(t, a.Journal.Close(within(t)), "Run ends")
+	b.Leave(t)
+	require.NoError(t, a.Journal.Close(testkit.Within(t)), "Run ends")
 	close(hung.open)
 }
 
-// TestOnceFails has listeners fail in every way. Each holds up its own name only.
-func TestOnceFails(t *testing.T) {
+// TestDurableFails has listeners fail in every way. Each holds up its own name only.
+func TestDurableFails(t *testing.T) {
 	for name, fail := range map[string]func() error{
 		"error":  func() error { return errors.New("no") },
 		"panic":  func() error { panic("no") },
 		"Goexit": func() error { runtime.Goexit(); return nil },
 	} {
 		t.Run(name, func(t *testing.T) {
-			noLeaks(t)
+			testkit.NoLeaks(t)
 			s := testdatabase.New(t, "sqlite")
-			log, other, lines := newOnceLog(), newOnceLog(), newNotes()
+			log, other, lines := newDeliveries(), newDeliveries(), testkit.NewNotes()
 			var well atomic.Bool
 			calls := make(chan struct{}, 1000)
-			d := onceProcess(t, s, s.DSN(s.Name()), hasty, log.after(func(_ context.Context, e tracbus.Event) error {
+			d := seatListener(t, s, s.DSN(s.Name()), hasty, log.after(func(_ context.Context, e tracbus.Event) error {
 				if e.About().Comment == "two" && !well.Load() {
 					select {
 					case calls <- struct{}{}:
@@ -168,71 +170,71 @@ func TestOnceFails(t *testing.T) {
 					return fail()
 				}
 				return nil
-			}), deskConfig{
-				Journal: tracbus.JournalConfig{Logger: lines.logger()},
+			}), desk.Config{
+				Journal: tracbus.JournalConfig{Logger: lines.Logger()},
 				Before:  func(b *tracbus.Bus) { tracbus.On(b, tracbus.Durable("other"), other.handle) },
 			})
 			for _, what := range []string{"one", "two", "three"} {
-				d.say(t, what, 1)
+				d.Say(t, what, 1)
 			}
 			want := []string{"one", "two", "three"}
 			for range 3 {
 				<-calls
 			}
 			assert.Equal(t, want, other.until(t, 3), "another name")
-			d.until(t, "the others", func(all, primary []tracbus.Event) bool { return len(all) == 3 && len(primary) == 3 })
-			until(t, "the status says so", func() bool { return d.consumer(t, "log").Err != "" })
-			st := d.consumer(t, "log")
+			d.Until(t, "the others", func(all, primary []tracbus.Event) bool { return len(all) == 3 && len(primary) == 3 })
+			testkit.Until(t, "the status says so", func() bool { return d.Consumer(t, "log").Err != "" })
+			st := d.Consumer(t, "log")
 			assert.Contains(t, st.Err, "ticket 1")
 			assert.EqualValues(t, 2, st.Lag)
-			all, err := d.Status(within(t))
+			all, err := d.Status(testkit.Within(t))
 			require.NoError(t, err)
 			assert.Equal(t, "other", all.Consumers[1].Name)
 			assert.Empty(t, all.Consumers[1].Err)
 			well.Store(true)
 			assert.Equal(t, want, log.until(t, 3))
-			until(t, "the status says so", func() bool { st = d.consumer(t, "log"); return st.Err == "" && st.Lag == 0 })
+			testkit.Until(t, "the status says so", func() bool { st = d.Consumer(t, "log"); return st.Err == "" && st.Lag == 0 })
 			assert.Zero(t, st.FailingFor)
-			lines.until(t, "listener gets on again")
-			assert.Equal(t, 1, lines.count("listener failed, and is told again"), &lines.text)
-			assert.Equal(t, 1, lines.count("listener gets on again"), &lines.text)
+			lines.Until(t, "listener gets on again")
+			assert.Equal(t, 1, lines.Count("listener failed, and is told again"), &lines.Text)
+			assert.Equal(t, 1, lines.Count("listener gets on again"), &lines.Text)
 		})
 	}
 }
 
-// TestOnceTellsItsLastFailure shows an operator the failure of now, not that of
+// TestDurableShowsItsLastFailure shows an operator the failure of now, not that of
 // hours ago.
-func TestOnceTellsItsLastFailure(t *testing.T) {
+func TestDurableShowsItsLastFailure(t *testing.T) {
 	s := testdatabase.New(t, "sqlite")
-	log := newOnceLog()
+	log := newDeliveries()
 	log.failing(func(tracbus.Event) error { return errors.New("first reason") })
-	d := onceSeat(t, s, s.DSN(s.Name()), log, hasty)
-	d.say(t, "one", 1)
-	until(t, "the first is shown", func() bool { return d.consumer(t, "log").Err != "" })
-	assert.Contains(t, d.consumer(t, "log").Err, "first reason")
+	d := seatConsumer(t, s, s.DSN(s.Name()), log, hasty)
+	d.Say(t, "one", 1)
+	testkit.Until(t, "the first is shown", func() bool { return d.Consumer(t, "log").Err != "" })
+	assert.Contains(t, d.Consumer(t, "log").Err, "first reason")
 	log.failing(func(tracbus.Event) error { return errors.New("second reason") })
-	until(t, "the second is shown", func() bool { return strings.Contains(d.consumer(t, "log").Err, "second reason") })
+	testkit.Until(t, "the second is shown", func() bool { return strings.Contains(d.Consumer(t, "log").Err, "second reason") })
 	log.failing(nil)
 	log.until(t, 1)
 }
 
-// TestOnceClosedBetweenCalls closes registrations while calls come one after the
+// TestDurableClosedBetweenCalls closes registrations while calls come one after the
 // other: a Close that says no call goes on ends.
-func TestOnceClosedBetweenCalls(t *testing.T) {
-	noLeaks(t)
+func TestDurableClosedBetweenCalls(t *testing.T) {
+	testkit.NoLeaks(t)
 	s := testdatabase.New(t, "sqlite")
-	d := seat(t, s, s.DSN(s.Name()), deskConfig{})
+	d := desk.Seat(t, s, s.DSN(s.Name()), desk.Config{})
 	for i := range 30 {
 		hung := newTrap(func(tracbus.Event) bool { return true })
 		r := tracbus.On(d.Bus, tracbus.DurableConfig{LeaseFor: 50 * time.Millisecond, FromOldest: true}.Durable(fmt.Sprint("name", i)), hung.take)
-		d.say(t, "something", 1)
+		d.Say(t, "something", 1)
 		if i%2 == 0 {
 			<-hung.caught
 		}
-		ended, cancel := context.WithCancel(within(t))
+		ended, cancel := context.WithCancel(testkit.Within(t))
 		cancel()
 		_ = r.Close(ended) // returns, whether a call goes on or not
 		close(hung.open)
-		require.NoError(t, r.Close(within(t)))
+		require.NoError(t, r.Close(testkit.Within(t)))
 	}
 }

@@ -1,4 +1,4 @@
-package tracbus_test
+package consumer_test
 
 import (
 	"context"
@@ -12,20 +12,22 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/internal/testkit"
+	"github.com/tracbus/tracbus/tests/desk"
 )
 
-// onceWatch is a process with a listener of every event under a name.
-func onceWatch(t *testing.T, k *restorable, log *onceLog, lines *logRecorder) *desk {
+// watchRestorable is a process with a listener of every event under a name.
+func watchRestorable(t *testing.T, k *desk.Restorable, log *deliveries, lines *testkit.LogRecorder) *desk.Desk {
 	t.Helper()
 	c := tracbus.DurableConfig{LeaseFor: 600 * time.Millisecond, FromOldest: true}
-	return onceProcess(t, k.Server, "", c, log.handle, deskConfig{DB: k.Open(t, k.dsn), Journal: tracbus.JournalConfig{Logger: slog.New(lines)}})
+	return seatListener(t, k.Server, "", c, log.handle, desk.Config{DB: k.Open(t, k.Source), Journal: tracbus.JournalConfig{Logger: slog.New(lines)}})
 }
 
 // ends waits until something was told, and returns all that was: names
 // of pages, and reasons of Resyncs in brackets.
-func (l *onceLog) ends(t *testing.T, last string) (all []string) {
+func (l *deliveries) ends(t *testing.T, last string) (all []string) {
 	t.Helper()
-	until(t, "told: "+last, func() bool {
+	testkit.Until(t, "told: "+last, func() bool {
 		told, _ := l.events()
 		all = nil
 		for _, e := range told {
@@ -40,37 +42,37 @@ func (l *onceLog) ends(t *testing.T, last string) (all []string) {
 	return all
 }
 
-// TestOnceRestored puts databases back to an older copy under a holder and
+// TestDurableRestored puts databases back to an older copy under a holder and
 // another that would take over. No new change is suppressed, though its tid was
 // told before, and the listener is told before the first of them.
-func TestOnceRestored(t *testing.T) {
+func TestDurableRestored(t *testing.T) {
 	for _, dialect := range []string{"sqlite", "postgresql", "mysql"} {
 		t.Run(dialect, func(t *testing.T) {
-			noLeaks(t)
-			k := newRestorable(t, dialect)
-			log, lines := newOnceLog(), new(logRecorder)
-			processes := []*desk{onceWatch(t, k, log, lines), onceWatch(t, k, log, lines)}
-			k.add(t, name("a", 1, 3)...)
+			testkit.NoLeaks(t)
+			k := desk.NewRestorable(t, dialect)
+			log, lines := newDeliveries(), new(testkit.LogRecorder)
+			processes := []*desk.Desk{watchRestorable(t, k, log, lines), watchRestorable(t, k, log, lines)}
+			k.Add(t, testkit.Numbered("a", 1, 3)...)
 			log.ends(t, "a03")
-			restore := k.backup(t)
+			restore := k.Backup(t)
 			for round, prefix := range []string{"b", "c"} {
-				k.add(t, name(prefix, 1, 6)...)
+				k.Add(t, testkit.Numbered(prefix, 1, 6)...)
 				before := len(log.ends(t, prefix+"06"))
 				for _, d := range processes { // else one that goes on may know of nothing that is gone
-					d.until(t, prefix+"06", func(all, _ []tracbus.Event) bool { return slices.Contains(resourceIDs(all), prefix+"06") })
+					d.Until(t, prefix+"06", func(all, _ []tracbus.Event) bool { return slices.Contains(resourceIDs(all), prefix+"06") })
 				}
 				if round == 1 { // the new history is longer than the old one when it is seen
 					for _, d := range processes {
-						d.pause(t)
+						d.Pause(t)
 					}
 				}
 				_, turns := log.events()
 				restore()
 				next := string(prefix[0] + 10)
-				k.add(t, name(next, 1, 9)...)
+				k.Add(t, testkit.Numbered(next, 1, 9)...)
 				if round == 1 {
 					for _, d := range processes {
-						d.follow()
+						d.Follow()
 					}
 				}
 				told := log.ends(t, next+"09")[before:]
@@ -85,28 +87,28 @@ func TestOnceRestored(t *testing.T) {
 						fresh = append(fresh, page)
 					}
 				}
-				assert.Equal(t, name(next, 1, 9), fresh, "%v", told)
+				assert.Equal(t, testkit.Numbered(next, 1, 9), fresh, "%v", told)
 				_, later := log.events()
 				assert.GreaterOrEqual(t, later[len(later)-1].Token, turns[len(turns)-1].Token, "although the row's epoch went back")
-				until(t, "all is done", func() bool { return processes[0].consumer(t, "log").Lag == 0 })
+				testkit.Until(t, "all is done", func() bool { return processes[0].Consumer(t, "log").Lag == 0 })
 			}
 		})
 	}
 }
 
-// TestOnceJournalRestored loses changes from the journal's tables alone, so that
+// TestDurableJournalRestored loses changes from the journal's tables alone, so that
 // the name's row is ahead of them: what came in their place is told.
-func TestOnceJournalRestored(t *testing.T) {
+func TestDurableJournalRestored(t *testing.T) {
 	for _, rested := range []bool{false, true} {
 		t.Run(fmt.Sprint("while Run rests: ", rested), func(t *testing.T) {
-			noLeaks(t)
-			k := newRestorable(t, "sqlite")
-			log, lines := newOnceLog(), new(logRecorder)
-			d := onceWatch(t, k, log, lines)
-			k.add(t, name("a", 1, 9)...)
+			testkit.NoLeaks(t)
+			k := desk.NewRestorable(t, "sqlite")
+			log, lines := newDeliveries(), new(testkit.LogRecorder)
+			d := watchRestorable(t, k, log, lines)
+			k.Add(t, testkit.Numbered("a", 1, 9)...)
 			log.ends(t, "a09")
 			if rested {
-				d.pause(t)
+				d.Pause(t)
 			}
 			tx, err := d.DB.BeginTx(context.Background(), nil)
 			require.NoError(t, err)
@@ -117,15 +119,15 @@ func TestOnceJournalRestored(t *testing.T) {
 			_, err = tx.Exec("UPDATE sqlite_sequence SET seq = 4 WHERE name = 'journal_transaction'")
 			require.NoError(t, err)
 			require.NoError(t, tx.Commit())
-			k.add(t, name("b", 1, 20)...)
+			k.Add(t, testkit.Numbered("b", 1, 20)...)
 			if rested {
-				d.follow()
+				d.Follow()
 			}
 			told := log.ends(t, "b20")
 			assert.Contains(t, told, "(rewound)")
 			told = slices.DeleteFunc(told, func(page string) bool { return page == "(rewound)" })
-			assert.Equal(t, name("b", 1, 20), told[len(told)-20:], "%v", told)
-			assert.Len(t, lines.with("a listener goes on where it is known to stand"), 1)
+			assert.Equal(t, testkit.Numbered("b", 1, 20), told[len(told)-20:], "%v", told)
+			assert.Len(t, lines.With("a listener goes on where it is known to stand"), 1)
 		})
 	}
 }

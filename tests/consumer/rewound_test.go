@@ -1,4 +1,4 @@
-package tracbus_test
+package consumer_test
 
 import (
 	"context"
@@ -10,40 +10,42 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus"
-	"github.com/tracbus/tracbus/internal/testdatabase"
+	"github.com/tracbus/tracbus/internal/testkit"
+	"github.com/tracbus/tracbus/tests/desk"
+	"github.com/tracbus/tracbus/tests/testdatabase"
 )
 
 // TestOnceRowWentBack: a database that is put back may have a journal that
 // contradicts nothing that a process has read, when it had not read far. The
 // names' rows tell: the listener may have been told more.
-func TestOnceRowWentBack(t *testing.T) {
+func TestDurableRowWentBack(t *testing.T) {
 	for _, later := range []bool{false, true} {
 		name := map[bool]string{false: "by the holder of the copy", true: "by a later holder"}[later]
 		t.Run(name, func(t *testing.T) {
 			testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
-				noLeaks(t)
+				testkit.NoLeaks(t)
 				dsn := s.DSN(s.Name())
-				log := newOnceLog()
-				a := onceSeat(t, s, dsn, log, tracbus.DurableConfig{LeaseFor: 3 * time.Second})
+				log := newDeliveries()
+				a := seatConsumer(t, s, dsn, log, tracbus.DurableConfig{LeaseFor: 3 * time.Second})
 				b := a
 				for i := range 2 {
-					a.say(t, fmt.Sprint("remark ", i+1), 1)
+					a.Say(t, fmt.Sprint("remark ", i+1), 1)
 				}
 				log.until(t, 2)
-				copied := onceRow(t, b)
+				copied := readCursorRow(t, b)
 				if later {
-					b = onceSeat(t, s, dsn, log, tracbus.DurableConfig{LeaseFor: 3 * time.Second})
-					a.leave(t)
+					b = seatConsumer(t, s, dsn, log, tracbus.DurableConfig{LeaseFor: 3 * time.Second})
+					a.Leave(t)
 				}
-				b.say(t, "remark 3", 1)
+				b.Say(t, "remark 3", 1)
 				log.until(t, 3)
-				reach(t, "the place is stored", func() bool { return b.consumer(t, "log").TID == 3 })
+				reach(t, "the place is stored", func() bool { return b.Consumer(t, "log").TID == 3 })
 
 				_, err := b.DB.ExecContext(context.Background(), fmt.Sprintf(
 					"UPDATE journal_once SET tid = %d, mark = '%s', epoch = %d, beat = %d", copied.tid, copied.mark, copied.epoch, copied.beat))
 				require.NoError(t, err)
-				b.say(t, "remark 4", 1)
-				reach(t, "all is told", func() bool { return b.consumer(t, "log").TID == 4 })
+				b.Say(t, "remark 4", 1)
+				reach(t, "all is told", func() bool { return b.Consumer(t, "log").TID == 4 })
 				told, _ := log.events()
 				var rest []string
 				for _, e := range told[3:] {
@@ -62,13 +64,13 @@ func TestOnceRowWentBack(t *testing.T) {
 	}
 }
 
-type onceRowCopy struct {
+type cursorRow struct {
 	tid, epoch, beat int64
 	mark             string
 }
 
-func onceRow(t *testing.T, d *desk) (c onceRowCopy) {
+func readCursorRow(t *testing.T, d *desk.Desk) (c cursorRow) {
 	t.Helper()
-	scan(t, d.DB, "SELECT tid, mark, epoch, beat FROM journal_once", func() {}, &c.tid, &c.mark, &c.epoch, &c.beat)
+	testkit.Scan(t, d.DB, "SELECT tid, mark, epoch, beat FROM journal_once", func() {}, &c.tid, &c.mark, &c.epoch, &c.beat)
 	return c
 }

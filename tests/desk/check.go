@@ -1,4 +1,4 @@
-package tracbus_test
+package desk
 
 import (
 	"database/sql"
@@ -7,12 +7,14 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/tracbus/tracbus/internal/testkit"
 )
 
-// checkJournal looks for what must never be in a journal's tables.
-func checkJournal(t *testing.T, db *sql.DB, dialect string, realms ...string) {
+// CheckJournal looks for what must never be in a journal's tables.
+func CheckJournal(t *testing.T, db *sql.DB, dialect string, realms ...string) {
 	t.Helper()
-	ctx := within(t)
+	ctx := testkit.Within(t)
 	count := func(query string) (n int64) {
 		require.NoError(t, db.QueryRowContext(ctx, query).Scan(&n), query)
 		return n

@@ -1,4 +1,4 @@
-package tracbus_test
+package desk
 
 import (
 	"fmt"
@@ -7,12 +7,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/internal/testkit"
 )
 
 // deadLetters returns what is set aside, as "comment tries retrying", by resource.
-func (d *desk) deadLetters(t *testing.T) (all []tracbus.DeadLetter, short []string) {
+func (d *Desk) ListDeadLetters(t *testing.T) (all []tracbus.DeadLetter, short []string) {
 	t.Helper()
-	for a, err := range d.DeadLetters(within(t), "log") {
+	for a, err := range d.DeadLetters(testkit.Within(t), "log") {
 		require.NoError(t, err)
 		all = append(all, a)
 		short = append(short, fmt.Sprintf("%s tries %d retrying %v", a.Resource, a.Attempts, a.Redelivering))
@@ -21,9 +22,9 @@ func (d *desk) deadLetters(t *testing.T) (all []tracbus.DeadLetter, short []stri
 }
 
 // consumer returns how a name stands.
-func (d *desk) consumer(t *testing.T, name string) tracbus.ConsumerStatus {
+func (d *Desk) Consumer(t *testing.T, name string) tracbus.ConsumerStatus {
 	t.Helper()
-	st, err := d.Status(within(t))
+	st, err := d.Status(testkit.Within(t))
 	require.NoError(t, err)
 	for _, o := range st.Consumers {
 		if o.Name == name {
@@ -35,7 +36,7 @@ func (d *desk) consumer(t *testing.T, name string) tracbus.ConsumerStatus {
 }
 
 // holds waits until a process holds the name.
-func (d *desk) holds(t *testing.T) {
+func (d *Desk) Holds(t *testing.T) {
 	t.Helper()
-	until(t, "it holds the name", func() bool { return d.consumer(t, "log").HeldHere })
+	testkit.Until(t, "it holds the name", func() bool { return d.Consumer(t, "log").HeldHere })
 }

@@ -1,4 +1,6 @@
-package tracbus_test
+// Package desk is a tracker's process as far as a test needs one: a journal in a
+// database, which is followed, and listeners that note what they are called with.
+package desk
 
 import (
 	"context"
@@ -13,12 +15,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus"
-	"github.com/tracbus/tracbus/internal/testdatabase"
+	"github.com/tracbus/tracbus/internal/testkit"
+	"github.com/tracbus/tracbus/tests/testdatabase"
 )
 
-// desk is a process of a tracker as far as a test needs one: a journal that is
+// Desk is a process of a tracker as far as a test needs one: a journal that is
 // followed, and what its listeners heard.
-type desk struct {
+type Desk struct {
 	*tracbus.Journal
 	DB  *sql.DB
 	Bus *tracbus.Bus
@@ -32,8 +35,8 @@ type desk struct {
 	ran    chan error
 }
 
-// deskConfig is what a desk has of its own.
-type deskConfig struct {
+// Config is what a desk has of its own.
+type Config struct {
 	Bus     tracbus.BusConfig
 	Journal tracbus.JournalConfig
 	// Before registers listeners before the journal is opened.
@@ -44,15 +47,15 @@ type deskConfig struct {
 	Idle bool
 }
 
-// seat opens a journal in a database and follows it, until the test ends.
-func seat(t *testing.T, s *testdatabase.Server, dsn string, c deskConfig) *desk {
+// Seat opens a journal in a database and follows it, until the test ends.
+func Seat(t *testing.T, s *testdatabase.Server, dsn string, c Config) *Desk {
 	t.Helper()
 	if c.DB == nil {
 		c.DB = s.Open(t, dsn)
 	}
-	d := &desk{DB: c.DB, fresh: make(chan struct{}, 1), ran: make(chan error, 1)}
+	d := &Desk{DB: c.DB, fresh: make(chan struct{}, 1), ran: make(chan error, 1)}
 	if c.Bus.Logger == nil {
-		c.Bus.Logger = quiet
+		c.Bus.Logger = testkit.Quiet
 	}
 	d.Bus = c.Bus.NewBus("desk")
 	tracbus.On(d.Bus, tracbus.Everywhere, d.hear(&d.all))
@@ -65,50 +68,50 @@ func seat(t *testing.T, s *testdatabase.Server, dsn string, c deskConfig) *desk 
 		c.Journal.PollInterval = 5 * time.Millisecond
 	}
 	if c.Journal.Logger == nil {
-		c.Journal.Logger = quiet
+		c.Journal.Logger = testkit.Quiet
 	}
 	var err error
-	d.Journal, err = tracbus.OpenJournal(within(t), d.DB, d.Bus, c.Journal)
+	d.Journal, err = tracbus.OpenJournal(testkit.Within(t), d.DB, d.Bus, c.Journal)
 	require.NoError(t, err)
 	if !c.Idle {
-		d.follow()
+		d.Follow()
 	}
-	t.Cleanup(func() { d.leave(t) })
+	t.Cleanup(func() { d.Leave(t) })
 	return d
 }
 
 // follow runs the follower.
-func (d *desk) follow() {
+func (d *Desk) Follow() {
 	ctx, cancel := context.WithCancel(context.Background())
 	d.cancel = cancel
 	go func() { d.ran <- d.Run(ctx) }()
 }
 
 // stop tells the follower to end. The function that is returned waits for that.
-func (d *desk) stop() (ended func() error) {
+func (d *Desk) Stop() (ended func() error) {
 	d.cancel()
 	d.cancel = nil
 	return func() error { return <-d.ran }
 }
 
 // pause ends the follower.
-func (d *desk) pause(t *testing.T) {
+func (d *Desk) Pause(t *testing.T) {
 	t.Helper()
-	require.NoError(t, d.stop()())
+	require.NoError(t, d.Stop()())
 }
 
 // leave ends the desk as a process ends in good order.
-func (d *desk) leave(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+func (d *Desk) Leave(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
 	defer cancel()
 	assert.NoError(t, d.Journal.Close(ctx))
 	if d.cancel != nil { // it may leave twice
-		assert.NoError(t, d.stop()())
+		assert.NoError(t, d.Stop()())
 	}
 	assert.NoError(t, d.Bus.Close(ctx))
 }
 
-func (d *desk) hear(into *[]tracbus.Event) func(context.Context, tracbus.Event) error {
+func (d *Desk) hear(into *[]tracbus.Event) func(context.Context, tracbus.Event) error {
 	return func(_ context.Context, e tracbus.Event) error {
 		d.mu.Lock()
 		*into = append(*into, e)
@@ -122,32 +125,32 @@ func (d *desk) hear(into *[]tracbus.Event) func(context.Context, tracbus.Event) 
 }
 
 // heard returns what the listeners were told so far.
-func (d *desk) heard() (all, primary []tracbus.Event) {
+func (d *Desk) Heard() (all, primary []tracbus.Event) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return append([]tracbus.Event{}, d.all...), append([]tracbus.Event{}, d.primary...)
 }
 
 // until waits until the listeners were told what a condition asks for.
-func (d *desk) until(t *testing.T, what string, ok func(all, primary []tracbus.Event) bool) {
+func (d *Desk) Until(t *testing.T, what string, ok func(all, primary []tracbus.Event) bool) {
 	t.Helper()
-	deadline := time.After(patience)
-	for !ok(d.heard()) {
+	deadline := time.After(testkit.Patience)
+	for !ok(d.Heard()) {
 		select {
 		case <-d.fresh:
 		case <-deadline:
-			all, _ := d.heard()
-			t.Fatalf("not told: %s; told were %d events: %s", what, len(all), lines(all))
+			all, _ := d.Heard()
+			t.Fatalf("not told: %s; told were %d events: %s", what, len(all), Lines(all))
 		}
 	}
 }
 
 // say commits remarks on tickets as one transaction.
-func (d *desk) say(t *testing.T, comment string, tickets ...int64) int64 {
+func (d *Desk) Say(t *testing.T, comment string, tickets ...int64) int64 {
 	t.Helper()
-	tid, err := d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error {
+	tid, err := d.Update(testkit.Within(t), Joe, func(tx *tracbus.ModelTransaction) error {
 		for _, id := range tickets {
-			if err := tx.Record(within(t), remark(id, comment)); err != nil {
+			if err := tx.Record(testkit.Within(t), Remark(id, comment)); err != nil {
 				return err
 			}
 		}
@@ -157,37 +160,37 @@ func (d *desk) say(t *testing.T, comment string, tickets ...int64) int64 {
 	return tid
 }
 
-func (d *desk) create(t *testing.T, names ...string) (tid int64) {
+func (d *Desk) Create(t *testing.T, names ...string) (tid int64) {
 	t.Helper()
 	for _, name := range names {
 		var err error
-		tid, err = d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error { return tx.Record(within(t), page1(name)) })
+		tid, err = d.Update(testkit.Within(t), Joe, func(tx *tracbus.ModelTransaction) error { return tx.Record(testkit.Within(t), NewPage(name)) })
 		require.NoError(t, err)
 	}
 	return tid
 }
 
 // forgetHeard drops what the listeners heard.
-func (d *desk) forgetHeard() {
+func (d *Desk) ForgetHeard() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.all, d.primary = nil, nil
 }
 
-func briefs(events []tracbus.Event) (all []string) {
+func Briefs(events []tracbus.Event) (all []string) {
 	for _, e := range events {
-		all = append(all, brief(e))
+		all = append(all, Brief(e))
 	}
 	return all
 }
 
-func (d *desk) hears(t *testing.T, what string) {
+func (d *Desk) Hears(t *testing.T, what string) {
 	t.Helper()
-	d.until(t, what, func(all, _ []tracbus.Event) bool { return slices.Contains(briefs(all), what) })
+	d.Until(t, what, func(all, _ []tracbus.Event) bool { return slices.Contains(Briefs(all), what) })
 }
 
-// brief shows the comment of an event, or the reason of a Resync in brackets.
-func brief(e tracbus.Event) string {
+// Brief shows the comment of an event, or the reason of a Resync in brackets.
+func Brief(e tracbus.Event) string {
 	if r, ok := e.(tracbus.Resync); ok {
 		return fmt.Sprintf("(%s)", r.Reason)
 	}

@@ -1,4 +1,4 @@
-package tracbus_test
+package desk
 
 import (
 	"fmt"
@@ -8,8 +8,8 @@ import (
 	"github.com/tracbus/tracbus"
 )
 
-// line shows an event in short: "3.0 ticket 1 changed: comment (primary)".
-func line(e tracbus.Event) string {
+// Line shows an event in short: "3.0 ticket 1 changed: comment (primary)".
+func Line(e tracbus.Event) string {
 	c := e.About()
 	who := "secondary"
 	if c.Primary {
@@ -18,16 +18,16 @@ func line(e tracbus.Event) string {
 	return fmt.Sprintf("%d.%d %s %s: %s (%s)", c.TID, c.Seq, e.Resource(), e.Kind(), c.Comment, who)
 }
 
-func lines(events []tracbus.Event) []string {
+func Lines(events []tracbus.Event) []string {
 	all := make([]string, len(events))
 	for i, e := range events {
-		all[i] = line(e)
+		all[i] = Line(e)
 	}
 	return all
 }
 
-// comments returns what was said of each event.
-func comments(events []tracbus.Event) []string {
+// Comments returns what was said of each event.
+func Comments(events []tracbus.Event) []string {
 	all := make([]string, len(events))
 	for i, e := range events {
 		all[i] = e.About().Comment
@@ -35,22 +35,22 @@ func comments(events []tracbus.Event) []string {
 	return all
 }
 
-var joe = tracbus.Actor{Author: "joe", IPNR: "::1", Authenticated: true}
+var Joe = tracbus.Actor{Author: "joe", IPNR: "::1", Authenticated: true}
 
-// remark is a change of a ticket that says something.
-func remark(id int64, comment string) tracbus.TicketChanged {
+// Remark is a change of a ticket that says something.
+func Remark(id int64, comment string) tracbus.TicketChanged {
 	return tracbus.TicketChanged{
 		Change: tracbus.Change{Comment: comment}, ID: id,
 		Values: tracbus.Fields{"summary": comment, "owner": "jim"}, Old: tracbus.Fields{"summary": "before " + comment},
 	}
 }
 
-func page1(name string) tracbus.WikiPageCreated {
+func NewPage(name string) tracbus.WikiPageCreated {
 	return tracbus.WikiPageCreated{Page: tracbus.WikiPage{Name: name, Version: 1, Author: "joe", Time: time.Unix(1, 0).UTC()}}
 }
 
-// marks writes $1 for ? where the database wants that.
-func marks(d tracbus.Dialect, text string) string {
+// Marks writes $1 for ? where the database wants that.
+func Marks(d tracbus.Dialect, text string) string {
 	if d != tracbus.PostgreSQL {
 		return text
 	}

@@ -1,4 +1,4 @@
-package tracbus_test
+package desk
 
 import (
 	"database/sql"
@@ -11,27 +11,28 @@ import (
 	"modernc.org/sqlite"
 
 	"github.com/tracbus/tracbus"
-	"github.com/tracbus/tracbus/internal/testdatabase"
+	"github.com/tracbus/tracbus/internal/testkit"
+	"github.com/tracbus/tracbus/tests/testdatabase"
 )
 
-// restorable is a database that can be put back to an older copy while processes
+// Restorable is a database that can be put back to an older copy while processes
 // follow it.
-type restorable struct {
+type Restorable struct {
 	*testdatabase.Server
-	dsn    string
+	Source string
 	folder string  // of SQLite's files
 	keeper *sql.DB // has it open, so that the newest changes are in the -wal file
 }
 
-func newRestorable(t *testing.T, dialect string) *restorable {
-	k := &restorable{Server: testdatabase.New(t, dialect)}
+func NewRestorable(t *testing.T, dialect string) *Restorable {
+	k := &Restorable{Server: testdatabase.New(t, dialect)}
 	if dialect == "sqlite" {
 		k.folder = t.TempDir()
-		k.dsn = testdatabase.SQLite(filepath.Join(k.folder, "t.db"))
+		k.Source = testdatabase.SQLite(filepath.Join(k.folder, "t.db"))
 	} else {
-		k.dsn = k.DSN(k.Name())
+		k.Source = k.DSN(k.Name())
 	}
-	k.keeper = k.Open(t, k.dsn)
+	k.keeper = k.Open(t, k.Source)
 	_, err := k.keeper.Exec("CREATE TABLE seen (name varchar(100) PRIMARY KEY)")
 	require.NoError(t, err)
 	return k
@@ -39,7 +40,7 @@ func newRestorable(t *testing.T, dialect string) *restorable {
 
 // backup copies the database. What it returns puts it back to that copy, as
 // often as it is called.
-func (k *restorable) backup(t *testing.T) (restore func()) {
+func (k *Restorable) Backup(t *testing.T) (restore func()) {
 	switch {
 	case k.Postgres != nil:
 		return k.Postgres.Backup()
@@ -55,7 +56,7 @@ func (k *restorable) backup(t *testing.T) (restore func()) {
 	return func() {
 		source := filepath.Join(t.TempDir(), "source")
 		require.NoError(t, os.CopyFS(source, os.DirFS(copied)))
-		conn, err := k.keeper.Conn(within(t))
+		conn, err := k.keeper.Conn(testkit.Within(t))
 		require.NoError(t, err)
 		defer conn.Close()
 		require.NoError(t, conn.Raw(func(c any) error {
@@ -72,15 +73,15 @@ func (k *restorable) backup(t *testing.T) (restore func()) {
 }
 
 // add makes pages, one transaction each, from a process that comes and goes.
-func (k *restorable) add(t *testing.T, names ...string) (last int64) {
+func (k *Restorable) Add(t *testing.T, names ...string) (last int64) {
 	t.Helper()
-	db := k.Open(t, k.dsn)
-	d := seat(t, k.Server, "", deskConfig{DB: db, Idle: true})
+	db := k.Open(t, k.Source)
+	d := Seat(t, k.Server, "", Config{DB: db, Idle: true})
 	for _, name := range names {
 		var err error
-		last, err = d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error {
-			_, err := tx.SQL().ExecContext(within(t), marks(tx.Dialect(), "INSERT INTO seen VALUES (?)"), name)
-			return errors.Join(err, tx.Record(within(t), page1(name)))
+		last, err = d.Update(testkit.Within(t), Joe, func(tx *tracbus.ModelTransaction) error {
+			_, err := tx.SQL().ExecContext(testkit.Within(t), Marks(tx.Dialect(), "INSERT INTO seen VALUES (?)"), name)
+			return errors.Join(err, tx.Record(testkit.Within(t), NewPage(name)))
 		})
 		require.NoError(t, err)
 	}

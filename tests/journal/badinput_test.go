@@ -1,4 +1,4 @@
-package tracbus_test
+package journal_test
 
 import (
 	"context"
@@ -21,7 +21,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus"
-	"github.com/tracbus/tracbus/internal/testdatabase"
+	"github.com/tracbus/tracbus/internal/testkit"
+	"github.com/tracbus/tracbus/tests/desk"
+	"github.com/tracbus/tracbus/tests/testdatabase"
 )
 
 // TestBadInput: what cannot be kept is refused with an error that says why, and
@@ -43,7 +45,7 @@ func TestBadInput(t *testing.T) {
 	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
 		for _, test := range tests {
 			t.Run(test.name, func(t *testing.T) {
-				noLeaks(t)
+				testkit.NoLeaks(t)
 				test.run(t, s, s.DSN(s.Name()))
 			})
 		}
@@ -71,14 +73,14 @@ func rows(t *testing.T, db *sql.DB, dialect string) map[string]int {
 
 // refused tries to commit something beside a row of the test's own, and returns
 // the error. Nothing may be left of either.
-func refused(t *testing.T, d *desk, dialect string, f func(tx *tracbus.ModelTransaction) error) error {
+func refused(t *testing.T, d *desk.Desk, dialect string, f func(tx *tracbus.ModelTransaction) error) error {
 	t.Helper()
 	before := rows(t, d.DB, dialect)
-	_, err := d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error {
-		if _, err := tx.SQL().ExecContext(within(t), "INSERT INTO note VALUES (1)"); err != nil {
+	_, err := d.Update(testkit.Within(t), desk.Joe, func(tx *tracbus.ModelTransaction) error {
+		if _, err := tx.SQL().ExecContext(testkit.Within(t), "INSERT INTO note VALUES (1)"); err != nil {
 			return fmt.Errorf("note: %w", err)
 		}
-		if err := tx.Record(within(t), remark(1, "before")); err != nil {
+		if err := tx.Record(testkit.Within(t), desk.Remark(1, "before")); err != nil {
 			return fmt.Errorf("before: %w", err)
 		}
 		_ = f(tx) // a program that overlooks the error must not be able to commit
@@ -101,7 +103,7 @@ func (dumb) Kind() tracbus.Kind                          { return tracbus.KindCr
 func (e dumb) WithChange(c tracbus.Change) tracbus.Event { e.Change = c; return e }
 
 func testRefusedEvents(t *testing.T, s *testdatabase.Server, dsn string) {
-	d := seat(t, s, dsn, deskConfig{})
+	d := desk.Seat(t, s, dsn, desk.Config{})
 	_, err := d.DB.Exec("CREATE TABLE note (n integer)")
 	require.NoError(t, err)
 	long := strings.Repeat("é", 501) // 1,002 bytes
@@ -135,18 +137,18 @@ func testRefusedEvents(t *testing.T, s *testdatabase.Server, dsn string) {
 		{"time in year 0", tracbus.TicketDeleted{Change: tracbus.Change{Time: time.Date(0, 12, 31, 0, 0, 0, 0, time.UTC)}, ID: 1}},
 		{"a field's name of 1002 bytes", tracbus.TicketChanged{ID: 1, Values: tracbus.Fields{long: "b"}, Old: tracbus.Fields{long: "a"}}},
 		{"a field's name of 0 bytes", tracbus.TicketChanged{ID: 1, Values: tracbus.Fields{"": "b"}, Old: tracbus.Fields{"": "a"}}},
-		{"an id of 1002 bytes", page1(long)},
+		{"an id of 1002 bytes", desk.NewPage(long)},
 		{"version -1", tracbus.WikiPageDeleted{Page: tracbus.WikiPage{Name: "x", Version: -1}}},
-		{"old page name", tracbus.WikiPageRenamed{Page: page1("x").Page, OldName: "x/"}},
+		{"old page name", tracbus.WikiPageRenamed{Page: desk.NewPage("x").Page, OldName: "x/"}},
 	}
 	for _, name := range []string{"", "/x", "x/", "x//y", ".", "x/../y", "\xff"} {
-		cases = append(cases, bad{"page name", page1(name)})
+		cases = append(cases, bad{"page name", desk.NewPage(name)})
 	}
 	nul := "a\x00b"
 	withNUL := []tracbus.Event{
-		page1(nul),
-		tracbus.WikiPageRenamed{Page: page1("x").Page, OldName: nul},
-		tracbus.WikiPageChanged{Page: page1("x").Page, OldText: nul},
+		desk.NewPage(nul),
+		tracbus.WikiPageRenamed{Page: desk.NewPage("x").Page, OldName: nul},
+		tracbus.WikiPageChanged{Page: desk.NewPage("x").Page, OldText: nul},
 		tracbus.TicketDeleted{Change: tracbus.Change{Comment: nul}, ID: 1},
 		tracbus.TicketChanged{ID: 1, New: tracbus.Fields{"a": nul}, Old: tracbus.Fields{"a": ""}},
 		tracbus.TicketChanged{ID: 1, New: tracbus.Fields{nul: "b"}, Old: tracbus.Fields{nul: "a"}},
@@ -155,31 +157,31 @@ func testRefusedEvents(t *testing.T, s *testdatabase.Server, dsn string) {
 		for _, e := range withNUL {
 			cases = append(cases, bad{"U+0000, which PostgreSQL cannot store", e})
 		}
-		_, err := d.Update(within(t), tracbus.Actor{Author: nul}, func(*tracbus.ModelTransaction) error { return nil })
+		_, err := d.Update(testkit.Within(t), tracbus.Actor{Author: nul}, func(*tracbus.ModelTransaction) error { return nil })
 		assert.ErrorContains(t, err, "author")
-		_, err = d.Update(within(t), tracbus.Actor{IPNR: nul}, func(*tracbus.ModelTransaction) error { return nil })
+		_, err = d.Update(testkit.Within(t), tracbus.Actor{IPNR: nul}, func(*tracbus.ModelTransaction) error { return nil })
 		assert.ErrorContains(t, err, "ipnr")
 	}
 	for _, c := range cases {
-		err := refused(t, d, s.Dialect, func(tx *tracbus.ModelTransaction) error { return tx.Record(within(t), c.event) })
+		err := refused(t, d, s.Dialect, func(tx *tracbus.ModelTransaction) error { return tx.Record(testkit.Within(t), c.event) })
 		assert.ErrorContains(t, err, c.word, "%+v", c.event)
 	}
-	err = refused(t, d, s.Dialect, func(tx *tracbus.ModelTransaction) error { return tx.Save(within(t), nil) })
+	err = refused(t, d, s.Dialect, func(tx *tracbus.ModelTransaction) error { return tx.Save(testkit.Within(t), nil) })
 	assert.ErrorContains(t, err, "expected a Model, got nil")
-	err = refused(t, d, s.Dialect, func(tx *tracbus.ModelTransaction) error { return tx.Delete(within(t), nil) })
+	err = refused(t, d, s.Dialect, func(tx *tracbus.ModelTransaction) error { return tx.Delete(testkit.Within(t), nil) })
 	assert.ErrorContains(t, err, "expected a Model, got nil")
 
 	// The journal is none the worse for it. What stands at the edge is kept.
-	edge := []tracbus.Event{page1(long[:1000]), page1("a\nb"), tracbus.TicketDeleted{ID: math.MaxInt64, Values: tracbus.Fields{long: nul, "": ""}}}
+	edge := []tracbus.Event{desk.NewPage(long[:1000]), desk.NewPage("a\nb"), tracbus.TicketDeleted{ID: math.MaxInt64, Values: tracbus.Fields{long: nul, "": ""}}}
 	if s.Dialect != "postgresql" {
 		edge = append(edge, withNUL...)
 	}
 	var want []tracbus.Event
 	for _, e := range edge {
-		tid, err := d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error { return tx.Record(within(t), e) })
+		tid, err := d.Update(testkit.Within(t), desk.Joe, func(tx *tracbus.ModelTransaction) error { return tx.Record(testkit.Within(t), e) })
 		require.NoError(t, err, "%+v", e)
-		require.NoError(t, d.Wait(within(t), tid))
-		all, _ := d.heard()
+		require.NoError(t, d.Wait(testkit.Within(t), tid))
+		all, _ := d.Heard()
 		require.Len(t, all, len(want)+1)
 		want = append(want, all[len(want)])
 		require.Equal(t, e.Resource(), all[len(want)-1].Resource())
@@ -188,7 +190,7 @@ func testRefusedEvents(t *testing.T, s *testdatabase.Server, dsn string) {
 }
 
 // ctxErr compares what is read back with what was told.
-func ctxErr(d *desk, want []tracbus.Event) error {
+func ctxErr(d *desk.Desk, want []tracbus.Event) error {
 	i := 0
 	for e, err := range d.Since(context.Background(), 0) {
 		if err != nil {
@@ -241,7 +243,7 @@ func oddOf(id string, kind tracbus.Kind, f tracbus.Fields) odd {
 // at odds with it.
 func testRefusedOwnEvents(t *testing.T, s *testdatabase.Server, dsn string) {
 	realms := []tracbus.JournalRealm{tracbus.TracTickets{}, tracbus.TracWiki{}, oddRealm{"odd"}}
-	d := seat(t, s, dsn, deskConfig{Journal: tracbus.JournalConfig{Realms: realms}})
+	d := desk.Seat(t, s, dsn, desk.Config{Journal: tracbus.JournalConfig{Realms: realms}})
 	_, err := d.DB.Exec("CREATE TABLE note (n integer)")
 	require.NoError(t, err)
 	lying := oddOf("a", tracbus.KindChanged, nil)
@@ -266,7 +268,7 @@ func testRefusedOwnEvents(t *testing.T, s *testdatabase.Server, dsn string) {
 		"none a changed":      strange,
 		"odd a deleted":       other,
 	} {
-		err := refused(t, d, s.Dialect, func(tx *tracbus.ModelTransaction) error { return tx.Record(within(t), e) })
+		err := refused(t, d, s.Dialect, func(tx *tracbus.ModelTransaction) error { return tx.Record(testkit.Within(t), e) })
 		if word == `field "a`+"\xff"+`"` {
 			word = `field "a\xff"`
 		}
@@ -276,10 +278,10 @@ func testRefusedOwnEvents(t *testing.T, s *testdatabase.Server, dsn string) {
 	e := oddOf("a", tracbus.KindChanged, tracbus.Fields{
 		"int": 1, "float": 0.5, "string": "a\xff", "time": time.Date(2020, 1, 1, 12, 0, 0, 1999, time.FixedZone("", 3600)),
 	})
-	tid, err := d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error { return tx.Record(within(t), e) })
+	tid, err := d.Update(testkit.Within(t), desk.Joe, func(tx *tracbus.ModelTransaction) error { return tx.Record(testkit.Within(t), e) })
 	require.NoError(t, err)
-	require.NoError(t, d.Wait(within(t), tid))
-	all, _ := d.heard()
+	require.NoError(t, d.Wait(testkit.Within(t), tid))
+	all, _ := d.Heard()
 	want := tracbus.Fields{"int": json.Number("1"), "float": json.Number("0.5"), "string": "a\uFFFD", "time": time.Date(2020, 1, 1, 11, 0, 0, 1000, time.UTC)}
 	require.Equal(t, oddOf("a", tracbus.KindChanged, want), all[0].WithChange(tracbus.Change{}))
 }
@@ -300,7 +302,7 @@ func testSQLText(t *testing.T, s *testdatabase.Server, dsn string) {
 		dsns = append(dsns, strings.Split(dsn, "?")[0]) // without parameters
 	}
 	for _, dsn := range dsns {
-		d := seat(t, s, dsn, deskConfig{})
+		d := desk.Seat(t, s, dsn, desk.Config{})
 		already := readBack(t, d)
 		var want []tracbus.Event
 		for i, text := range sqlTexts {
@@ -314,8 +316,8 @@ func testSQLText(t *testing.T, s *testdatabase.Server, dsn string) {
 				tracbus.TicketChanged{Change: tracbus.Change{Comment: text}, ID: 1, Values: fields, Old: fields},
 				tracbus.WikiPageChanged{Change: tracbus.Change{Comment: text}, Page: tracbus.WikiPage{Name: "p" + valid, Version: int64(i), Text: text}, OldText: text + text},
 			}
-			_, err := d.Update(within(t), who, func(tx *tracbus.ModelTransaction) error {
-				return errors.Join(tx.Record(within(t), events[0]), tx.Record(within(t), events[1]))
+			_, err := d.Update(testkit.Within(t), who, func(tx *tracbus.ModelTransaction) error {
+				return errors.Join(tx.Record(testkit.Within(t), events[0]), tx.Record(testkit.Within(t), events[1]))
 			})
 			require.NoError(t, err, text)
 			fields = tracbus.Fields{}
@@ -339,7 +341,7 @@ func testSQLText(t *testing.T, s *testdatabase.Server, dsn string) {
 				e = p
 			}
 			assert.Equal(t, want[i], e.WithChange(tracbus.Change{}))
-			for h, err := range d.History(within(t), e.Resource()) {
+			for h, err := range d.History(testkit.Within(t), e.Resource()) {
 				require.NoError(t, err)
 				assert.Equal(t, e.Resource(), h.Resource())
 			}
@@ -347,7 +349,7 @@ func testSQLText(t *testing.T, s *testdatabase.Server, dsn string) {
 	}
 	// A name is no value: it is a part of statements.
 	for _, realm := range append(slices.DeleteFunc(slices.Clone(sqlTexts), func(s string) bool { return s == "null" }), "", "Ticket", "a-b", "1", strings.Repeat("a", 31), "a.b") {
-		_, err := tracbus.OpenJournal(within(t), s.Open(t, dsn), tracbus.NewBus("a"), tracbus.JournalConfig{
+		_, err := tracbus.OpenJournal(testkit.Within(t), s.Open(t, dsn), tracbus.NewBus("a"), tracbus.JournalConfig{
 			Dialect: tracbus.Dialect(s.Dialect), Realms: []tracbus.JournalRealm{oddRealm{tracbus.Realm(realm)}},
 		})
 		assert.ErrorContains(t, err, "realm ", realm)
@@ -356,7 +358,7 @@ func testSQLText(t *testing.T, s *testdatabase.Server, dsn string) {
 	}
 	for _, schema := range sqlTexts {
 		config := tracbus.JournalConfig{Dialect: tracbus.Dialect(s.Dialect), Schema: schema}
-		_, err := tracbus.OpenJournal(within(t), s.Open(t, dsn), tracbus.NewBus("a"), config)
+		_, err := tracbus.OpenJournal(testkit.Within(t), s.Open(t, dsn), tracbus.NewBus("a"), config)
 		assert.Error(t, err, schema)
 		text, err := tracbus.JournalSchema(tracbus.Dialect(s.Dialect), schema)
 		if err == nil && s.Dialect == "postgresql" {
@@ -364,15 +366,15 @@ func testSQLText(t *testing.T, s *testdatabase.Server, dsn string) {
 		}
 		assert.False(t, err == nil && strings.ContainsAny(schema, "\"`'\\{}?\x1a\n") || err == nil && (schema == "$$" || !utf8.ValidString(schema)), "%q: taken as a schema's name", schema)
 	}
-	d := seat(t, s, dsn, deskConfig{})
+	d := desk.Seat(t, s, dsn, desk.Config{})
 	_, err := d.DB.Exec("CREATE TABLE note (n integer)")
 	require.NoError(t, err)
 	rows(t, d.DB, s.Dialect) // all tables are there
 }
 
-func readBack(t *testing.T, d *desk) (all []tracbus.Event) {
+func readBack(t *testing.T, d *desk.Desk) (all []tracbus.Event) {
 	t.Helper()
-	for e, err := range d.Since(within(t), 0) {
+	for e, err := range d.Since(testkit.Within(t), 0) {
 		require.NoError(t, err)
 		all = append(all, e)
 	}
@@ -380,7 +382,7 @@ func readBack(t *testing.T, d *desk) (all []tracbus.Event) {
 }
 
 func testLongValues(t *testing.T, s *testdatabase.Server, dsn string) {
-	d := seat(t, s, dsn, deskConfig{})
+	d := desk.Seat(t, s, dsn, desk.Config{})
 	_, err := d.DB.Exec("CREATE TABLE note (n integer)")
 	require.NoError(t, err)
 	const mega = 1 << 20
@@ -390,40 +392,40 @@ func testLongValues(t *testing.T, s *testdatabase.Server, dsn string) {
 		require.NoError(t, d.DB.QueryRow("SELECT @@max_allowed_packet").Scan(&limit))
 		huge := strings.Repeat("x", limit+1)
 		for _, dsn := range []string{dsn, strings.Split(dsn, "?")[0]} {
-			d := seat(t, s, dsn, deskConfig{})
-			for _, e := range []tracbus.Event{remark(1, huge), tracbus.TicketChanged{ID: 1, New: tracbus.Fields{"a": huge}, Old: tracbus.Fields{"a": ""}}} {
-				err := refused(t, d, s.Dialect, func(tx *tracbus.ModelTransaction) error { return tx.Record(within(t), e) })
+			d := desk.Seat(t, s, dsn, desk.Config{})
+			for _, e := range []tracbus.Event{desk.Remark(1, huge), tracbus.TicketChanged{ID: 1, New: tracbus.Fields{"a": huge}, Old: tracbus.Fields{"a": ""}}} {
+				err := refused(t, d, s.Dialect, func(tx *tracbus.ModelTransaction) error { return tx.Record(testkit.Within(t), e) })
 				assert.ErrorContains(t, err, "max_allowed_packet")
 				assert.Less(t, len(err.Error()), 1000, "the error's length")
 			}
 		}
 	}
 	// Many values that are long together only.
-	tid, err := d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error {
+	tid, err := d.Update(testkit.Within(t), desk.Joe, func(tx *tracbus.ModelTransaction) error {
 		for i := range 40 {
-			e := remark(int64(i+1), "")
+			e := desk.Remark(int64(i+1), "")
 			e.Values["summary"] = text[:mega]
-			if err := tx.Record(within(t), e); err != nil {
+			if err := tx.Record(testkit.Within(t), e); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
 	require.NoError(t, err)
-	require.NoError(t, d.Wait(within(t), tid))
-	all, _ := d.heard()
+	require.NoError(t, d.Wait(testkit.Within(t), tid))
+	all, _ := d.Heard()
 	assert.Len(t, all, 40)
-	page := page1("long")
+	page := desk.NewPage("long")
 	page.Page.Text = text
-	tid, err = d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error {
+	tid, err = d.Update(testkit.Within(t), desk.Joe, func(tx *tracbus.ModelTransaction) error {
 		return errors.Join(
-			tx.Record(within(t), page),
-			tx.Record(within(t), tracbus.TicketChanged{ID: 1, Change: tracbus.Change{Comment: text}, New: tracbus.Fields{"a": text}, Old: tracbus.Fields{"a": ""}}),
+			tx.Record(testkit.Within(t), page),
+			tx.Record(testkit.Within(t), tracbus.TicketChanged{ID: 1, Change: tracbus.Change{Comment: text}, New: tracbus.Fields{"a": text}, Old: tracbus.Fields{"a": ""}}),
 		)
 	})
 	require.NoError(t, err)
-	require.NoError(t, d.Wait(within(t), tid))
-	all, _ = d.heard()
+	require.NoError(t, d.Wait(testkit.Within(t), tid))
+	all, _ = d.Heard()
 	all = all[len(all)-2:]
 	assert.True(t, text == all[0].(tracbus.WikiPageCreated).Page.Text, "the text came back")
 	assert.True(t, text == all[1].About().Comment, "the comment came back")
@@ -433,16 +435,16 @@ func testLongValues(t *testing.T, s *testdatabase.Server, dsn string) {
 // loader is a listener that is loaded from tables, and counts how often.
 type loader struct {
 	load  func(ctx context.Context, s *tracbus.Snapshot) error
-	diary diary
+	diary testkit.Diary
 }
 
 func (l *loader) Load(ctx context.Context, s *tracbus.Snapshot) error {
-	l.diary.write("load")
+	l.diary.Write("load")
 	return l.load(ctx, s)
 }
 
 func (l *loader) WikiPageCreated(_ context.Context, e tracbus.WikiPageCreated) error {
-	l.diary.write("%s", e.Page.Name)
+	l.diary.Write("%s", e.Page.Name)
 	return nil
 }
 func (l *loader) WikiPageChanged(context.Context, tracbus.WikiPageChanged) error { return nil }
@@ -452,7 +454,7 @@ func (l *loader) WikiPageDeleted(context.Context, tracbus.WikiPageDeleted) error
 type resyncing struct{ loader }
 
 func (r *resyncing) Resync(_ context.Context, e tracbus.Resync) error {
-	r.diary.write("resync: %s", e.Reason)
+	r.diary.Write("resync: %s", e.Reason)
 	return nil
 }
 
@@ -463,10 +465,10 @@ type plainResyncing struct {
 }
 
 func testDamagedRows(t *testing.T, s *testdatabase.Server, dsn string) {
-	var log logRecorder
+	var log testkit.LogRecorder
 	cache := &loader{load: func(context.Context, *tracbus.Snapshot) error { return nil }}
 	plain := &resyncing{}
-	follower := seat(t, s, dsn, deskConfig{
+	follower := desk.Seat(t, s, dsn, desk.Config{
 		Idle:    true,
 		Journal: tracbus.JournalConfig{Logger: slog.New(&log)},
 		Before: func(b *tracbus.Bus) {
@@ -474,7 +476,7 @@ func testDamagedRows(t *testing.T, s *testdatabase.Server, dsn string) {
 			b.Wiki(tracbus.Everywhere, plainResyncing{plain, plain})
 		},
 	})
-	d := seat(t, s, dsn, deskConfig{Idle: true})
+	d := desk.Seat(t, s, dsn, desk.Config{Idle: true})
 	damages := []string{
 		`UPDATE wiki_journal SET state = '{"version": 1' WHERE id = ?`,
 		`UPDATE wiki_journal SET state = '' WHERE id = ?`,
@@ -502,21 +504,21 @@ func testDamagedRows(t *testing.T, s *testdatabase.Server, dsn string) {
 	}
 	for i, damage := range damages {
 		name := fmt.Sprint("page", i)
-		d.create(t, name, "good"+name)
+		d.Create(t, name, "good"+name)
 		if s.Dialect == "mysql" {
 			damage = strings.ReplaceAll(damage, `"change"`, "`change`")
 		}
-		result, err := d.DB.Exec(marks(tracbus.Dialect(s.Dialect), damage), name)
+		result, err := d.DB.Exec(desk.Marks(tracbus.Dialect(s.Dialect), damage), name)
 		require.NoError(t, err, damage)
 		n, err := result.RowsAffected()
 		require.NoError(t, err)
 		require.EqualValues(t, 1, n, damage)
 	}
-	last := d.create(t, "last")
-	follower.follow()
-	require.NoError(t, follower.Wait(within(t), last))
+	last := d.Create(t, "last")
+	follower.Follow()
+	require.NoError(t, follower.Wait(testkit.Within(t), last))
 
-	all, _ := follower.heard()
+	all, _ := follower.Heard()
 	require.Len(t, all, 2*len(damages)+1)
 	for i, damage := range damages {
 		e, ok := all[2*i].(tracbus.Resync)
@@ -528,14 +530,14 @@ func testDamagedRows(t *testing.T, s *testdatabase.Server, dsn string) {
 		assert.EqualValues(t, 2*i+1, e.TID)
 		assert.Equal(t, 1, e.Missed)
 		assert.Equal(t, "goodpage"+fmt.Sprint(i), all[2*i+1].Resource().ID)
-		assert.Len(t, log.with(fmt.Sprintf("tid %d,", 2*i+1)), 1, "lines on %s", damage)
+		assert.Len(t, log.With(fmt.Sprintf("tid %d,", 2*i+1)), 1, "lines on %s", damage)
 	}
 	// Those who are told of a Resync in another way are told of it too. What was
 	// loaded shows the good pages.
-	assert.Contains(t, cache.diary.read(), "load")
+	assert.Contains(t, cache.diary.Read(), "load")
 	resyncs := 0
 	var goods []string
-	for _, entry := range plain.diary.read() {
+	for _, entry := range plain.diary.Read() {
 		if entry == "resync: unreadable" {
 			resyncs++
 		} else {
@@ -547,17 +549,17 @@ func testDamagedRows(t *testing.T, s *testdatabase.Server, dsn string) {
 
 	// Reading back says so.
 	var bad error
-	for _, err := range d.Since(within(t), 0) {
+	for _, err := range d.Since(testkit.Within(t), 0) {
 		if bad = err; err != nil {
 			break
 		}
 	}
 	assert.ErrorContains(t, bad, "tid 1,")
-	for _, err := range d.History(within(t), tracbus.Resource{Realm: tracbus.RealmWiki, ID: "page0"}) {
+	for _, err := range d.History(testkit.Within(t), tracbus.Resource{Realm: tracbus.RealmWiki, ID: "page0"}) {
 		bad = err
 	}
 	assert.ErrorContains(t, bad, "tid 1,")
-	for _, err := range d.History(within(t), tracbus.Resource{Realm: tracbus.RealmWiki, ID: "goodpage0"}) {
+	for _, err := range d.History(testkit.Within(t), tracbus.Resource{Realm: tracbus.RealmWiki, ID: "goodpage0"}) {
 		assert.NoError(t, err)
 	}
 }
@@ -576,10 +578,10 @@ func (panicky) Event(e tracbus.Entry) (tracbus.Event, error) {
 }
 
 func testPanickingRealm(t *testing.T, s *testdatabase.Server, dsn string) {
-	d := seat(t, s, dsn, deskConfig{Journal: tracbus.JournalConfig{Realms: []tracbus.JournalRealm{panicky{}}}})
-	last := d.create(t, "panic", "nil", "good")
-	require.NoError(t, d.Wait(within(t), last))
-	all, _ := d.heard()
+	d := desk.Seat(t, s, dsn, desk.Config{Journal: tracbus.JournalConfig{Realms: []tracbus.JournalRealm{panicky{}}}})
+	last := d.Create(t, "panic", "nil", "good")
+	require.NoError(t, d.Wait(testkit.Within(t), last))
+	all, _ := d.Heard()
 	require.Len(t, all, 3)
 	assert.ErrorContains(t, all[0].(tracbus.Resync).Err, "out of tea")
 	assert.ErrorContains(t, all[1].(tracbus.Resync).Err, "returned nil")
@@ -590,26 +592,26 @@ func testPanickingRealm(t *testing.T, s *testdatabase.Server, dsn string) {
 // those that were not.
 func testPrunedFollower(t *testing.T, s *testdatabase.Server, dsn string) {
 	for _, before := range []int{0, 3} { // changes that the follower has seen
-		d := seat(t, s, dsn, deskConfig{Idle: true})
-		d.create(t, []string{"a", "b", "c"}[:before]...)
-		var log logRecorder
-		slow := seat(t, s, dsn, deskConfig{Idle: true, Journal: tracbus.JournalConfig{Logger: slog.New(&log)}})
-		last := d.create(t, "d", "e", "f", "g")
-		_, err := d.Prune(within(t), tracbus.Retention{KeepLast: 2})
+		d := desk.Seat(t, s, dsn, desk.Config{Idle: true})
+		d.Create(t, []string{"a", "b", "c"}[:before]...)
+		var log testkit.LogRecorder
+		slow := desk.Seat(t, s, dsn, desk.Config{Idle: true, Journal: tracbus.JournalConfig{Logger: slog.New(&log)}})
+		last := d.Create(t, "d", "e", "f", "g")
+		_, err := d.Prune(testkit.Within(t), tracbus.Retention{KeepLast: 2})
 		require.NoError(t, err)
-		slow.follow()
-		require.NoError(t, slow.Wait(within(t), last))
-		after := d.create(t, "h")
-		require.NoError(t, slow.Wait(within(t), after))
-		all, _ := slow.heard()
-		require.Len(t, all, 4, "told behind %d changes: %v", before, lines(all))
+		slow.Follow()
+		require.NoError(t, slow.Wait(testkit.Within(t), last))
+		after := d.Create(t, "h")
+		require.NoError(t, slow.Wait(testkit.Within(t), after))
+		all, _ := slow.Heard()
+		require.Len(t, all, 4, "told behind %d changes: %v", before, desk.Lines(all))
 		e := all[0].(tracbus.Resync)
 		assert.Equal(t, tracbus.ResyncPruned, e.Reason)
 		assert.ErrorIs(t, e.Err, tracbus.ErrPruned)
 		for i, id := range []string{"f", "g", "h"} {
 			assert.Equal(t, id, all[1+i].Resource().ID)
 		}
-		assert.Len(t, log.with("listeners are told to resync"), 1)
+		assert.Len(t, log.With("listeners are told to resync"), 1)
 	}
 }
 
@@ -617,14 +619,14 @@ func testPrunedFollower(t *testing.T, s *testdatabase.Server, dsn string) {
 // them is told so, and the others miss nothing.
 func testPrunedListener(t *testing.T, s *testdatabase.Server, dsn string) {
 	entered, release := make(chan struct{}), make(chan struct{})
-	var slow diary
+	var slow testkit.Diary
 	first := true
-	d := seat(t, s, dsn, deskConfig{
+	d := desk.Seat(t, s, dsn, desk.Config{
 		Bus: tracbus.BusConfig{QueueSize: 4, BatchSize: 1},
 		Before: func(b *tracbus.Bus) {
 			tracbus.On(b, tracbus.Everywhere, func(ctx context.Context, e tracbus.Event) error {
 				if r, ok := e.(tracbus.Resync); ok {
-					slow.write("%s %t", r.Reason, errors.Is(r.Err, tracbus.ErrPruned))
+					slow.Write("%s %t", r.Reason, errors.Is(r.Err, tracbus.ErrPruned))
 					return nil
 				}
 				if first {
@@ -632,26 +634,26 @@ func testPrunedListener(t *testing.T, s *testdatabase.Server, dsn string) {
 					close(entered)
 					<-release
 				}
-				slow.write("%s", e.Resource().ID)
+				slow.Write("%s", e.Resource().ID)
 				return nil
 			})
 		},
 	})
-	d.create(t, "p1")
+	d.Create(t, "p1")
 	<-entered
 	var last int64
 	for i := 2; i <= 20; i++ {
-		last = d.create(t, fmt.Sprint("p", i))
+		last = d.Create(t, fmt.Sprint("p", i))
 	}
-	d.until(t, "all 20 to the others", func(all, _ []tracbus.Event) bool { return len(all) == 20 })
-	_, err := d.Prune(within(t), tracbus.Retention{KeepLast: 1})
+	d.Until(t, "all 20 to the others", func(all, _ []tracbus.Event) bool { return len(all) == 20 })
+	_, err := d.Prune(testkit.Within(t), tracbus.Retention{KeepLast: 1})
 	require.NoError(t, err)
 	close(release)
-	require.NoError(t, d.Wait(within(t), last))
-	last = d.create(t, "p21")
-	require.NoError(t, d.Wait(within(t), last))
-	assert.Equal(t, []string{"p1", "p2", "p3", "p4", "p5", "pruned true", "p20", "p21"}, slow.read())
-	all, _ := d.heard()
+	require.NoError(t, d.Wait(testkit.Within(t), last))
+	last = d.Create(t, "p21")
+	require.NoError(t, d.Wait(testkit.Within(t), last))
+	assert.Equal(t, []string{"p1", "p2", "p3", "p4", "p5", "pruned true", "p20", "p21"}, slow.Read())
+	all, _ := d.Heard()
 	assert.Len(t, all, 21)
 }
 
@@ -659,15 +661,15 @@ func testPrunedListener(t *testing.T, s *testdatabase.Server, dsn string) {
 func open(t *testing.T, db *sql.DB, config tracbus.JournalConfig) error {
 	t.Helper()
 	bus := tracbus.NewBus("desk")
-	j, err := tracbus.OpenJournal(within(t), db, bus, config)
+	j, err := tracbus.OpenJournal(testkit.Within(t), db, bus, config)
 	if err == nil {
-		assert.NoError(t, j.Close(within(t)))
+		assert.NoError(t, j.Close(testkit.Within(t)))
 	} else {
 		assert.ErrorContains(t, err, "open journal: ")
 		assert.NotContains(t, err.Error(), "open journal: open journal: ")
 		assert.NoError(t, bus.Notify(tracbus.TicketDeleted{ID: 1}), "the bus is free after an error")
 	}
-	assert.NoError(t, bus.Close(within(t)))
+	assert.NoError(t, bus.Close(testkit.Within(t)))
 	return err
 }
 
@@ -716,8 +718,8 @@ func TestUnfitDatabase(t *testing.T) {
 					assert.ErrorIs(t, err, tracbus.ErrSchema)
 					assert.ErrorContains(t, err, table)
 				} else {
-					d := seat(t, s, "", deskConfig{DB: db})
-					require.NoError(t, d.Wait(within(t), d.say(t, "works", 1)))
+					d := desk.Seat(t, s, "", desk.Config{DB: db})
+					require.NoError(t, d.Wait(testkit.Within(t), d.Say(t, "works", 1)))
 				}
 			}
 		})
@@ -759,7 +761,7 @@ func TestUnfitDatabase(t *testing.T) {
 		case "postgresql":
 			t.Run("a sequence that caches", func(t *testing.T) { testSequence(t, s) })
 			t.Run("a standby", func(t *testing.T) {
-				noLeaks(t)
+				testkit.NoLeaks(t)
 				testStandby(t, testdatabase.New(t, s.Dialect))
 			})
 		case "mysql":
@@ -772,7 +774,7 @@ func TestUnfitDatabase(t *testing.T) {
 func testReadOnly(t *testing.T, s *testdatabase.Server) {
 	name := s.Name()
 	dsn := s.DSN(name)
-	admin := seat(t, s, dsn, deskConfig{})
+	admin := desk.Seat(t, s, dsn, desk.Config{})
 	_, err := admin.DB.Exec("CREATE TABLE note (n integer)")
 	require.NoError(t, err)
 	exec := func(statements ...string) {
@@ -809,30 +811,30 @@ func testReadOnly(t *testing.T, s *testdatabase.Server) {
 	assert.ErrorContains(t, open(t, s.Open(t, empty), tracbus.JournalConfig{Dialect: tracbus.Dialect(s.Dialect)}), "")
 	for _, r := range readers {
 		t.Run(r.name, func(t *testing.T) {
-			noLeaks(t)
+			testkit.NoLeaks(t)
 			exec(r.before)
-			d := seat(t, s, r.dsn, deskConfig{})
+			d := desk.Seat(t, s, r.dsn, desk.Config{})
 			for _, own := range []bool{false, true} {
-				_, err := d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error {
+				_, err := d.Update(testkit.Within(t), desk.Joe, func(tx *tracbus.ModelTransaction) error {
 					if own {
-						_, err := tx.SQL().ExecContext(within(t), "INSERT INTO note VALUES (1)")
+						_, err := tx.SQL().ExecContext(testkit.Within(t), "INSERT INTO note VALUES (1)")
 						return err
 					}
-					return tx.Record(within(t), remark(1, "no"))
+					return tx.Record(testkit.Within(t), desk.Remark(1, "no"))
 				})
 				assert.ErrorIs(t, err, tracbus.ErrNotCommitted)
 				assert.ErrorContains(t, err, r.word)
 			}
 			assert.Equal(t, before, rows(t, admin.DB, s.Dialect))
-			_, err := d.Prune(within(t), tracbus.Retention{KeepLast: 1})
+			_, err := d.Prune(testkit.Within(t), tracbus.Retention{KeepLast: 1})
 			if before["journal_transaction"] > 1 {
 				assert.ErrorContains(t, err, r.word)
 			}
-			tid := admin.say(t, "yes", 1)
+			tid := admin.Say(t, "yes", 1)
 			before = rows(t, admin.DB, s.Dialect)
-			require.NoError(t, d.Wait(within(t), tid), "a reader follows")
-			all, _ := d.heard()
-			assert.Equal(t, []string{"yes"}, comments(all))
+			require.NoError(t, d.Wait(testkit.Within(t), tid), "a reader follows")
+			all, _ := d.Heard()
+			assert.Equal(t, []string{"yes"}, desk.Comments(all))
 		})
 	}
 }
@@ -844,9 +846,9 @@ func testInMemory(t *testing.T, s *testdatabase.Server) {
 		assert.ErrorIs(t, err, tracbus.ErrUnsupportedDatabase, dsn)
 		assert.ErrorContains(t, err, "SetMaxOpenConns(1)", dsn)
 		db.SetMaxOpenConns(1)
-		d := seat(t, s, "", deskConfig{DB: db})
+		d := desk.Seat(t, s, "", desk.Config{DB: db})
 		for i := range 20 {
-			require.NoError(t, d.Wait(within(t), d.say(t, fmt.Sprint(i), 1)))
+			require.NoError(t, d.Wait(testkit.Within(t), d.Say(t, fmt.Sprint(i), 1)))
 		}
 	}
 }
@@ -876,11 +878,11 @@ func testSequence(t *testing.T, s *testdatabase.Server) {
 func testStandby(t *testing.T, s *testdatabase.Server) {
 	name := s.Name()
 	dsn := s.DSN(name)
-	writer := seat(t, s, dsn, deskConfig{})
-	writer.say(t, "first", 1)
+	writer := desk.Seat(t, s, dsn, desk.Config{})
+	writer.Say(t, "first", 1)
 	standby := s.Postgres.Standby(t)
 	direct := s.Open(t, standby.DSN(name))
-	until(t, "the standby has the change", func() bool {
+	testkit.Until(t, "the standby has the change", func() bool {
 		var n int
 		return direct.QueryRow("SELECT count(*) FROM ticket_journal").Scan(&n) == nil && n == 1
 	})
@@ -890,29 +892,29 @@ func testStandby(t *testing.T, s *testdatabase.Server) {
 
 	// Whichever of the two answers, as some have it.
 	both := strings.Replace(dsn, s.Postgres.Addr(), s.Postgres.Addr()+","+standby.Addr(), 1)
-	var log logRecorder
-	d := seat(t, s, both, deskConfig{Journal: tracbus.JournalConfig{Logger: slog.New(&log)}})
-	require.NoError(t, d.Wait(within(t), writer.say(t, "second", 1)))
+	var log testkit.LogRecorder
+	d := desk.Seat(t, s, both, desk.Config{Journal: tracbus.JournalConfig{Logger: slog.New(&log)}})
+	require.NoError(t, d.Wait(testkit.Within(t), writer.Say(t, "second", 1)))
 	s.Postgres.Stop()
 	s.Postgres.Kill()
-	until(t, "the follower says that it is on a standby", func() bool { return len(log.with("standby")) > 0 })
-	_, err = d.Status(within(t))
+	testkit.Until(t, "the follower says that it is on a standby", func() bool { return len(log.With("standby")) > 0 })
+	_, err = d.Status(testkit.Within(t))
 	assert.ErrorIs(t, err, tracbus.ErrUnsupportedDatabase)
-	_, err = d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error { return tx.Record(within(t), remark(1, "no")) })
+	_, err = d.Update(testkit.Within(t), desk.Joe, func(tx *tracbus.ModelTransaction) error { return tx.Record(testkit.Within(t), desk.Remark(1, "no")) })
 	assert.ErrorIs(t, err, tracbus.ErrNotCommitted)
-	for _, err := range d.Since(within(t), 0) {
+	for _, err := range d.Since(testkit.Within(t), 0) {
 		assert.ErrorIs(t, err, tracbus.ErrUnsupportedDatabase)
 	}
-	all, _ := d.heard()
-	assert.Equal(t, []string{"second"}, comments(all), "told on the way")
+	all, _ := d.Heard()
+	assert.Equal(t, []string{"second"}, desk.Comments(all), "told on the way")
 
 	s.Postgres.Restart()
 	for _, db := range []*sql.DB{d.DB, writer.DB} { // connections to the standby would do for ever
 		db.SetMaxIdleConns(0)
 	}
-	require.NoError(t, d.Wait(within(t), writer.say(t, "third", 1)))
-	all, _ = d.heard()
-	assert.Equal(t, []string{"second", "third"}, comments(all), "told by the primary again")
+	require.NoError(t, d.Wait(testkit.Within(t), writer.Say(t, "third", 1)))
+	all, _ = d.Heard()
+	assert.Equal(t, []string{"second", "third"}, desk.Comments(all), "told by the primary again")
 }
 
 func testSQLMode(t *testing.T, s *testdatabase.Server) {

@@ -1,4 +1,4 @@
-package tracbus_test
+package journal_test
 
 import (
 	"fmt"
@@ -10,14 +10,16 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus"
-	"github.com/tracbus/tracbus/internal/testdatabase"
+	"github.com/tracbus/tracbus/internal/testkit"
+	"github.com/tracbus/tracbus/tests/desk"
+	"github.com/tracbus/tracbus/tests/testdatabase"
 )
 
 // testReadBefore compares Before with what Since yields, the other way round.
 func testReadBefore(t *testing.T, s *testdatabase.Server, dsn string) {
-	d := seat(t, s, dsn, deskConfig{Journal: tracbus.JournalConfig{BatchSize: 4}})
+	d := desk.Seat(t, s, dsn, desk.Config{Journal: tracbus.JournalConfig{BatchSize: 4}})
 	before := func(tid int64) (read []tracbus.Event) {
-		for e, err := range d.Before(within(t), tid) {
+		for e, err := range d.Before(testkit.Within(t), tid) {
 			require.NoError(t, err)
 			read = append(read, e)
 		}
@@ -26,14 +28,14 @@ func testReadBefore(t *testing.T, s *testdatabase.Server, dsn string) {
 	assert.Empty(t, before(0), "an empty journal")
 	var tids []int64
 	for i := range 14 {
-		tids = append(tids, d.say(t, fmt.Sprint(i), 1, int64(2+i%2)))
+		tids = append(tids, d.Say(t, fmt.Sprint(i), 1, int64(2+i%2)))
 		if i%5 == 0 { // a gap between tids, where there are any
-			_, err := d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error { return fmt.Errorf("not today") })
+			_, err := d.Update(testkit.Within(t), desk.Joe, func(tx *tracbus.ModelTransaction) error { return fmt.Errorf("not today") })
 			require.ErrorIs(t, err, tracbus.ErrNotCommitted)
 		}
 	}
 	since := func(after, before int64) (all []tracbus.Event) {
-		for e, err := range d.Since(within(t), after) {
+		for e, err := range d.Since(testkit.Within(t), after) {
 			require.NoError(t, err)
 			if e.About().TID < before {
 				all = append(all, e)
@@ -55,12 +57,12 @@ func testReadBefore(t *testing.T, s *testdatabase.Server, dsn string) {
 	if s.Dialect == "postgresql" {
 		var read []tracbus.Event
 		var release func()
-		for e, err := range d.Before(within(t), 0) {
+		for e, err := range d.Before(testkit.Within(t), 0) {
 			require.NoError(t, err)
 			if read = append(read, e); len(read) == 1 {
 				var q tracbus.SQL
 				q, release, _ = begin(t, d, s.Dialect)
-				_, err := q.ExecContext(within(t), "SELECT pg_advisory_xact_lock_shared($1)", lockKey(t, d)<<48|tids[2])
+				_, err := q.ExecContext(testkit.Within(t), "SELECT pg_advisory_xact_lock_shared($1)", lockKey(t, d)<<48|tids[2])
 				require.NoError(t, err)
 			}
 		}
@@ -68,14 +70,14 @@ func testReadBefore(t *testing.T, s *testdatabase.Server, dsn string) {
 		assert.Equal(t, since(0, end), read, "with the bound lowered")
 	}
 
-	for e, err := range d.Before(within(t), 0) { // leaving early leaves nothing behind
+	for e, err := range d.Before(testkit.Within(t), 0) { // leaving early leaves nothing behind
 		require.NoError(t, err)
 		assert.Equal(t, tids[13], e.About().TID)
 		break
 	}
 
 	history := func(r tracbus.Resource, before int64) (all []tracbus.Event) {
-		for e, err := range d.HistoryBefore(within(t), r, before) {
+		for e, err := range d.HistoryBefore(testkit.Within(t), r, before) {
 			require.NoError(t, err)
 			all = append(all, e)
 		}
@@ -83,7 +85,7 @@ func testReadBefore(t *testing.T, s *testdatabase.Server, dsn string) {
 	}
 	for _, id := range []int64{1, 2, 3, 4} {
 		var want []tracbus.Event
-		for e, err := range d.History(within(t), tracbus.TicketResource(id)) {
+		for e, err := range d.History(testkit.Within(t), tracbus.TicketResource(id)) {
 			require.NoError(t, err)
 			want = append(want, e)
 		}
@@ -99,11 +101,11 @@ func testReadBefore(t *testing.T, s *testdatabase.Server, dsn string) {
 			assert.ElementsMatch(t, want[i:], history(tracbus.TicketResource(id), tid), "ticket %d before tid %d", id, tid)
 		}
 	}
-	for _, err := range d.HistoryBefore(within(t), tracbus.Resource{Realm: "milestone", ID: "2"}, 0) {
+	for _, err := range d.HistoryBefore(testkit.Within(t), tracbus.Resource{Realm: "milestone", ID: "2"}, 0) {
 		assert.EqualError(t, err, "history of milestone 2: the journal has no such realm: expected one of [ticket wiki]")
 	}
 
-	_, err := d.Prune(within(t), tracbus.Retention{KeepLast: 6})
+	_, err := d.Prune(testkit.Within(t), tracbus.Retention{KeepLast: 6})
 	require.NoError(t, err)
 	assert.Equal(t, since(tids[7], end), before(0), "what is pruned is not there")
 	assert.Empty(t, before(tids[8]))
@@ -112,14 +114,14 @@ func testReadBefore(t *testing.T, s *testdatabase.Server, dsn string) {
 	q, commit, _ := begin(t, d, s.Dialect)
 	joined(t, d, q, "held")
 	if s.Dialect == "postgresql" {
-		d.say(t, "behind", 5)
+		d.Say(t, "behind", 5)
 	}
 	assert.Equal(t, tids[13], before(0)[0].About().TID)
 	commit()
 	if s.Dialect == "postgresql" {
-		assert.Equal(t, []string{"behind", "held"}, comments(before(0)[:2]))
+		assert.Equal(t, []string{"behind", "held"}, desk.Comments(before(0)[:2]))
 	} else {
-		assert.Equal(t, []string{"held"}, comments(before(0)[:1]))
+		assert.Equal(t, []string{"held"}, desk.Comments(before(0)[:1]))
 	}
 }
 
@@ -127,17 +129,17 @@ func testReadBefore(t *testing.T, s *testdatabase.Server, dsn string) {
 // order.
 func TestReadBeforeLongTexts(t *testing.T) {
 	s := testdatabase.New(t, "sqlite")
-	d := seat(t, s, s.DSN(s.Name()), deskConfig{})
+	d := desk.Seat(t, s, s.DSN(s.Name()), desk.Config{})
 	long := strings.Repeat("long ", 1<<20)
 	for i := range 5 {
-		tid, err := d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error {
-			return tx.Record(within(t), remark(1, fmt.Sprint(i, long)))
+		tid, err := d.Update(testkit.Within(t), desk.Joe, func(tx *tracbus.ModelTransaction) error {
+			return tx.Record(testkit.Within(t), desk.Remark(1, fmt.Sprint(i, long)))
 		})
 		require.NoError(t, err)
 		require.NotZero(t, tid)
 	}
 	var got []string
-	for e, err := range d.Before(within(t), 0) {
+	for e, err := range d.Before(testkit.Within(t), 0) {
 		require.NoError(t, err)
 		got = append(got, strings.Fields(e.About().Comment)[0])
 	}
@@ -147,14 +149,14 @@ func TestReadBeforeLongTexts(t *testing.T) {
 // A change that cannot be read is told where it stands.
 func TestReadBeforeDamage(t *testing.T) {
 	s := testdatabase.New(t, "sqlite")
-	d := seat(t, s, s.DSN(s.Name()), deskConfig{})
+	d := desk.Seat(t, s, s.DSN(s.Name()), desk.Config{})
 	for i := range 3 {
-		d.say(t, fmt.Sprint(i), 1)
+		d.Say(t, fmt.Sprint(i), 1)
 	}
-	_, err := d.DB.ExecContext(within(t), "UPDATE ticket_journal SET state = 'no JSON' WHERE tid = 2")
+	_, err := d.DB.ExecContext(testkit.Within(t), "UPDATE ticket_journal SET state = 'no JSON' WHERE tid = 2")
 	require.NoError(t, err)
 	var got []string
-	for e, err := range d.Before(within(t), 0) {
+	for e, err := range d.Before(testkit.Within(t), 0) {
 		if err != nil {
 			got = append(got, err.Error())
 			continue

@@ -1,4 +1,4 @@
-package tracbus_test
+package journal_test
 
 import (
 	"context"
@@ -15,13 +15,15 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus"
-	"github.com/tracbus/tracbus/internal/testdatabase"
+	"github.com/tracbus/tracbus/internal/testkit"
 	"github.com/tracbus/tracbus/internal/testserver"
+	"github.com/tracbus/tracbus/tests/desk"
+	"github.com/tracbus/tracbus/tests/testdatabase"
 )
 
 // distant is a desk whose database is behind a proxy, on one connection.
 type distant struct {
-	*desk
+	*desk.Desk
 	proxy  *testserver.TCPProxy
 	direct *sql.DB
 	tries  int
@@ -39,7 +41,7 @@ func sitFarAway(t *testing.T, s *testdatabase.Server, parameters string) *distan
 		proxy = testserver.Proxy(t, s.MariaDB.Addr())
 		dsn = s.MariaDB.DSNVia(proxy.Addr(), name) + parameters
 	}
-	d := &distant{desk: seat(t, s, dsn, deskConfig{Idle: true}), proxy: proxy, direct: s.Open(t, s.DSN(name))}
+	d := &distant{Desk: desk.Seat(t, s, dsn, desk.Config{Idle: true}), proxy: proxy, direct: s.Open(t, s.DSN(name))}
 	d.DB.SetMaxOpenConns(1)
 	return d
 }
@@ -49,10 +51,10 @@ func sitFarAway(t *testing.T, s *testdatabase.Server, parameters string) *distan
 func (d *distant) connection(t *testing.T, dialect string) (id int64) {
 	t.Helper()
 	query := map[string]string{"postgresql": "SELECT pg_backend_pid()", "mysql": "SELECT connection_id()"}[dialect]
-	if d.DB.QueryRowContext(within(t), query).Scan(&id) == nil {
+	if d.DB.QueryRowContext(testkit.Within(t), query).Scan(&id) == nil {
 		return id
 	}
-	require.NoError(t, d.DB.QueryRowContext(within(t), query).Scan(&id))
+	require.NoError(t, d.DB.QueryRowContext(testkit.Within(t), query).Scan(&id))
 	return id
 }
 
@@ -60,7 +62,7 @@ func (d *distant) connection(t *testing.T, dialect string) (id int64) {
 func stored(t *testing.T, db *sql.DB, comment string) (n int) {
 	t.Helper()
 	require.NotContains(t, comment, "'")
-	require.NoError(t, db.QueryRowContext(within(t), "SELECT count(*) FROM ticket_journal WHERE comment = '"+comment+"'").Scan(&n))
+	require.NoError(t, db.QueryRowContext(testkit.Within(t), "SELECT count(*) FROM ticket_journal WHERE comment = '"+comment+"'").Scan(&n))
 	return n
 }
 
@@ -71,13 +73,13 @@ const never = 1 << 40
 // to the server, and checks that the outcome is what the tables say.
 func (d *distant) tryCut(t *testing.T, dialect string, n int) (committed, survived bool) {
 	t.Helper()
-	d.say(t, "the driver has prepared what it prepares", 1)
+	d.Say(t, "the driver has prepared what it prepares", 1)
 	d.tries++
 	comment := fmt.Sprintf("try %06d, cut behind byte %06d", d.tries, n%1_000_000) // always as long
 	before := d.connection(t, dialect)
 	d.proxy.CutAfter(int64(n))
-	tid, err := d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error {
-		return tx.Record(within(t), remark(1, comment))
+	tid, err := d.Update(testkit.Within(t), desk.Joe, func(tx *tracbus.ModelTransaction) error {
+		return tx.Record(testkit.Within(t), desk.Remark(1, comment))
 	})
 	d.proxy.CutAfter(never)
 	switch is := stored(t, d.direct, comment); {
@@ -131,15 +133,15 @@ func TestCommitCutAtAnyByte(t *testing.T) {
 			assert.NotZero(t, lost, "a cut before it")
 
 			d.DB.SetMaxOpenConns(0)
-			d.follow()
-			last := d.say(t, "last", 1)
-			require.NoError(t, d.Wait(within(t), last))
-			all, primary := d.heard()
-			assert.Equal(t, lines(all), lines(primary), "each told once, as primary")
+			d.Follow()
+			last := d.Say(t, "last", 1)
+			require.NoError(t, d.Wait(testkit.Within(t), last))
+			all, primary := d.Heard()
+			assert.Equal(t, desk.Lines(all), desk.Lines(primary), "each told once, as primary")
 			var n int
-			require.NoError(t, d.direct.QueryRowContext(within(t), "SELECT count(*) FROM journal_transaction").Scan(&n))
+			require.NoError(t, d.direct.QueryRowContext(testkit.Within(t), "SELECT count(*) FROM journal_transaction").Scan(&n))
 			assert.Len(t, all, n, "all that landed")
-			checkJournal(t, d.direct, test.dialect, "ticket")
+			desk.CheckJournal(t, d.direct, test.dialect, "ticket")
 		})
 	}
 }
@@ -149,7 +151,7 @@ func TestCommitCutAtAnyByte(t *testing.T) {
 func TestCommitUnknown(t *testing.T) {
 	s := testdatabase.New(t, "postgresql")
 	d := sitFarAway(t, s, "")
-	ctx := within(t)
+	ctx := testkit.Within(t)
 	for _, statement := range []string{ // a commit with such a row waits for the lock
 		`CREATE TABLE slow (n integer)`,
 		`CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock(4711); RETURN NULL; END $$`,
@@ -167,8 +169,8 @@ func TestCommitUnknown(t *testing.T) {
 		comment := fmt.Sprintf("lands: %t", lands)
 		tx, err := d.Begin(ctx)
 		require.NoError(t, err)
-		require.NoError(t, tx.Prepare(joe, ""))
-		require.NoError(t, tx.Record(ctx, remark(1, comment)))
+		require.NoError(t, tx.Prepare(desk.Joe, ""))
+		require.NoError(t, tx.Record(ctx, desk.Remark(1, comment)))
 		_, err = tx.SQL().ExecContext(ctx, `INSERT INTO slow VALUES (1)`)
 		require.NoError(t, err)
 		committed := make(chan error, 1)
@@ -211,11 +213,11 @@ func TestCommitUnknown(t *testing.T) {
 		assert.Equal(t, tid, again)
 	}
 	d.DB.SetMaxOpenConns(0)
-	d.follow()
-	last := d.say(t, "last", 1)
+	d.Follow()
+	last := d.Say(t, "last", 1)
 	require.NoError(t, d.Wait(ctx, last))
-	_, primary := d.heard()
-	assert.Equal(t, []string{"lands: true", "last"}, comments(primary))
+	_, primary := d.Heard()
+	assert.Equal(t, []string{"lands: true", "last"}, desk.Comments(primary))
 }
 
 // waitingFor begins a commit and returns the server process that waits in it.
@@ -223,10 +225,10 @@ func waitingFor(t *testing.T, d *distant, begin func()) (pid int64) {
 	t.Helper()
 	begin()
 	require.Eventually(t, func() bool {
-		err := d.direct.QueryRowContext(within(t),
+		err := d.direct.QueryRowContext(testkit.Within(t),
 			`SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711 AND NOT granted`).Scan(&pid)
 		return err == nil
-	}, patience, 5*time.Millisecond)
+	}, testkit.Patience, 5*time.Millisecond)
 	return pid
 }
 
@@ -235,20 +237,20 @@ func waitingFor(t *testing.T, d *distant, begin func()) (pid int64) {
 func TestCommitOutOfReach(t *testing.T) {
 	s := testdatabase.New(t, "mysql")
 	d := sitFarAway(t, s, testdatabase.MySQLParameters)
-	tx, err := d.Begin(within(t))
+	tx, err := d.Begin(testkit.Within(t))
 	require.NoError(t, err)
-	require.NoError(t, tx.Prepare(joe, ""))
-	require.NoError(t, tx.Record(within(t), remark(1, "out of reach")))
+	require.NoError(t, tx.Prepare(desk.Joe, ""))
+	require.NoError(t, tx.Record(testkit.Within(t), desk.Remark(1, "out of reach")))
 	d.proxy.DropReplies()
 	d.proxy.Refuse()
 	committed := make(chan error, 1)
 	go func() {
-		short, cancel := context.WithTimeout(within(t), 300*time.Millisecond)
+		short, cancel := context.WithTimeout(testkit.Within(t), 300*time.Millisecond)
 		defer cancel()
 		_, err := tx.Commit(short)
 		committed <- err
 	}()
-	require.Eventually(t, func() bool { return stored(t, d.direct, "out of reach") == 1 }, patience, time.Millisecond)
+	require.Eventually(t, func() bool { return stored(t, d.direct, "out of reach") == 1 }, testkit.Patience, time.Millisecond)
 	err = <-committed
 	require.ErrorIs(t, err, tracbus.ErrCommitUnknown)
 	var unknown *tracbus.CommitUnknownError
@@ -256,7 +258,7 @@ func TestCommitOutOfReach(t *testing.T) {
 	require.Same(t, tx, unknown.Transaction)
 	d.proxy.Resume()
 	d.proxy.Accept()
-	tid, err := tx.Outcome(within(t))
+	tid, err := tx.Outcome(testkit.Within(t))
 	require.NoError(t, err)
 	assert.NotZero(t, tid)
 }
@@ -301,26 +303,26 @@ func TestCommitUnheard(t *testing.T) {
 	fault := &deaf{sqlite: real.Driver(), dsn: dsn}
 	db := sql.OpenDB(fault)
 	bus := tracbus.NewBus("desk")
-	var heard diary
+	var heard testkit.Diary
 	tracbus.On(bus, tracbus.Primary, func(_ context.Context, e tracbus.Event) error {
-		heard.write("%s", e.About().Comment)
+		heard.Write("%s", e.About().Comment)
 		return nil
 	})
-	j, err := tracbus.OpenJournal(within(t), db, bus, tracbus.JournalConfig{Dialect: tracbus.SQLite, Logger: quiet})
+	j, err := tracbus.OpenJournal(testkit.Within(t), db, bus, tracbus.JournalConfig{Dialect: tracbus.SQLite, Logger: testkit.Quiet})
 	require.NoError(t, err)
 	ran := make(chan error, 1)
-	go func() { ran <- j.Run(within(t)) }()
+	go func() { ran <- j.Run(testkit.Within(t)) }()
 
 	fault.deaf = true
-	tid, err := j.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error {
-		return tx.Record(within(t), remark(1, "unheard"))
+	tid, err := j.Update(testkit.Within(t), desk.Joe, func(tx *tracbus.ModelTransaction) error {
+		return tx.Record(testkit.Within(t), desk.Remark(1, "unheard"))
 	})
 	require.NoError(t, err)
-	require.NoError(t, j.Wait(within(t), tid))
-	assert.Equal(t, []string{"unheard"}, heard.read())
+	require.NoError(t, j.Wait(testkit.Within(t), tid))
+	assert.Equal(t, []string{"unheard"}, heard.Read())
 
-	require.NoError(t, j.Close(within(t)))
+	require.NoError(t, j.Close(testkit.Within(t)))
 	require.NoError(t, <-ran)
-	require.NoError(t, bus.Close(within(t)))
+	require.NoError(t, bus.Close(testkit.Within(t)))
 	require.NoError(t, db.Close())
 }

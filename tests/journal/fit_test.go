@@ -1,4 +1,4 @@
-package tracbus_test
+package journal_test
 
 import (
 	"fmt"
@@ -11,7 +11,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus"
-	"github.com/tracbus/tracbus/internal/testdatabase"
+	"github.com/tracbus/tracbus/internal/testkit"
+	"github.com/tracbus/tracbus/tests/desk"
+	"github.com/tracbus/tracbus/tests/testdatabase"
 )
 
 // TestFitSessions: MySQL's sessions must neither show what may be rolled back nor
@@ -85,10 +87,10 @@ func TestFitSchemas(t *testing.T) {
 		require.NoError(t, err, text)
 	}
 	for _, role := range []string{"one", "two"} {
-		d := seat(t, s, strings.Replace(s.DSN(name), "postgres@", role+"@", 1), deskConfig{Journal: tracbus.JournalConfig{Schema: role}})
-		require.NoError(t, d.Wait(within(t), d.say(t, "of "+role, 1)))
-		all, _ := d.heard()
-		assert.Equal(t, []string{"of " + role}, comments(all))
+		d := desk.Seat(t, s, strings.Replace(s.DSN(name), "postgres@", role+"@", 1), desk.Config{Journal: tracbus.JournalConfig{Schema: role}})
+		require.NoError(t, d.Wait(testkit.Within(t), d.Say(t, "of "+role, 1)))
+		all, _ := d.Heard()
+		assert.Equal(t, []string{"of " + role}, desk.Comments(all))
 	}
 }
 
@@ -97,25 +99,25 @@ func TestFitSchemas(t *testing.T) {
 func TestFitPrune(t *testing.T) {
 	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
 		dsn := s.DSN(s.Name())
-		all := seat(t, s, dsn, deskConfig{})
-		some := seat(t, s, dsn, deskConfig{Journal: tracbus.JournalConfig{Realms: []tracbus.JournalRealm{tracbus.TracTickets{}}}})
+		all := desk.Seat(t, s, dsn, desk.Config{})
+		some := desk.Seat(t, s, dsn, desk.Config{Journal: tracbus.JournalConfig{Realms: []tracbus.JournalRealm{tracbus.TracTickets{}}}})
 		for i := range 3 {
-			_, err := all.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error {
-				if err := tx.Record(within(t), remark(1, "")); err != nil {
+			_, err := all.Update(testkit.Within(t), desk.Joe, func(tx *tracbus.ModelTransaction) error {
+				if err := tx.Record(testkit.Within(t), desk.Remark(1, "")); err != nil {
 					return err
 				}
-				return tx.Record(within(t), page1(fmt.Sprint(i)))
+				return tx.Record(testkit.Within(t), desk.NewPage(fmt.Sprint(i)))
 			})
 			require.NoError(t, err)
 		}
-		n, err := some.Prune(within(t), tracbus.Retention{KeepLast: 1})
+		n, err := some.Prune(testkit.Within(t), tracbus.Retention{KeepLast: 1})
 		assert.ErrorContains(t, err, `prune: there are changes of realm "wiki"`)
 		assert.Zero(t, n)
 		assert.Len(t, readBack(t, all), 6)
-		n, err = all.Prune(within(t), tracbus.Retention{KeepLast: 1})
+		n, err = all.Prune(testkit.Within(t), tracbus.Retention{KeepLast: 1})
 		assert.NoError(t, err)
 		assert.EqualValues(t, 2, n)
-		n, err = some.Prune(within(t), tracbus.Retention{KeepLast: 1})
+		n, err = some.Prune(testkit.Within(t), tracbus.Retention{KeepLast: 1})
 		assert.NoError(t, err, "nothing is left to prune")
 		assert.Zero(t, n)
 	})
@@ -132,11 +134,11 @@ func TestFitUndone(t *testing.T) {
 		return tracbus.TicketChanged{ID: id, New: tracbus.Fields{"status": to}, Old: tracbus.Fields{"status": from}}
 	}
 	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
-		d := seat(t, s, s.DSN(s.Name()), deskConfig{})
+		d := desk.Seat(t, s, s.DSN(s.Name()), desk.Config{})
 		record := func(events ...tracbus.Event) int64 {
-			tid, err := d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error {
+			tid, err := d.Update(testkit.Within(t), desk.Joe, func(tx *tracbus.ModelTransaction) error {
 				for _, e := range events {
-					if err := tx.Record(within(t), e); err != nil {
+					if err := tx.Record(testkit.Within(t), e); err != nil {
 						return err
 					}
 				}
@@ -155,8 +157,8 @@ func TestFitUndone(t *testing.T) {
 			change(5, "new", "closed", "ann", ""), change(5, "closed", "new", "ann", ""), change(5, "new", "fixed", "ann", ""),
 			change(6, "new", "new", "ann", ""), change(6, "new", "new", "ann", ""),
 		)
-		require.NoError(t, d.Wait(within(t), last))
-		all, _ := d.heard()
+		require.NoError(t, d.Wait(testkit.Within(t), last))
+		all, _ := d.Heard()
 		var told []int64
 		for _, e := range all {
 			told = append(told, e.(tracbus.TicketChanged).ID)

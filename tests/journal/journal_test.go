@@ -1,4 +1,5 @@
-package tracbus_test
+// Package journal_test tests the journal on each database.
+package journal_test
 
 import (
 	"context"
@@ -13,7 +14,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus"
-	"github.com/tracbus/tracbus/internal/testdatabase"
+	"github.com/tracbus/tracbus/internal/testkit"
+	"github.com/tracbus/tracbus/tests/desk"
+	"github.com/tracbus/tracbus/tests/testdatabase"
 )
 
 // TestJournal is what every database must do. After each test the invariants of
@@ -45,35 +48,35 @@ func TestJournal(t *testing.T) {
 			t.Run(test.name, func(t *testing.T) {
 				dsn := s.DSN(s.Name())
 				test.run(t, s, dsn)
-				checkJournal(t, s.Open(t, dsn), s.Dialect, "ticket", "wiki")
+				desk.CheckJournal(t, s.Open(t, dsn), s.Dialect, "ticket", "wiki")
 			})
 		}
 	})
 }
 
 func testPrimaryAndSecondary(t *testing.T, s *testdatabase.Server, dsn string) {
-	a, b := seat(t, s, dsn, deskConfig{}), seat(t, s, dsn, deskConfig{})
+	a, b := desk.Seat(t, s, dsn, desk.Config{}), desk.Seat(t, s, dsn, desk.Config{})
 	var last int64
 	var want []string
 	for i := range 10 {
-		d := []*desk{a, b}[i%2]
+		d := []*desk.Desk{a, b}[i%2]
 		want = append(want, fmt.Sprint(i), fmt.Sprint(i))
-		last = d.say(t, fmt.Sprint(i), 1, 2)
+		last = d.Say(t, fmt.Sprint(i), 1, 2)
 	}
-	for _, d := range []*desk{a, b} {
-		require.NoError(t, d.Wait(within(t), last))
-		all, primary := d.heard()
-		assert.Equal(t, want, comments(all))
+	for _, d := range []*desk.Desk{a, b} {
+		require.NoError(t, d.Wait(testkit.Within(t), last))
+		all, primary := d.Heard()
+		assert.Equal(t, want, desk.Comments(all))
 		assert.Len(t, primary, 10)
 		for i, e := range all {
-			assert.Equal(t, i%2, e.About().Seq, "place in the transaction of %s", line(e))
-			assert.Equal(t, joe, tracbus.Actor{Author: e.About().Author, IPNR: e.About().IPNR, Authenticated: e.About().Authenticated})
+			assert.Equal(t, i%2, e.About().Seq, "place in the transaction of %s", desk.Line(e))
+			assert.Equal(t, desk.Joe, tracbus.Actor{Author: e.About().Author, IPNR: e.About().IPNR, Authenticated: e.About().Authenticated})
 		}
 	}
-	allA, primaryA := a.heard()
-	allB, primaryB := b.heard()
-	assert.Equal(t, []string{"0", "0", "2", "2", "4", "4", "6", "6", "8", "8"}, comments(primaryA))
-	assert.Equal(t, []string{"1", "1", "3", "3", "5", "5", "7", "7", "9", "9"}, comments(primaryB))
+	allA, primaryA := a.Heard()
+	allB, primaryB := b.Heard()
+	assert.Equal(t, []string{"0", "0", "2", "2", "4", "4", "6", "6", "8", "8"}, desk.Comments(primaryA))
+	assert.Equal(t, []string{"1", "1", "3", "3", "5", "5", "7", "7", "9", "9"}, desk.Comments(primaryB))
 	for i := range allA {
 		as := func(e tracbus.Event) tracbus.Event {
 			c := e.About()
@@ -81,15 +84,15 @@ func testPrimaryAndSecondary(t *testing.T, s *testdatabase.Server, dsn string) {
 			return e.WithChange(c)
 		}
 		assert.Equal(t, as(allA[i]), as(allB[i]), "the same event but for who made it")
-		assert.NotEqual(t, allA[i].About().Primary, allB[i].About().Primary, "primary in one process: %s", line(allA[i]))
+		assert.NotEqual(t, allA[i].About().Primary, allB[i].About().Primary, "primary in one process: %s", desk.Line(allA[i]))
 	}
 }
 
 func testRollback(t *testing.T, s *testdatabase.Server, dsn string) {
-	d := seat(t, s, dsn, deskConfig{})
+	d := desk.Seat(t, s, dsn, desk.Config{})
 	no := errors.New("no")
-	tid, err := d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error {
-		require.NoError(t, tx.Record(within(t), remark(1, "never")))
+	tid, err := d.Update(testkit.Within(t), desk.Joe, func(tx *tracbus.ModelTransaction) error {
+		require.NoError(t, tx.Record(testkit.Within(t), desk.Remark(1, "never")))
 		return no
 	})
 	assert.ErrorIs(t, err, no)
@@ -97,29 +100,29 @@ func testRollback(t *testing.T, s *testdatabase.Server, dsn string) {
 	assert.Zero(t, tid)
 
 	assert.PanicsWithValue(t, "no", func() {
-		_, _ = d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error {
-			require.NoError(t, tx.Record(within(t), remark(1, "never")))
+		_, _ = d.Update(testkit.Within(t), desk.Joe, func(tx *tracbus.ModelTransaction) error {
+			require.NoError(t, tx.Record(testkit.Within(t), desk.Remark(1, "never")))
 			panic("no")
 		})
 	})
 
-	tx, err := d.Begin(within(t))
+	tx, err := d.Begin(testkit.Within(t))
 	require.NoError(t, err)
-	require.NoError(t, tx.Prepare(joe, ""))
-	require.NoError(t, tx.Record(within(t), remark(1, "never")))
+	require.NoError(t, tx.Prepare(desk.Joe, ""))
+	require.NoError(t, tx.Record(testkit.Within(t), desk.Remark(1, "never")))
 	tx.Rollback()
-	_, err = tx.Outcome(within(t))
+	_, err = tx.Outcome(testkit.Within(t))
 	assert.ErrorIs(t, err, tracbus.ErrNotCommitted)
 
-	tid, err = d.Update(within(t), joe, func(*tracbus.ModelTransaction) error { return nil })
+	tid, err = d.Update(testkit.Within(t), desk.Joe, func(*tracbus.ModelTransaction) error { return nil })
 	assert.NoError(t, err)
 	assert.Zero(t, tid, "nothing to tell")
 
-	last := d.say(t, "consumer", 1)
-	require.NoError(t, d.Wait(within(t), last))
-	all, primary := d.heard()
-	assert.Equal(t, []string{"once"}, comments(all))
-	assert.Equal(t, []string{"once"}, comments(primary))
+	last := d.Say(t, "consumer", 1)
+	require.NoError(t, d.Wait(testkit.Within(t), last))
+	all, primary := d.Heard()
+	assert.Equal(t, []string{"once"}, desk.Comments(all))
+	assert.Equal(t, []string{"once"}, desk.Comments(primary))
 }
 
 // failing is a Model that fails, after it has written what it can.
@@ -141,107 +144,107 @@ func (failing) Delete(context.Context, *tracbus.ModelTransaction) (tracbus.Event
 }
 
 func testPoison(t *testing.T, s *testdatabase.Server, dsn string) {
-	d := seat(t, s, dsn, deskConfig{})
+	d := desk.Seat(t, s, dsn, desk.Config{})
 	broken := errors.New("broken")
-	_, err := d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error {
-		require.NoError(t, tx.Record(within(t), remark(1, "never")))
-		err := tx.Save(within(t), failing{broken})
+	_, err := d.Update(testkit.Within(t), desk.Joe, func(tx *tracbus.ModelTransaction) error {
+		require.NoError(t, tx.Record(testkit.Within(t), desk.Remark(1, "never")))
+		err := tx.Save(testkit.Within(t), failing{broken})
 		assert.EqualError(t, err, "save ticket 7: broken")
-		assert.ErrorContains(t, tx.Record(within(t), remark(1, "never")), "poisoned by: save ticket 7: broken")
+		assert.ErrorContains(t, tx.Record(testkit.Within(t), desk.Remark(1, "never")), "poisoned by: save ticket 7: broken")
 		return nil
 	})
 	assert.ErrorIs(t, err, tracbus.ErrNotCommitted)
 	assert.ErrorIs(t, err, broken)
 
-	_, err = d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error {
-		assert.ErrorContains(t, tx.Save(within(t), failing{}), "a Model must not save others")
+	_, err = d.Update(testkit.Within(t), desk.Joe, func(tx *tracbus.ModelTransaction) error {
+		assert.ErrorContains(t, tx.Save(testkit.Within(t), failing{}), "a Model must not save others")
 		return nil
 	})
 	assert.ErrorIs(t, err, tracbus.ErrNotCommitted)
 
-	_, err = d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error {
-		assert.PanicsWithValue(t, "deleted", func() { _ = tx.Delete(within(t), failing{}) })
+	_, err = d.Update(testkit.Within(t), desk.Joe, func(tx *tracbus.ModelTransaction) error {
+		assert.PanicsWithValue(t, "deleted", func() { _ = tx.Delete(testkit.Within(t), failing{}) })
 		return nil
 	})
 	assert.ErrorIs(t, err, tracbus.ErrNotCommitted)
 
-	last := d.say(t, "after", 1)
-	require.NoError(t, d.Wait(within(t), last))
-	all, _ := d.heard()
-	assert.Equal(t, []string{"after"}, comments(all))
+	last := d.Say(t, "after", 1)
+	require.NoError(t, d.Wait(testkit.Within(t), last))
+	all, _ := d.Heard()
+	assert.Equal(t, []string{"after"}, desk.Comments(all))
 }
 
 // testLostTransaction has a transaction end before its commit, as servers end
 // those that deadlock, and an application that does not look at errors.
 func testLostTransaction(t *testing.T, s *testdatabase.Server, dsn string) {
-	d := seat(t, s, dsn, deskConfig{})
-	_, err := d.DB.ExecContext(within(t), "CREATE TABLE own (n INTEGER)")
+	d := desk.Seat(t, s, dsn, desk.Config{})
+	_, err := d.DB.ExecContext(testkit.Within(t), "CREATE TABLE own (n INTEGER)")
 	require.NoError(t, err)
 	for _, tells := range []bool{true, false} {
-		_, err = d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error {
-			_, _ = tx.SQL().ExecContext(within(t), "INSERT INTO own VALUES (1)")
+		_, err = d.Update(testkit.Within(t), desk.Joe, func(tx *tracbus.ModelTransaction) error {
+			_, _ = tx.SQL().ExecContext(testkit.Within(t), "INSERT INTO own VALUES (1)")
 			if s.Dialect == "postgresql" {
-				_, _ = tx.SQL().ExecContext(within(t), "INSERT INTO nowhere VALUES (1)") // fails, and all after it
+				_, _ = tx.SQL().ExecContext(testkit.Within(t), "INSERT INTO nowhere VALUES (1)") // fails, and all after it
 				return nil
 			}
-			_, _ = tx.SQL().ExecContext(within(t), "ROLLBACK")
+			_, _ = tx.SQL().ExecContext(testkit.Within(t), "ROLLBACK")
 			if tells {
-				_ = tx.Record(within(t), remark(1, "never"))
+				_ = tx.Record(testkit.Within(t), desk.Remark(1, "never"))
 			}
 			return nil
 		})
 		assert.ErrorIs(t, err, tracbus.ErrNotCommitted, "with something to tell: %t", tells)
 	}
 	var n int
-	require.NoError(t, d.DB.QueryRowContext(within(t), "SELECT (SELECT count(*) FROM own) + (SELECT count(*) FROM ticket_journal) + (SELECT count(*) FROM journal_transaction)").Scan(&n))
+	require.NoError(t, d.DB.QueryRowContext(testkit.Within(t), "SELECT (SELECT count(*) FROM own) + (SELECT count(*) FROM ticket_journal) + (SELECT count(*) FROM journal_transaction)").Scan(&n))
 	assert.Zero(t, n, "rows that were left")
 }
 
 func testMisuse(t *testing.T, s *testdatabase.Server, dsn string) {
-	d := seat(t, s, dsn, deskConfig{})
-	ctx := within(t)
-	require.NoError(t, d.Wait(ctx, d.say(t, "it runs", 1)))
+	d := desk.Seat(t, s, dsn, desk.Config{})
+	ctx := testkit.Within(t)
+	require.NoError(t, d.Wait(ctx, d.Say(t, "it runs", 1)))
 	begun := func() *tracbus.ModelTransaction {
 		tx, err := d.Begin(ctx)
 		require.NoError(t, err)
 		return tx
 	}
 	tx := begun()
-	assert.EqualError(t, tx.Record(ctx, remark(1, "x")), "record ticket 1: the transaction is begun, not prepared: expected one that is prepared")
+	assert.EqualError(t, tx.Record(ctx, desk.Remark(1, "x")), "record ticket 1: the transaction is begun, not prepared: expected one that is prepared")
 	_, err := tx.Commit(ctx)
 	assert.EqualError(t, err, "commit: the transaction is begun, not prepared: expected one that is prepared")
-	assert.ErrorContains(t, tx.Prepare(joe, "moved"), `prepare: kind "moved": expected "created"`)
-	require.NoError(t, tx.Prepare(joe, tracbus.KindCreated))
-	assert.EqualError(t, tx.Prepare(joe, ""), "prepare: the transaction is prepared: expected one that was just begun")
+	assert.ErrorContains(t, tx.Prepare(desk.Joe, "moved"), `prepare: kind "moved": expected "created"`)
+	require.NoError(t, tx.Prepare(desk.Joe, tracbus.KindCreated))
+	assert.EqualError(t, tx.Prepare(desk.Joe, ""), "prepare: the transaction is prepared: expected one that was just begun")
 	_, err = tx.Flush(ctx)
 	assert.ErrorContains(t, err, "expected Commit")
 	_, err = d.Join(tx.SQL())
 	assert.ErrorContains(t, err, "it is the SQL of a ModelTransaction")
-	assert.EqualError(t, tx.Record(ctx, remark(1, "x")), `record ticket 1: it is "changed", and the transaction was prepared for "created"`)
+	assert.EqualError(t, tx.Record(ctx, desk.Remark(1, "x")), `record ticket 1: it is "changed", and the transaction was prepared for "created"`)
 	_, err = tx.Commit(ctx)
 	assert.ErrorIs(t, err, tracbus.ErrNotCommitted)
 	_, err = tx.Commit(ctx)
 	assert.EqualError(t, err, "commit: the transaction is rolled back: expected one that is prepared")
-	assert.ErrorContains(t, tx.Record(ctx, remark(1, "x")), "the transaction was poisoned by")
+	assert.ErrorContains(t, tx.Record(ctx, desk.Remark(1, "x")), "the transaction was poisoned by")
 
 	tx = begun()
-	require.NoError(t, tx.Prepare(joe, ""))
+	require.NoError(t, tx.Prepare(desk.Joe, ""))
 	tid, err := tx.Commit(ctx)
 	require.NoError(t, err)
 	assert.Zero(t, tid)
 	tx.Rollback()
 	_, err = tx.SQL().ExecContext(ctx, "SELECT 1")
 	assert.ErrorContains(t, err, "the ModelTransaction has ended")
-	assert.ErrorContains(t, tx.Record(ctx, remark(1, "x")), "the transaction is committed")
+	assert.ErrorContains(t, tx.Record(ctx, desk.Remark(1, "x")), "the transaction is committed")
 
-	assert.ErrorIs(t, d.Bus.Notify(remark(1, "x")), tracbus.ErrBusHasJournal)
+	assert.ErrorIs(t, d.Bus.Notify(desk.Remark(1, "x")), tracbus.ErrBusHasJournal)
 	_, err = tracbus.OpenJournal(ctx, d.DB, d.Bus, tracbus.JournalConfig{Dialect: tracbus.Dialect(s.Dialect)})
 	assert.EqualError(t, err, "open journal: the bus has a journal already")
 	assert.EqualError(t, d.Run(ctx), "run: it runs already")
 }
 
 func testMerge(t *testing.T, s *testdatabase.Server, dsn string) {
-	d := seat(t, s, dsn, deskConfig{})
+	d := desk.Seat(t, s, dsn, desk.Config{})
 	f := func(pairs ...string) tracbus.Fields {
 		fields := tracbus.Fields{}
 		for i := 0; i < len(pairs); i += 2 {
@@ -249,22 +252,22 @@ func testMerge(t *testing.T, s *testdatabase.Server, dsn string) {
 		}
 		return fields
 	}
-	last, err := d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error {
+	last, err := d.Update(testkit.Within(t), desk.Joe, func(tx *tracbus.ModelTransaction) error {
 		return errors.Join(
-			tx.Record(within(t), tracbus.TicketChanged{ID: 1, Change: tracbus.Change{Comment: "first"}, Values: f("a", "2", "b", "2", "c", "1"), Old: f("a", "1", "b", "1")}),
-			tx.Record(within(t), tracbus.TicketCreated{ID: 2, Values: f("a", "1", "b", "1")}),
-			tx.Record(within(t), tracbus.TicketChanged{ID: 1, Values: f("a", "3", "b", "1", "c", "2"), Old: f("a", "2", "b", "2", "c", "1")}),
-			tx.Record(within(t), tracbus.TicketChanged{ID: 2, Change: tracbus.Change{Comment: "second"}, Values: f("a", "2", "b", "1"), Old: f("a", "1")}),
-			tx.Record(within(t), tracbus.TicketCreated{ID: 3, Values: f("a", "1")}),
-			tx.Record(within(t), tracbus.TicketDeleted{ID: 3, Values: f("a", "1")}),
-			tx.Record(within(t), tracbus.TicketChanged{ID: 4, Values: f("a", "2"), Old: f("a", "1")}),
-			tx.Record(within(t), tracbus.TicketDeleted{ID: 4, Values: f("a", "2")}),
+			tx.Record(testkit.Within(t), tracbus.TicketChanged{ID: 1, Change: tracbus.Change{Comment: "first"}, Values: f("a", "2", "b", "2", "c", "1"), Old: f("a", "1", "b", "1")}),
+			tx.Record(testkit.Within(t), tracbus.TicketCreated{ID: 2, Values: f("a", "1", "b", "1")}),
+			tx.Record(testkit.Within(t), tracbus.TicketChanged{ID: 1, Values: f("a", "3", "b", "1", "c", "2"), Old: f("a", "2", "b", "2", "c", "1")}),
+			tx.Record(testkit.Within(t), tracbus.TicketChanged{ID: 2, Change: tracbus.Change{Comment: "second"}, Values: f("a", "2", "b", "1"), Old: f("a", "1")}),
+			tx.Record(testkit.Within(t), tracbus.TicketCreated{ID: 3, Values: f("a", "1")}),
+			tx.Record(testkit.Within(t), tracbus.TicketDeleted{ID: 3, Values: f("a", "1")}),
+			tx.Record(testkit.Within(t), tracbus.TicketChanged{ID: 4, Values: f("a", "2"), Old: f("a", "1")}),
+			tx.Record(testkit.Within(t), tracbus.TicketDeleted{ID: 4, Values: f("a", "2")}),
 		)
 	})
 	require.NoError(t, err)
-	require.NoError(t, d.Wait(within(t), last))
-	all, _ := d.heard()
-	require.Len(t, all, 3, "%s", lines(all))
+	require.NoError(t, d.Wait(testkit.Within(t), last))
+	all, _ := d.Heard()
+	require.Len(t, all, 3, "%s", desk.Lines(all))
 	changed := all[0].(tracbus.TicketChanged)
 	assert.Equal(t, f("a", "3", "b", "1", "c", "2"), changed.Values)
 	assert.Equal(t, f("a", "3", "c", "2"), changed.New)
@@ -277,9 +280,9 @@ func testMerge(t *testing.T, s *testdatabase.Server, dsn string) {
 }
 
 // begin begins a transaction as an application does, for writing.
-func begin(t *testing.T, d *desk, dialect string) (q tracbus.SQL, commit, rollback func()) {
+func begin(t *testing.T, d *desk.Desk, dialect string) (q tracbus.SQL, commit, rollback func()) {
 	t.Helper()
-	ctx := within(t)
+	ctx := testkit.Within(t)
 	if dialect == "sqlite" { // database/sql knows no BEGIN IMMEDIATE
 		conn, err := d.DB.Conn(ctx)
 		require.NoError(t, err)
@@ -300,28 +303,28 @@ func begin(t *testing.T, d *desk, dialect string) (q tracbus.SQL, commit, rollba
 }
 
 // joined flushes a remark into the application's transaction q.
-func joined(t *testing.T, d *desk, q tracbus.SQL, comment string) *tracbus.ModelTransaction {
+func joined(t *testing.T, d *desk.Desk, q tracbus.SQL, comment string) *tracbus.ModelTransaction {
 	t.Helper()
 	tx, err := d.Join(q)
 	require.NoError(t, err)
-	require.NoError(t, tx.Prepare(joe, ""))
-	require.NoError(t, tx.Record(within(t), remark(1, comment)))
-	_, err = tx.Commit(within(t))
+	require.NoError(t, tx.Prepare(desk.Joe, ""))
+	require.NoError(t, tx.Record(testkit.Within(t), desk.Remark(1, comment)))
+	_, err = tx.Commit(testkit.Within(t))
 	require.ErrorContains(t, err, "expected Flush, and its own commit")
-	tid, err := tx.Flush(within(t))
+	tid, err := tx.Flush(testkit.Within(t))
 	require.NoError(t, err)
 	require.NotZero(t, tid)
 	return tx
 }
 
 func testJoin(t *testing.T, s *testdatabase.Server, dsn string) {
-	a, b := seat(t, s, dsn, deskConfig{}), seat(t, s, dsn, deskConfig{})
+	a, b := desk.Seat(t, s, dsn, desk.Config{}), desk.Seat(t, s, dsn, desk.Config{})
 	for _, comment := range []string{"one", "two", "rolled back", "three"} {
 		q, commit, rollback := begin(t, a, s.Dialect)
 		tx := joined(t, a, q, comment)
 		if comment == "rolled back" {
 			rollback()
-			_, err := tx.Outcome(within(t))
+			_, err := tx.Outcome(testkit.Within(t))
 			assert.ErrorIs(t, err, tracbus.ErrNotCommitted)
 			continue
 		}
@@ -329,16 +332,16 @@ func testJoin(t *testing.T, s *testdatabase.Server, dsn string) {
 		if comment != "two" { // the follower finds it without a hint
 			tx.Notify()
 		}
-		tid, err := tx.Outcome(within(t))
+		tid, err := tx.Outcome(testkit.Within(t))
 		require.NoError(t, err)
-		require.NoError(t, a.Wait(within(t), tid))
-		require.NoError(t, b.Wait(within(t), tid))
+		require.NoError(t, a.Wait(testkit.Within(t), tid))
+		require.NoError(t, b.Wait(testkit.Within(t), tid))
 	}
-	for _, d := range []*desk{a, b} {
-		all, primary := d.heard()
-		assert.Equal(t, []string{"one", "two", "three"}, comments(all))
+	for _, d := range []*desk.Desk{a, b} {
+		all, primary := d.Heard()
+		assert.Equal(t, []string{"one", "two", "three"}, desk.Comments(all))
 		if d == a {
-			assert.Equal(t, []string{"one", "two", "three"}, comments(primary))
+			assert.Equal(t, []string{"one", "two", "three"}, desk.Comments(primary))
 		} else {
 			assert.Empty(t, primary)
 		}
@@ -346,12 +349,12 @@ func testJoin(t *testing.T, s *testdatabase.Server, dsn string) {
 }
 
 func testOwnSQL(t *testing.T, s *testdatabase.Server, dsn string) {
-	d := seat(t, s, dsn, deskConfig{})
-	ctx := within(t)
+	d := desk.Seat(t, s, dsn, desk.Config{})
+	ctx := testkit.Within(t)
 	_, err := d.DB.ExecContext(ctx, "CREATE TABLE own (n INTEGER)")
 	require.NoError(t, err)
 	for _, ok := range []bool{true, false} {
-		_, err := d.Update(ctx, joe, func(tx *tracbus.ModelTransaction) error {
+		_, err := d.Update(ctx, desk.Joe, func(tx *tracbus.ModelTransaction) error {
 			statement, err := tx.SQL().PrepareContext(ctx, "INSERT INTO own VALUES (1)")
 			require.NoError(t, err)
 			defer statement.Close()
@@ -380,7 +383,7 @@ func testOwnSQL(t *testing.T, s *testdatabase.Server, dsn string) {
 }
 
 func testHeldOpen(t *testing.T, s *testdatabase.Server, dsn string) {
-	a, b := seat(t, s, dsn, deskConfig{}), seat(t, s, dsn, deskConfig{})
+	a, b := desk.Seat(t, s, dsn, desk.Config{}), desk.Seat(t, s, dsn, desk.Config{})
 	for _, how := range []string{"commit", "rollback"} {
 		q, commit, rollback := begin(t, a, s.Dialect)
 		joined(t, a, q, "held "+how)
@@ -389,7 +392,7 @@ func testHeldOpen(t *testing.T, s *testdatabase.Server, dsn string) {
 		for i := range 3 { // behind it, on databases that let them; else they wait
 			told := make(chan int64, 1)
 			others = append(others, told)
-			behind := func() { told <- b.say(t, fmt.Sprint("behind ", how, i), int64(10+i)) }
+			behind := func() { told <- b.Say(t, fmt.Sprint("behind ", how, i), int64(10+i)) }
 			if s.Dialect == "postgresql" {
 				behind()
 			} else {
@@ -397,13 +400,13 @@ func testHeldOpen(t *testing.T, s *testdatabase.Server, dsn string) {
 			}
 		}
 		if s.Dialect == "postgresql" {
-			st, err := b.Status(within(t))
+			st, err := b.Status(testkit.Within(t))
 			require.NoError(t, err)
 			require.Len(t, st.Blockers, 1)
 			assert.Contains(t, st.Blockers[0].Session, "idle in transaction")
 			assert.Equal(t, st.Position+4, st.Head)
-			all, _ := b.heard()
-			assert.NotContains(t, comments(all), "behind "+how+"0")
+			all, _ := b.Heard()
+			assert.NotContains(t, desk.Comments(all), "behind "+how+"0")
 		}
 		if how == "commit" {
 			commit()
@@ -412,22 +415,22 @@ func testHeldOpen(t *testing.T, s *testdatabase.Server, dsn string) {
 		}
 		for _, told := range others {
 			tid := <-told
-			require.NoError(t, a.Wait(within(t), tid))
-			require.NoError(t, b.Wait(within(t), tid))
+			require.NoError(t, a.Wait(testkit.Within(t), tid))
+			require.NoError(t, b.Wait(testkit.Within(t), tid))
 		}
 	}
-	allA, _ := a.heard()
-	allB, _ := b.heard()
-	assert.Equal(t, comments(allA), comments(allB))
-	assert.Equal(t, "held commit", comments(allA)[0])
+	allA, _ := a.Heard()
+	allB, _ := b.Heard()
+	assert.Equal(t, desk.Comments(allA), desk.Comments(allB))
+	assert.Equal(t, "held commit", desk.Comments(allA)[0])
 	assert.Len(t, allA, 7)
-	assert.NotContains(t, comments(allA), "held rollback")
+	assert.NotContains(t, desk.Comments(allA), "held rollback")
 }
 
 func testSlowListener(t *testing.T, s *testdatabase.Server, dsn string) {
 	gate := make(chan struct{})
 	var slow []int64
-	d := seat(t, s, dsn, deskConfig{
+	d := desk.Seat(t, s, dsn, desk.Config{
 		Bus:     tracbus.BusConfig{QueueSize: 3, BatchSize: 2},
 		Journal: tracbus.JournalConfig{BatchSize: 4},
 		Before: func(b *tracbus.Bus) {
@@ -440,14 +443,14 @@ func testSlowListener(t *testing.T, s *testdatabase.Server, dsn string) {
 	})
 	var want []int64
 	for i := range 40 {
-		tid := d.say(t, fmt.Sprint(i), 1, 2) // two events each
+		tid := d.Say(t, fmt.Sprint(i), 1, 2) // two events each
 		want = append(want, tid, tid)
 	}
-	d.until(t, "all of it, whatever another listener does", func(all, primary []tracbus.Event) bool {
+	d.Until(t, "all of it, whatever another listener does", func(all, primary []tracbus.Event) bool {
 		return len(all) == 80 && len(primary) == 80
 	})
 	close(gate)
-	require.NoError(t, d.Wait(within(t), want[len(want)-1]))
+	require.NoError(t, d.Wait(testkit.Within(t), want[len(want)-1]))
 	assert.Equal(t, want, slow, "neither lost nor told twice")
 	for _, st := range d.Bus.Status() {
 		assert.Zero(t, st.Dropped, st.Listener)
@@ -483,14 +486,14 @@ func (l *tally) TicketChanged(_ context.Context, e tracbus.TicketChanged) error 
 }
 
 func testLoad(t *testing.T, s *testdatabase.Server, dsn string) {
-	a := seat(t, s, dsn, deskConfig{})
-	ctx := within(t)
+	a := desk.Seat(t, s, dsn, desk.Config{})
+	ctx := testkit.Within(t)
 	_, err := a.DB.ExecContext(ctx, "CREATE TABLE tally (n INTEGER)")
 	require.NoError(t, err)
 	_, err = a.DB.ExecContext(ctx, "INSERT INTO tally VALUES (0)")
 	require.NoError(t, err)
 	count := func(ctx context.Context) (int64, error) {
-		return a.Update(ctx, joe, func(tx *tracbus.ModelTransaction) error {
+		return a.Update(ctx, desk.Joe, func(tx *tracbus.ModelTransaction) error {
 			if err := tx.Lock(ctx, tracbus.Resource{Realm: tracbus.RealmTicket, ID: "1"}); err != nil {
 				return err
 			}
@@ -516,11 +519,11 @@ func testLoad(t *testing.T, s *testdatabase.Server, dsn string) {
 		wrote <- nil
 	}()
 	var tallies []*tally
-	var desks []*desk
+	var desks []*desk.Desk
 	for i := range 8 { // each comes while the table changes
 		l := &tally{fail: i%2 == 1}
 		tallies = append(tallies, l)
-		desks = append(desks, seat(t, s, dsn, deskConfig{Before: func(b *tracbus.Bus) {
+		desks = append(desks, desk.Seat(t, s, dsn, desk.Config{Before: func(b *tracbus.Bus) {
 			if i < 4 {
 				b.Ticket(tracbus.Everywhere, l)
 			}
@@ -528,7 +531,7 @@ func testLoad(t *testing.T, s *testdatabase.Server, dsn string) {
 		if i >= 4 {
 			desks[i].Bus.Ticket(tracbus.Everywhere, l)
 		}
-		desks[i].until(t, "a few changes", func(all, _ []tracbus.Event) bool { return len(all) > 5 })
+		desks[i].Until(t, "a few changes", func(all, _ []tracbus.Event) bool { return len(all) > 5 })
 	}
 	cancel()
 	require.NoError(t, <-wrote)
@@ -547,16 +550,16 @@ func testLoad(t *testing.T, s *testdatabase.Server, dsn string) {
 }
 
 func testReadBack(t *testing.T, s *testdatabase.Server, dsn string) {
-	d := seat(t, s, dsn, deskConfig{Journal: tracbus.JournalConfig{BatchSize: 3}})
+	d := desk.Seat(t, s, dsn, desk.Config{Journal: tracbus.JournalConfig{BatchSize: 3}})
 	var tids []int64
 	for i := range 10 {
-		tids = append(tids, d.say(t, fmt.Sprint(i), 1, int64(2+i%2)))
+		tids = append(tids, d.Say(t, fmt.Sprint(i), 1, int64(2+i%2)))
 	}
-	require.NoError(t, d.Wait(within(t), tids[9]))
-	all, _ := d.heard()
+	require.NoError(t, d.Wait(testkit.Within(t), tids[9]))
+	all, _ := d.Heard()
 	for _, after := range []int64{0, tids[0], tids[4], tids[9], tids[9] + 100} {
 		var read, want []tracbus.Event
-		for e, err := range d.Since(within(t), after) {
+		for e, err := range d.Since(testkit.Within(t), after) {
 			require.NoError(t, err)
 			read = append(read, e)
 		}
@@ -568,15 +571,15 @@ func testReadBack(t *testing.T, s *testdatabase.Server, dsn string) {
 		assert.Equal(t, want, read, "since %d", after)
 	}
 	var history []tracbus.Event
-	for e, err := range d.History(within(t), tracbus.Resource{Realm: tracbus.RealmTicket, ID: "2"}) {
+	for e, err := range d.History(testkit.Within(t), tracbus.Resource{Realm: tracbus.RealmTicket, ID: "2"}) {
 		require.NoError(t, err)
 		history = append(history, e)
 	}
-	assert.Equal(t, []string{"0", "2", "4", "6", "8"}, comments(history))
-	for _, err := range d.History(within(t), tracbus.Resource{Realm: "milestone", ID: "2"}) {
+	assert.Equal(t, []string{"0", "2", "4", "6", "8"}, desk.Comments(history))
+	for _, err := range d.History(testkit.Within(t), tracbus.Resource{Realm: "milestone", ID: "2"}) {
 		assert.EqualError(t, err, "history of milestone 2: the journal has no such realm: expected one of [ticket wiki]")
 	}
-	for e, err := range d.Since(within(t), 0) { // leaving early leaves nothing behind
+	for e, err := range d.Since(testkit.Within(t), 0) { // leaving early leaves nothing behind
 		require.NoError(t, err)
 		assert.Equal(t, tids[0], e.About().TID)
 		break
@@ -584,22 +587,22 @@ func testReadBack(t *testing.T, s *testdatabase.Server, dsn string) {
 }
 
 func testPrune(t *testing.T, s *testdatabase.Server, dsn string) {
-	d := seat(t, s, dsn, deskConfig{})
+	d := desk.Seat(t, s, dsn, desk.Config{})
 	var tids []int64
 	for i := range 10 {
-		tids = append(tids, d.say(t, fmt.Sprint(i), 1))
+		tids = append(tids, d.Say(t, fmt.Sprint(i), 1))
 	}
-	require.NoError(t, d.Wait(within(t), tids[9]))
-	_, err := d.Prune(within(t), tracbus.Retention{})
+	require.NoError(t, d.Wait(testkit.Within(t), tids[9]))
+	_, err := d.Prune(testkit.Within(t), tracbus.Retention{})
 	assert.ErrorContains(t, err, "expected Age or Transactions above zero")
-	n, err := d.Prune(within(t), tracbus.Retention{KeepFor: patience, KeepLast: 4})
+	n, err := d.Prune(testkit.Within(t), tracbus.Retention{KeepFor: testkit.Patience, KeepLast: 4})
 	require.NoError(t, err)
 	assert.Zero(t, n, "all are young")
-	n, err = d.Prune(within(t), tracbus.Retention{KeepLast: 4})
+	n, err = d.Prune(testkit.Within(t), tracbus.Retention{KeepLast: 4})
 	require.NoError(t, err)
 	assert.EqualValues(t, 6, n)
 	since := func(tid int64) (read []string, err error) {
-		for e, err := range d.Since(within(t), tid) {
+		for e, err := range d.Since(testkit.Within(t), tid) {
 			if err != nil {
 				return read, err
 			}
@@ -615,38 +618,38 @@ func testPrune(t *testing.T, s *testdatabase.Server, dsn string) {
 	assert.NoError(t, err, "the last that is pruned")
 	assert.Equal(t, []string{"6", "7", "8", "9"}, read)
 
-	n, err = d.Prune(within(t), tracbus.Retention{KeepFor: 1})
+	n, err = d.Prune(testkit.Within(t), tracbus.Retention{KeepFor: 1})
 	require.NoError(t, err)
 	assert.EqualValues(t, 3, n, "never the last")
-	late := seat(t, s, dsn, deskConfig{})
-	last := d.say(t, "more", 1)
+	late := desk.Seat(t, s, dsn, desk.Config{})
+	last := d.Say(t, "more", 1)
 	assert.Greater(t, last, tids[9])
-	for _, d := range []*desk{d, late} {
-		require.NoError(t, d.Wait(within(t), last))
-		all, _ := d.heard()
-		assert.Equal(t, "more", slices.Concat(comments(all))[len(all)-1])
+	for _, d := range []*desk.Desk{d, late} {
+		require.NoError(t, d.Wait(testkit.Within(t), last))
+		all, _ := d.Heard()
+		assert.Equal(t, "more", slices.Concat(desk.Comments(all))[len(all)-1])
 	}
 }
 
 func testClose(t *testing.T, s *testdatabase.Server, dsn string) {
-	d := seat(t, s, dsn, deskConfig{Journal: tracbus.JournalConfig{PollInterval: patience}})
+	d := desk.Seat(t, s, dsn, desk.Config{Journal: tracbus.JournalConfig{PollInterval: testkit.Patience}})
 	for i := range 20 {
-		d.say(t, fmt.Sprint(i), 1)
+		d.Say(t, fmt.Sprint(i), 1)
 	}
-	require.NoError(t, d.Journal.Close(within(t)))
-	require.NoError(t, d.Bus.Close(within(t)))
-	_, primary := d.heard()
+	require.NoError(t, d.Journal.Close(testkit.Within(t)))
+	require.NoError(t, d.Bus.Close(testkit.Within(t)))
+	_, primary := d.Heard()
 	assert.Len(t, primary, 20)
-	_, err := d.Begin(within(t))
+	_, err := d.Begin(testkit.Within(t))
 	assert.ErrorIs(t, err, tracbus.ErrJournalClosed)
-	assert.NoError(t, d.Run(within(t)), "it returns at once")
+	assert.NoError(t, d.Run(testkit.Within(t)), "it returns at once")
 
-	other := seat(t, s, dsn, deskConfig{})
-	tx, err := other.Begin(within(t))
+	other := desk.Seat(t, s, dsn, desk.Config{})
+	tx, err := other.Begin(testkit.Within(t))
 	require.NoError(t, err)
-	ended, cancel := context.WithCancel(within(t))
+	ended, cancel := context.WithCancel(testkit.Within(t))
 	cancel()
 	assert.ErrorContains(t, other.Journal.Close(ended), "transactions are open")
 	tx.Rollback()
-	require.NoError(t, other.Journal.Close(within(t)))
+	require.NoError(t, other.Journal.Close(testkit.Within(t)))
 }

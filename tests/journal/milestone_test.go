@@ -1,4 +1,4 @@
-package tracbus_test
+package journal_test
 
 import (
 	"cmp"
@@ -14,8 +14,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus"
-	"github.com/tracbus/tracbus/internal/testdatabase"
+	"github.com/tracbus/tracbus/internal/testkit"
 	"github.com/tracbus/tracbus/internal/testserver"
+	"github.com/tracbus/tracbus/tests/desk"
+	"github.com/tracbus/tracbus/tests/testdatabase"
 )
 
 // A realm that this library does not know, from here to the first test: what an
@@ -156,7 +158,7 @@ func (e MilestoneEdit) Delete(ctx context.Context, tx *tracbus.ModelTransaction)
 func (e MilestoneEdit) stored(ctx context.Context, tx *tracbus.ModelTransaction) (Milestone, error) {
 	m := Milestone{Name: e.Name}
 	var due sql.NullInt64
-	err := tx.SQL().QueryRowContext(ctx, marks(tx.Dialect(), `SELECT due, description FROM milestone WHERE name = ?`), e.Name).Scan(&due, &m.Description)
+	err := tx.SQL().QueryRowContext(ctx, desk.Marks(tx.Dialect(), `SELECT due, description FROM milestone WHERE name = ?`), e.Name).Scan(&due, &m.Description)
 	if due.Valid {
 		m.Due = time.UnixMicro(due.Int64).UTC()
 	}
@@ -168,7 +170,7 @@ func (e MilestoneEdit) due() sql.NullInt64 {
 }
 
 func (e MilestoneEdit) run(ctx context.Context, tx *tracbus.ModelTransaction, text string, args ...any) error {
-	_, err := tx.SQL().ExecContext(ctx, marks(tx.Dialect(), text), args...)
+	_, err := tx.SQL().ExecContext(ctx, desk.Marks(tx.Dialect(), text), args...)
 	return err
 }
 
@@ -177,15 +179,15 @@ func (e MilestoneEdit) run(ctx context.Context, tx *tracbus.ModelTransaction, te
 // published, and a process that does not know them follows on.
 func TestARealmOfOnesOwn(t *testing.T) {
 	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
-		noLeaks(t)
+		testkit.NoLeaks(t)
 		dsn := s.DSN(s.Name())
 		_, err := s.Open(t, dsn).Exec(milestoneTable)
 		require.NoError(t, err)
 		realms := []tracbus.JournalRealm{tracbus.TracWiki{}, Milestones{}}
-		here := seat(t, s, dsn, deskConfig{Journal: tracbus.JournalConfig{Realms: realms}})
-		there := seat(t, s, dsn, deskConfig{Journal: tracbus.JournalConfig{Realms: realms}})
-		var log logRecorder
-		stranger := seat(t, s, dsn, deskConfig{Journal: tracbus.JournalConfig{Realms: []tracbus.JournalRealm{tracbus.TracWiki{}}, Logger: slog.New(&log)}})
+		here := desk.Seat(t, s, dsn, desk.Config{Journal: tracbus.JournalConfig{Realms: realms}})
+		there := desk.Seat(t, s, dsn, desk.Config{Journal: tracbus.JournalConfig{Realms: realms}})
+		var log testkit.LogRecorder
+		stranger := desk.Seat(t, s, dsn, desk.Config{Journal: tracbus.JournalConfig{Realms: []tracbus.JournalRealm{tracbus.TracWiki{}}, Logger: slog.New(&log)}})
 
 		changes := make(chan MilestoneChanged, 10)
 		tracbus.On(there.Bus, tracbus.Everywhere, func(_ context.Context, e MilestoneChanged) error {
@@ -193,12 +195,12 @@ func TestARealmOfOnesOwn(t *testing.T) {
 			return nil
 		})
 		redis := testserver.Redis(t, testserver.RedisOptions{})
-		ear := newEar(t, hastyClient(t, redis.Addr()))
-		publisher := tracbus.NewPublisher(patientClient(t, redis.Addr()), tracbus.PublisherConfig{Logger: slog.New(slog.DiscardHandler)})
+		ear := testkit.NewEar(t, testkit.HastyClient(t, redis.Addr()))
+		publisher := tracbus.NewPublisher(testkit.PatientClient(t, redis.Addr()), tracbus.PublisherConfig{Logger: slog.New(slog.DiscardHandler)})
 		here.Bus.All(tracbus.Primary, publisher)
 		t.Cleanup(publisher.Close)
 
-		ctx := within(t)
+		ctx := testkit.Within(t)
 		v1 := Milestone{"1.0 äöü", time.Date(2030, 1, 2, 3, 4, 5, 6000, time.UTC), "First"}
 		v2 := Milestone{v1.Name, time.Time{}, "First; when it is done"}
 		save := func(m Milestone) func(tx *tracbus.ModelTransaction) error {
@@ -209,35 +211,35 @@ func TestARealmOfOnesOwn(t *testing.T) {
 			save(v1), save(v2), save(v2), // the third changes nothing
 			func(tx *tracbus.ModelTransaction) error { return tx.Delete(ctx, MilestoneEdit{v2}) },
 		} {
-			tid, err := here.Update(ctx, joe, f)
+			tid, err := here.Update(ctx, desk.Joe, f)
 			require.NoError(t, err)
 			tids = append(tids, tid)
 		}
 		require.Zero(t, tids[2], "the tid of a save that changed nothing")
-		_, err = here.Update(ctx, joe, func(tx *tracbus.ModelTransaction) error { return tx.Delete(ctx, MilestoneEdit{v2}) })
+		_, err = here.Update(ctx, desk.Joe, func(tx *tracbus.ModelTransaction) error { return tx.Delete(ctx, MilestoneEdit{v2}) })
 		require.ErrorIs(t, err, tracbus.ErrNotFound)
 		require.ErrorIs(t, err, tracbus.ErrNotCommitted)
 		page := tracbus.WikiPageCreated{Page: tracbus.WikiPage{Name: "1.0", Version: 1, Author: "joe", Time: time.Unix(1, 0).UTC()}}
-		last, err := here.Update(ctx, joe, func(tx *tracbus.ModelTransaction) error {
+		last, err := here.Update(ctx, desk.Joe, func(tx *tracbus.ModelTransaction) error {
 			// A process that knows one of two realms is told of that one.
 			return cmp.Or(tx.Save(ctx, MilestoneEdit{v1}), tx.Record(ctx, page))
 		})
 		require.NoError(t, err)
 
-		told := func(d *desk) []tracbus.Event {
+		told := func(d *desk.Desk) []tracbus.Event {
 			require.NoError(t, d.Wait(ctx, last))
-			all, _ := d.heard()
+			all, _ := d.Heard()
 			return all
 		}
 		want := []tracbus.Event{MilestoneCreated{Milestone: v1}, MilestoneChanged{Milestone: v2, Before: v1}, MilestoneDeleted{Milestone: v2}, MilestoneCreated{Milestone: v1}, page}
 		require.Equal(t, want, bare(told(here)), "told where it was made")
 		require.Equal(t, told(here), primary(told(there)), "told in another process")
 		require.Equal(t, []tracbus.Event{page}, bare(told(stranger)), "told in a process that does not know milestones")
-		require.Empty(t, log.with(""), "what that process logged")
+		require.Empty(t, log.With(""), "what that process logged")
 		change := <-changes
 		require.Equal(t, MilestoneChanged{change.Change, v2, v1}, change)
 		require.Equal(t, tracbus.Change{
-			Env: "desk", TID: tids[1], CommitID: change.CommitID, Time: change.Time, Author: joe.Author, IPNR: joe.IPNR, Authenticated: true,
+			Env: "desk", TID: tids[1], CommitID: change.CommitID, Time: change.Time, Author: desk.Joe.Author, IPNR: desk.Joe.IPNR, Authenticated: true,
 		}, change.Change)
 
 		var history []tracbus.Event
@@ -249,8 +251,8 @@ func TestARealmOfOnesOwn(t *testing.T) {
 
 		// Only the change has a Payload.
 		require.NoError(t, here.Bus.Wait(ctx))
-		until(t, "Redis has delivered two messages", func() bool { return ear.heard.Load() >= 2 })
-		messages := ear.all()
+		testkit.Until(t, "Redis has delivered two messages", func() bool { return ear.Heard.Load() >= 2 })
+		messages := ear.All()
 		require.Equal(t, "trac.desk.milestone.changed.1.0 äöü", messages[0].Channel)
 		require.JSONEq(t, `{"name": "1.0 äöü", "description": "First; when it is done", "author": "joe"}`, messages[0].Payload)
 		require.Equal(t, "trac.desk.wiki.created", messages[1].Channel)
@@ -282,11 +284,11 @@ func (e ill) Entry() tracbus.Entry {
 // A payload from outside that fails, panics, or is none, is refused, and what
 // comes behind it goes out.
 func TestPayloadsOfOnesOwn(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	redis := testserver.Redis(t, testserver.RedisOptions{})
-	ear := newEar(t, hastyClient(t, redis.Addr()))
-	var log logRecorder
-	publisher := tracbus.NewPublisher(patientClient(t, redis.Addr()), tracbus.PublisherConfig{Logger: slog.New(&log), SkipRealms: []tracbus.Realm{"skipped"}})
+	ear := testkit.NewEar(t, testkit.HastyClient(t, redis.Addr()))
+	var log testkit.LogRecorder
+	publisher := tracbus.NewPublisher(testkit.PatientClient(t, redis.Addr()), tracbus.PublisherConfig{Logger: slog.New(&log), SkipRealms: []tracbus.Realm{"skipped"}})
 	t.Cleanup(publisher.Close)
 	bus := tracbus.NewBus("test")
 	bus.All(tracbus.Primary, publisher)
@@ -307,17 +309,17 @@ func TestPayloadsOfOnesOwn(t *testing.T) {
 		require.ErrorContains(t, err, word)
 	}
 	require.NoError(t, bus.Notify(illOf("skipped", says(`{}`)), MilestoneDeleted{}, illOf("good", says(`{"a": [1, {"b": null}]}`))))
-	require.NoError(t, bus.Close(within(t)))
+	require.NoError(t, bus.Close(testkit.Within(t)))
 
-	until(t, "Redis has delivered the last", func() bool { return ear.heard.Load() > 0 })
-	require.Len(t, ear.all(), 1)
-	require.Equal(t, "trac.test.good.changed.x", ear.all()[0].Channel)
-	require.Equal(t, `{"a": [1, {"b": null}]}`, ear.all()[0].Payload)
+	testkit.Until(t, "Redis has delivered the last", func() bool { return ear.Heard.Load() > 0 })
+	require.Len(t, ear.All(), 1)
+	require.Equal(t, "trac.test.good.changed.x", ear.All()[0].Channel)
+	require.Equal(t, `{"a": [1, {"b": null}]}`, ear.All()[0].Payload)
 	require.Equal(t, uint64(len(bad)), publisher.Stats().Rejected)
 	for word := range bad {
-		require.Len(t, log.with(word), 1, "lines with %q", word)
+		require.Len(t, log.With(word), 1, "lines with %q", word)
 	}
-	_, err := tracbus.Decode("trac", ear.all()[0].Channel, ear.all()[0].Payload)
+	_, err := tracbus.Decode("trac", ear.All()[0].Channel, ear.All()[0].Payload)
 	require.ErrorIs(t, err, tracbus.ErrUnknownChannel)
 }
 

@@ -1,4 +1,4 @@
-package tracbus_test
+package journal_test
 
 import (
 	"context"
@@ -13,8 +13,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus"
-	"github.com/tracbus/tracbus/internal/testdatabase"
+	"github.com/tracbus/tracbus/internal/testkit"
 	"github.com/tracbus/tracbus/internal/testserver"
+	"github.com/tracbus/tracbus/tests/desk"
+	"github.com/tracbus/tracbus/tests/testdatabase"
 )
 
 // chance makes random events of all kinds.
@@ -219,16 +221,16 @@ func TestOneEvent(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
-		noLeaks(t)
+		testkit.NoLeaks(t)
 		c := chance{rand.New(rand.NewPCG(seed, 1)), s.Dialect == "postgresql"}
 		dsn := s.DSN(s.Name())
 		redis := testserver.Redis(t, testserver.RedisOptions{})
-		ear := newEar(t, hastyClient(t, redis.Addr()))
+		ear := testkit.NewEar(t, testkit.HastyClient(t, redis.Addr()))
 		config := tracbus.PublisherConfig{ExtraEvents: true, Logger: slog.New(slog.DiscardHandler)}
-		publisher := tracbus.NewPublisher(patientClient(t, redis.Addr()), config)
+		publisher := tracbus.NewPublisher(testkit.PatientClient(t, redis.Addr()), config)
 		t.Cleanup(publisher.Close)
-		here := seat(t, s, dsn, deskConfig{Before: func(b *tracbus.Bus) { b.All(tracbus.Primary, publisher) }})
-		there := seat(t, s, dsn, deskConfig{})
+		here := desk.Seat(t, s, dsn, desk.Config{Before: func(b *tracbus.Bus) { b.All(tracbus.Primary, publisher) }})
+		there := desk.Seat(t, s, dsn, desk.Config{})
 		var alone []tracbus.Event // what a bus without a journal tells
 		bus := tracbus.NewBus("desk")
 		tracbus.On(bus, tracbus.Primary, func(_ context.Context, e tracbus.Event) error {
@@ -248,10 +250,10 @@ func TestOneEvent(t *testing.T) {
 				}
 			}
 			var now time.Time
-			tid, err := here.Update(within(t), who, func(tx *tracbus.ModelTransaction) error {
+			tid, err := here.Update(testkit.Within(t), who, func(tx *tracbus.ModelTransaction) error {
 				now = tx.Time()
 				for _, e := range made {
-					if err := tx.Record(within(t), e); err != nil {
+					if err := tx.Record(testkit.Within(t), e); err != nil {
 						return err
 					}
 				}
@@ -269,14 +271,14 @@ func TestOneEvent(t *testing.T) {
 			}
 			last = tid
 		}
-		require.NoError(t, bus.Close(within(t)))
-		require.NoError(t, here.Wait(within(t), last))
-		require.NoError(t, there.Wait(within(t), last))
+		require.NoError(t, bus.Close(testkit.Within(t)))
+		require.NoError(t, here.Wait(testkit.Within(t), last))
+		require.NoError(t, there.Wait(testkit.Within(t), last))
 
-		restarted := seat(t, s, dsn, deskConfig{Idle: true})
+		restarted := desk.Seat(t, s, dsn, desk.Config{Idle: true})
 		replayed := readBack(t, restarted)
-		made, _ := here.heard()
-		heard, _ := there.heard()
+		made, _ := here.Heard()
+		heard, _ := there.Heard()
 		require.Len(t, made, len(alone))
 		require.Len(t, heard, len(alone))
 		require.Len(t, replayed, len(alone))
@@ -292,7 +294,7 @@ func TestOneEvent(t *testing.T) {
 			require.Equal(t, want, primary(heard[i : i+1])[0], "seed %d: secondary", seed)
 			require.Equal(t, want, primary(replayed[i : i+1])[0], "seed %d: replayed", seed)
 			found := 0
-			for e, err := range restarted.History(within(t), want.Resource()) {
+			for e, err := range restarted.History(testkit.Within(t), want.Resource()) {
 				require.NoError(t, err)
 				if e.About().TID == want.About().TID && e.About().Seq == want.About().Seq {
 					found++
@@ -301,8 +303,8 @@ func TestOneEvent(t *testing.T) {
 			}
 			require.Equal(t, 1, found, "seed %d: in the history of %s", seed, want.Resource())
 		}
-		until(t, "Redis has delivered all", func() bool { return ear.heard.Load() >= int64(len(alone)) })
-		messages := ear.all()
+		testkit.Until(t, "Redis has delivered all", func() bool { return ear.Heard.Load() >= int64(len(alone)) })
+		messages := ear.All()
 		require.Len(t, messages, len(alone))
 		for i, want := range alone {
 			channel, payload, err := config.Encode(inUTC(want))

@@ -1,4 +1,4 @@
-package tracbus_test
+package journal_test
 
 import (
 	"fmt"
@@ -8,14 +8,16 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus"
-	"github.com/tracbus/tracbus/internal/testdatabase"
+	"github.com/tracbus/tracbus/internal/testkit"
+	"github.com/tracbus/tracbus/tests/desk"
+	"github.com/tracbus/tracbus/tests/testdatabase"
 )
 
 // testResume goes on behind every change there is, within transactions too.
 func testResume(t *testing.T, s *testdatabase.Server, dsn string) {
-	d, other := seat(t, s, dsn, deskConfig{Journal: tracbus.JournalConfig{BatchSize: 3}}), seat(t, s, dsn, deskConfig{})
+	d, other := desk.Seat(t, s, dsn, desk.Config{Journal: tracbus.JournalConfig{BatchSize: 3}}), desk.Seat(t, s, dsn, desk.Config{})
 	resume := func(seen tracbus.Change) (read []tracbus.Event, err error) {
-		for e, err := range d.Resume(within(t), seen) {
+		for e, err := range d.Resume(testkit.Within(t), seen) {
 			if err != nil {
 				return read, err
 			}
@@ -24,21 +26,21 @@ func testResume(t *testing.T, s *testdatabase.Server, dsn string) {
 		return read, nil
 	}
 	for i := range 8 {
-		other.say(t, fmt.Sprint("other ", i), 1)
-		tid, err := d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error {
+		other.Say(t, fmt.Sprint("other ", i), 1)
+		tid, err := d.Update(testkit.Within(t), desk.Joe, func(tx *tracbus.ModelTransaction) error {
 			for _, e := range []tracbus.Event{
-				remark(1, fmt.Sprint(i)), pageWritten(fmt.Sprint("Page", i)), remark(2, fmt.Sprint(i)),
+				desk.Remark(1, fmt.Sprint(i)), pageWritten(fmt.Sprint("Page", i)), desk.Remark(2, fmt.Sprint(i)),
 			} {
-				if err := tx.Record(within(t), e); err != nil {
+				if err := tx.Record(testkit.Within(t), e); err != nil {
 					return err
 				}
 			}
 			return nil
 		})
 		require.NoError(t, err)
-		require.NoError(t, d.Wait(within(t), tid))
+		require.NoError(t, d.Wait(testkit.Within(t), tid))
 	}
-	all, _ := d.heard()
+	all, _ := d.Heard()
 	require.Len(t, all, 8*4)
 	read, err := resume(tracbus.Change{})
 	require.NoError(t, err)
@@ -48,9 +50,9 @@ func testResume(t *testing.T, s *testdatabase.Server, dsn string) {
 		want := all[i+1:]
 		read, err := resume(seen)
 		require.NoError(t, err)
-		require.Len(t, read, len(want), "behind %s", line(e))
+		require.Len(t, read, len(want), "behind %s", desk.Line(e))
 		for j := range want {
-			require.Equal(t, want[j], read[j], "behind %s", line(e))
+			require.Equal(t, want[j], read[j], "behind %s", desk.Line(e))
 		}
 	}
 	last := all[len(all)-1].About()
@@ -80,7 +82,7 @@ func testResume(t *testing.T, s *testdatabase.Server, dsn string) {
 	if s.Dialect == "postgresql" {
 		q, commit, _ := begin(t, other, s.Dialect)
 		key := lockKey(t, d)
-		_, err := q.ExecContext(within(t), "SELECT pg_advisory_xact_lock_shared($1)", key<<48|middle.TID-1)
+		_, err := q.ExecContext(testkit.Within(t), "SELECT pg_advisory_xact_lock_shared($1)", key<<48|middle.TID-1)
 		require.NoError(t, err)
 		read, err := resume(middle)
 		require.NoError(t, err)
@@ -88,7 +90,7 @@ func testResume(t *testing.T, s *testdatabase.Server, dsn string) {
 		commit()
 	}
 
-	n, err := d.Prune(within(t), tracbus.Retention{KeepLast: 4})
+	n, err := d.Prune(testkit.Within(t), tracbus.Retention{KeepLast: 4})
 	require.NoError(t, err)
 	require.EqualValues(t, 12, n)
 	floor := all[23].About() // the last that is pruned
@@ -115,8 +117,8 @@ func pageWritten(name string) tracbus.WikiPageCreated {
 
 // lockKey reads the class of the locks by which writers say that they have not
 // ended.
-func lockKey(t *testing.T, d *desk) (class int64) {
+func lockKey(t *testing.T, d *desk.Desk) (class int64) {
 	t.Helper()
-	require.NoError(t, d.DB.QueryRowContext(within(t), "SELECT lock_class FROM journal_facts").Scan(&class))
+	require.NoError(t, d.DB.QueryRowContext(testkit.Within(t), "SELECT lock_class FROM journal_facts").Scan(&class))
 	return class
 }

@@ -1,4 +1,4 @@
-package tracbus_test
+package journal_test
 
 import (
 	"context"
@@ -12,6 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/internal/testkit"
+	"github.com/tracbus/tracbus/tests/desk"
 )
 
 // roster is a cache of the names in the table seen, loaded and kept by events.
@@ -63,15 +65,15 @@ func (r *roster) read() (names []string, loads int) {
 
 // watcher is a process that follows a tracker.
 type watcher struct {
-	*desk
-	log    logRecorder
+	*desk.Desk
+	log    testkit.LogRecorder
 	roster roster
 }
 
 // told shows what the listener for everything was told: names of pages, and
 // reasons of Resyncs in brackets.
 func (w *watcher) told() (all []string) {
-	events, _ := w.heard()
+	events, _ := w.Heard()
 	for _, e := range events {
 		if r, ok := e.(tracbus.Resync); ok {
 			all = append(all, fmt.Sprintf("(%s)", r.Reason))
@@ -96,25 +98,25 @@ func starred(names ...string) (all []string) {
 func TestRewound(t *testing.T) {
 	for _, dialect := range []string{"sqlite", "postgresql", "mysql"} {
 		t.Run(dialect, func(t *testing.T) {
-			noLeaks(t)
-			k := newRestorable(t, dialect)
+			testkit.NoLeaks(t)
+			k := desk.NewRestorable(t, dialect)
 
 			veteran := watch(t, k) // since the beginning
-			k.add(t, name("a", 1, 3)...)
-			oldest := k.backup(t)
-			k.add(t, name("b", 1, 5)...)
-			middle := k.backup(t)
-			last := k.add(t, name("c", 1, 10)...)
+			k.Add(t, testkit.Numbered("a", 1, 3)...)
+			oldest := k.Backup(t)
+			k.Add(t, testkit.Numbered("b", 1, 5)...)
+			middle := k.Backup(t)
+			last := k.Add(t, testkit.Numbered("c", 1, 10)...)
 			novice := watch(t, k) // began after all copies
-			last = max(last, k.add(t, "d01"))
+			last = max(last, k.Add(t, "d01"))
 			both := []*watcher{veteran, novice}
 			for _, w := range both {
-				require.NoError(t, w.Wait(within(t), last))
+				require.NoError(t, w.Wait(testkit.Within(t), last))
 			}
 			rewound := func(times int) {
 				t.Helper()
 				for _, w := range both {
-					until(t, "the follower has seen it", func() bool { return len(w.log.with("listeners are told to resync")) == times })
+					testkit.Until(t, "the follower has seen it", func() bool { return len(w.log.With("listeners are told to resync")) == times })
 				}
 			}
 			check := func(seen, afterResync []string) {
@@ -138,7 +140,7 @@ func TestRewound(t *testing.T) {
 					names, loads := w.roster.read()
 					assert.Equal(t, starred(seen...), names, "the loaded listener")
 					assert.Greater(t, loads, 1)
-					events, _ := w.heard()
+					events, _ := w.Heard()
 					for _, e := range events {
 						if r, ok := e.(tracbus.Resync); ok {
 							assert.ErrorIs(t, r.Err, tracbus.ErrRewound)
@@ -151,45 +153,45 @@ func TestRewound(t *testing.T) {
 			// Seen before anything new is written.
 			middle()
 			rewound(1)
-			last = k.add(t, name("e", 1, 2)...)
+			last = k.Add(t, testkit.Numbered("e", 1, 2)...)
 			for _, w := range both {
-				require.NoError(t, w.Wait(within(t), last))
+				require.NoError(t, w.Wait(testkit.Within(t), last))
 			}
-			seen := slices.Concat(name("a", 1, 3), name("b", 1, 5), name("e", 1, 2))
-			check(seen, name("e", 1, 2))
+			seen := slices.Concat(testkit.Numbered("a", 1, 3), testkit.Numbered("b", 1, 5), testkit.Numbered("e", 1, 2))
+			check(seen, testkit.Numbered("e", 1, 2))
 
 			// To before the second watcher began, with a new history that is
 			// longer than the old one by the time that they look.
 			for _, w := range both {
-				w.pause(t)
+				w.Pause(t)
 			}
 			oldest()
-			last = k.add(t, name("f", 1, 30)...)
+			last = k.Add(t, testkit.Numbered("f", 1, 30)...)
 			for _, w := range both {
-				w.follow()
+				w.Follow()
 			}
 			rewound(2)
 			for _, w := range both {
-				require.NoError(t, w.Wait(within(t), last))
+				require.NoError(t, w.Wait(testkit.Within(t), last))
 			}
-			seen = slices.Concat(name("a", 1, 3), name("f", 1, 30))
-			check(seen, name("f", 1, 30))
+			seen = slices.Concat(testkit.Numbered("a", 1, 3), testkit.Numbered("f", 1, 30))
+			check(seen, testkit.Numbered("f", 1, 30))
 
 			// A process that commits itself is told of it as primary, however
 			// high its tids were before.
 			oldest()
 			rewound(3)
 			var tid int64
-			until(t, "a commit after the restart", func() (done bool) {
+			testkit.Until(t, "a commit after the restart", func() (done bool) {
 				var err error
-				tid, err = novice.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error { return tx.Record(within(t), page1("own")) })
+				tid, err = novice.Update(testkit.Within(t), desk.Joe, func(tx *tracbus.ModelTransaction) error { return tx.Record(testkit.Within(t), desk.NewPage("own")) })
 				return err == nil
 			})
 			assert.Less(t, tid, last)
 			for _, w := range both {
-				require.NoError(t, w.Wait(within(t), tid))
+				require.NoError(t, w.Wait(testkit.Within(t), tid))
 			}
-			_, primary := novice.heard()
+			_, primary := novice.Heard()
 			own := primary[len(primary)-1]
 			assert.Equal(t, "own", own.Resource().ID)
 			assert.True(t, own.About().Primary)
@@ -200,10 +202,10 @@ func TestRewound(t *testing.T) {
 }
 
 // watch seats a process that follows a tracker.
-func watch(t *testing.T, k *restorable) *watcher {
+func watch(t *testing.T, k *desk.Restorable) *watcher {
 	w := new(watcher)
-	w.desk = seat(t, k.Server, "", deskConfig{
-		DB:      k.Open(t, k.dsn),
+	w.Desk = desk.Seat(t, k.Server, "", desk.Config{
+		DB:      k.Open(t, k.Source),
 		Journal: tracbus.JournalConfig{Logger: slog.New(&w.log)},
 		Before:  func(b *tracbus.Bus) { b.Wiki(tracbus.Everywhere, &w.roster) },
 	})

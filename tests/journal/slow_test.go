@@ -1,4 +1,4 @@
-package tracbus_test
+package journal_test
 
 import (
 	"context"
@@ -13,7 +13,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus"
-	"github.com/tracbus/tracbus/internal/testdatabase"
+	"github.com/tracbus/tracbus/internal/testkit"
+	"github.com/tracbus/tracbus/tests/desk"
+	"github.com/tracbus/tracbus/tests/testdatabase"
 )
 
 // sleeper is a listener that stays in its first call until it is let go on.
@@ -29,7 +31,7 @@ func newSleeper() *sleeper { return &sleeper{asleep: make(chan struct{}), alarm:
 
 func (s *sleeper) hear(_ context.Context, e tracbus.Event) error {
 	s.mu.Lock()
-	s.told = append(s.told, brief(e))
+	s.told = append(s.told, desk.Brief(e))
 	first := len(s.told) == 1
 	s.mu.Unlock()
 	if first {
@@ -46,11 +48,11 @@ func (s *sleeper) heard() []string {
 }
 
 // sleep seats a desk with a sleeper that holds one event, while others wait.
-func sleep(t *testing.T, s *testdatabase.Server, dsn string, queue int, scope tracbus.Scope) (*desk, *sleeper, *tracbus.Registration) {
+func sleep(t *testing.T, s *testdatabase.Server, dsn string, queue int, scope tracbus.Scope) (*desk.Desk, *sleeper, *tracbus.Registration) {
 	t.Helper()
 	l := newSleeper()
 	var r *tracbus.Registration
-	d := seat(t, s, dsn, deskConfig{
+	d := desk.Seat(t, s, dsn, desk.Config{
 		Bus:    tracbus.BusConfig{QueueSize: queue, BatchSize: 1},
 		Before: func(b *tracbus.Bus) { r = tracbus.On(b, scope, l.hear) },
 	})
@@ -58,32 +60,32 @@ func sleep(t *testing.T, s *testdatabase.Server, dsn string, queue int, scope tr
 }
 
 // saying commits remarks one by one, and waits until the desk has heard them.
-func saying(t *testing.T, d *desk, from, to int) (tids []int64) {
+func saying(t *testing.T, d *desk.Desk, from, to int) (tids []int64) {
 	t.Helper()
 	for i := from; i <= to; i++ {
-		tids = append(tids, d.say(t, fmt.Sprint(i), 1))
+		tids = append(tids, d.Say(t, fmt.Sprint(i), 1))
 	}
-	d.hears(t, fmt.Sprint(to))
+	d.Hears(t, fmt.Sprint(to))
 	return tids
 }
 
 // forget takes the database back to a tid, and says something new when that is
 // seen.
-func forget(t *testing.T, d *desk, tid int64) (last int64) {
+func forget(t *testing.T, d *desk.Desk, tid int64) (last int64) {
 	t.Helper()
-	tx, err := d.DB.BeginTx(within(t), nil)
+	tx, err := d.DB.BeginTx(testkit.Within(t), nil)
 	require.NoError(t, err)
 	for _, table := range []string{"ticket_history", "ticket_journal", "journal_transaction"} {
-		_, err := tx.ExecContext(within(t), "DELETE FROM "+table+" WHERE tid > "+fmt.Sprint(tid))
+		_, err := tx.ExecContext(testkit.Within(t), "DELETE FROM "+table+" WHERE tid > "+fmt.Sprint(tid))
 		require.NoError(t, err)
 	}
 	require.NoError(t, tx.Commit())
-	d.hears(t, "(rewound)")
-	until(t, "a commit behind it", func() bool {
-		last, err = d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error { return tx.Record(within(t), remark(1, "new")) })
+	d.Hears(t, "(rewound)")
+	testkit.Until(t, "a commit behind it", func() bool {
+		last, err = d.Update(testkit.Within(t), desk.Joe, func(tx *tracbus.ModelTransaction) error { return tx.Record(testkit.Within(t), desk.Remark(1, "new")) })
 		return err == nil
 	})
-	d.hears(t, "new")
+	d.Hears(t, "new")
 	return last
 }
 
@@ -115,7 +117,7 @@ func TestSlowRewound(t *testing.T) {
 			tids := append(first, saying(t, d, 1, 9)...)
 			last := forget(t, d, tids[test.upTo])
 			close(slow.alarm)
-			require.NoError(t, d.Wait(within(t), last))
+			require.NoError(t, d.Wait(testkit.Within(t), last))
 			assert.Equal(t, test.want, slow.heard())
 		})
 	}
@@ -130,22 +132,22 @@ func TestSlowPruned(t *testing.T) {
 		saying(t, d, 0, 0)
 		<-slow.asleep
 		saying(t, d, 1, 3)
-		d.pause(t)
+		d.Pause(t)
 
-		other := seat(t, s, dsn, deskConfig{})
+		other := desk.Seat(t, s, dsn, desk.Config{})
 		tids := saying(t, other, 4, 9)
-		n, err := other.Prune(within(t), tracbus.Retention{KeepLast: 4})
+		n, err := other.Prune(testkit.Within(t), tracbus.Retention{KeepLast: 4})
 		require.NoError(t, err)
 		assert.EqualValues(t, 6, n)
 
-		d.follow()
-		d.hears(t, "9")
+		d.Follow()
+		d.Hears(t, "9")
 		close(slow.alarm)
-		require.NoError(t, d.Wait(within(t), tids[5]))
+		require.NoError(t, d.Wait(testkit.Within(t), tids[5]))
 		want := slices.Concat(numbers(0, 3, "(pruned)"), numbers(6, 9))
 		assert.Equal(t, want, slow.heard())
-		all, _ := d.heard()
-		assert.Equal(t, want, briefs(all))
+		all, _ := d.Heard()
+		assert.Equal(t, want, desk.Briefs(all))
 	})
 }
 
@@ -156,13 +158,13 @@ func TestSlowListenerPruned(t *testing.T) {
 	saying(t, d, 0, 0)
 	<-slow.asleep
 	tids := saying(t, d, 1, 9)
-	_, err := d.Prune(within(t), tracbus.Retention{KeepLast: 4})
+	_, err := d.Prune(testkit.Within(t), tracbus.Retention{KeepLast: 4})
 	require.NoError(t, err)
 	close(slow.alarm)
-	require.NoError(t, d.Wait(within(t), tids[8]))
+	require.NoError(t, d.Wait(testkit.Within(t), tids[8]))
 	assert.Equal(t, slices.Concat(numbers(0, 4, "(pruned)"), numbers(6, 9)), slow.heard())
-	all, _ := d.heard()
-	assert.Equal(t, numbers(0, 9), briefs(all), "who has read it misses nothing")
+	all, _ := d.Heard()
+	assert.Equal(t, numbers(0, 9), desk.Briefs(all), "who has read it misses nothing")
 }
 
 // overheard is a realm that tells what the follower reads, as it reads.
@@ -181,15 +183,15 @@ func (o overheard) Event(e tracbus.Entry) (tracbus.Event, error) {
 func TestSlowReadsInTurn(t *testing.T) {
 	s := testdatabase.New(t, "sqlite")
 	dsn := s.DSN(s.Name())
-	writer := seat(t, s, dsn, deskConfig{Idle: true})
+	writer := desk.Seat(t, s, dsn, desk.Config{Idle: true})
 	var read []string // by the follower, which alone uses it until it is told of all
 	alarm, asleep := make(chan struct{}), make(chan struct{})
 	var pages []string
-	d := seat(t, s, dsn, deskConfig{
+	d := desk.Seat(t, s, dsn, desk.Config{
 		Bus: tracbus.BusConfig{QueueSize: 2, BatchSize: 1},
 		Journal: tracbus.JournalConfig{BatchSize: 1, Realms: []tracbus.JournalRealm{tracbus.TracWiki{}, overheard{read: func(comment string) {
 			if comment == "0" && slices.Contains(read, "0") {
-				writer.say(t, "new", 1)
+				writer.Say(t, "new", 1)
 			}
 			read = append(read, comment)
 		}}}},
@@ -203,27 +205,27 @@ func TestSlowReadsInTurn(t *testing.T) {
 			})
 		},
 	})
-	want := name("page", 0, 5)
+	want := testkit.Numbered("page", 0, 5)
 	for i, page := range want {
-		_, err := d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error { return tx.Record(within(t), page1(page)) })
+		_, err := d.Update(testkit.Within(t), desk.Joe, func(tx *tracbus.ModelTransaction) error { return tx.Record(testkit.Within(t), desk.NewPage(page)) })
 		require.NoError(t, err)
 		if i == 0 {
 			<-asleep
 		}
 		// One by one, for none but the one listener may lag.
-		d.until(t, page, func(all, primary []tracbus.Event) bool { return len(all) == i+1 && len(primary) == i+1 })
+		d.Until(t, page, func(all, primary []tracbus.Event) bool { return len(all) == i+1 && len(primary) == i+1 })
 	}
 	for i := range 30 {
-		d.say(t, fmt.Sprint(i), 1)
+		d.Say(t, fmt.Sprint(i), 1)
 		n := len(want) + i + 1
-		d.until(t, fmt.Sprint(i), func(all, primary []tracbus.Event) bool { return len(all) == n && len(primary) == n })
+		d.Until(t, fmt.Sprint(i), func(all, primary []tracbus.Event) bool { return len(all) == n && len(primary) == n })
 	}
 	close(alarm)
-	d.hears(t, "new")
-	last := d.say(t, "last", 1)
-	require.NoError(t, d.Wait(within(t), last))
+	d.Hears(t, "new")
+	last := d.Say(t, "last", 1)
+	require.NoError(t, d.Wait(testkit.Within(t), last))
 	assert.Equal(t, want, pages)
-	require.NoError(t, d.Journal.Close(within(t))) // so that read stays as it is
+	require.NoError(t, d.Journal.Close(testkit.Within(t))) // so that read stays as it is
 	again := slices.Index(read[1:], "0") + 1
 	assert.LessOrEqual(t, slices.Index(read, "new")-again, 2, "read were %v", read)
 }
@@ -233,39 +235,39 @@ func TestSlowReadsInTurn(t *testing.T) {
 func TestHeldCounterIsLogged(t *testing.T) {
 	s := testdatabase.New(t, "mysql")
 	dsn := s.DSN(s.Name())
-	log := newNotes()
-	a, b := seat(t, s, dsn, deskConfig{Idle: true}), seat(t, s, dsn, deskConfig{Journal: tracbus.JournalConfig{Logger: log.logger()}})
-	b.say(t, "before", 1)
+	log := testkit.NewNotes()
+	a, b := desk.Seat(t, s, dsn, desk.Config{Idle: true}), desk.Seat(t, s, dsn, desk.Config{Journal: tracbus.JournalConfig{Logger: log.Logger()}})
+	b.Say(t, "before", 1)
 	q, commit, _ := begin(t, a, s.Dialect)
 	joined(t, a, q, "held")
-	log.until(t, "changes are held back by a transaction that does not end")
-	log.until(t, `who="connection `)
+	log.Until(t, "changes are held back by a transaction that does not end")
+	log.Until(t, `who="connection `)
 	commit()
-	b.hears(t, "held")
-	log.until(t, "changes are not held back any more")
-	assert.Equal(t, 1, log.count("does not end"))
+	b.Hears(t, "held")
+	log.Until(t, "changes are not held back any more")
+	assert.Equal(t, 1, log.Count("does not end"))
 }
 
 // TestHeldByGapIsLogged has a tid that is not there, which nobody is to blame for.
 func TestHeldByGapIsLogged(t *testing.T) {
 	s := testdatabase.New(t, "mysql")
 	dsn := s.DSN(s.Name())
-	log := newNotes()
-	a := seat(t, s, dsn, deskConfig{})
+	log := testkit.NewNotes()
+	a := desk.Seat(t, s, dsn, desk.Config{})
 	tids := saying(t, a, 1, 3)
 	hide := func(from, to int64) {
 		t.Helper()
-		_, err := a.DB.ExecContext(within(t), "UPDATE journal_transaction SET tid = ? WHERE tid = ?", to, from)
+		_, err := a.DB.ExecContext(testkit.Within(t), "UPDATE journal_transaction SET tid = ? WHERE tid = ?", to, from)
 		require.NoError(t, err)
 	}
 	hide(tids[1], tids[1]+1000)
-	b := seat(t, s, dsn, deskConfig{Journal: tracbus.JournalConfig{Logger: log.logger()}})
-	log.until(t, "changes are held back by a transaction that does not end")
-	log.until(t, `who=unknown`)
+	b := desk.Seat(t, s, dsn, desk.Config{Journal: tracbus.JournalConfig{Logger: log.Logger()}})
+	log.Until(t, "changes are held back by a transaction that does not end")
+	log.Until(t, `who=unknown`)
 	hide(tids[1]+1000, tids[1])
-	b.hears(t, "3")
-	log.until(t, "changes are not held back any more")
-	assert.Equal(t, 1, log.count("does not end"))
+	b.Hears(t, "3")
+	log.Until(t, "changes are not held back any more")
+	assert.Equal(t, 1, log.Count("does not end"))
 }
 
 // batchTaker takes many events in one call, which it may fail.
@@ -283,7 +285,7 @@ func (b *batchTaker) HandleBatch(_ context.Context, events []tracbus.Event) erro
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.told = append(b.told, briefs(events)...)
+	b.told = append(b.told, desk.Briefs(events)...)
 	return nil
 }
 
@@ -318,11 +320,11 @@ func TestListenerOfBatchesReloads(t *testing.T) {
 		return nil
 	}
 	var r *tracbus.Registration
-	d := seat(t, s, s.DSN(s.Name()), deskConfig{Before: func(b *tracbus.Bus) { r = b.All(tracbus.Everywhere, l) }})
-	require.NoError(t, r.Wait(within(t))) // it is loaded
-	require.NoError(t, d.Wait(within(t), d.say(t, "one", 1)))
+	d := desk.Seat(t, s, s.DSN(s.Name()), desk.Config{Before: func(b *tracbus.Bus) { r = b.All(tracbus.Everywhere, l) }})
+	require.NoError(t, r.Wait(testkit.Within(t))) // it is loaded
+	require.NoError(t, d.Wait(testkit.Within(t), d.Say(t, "one", 1)))
 	assert.Equal(t, 2, l.loads)
-	require.NoError(t, d.Wait(within(t), d.say(t, "two", 1)))
+	require.NoError(t, d.Wait(testkit.Within(t), d.Say(t, "two", 1)))
 	assert.Equal(t, []string{"two"}, l.told)
 	st := r.Status()
 	assert.Zero(t, st.Failed)
@@ -343,7 +345,7 @@ func TestListenerIsToldTheGraverReason(t *testing.T) {
 		<-alarm
 		return errors.New("no")
 	}}
-	d := seat(t, s, s.DSN(s.Name()), deskConfig{
+	d := desk.Seat(t, s, s.DSN(s.Name()), desk.Config{
 		Bus:    tracbus.BusConfig{MaxRetries: -1},
 		Before: func(b *tracbus.Bus) { b.All(tracbus.Everywhere, l) },
 	})
@@ -352,7 +354,7 @@ func TestListenerIsToldTheGraverReason(t *testing.T) {
 	saying(t, d, 1, 3)
 	last := forget(t, d, first[0])
 	close(alarm)
-	require.NoError(t, d.Wait(within(t), last))
+	require.NoError(t, d.Wait(testkit.Within(t), last))
 	require.Len(t, l.resyncs, 1)
 	assert.Equal(t, tracbus.ResyncRewound, l.resyncs[0].Reason)
 	assert.ErrorIs(t, l.resyncs[0].Err, tracbus.ErrRewound)
@@ -367,7 +369,7 @@ func TestSlowListenerIsClosed(t *testing.T) {
 	saying(t, d, 0, 0)
 	<-slow.asleep
 	tids := saying(t, d, 1, 9)
-	ended, cancel := context.WithCancel(within(t))
+	ended, cancel := context.WithCancel(testkit.Within(t))
 	cancel()
 	err := r.Close(ended)
 	var closing *tracbus.CloseError
@@ -378,7 +380,7 @@ func TestSlowListenerIsClosed(t *testing.T) {
 	assert.Equal(t, tids[3], u.After, "the last that was queued")
 	assert.True(t, strings.HasSuffix(err.Error(), fmt.Sprintf(", and what the journal has behind tid %d", u.After)), "%v", err)
 	close(slow.alarm)
-	require.NoError(t, r.Close(within(t)), "it was said once")
+	require.NoError(t, r.Close(testkit.Within(t)), "it was said once")
 }
 
 // TestSlowListenerIsClosedInTime tells what is queued, and says what was not.
@@ -388,9 +390,9 @@ func TestSlowListenerIsClosedInTime(t *testing.T) {
 	saying(t, d, 0, 0)
 	<-slow.asleep
 	tids := saying(t, d, 1, 9)
-	d.pause(t)
+	d.Pause(t)
 	close(slow.alarm)
-	err := r.Close(within(t))
+	err := r.Close(testkit.Within(t))
 	var closing *tracbus.CloseError
 	require.ErrorAs(t, err, &closing)
 	assert.Equal(t, []tracbus.Undelivered{{Listener: closing.Undelivered[0].Listener, After: tids[3]}}, closing.Undelivered)

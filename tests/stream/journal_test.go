@@ -1,4 +1,5 @@
-package tracbus_test
+// Package stream_test tests what a journal's publisher appends to a Redis stream.
+package stream_test
 
 import (
 	"context"
@@ -17,8 +18,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus"
-	"github.com/tracbus/tracbus/internal/testdatabase"
+	"github.com/tracbus/tracbus/internal/testkit"
 	"github.com/tracbus/tracbus/internal/testserver"
+	"github.com/tracbus/tracbus/tests/desk"
+	"github.com/tracbus/tracbus/tests/testdatabase"
 )
 
 // allEvents are one of each kind, with values of each type.
@@ -49,18 +52,18 @@ func allEvents() []tracbus.Event {
 const journalStream = "trac:stream"
 
 // loopOver begins a loop over the stream after an id.
-func loopOver(t *testing.T, client redis.UniversalClient, after string) *steps[tracbus.StreamEntry] {
+func loopOver(t *testing.T, client redis.UniversalClient, after string) *testkit.Steps[tracbus.StreamEntry] {
 	t.Helper()
 	config := tracbus.SubscriberConfig{MaxBackoff: 20 * time.Millisecond, PingAfter: 100 * time.Millisecond}
-	return loop(t, func(ctx context.Context) iter.Seq2[tracbus.StreamEntry, error] {
+	return testkit.Loop(t, func(ctx context.Context) iter.Seq2[tracbus.StreamEntry, error] {
 		return tracbus.NewSubscriber(client, config).Stream(ctx, journalStream, after)
 	})
 }
 
 // nextResync returns the Resync that a loop yields next, as "id reason after..through".
-func nextResync(t *testing.T, l *steps[tracbus.StreamEntry]) string {
+func nextResync(t *testing.T, l *testkit.Steps[tracbus.StreamEntry]) string {
 	t.Helper()
-	s := l.next()
+	s := l.Next()
 	require.NoError(t, s.Err)
 	e, ok := s.Value.Event.(tracbus.Resync)
 	require.True(t, ok, "a Resync: %v", s.Value)
@@ -71,25 +74,25 @@ func nextResync(t *testing.T, l *steps[tracbus.StreamEntry]) string {
 // journal's own events, and a Redis that was emptied is told.
 func TestStreamOfAJournal(t *testing.T) {
 	for _, all := range []bool{true, false} {
-		noLeaks(t)
+		testkit.NoLeaks(t)
 		server := testserver.Redis(t, testserver.RedisOptions{})
-		client := hastyClient(t, server.Addr())
-		publisher := tracbus.NewPublisher(client, tracbus.PublisherConfig{StreamKey: journalStream, ExtraEvents: true, FullNewValues: all, Logger: quiet})
+		client := testkit.HastyClient(t, server.Addr())
+		publisher := tracbus.NewPublisher(client, tracbus.PublisherConfig{StreamKey: journalStream, ExtraEvents: true, FullNewValues: all, Logger: testkit.Quiet})
 		t.Cleanup(publisher.Close)
 		s := testdatabase.New(t, "sqlite")
 		once := tracbus.DurableConfig{FromOldest: true, Backoff: 5 * time.Millisecond}.Durable("redis")
-		d := seat(t, s, s.DSN(s.Name()), deskConfig{Before: func(b *tracbus.Bus) { b.All(once, publisher) }})
+		d := desk.Seat(t, s, s.DSN(s.Name()), desk.Config{Before: func(b *tracbus.Bus) { b.All(once, publisher) }})
 		// record makes a transaction of each event, and one of them all.
 		record := func() (told []tracbus.Event) {
 			var last int64
-			for e := range d.Since(within(t), 0) {
+			for e := range d.Since(testkit.Within(t), 0) {
 				last = e.About().TID
 			}
 			groups := slices.Collect(slices.Chunk(allEvents(), 1))
 			for _, events := range append(groups, allEvents()[:1], []tracbus.Event{allEvents()[1], allEvents()[6]}) {
-				_, err := d.Update(within(t), joe, func(tx *tracbus.ModelTransaction) error {
+				_, err := d.Update(testkit.Within(t), desk.Joe, func(tx *tracbus.ModelTransaction) error {
 					for _, e := range events {
-						if err := tx.Record(within(t), e.(tracbus.Recordable)); err != nil {
+						if err := tx.Record(testkit.Within(t), e.(tracbus.Recordable)); err != nil {
 							return err
 						}
 					}
@@ -97,13 +100,13 @@ func TestStreamOfAJournal(t *testing.T) {
 				})
 				require.NoError(t, err)
 			}
-			for e, err := range d.Since(within(t), last) {
+			for e, err := range d.Since(testkit.Within(t), last) {
 				require.NoError(t, err)
 				told = append(told, e)
 			}
 			return told
 		}
-		check := func(l *steps[tracbus.StreamEntry], told []tracbus.Event) (branch uint64) {
+		check := func(l *testkit.Steps[tracbus.StreamEntry], told []tracbus.Event) (branch uint64) {
 			t.Helper()
 			for _, want := range told {
 				c := want.About()
@@ -113,7 +116,7 @@ func TestStreamOfAJournal(t *testing.T) {
 					e.Values, e.Absent = nil, tracbus.AttrValues
 					want = e
 				}
-				got := l.next()
+				got := l.Next()
 				require.NoError(t, got.Err)
 				assert.Equal(t, want, got.Value.Event)
 				ms, seq, _ := strings.Cut(got.Value.ID, "-")
@@ -133,13 +136,13 @@ func TestStreamOfAJournal(t *testing.T) {
 		assert.Zero(t, check(l, first))
 		again := loopOver(t, client, "0-0")
 		check(again, first)
-		again.stop()
+		again.Stop()
 
-		require.NoError(t, client.FlushAll(within(t)).Err())
+		require.NoError(t, client.FlushAll(testkit.Within(t)).Err())
 		second := record()
 		end := first[len(first)-1].About()
 		assert.Equal(t, fmt.Sprintf("%d-%d restarted %d..0", end.TID, end.Seq, end.TID), nextResync(t, l))
 		assert.NotZero(t, check(l, second))
-		l.stop()
+		l.Stop()
 	}
 }

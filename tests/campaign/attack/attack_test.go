@@ -1,4 +1,6 @@
-package tracbus_test
+// Package attack_test has processes change one database and kills, stops and cuts
+// them off meanwhile.
+package attack_test
 
 import (
 	"database/sql"
@@ -10,12 +12,14 @@ import (
 	"time"
 
 	"github.com/tracbus/tracbus"
-	"github.com/tracbus/tracbus/internal/testdatabase"
+	"github.com/tracbus/tracbus/internal/testkit"
 	"github.com/tracbus/tracbus/internal/testserver"
+	"github.com/tracbus/tracbus/tests/campaign/record"
+	"github.com/tracbus/tracbus/tests/testdatabase"
 )
 
-// attackSeconds names the variable that says how long an attack lasts.
-const attackSeconds = "TRACBUS_ATTACK_SECONDS"
+// secondsEnv names the variable that says how long an attack lasts.
+const secondsEnv = "TRACBUS_ATTACK_SECONDS"
 
 // TestAttack lets eight processes with eight writers each make random
 // transactions on one database, kills, stops and cuts them off throughout, and
@@ -23,15 +27,15 @@ const attackSeconds = "TRACBUS_ATTACK_SECONDS"
 //
 // Beside them runs the reader of Trac's proposal, with the same checker.
 func TestAttack(t *testing.T) {
-	if orders := os.Getenv(attackEnv); orders != "" {
-		runAttackProcess(t, orders)
+	if orders := os.Getenv(processEnv); orders != "" {
+		runTracker(t, orders)
 		return
 	}
 	seconds := 10
 	if testing.Short() {
 		seconds = 3
 	}
-	duration := time.Duration(attackNumber(t, attackSeconds, seconds)) * time.Second
+	duration := time.Duration(record.Number(t, secondsEnv, seconds)) * time.Second
 	// One after the other: each has more processes than most machines have
 	// processors.
 	for _, tc := range []struct {
@@ -40,17 +44,17 @@ func TestAttack(t *testing.T) {
 		open    func(t *testing.T) (dsn string, addr string, via func(addr string) string)
 		loses   bool // the plain reader does
 	}{
-		{"SQLite", tracbus.SQLite, attackSQLite, false},
-		{"PostgreSQL", tracbus.PostgreSQL, attackPostgres, true},
-		{"MariaDB", tracbus.MySQL, attackMariaDB, true},
+		{"SQLite", tracbus.SQLite, onSQLite, false},
+		{"PostgreSQL", tracbus.PostgreSQL, onPostgres, true},
+		{"MariaDB", tracbus.MySQL, onMariaDB, true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			noLeaks(t)
+			testkit.NoLeaks(t)
 			seed := rand.Uint64()
 			t.Logf("seed %d", seed)
-			r := &attackRig{t: t, dialect: tc.dialect, folder: t.TempDir(), random: rand.New(rand.NewPCG(seed, 0))}
+			r := &rig{t: t, dialect: tc.dialect, folder: t.TempDir(), random: rand.New(rand.NewPCG(seed, 0))}
 			dsn, addr, via := tc.open(t)
-			for range attackProcesses {
+			for range trackers {
 				own := dsn
 				if via != nil {
 					p := testserver.Proxy(t, addr)
@@ -59,17 +63,17 @@ func TestAttack(t *testing.T) {
 				}
 				r.dsns = append(r.dsns, own)
 			}
-			db, err := sql.Open(attackDrivers[tc.dialect], dsn)
+			db, err := sql.Open(record.Drivers[tc.dialect], dsn)
 			if err != nil {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { _ = db.Close() })
-			createAttackTables(t, db, tc.dialect)
+			record.CreateTables(t, db, tc.dialect)
 
 			r.open()
 			r.attack(duration)
 			r.stop()
-			waitForAttackEnd(t, db, tc.dialect)
+			record.WaitForEnd(t, db, tc.dialect)
 			var last int64
 			if err := db.QueryRowContext(t.Context(), "SELECT MAX(tid) FROM journal_transaction").Scan(&last); err != nil {
 				t.Fatalf("the last tid: %v", err)
@@ -80,18 +84,18 @@ func TestAttack(t *testing.T) {
 	}
 }
 
-func attackSQLite(t *testing.T) (string, string, func(string) string) {
+func onSQLite(t *testing.T) (string, string, func(string) string) {
 	path := filepath.Join(t.TempDir(), "attack.db")
 	return "file:" + path + "?_pragma=busy_timeout(60000)&_pragma=journal_mode(WAL)", "", nil
 }
 
-func attackPostgres(t *testing.T) (string, string, func(string) string) {
+func onPostgres(t *testing.T) (string, string, func(string) string) {
 	s := testserver.Postgres(t, testserver.PostgresOptions{Args: []string{"-c", "max_connections=500"}})
 	s.CreateDatabase("attack")
 	return s.DSN("attack"), s.Addr(), func(addr string) string { return s.DSNVia(addr, "attack") }
 }
 
-func attackMariaDB(t *testing.T) (string, string, func(string) string) {
+func onMariaDB(t *testing.T) (string, string, func(string) string) {
 	s := testserver.MariaDB(t, testserver.MariaDBOptions{Args: []string{"--log-warnings=0", "--max-connections=500"}})
 	s.CreateDatabase("attack")
 	return s.DSN("attack") + testdatabase.MySQLParameters, s.Addr(),
@@ -99,45 +103,45 @@ func attackMariaDB(t *testing.T) (string, string, func(string) string) {
 }
 
 // judge shows what the checker says of both readers.
-func (r *attackRig) judge(db *sql.DB, duration time.Duration, runs []attackRun, plainLoses bool) {
-	truth := readAttackTruth(r.t, db, r.dialect)
-	checkAttackTransactions(r.t, db, truth)
+func (r *rig) judge(db *sql.DB, duration time.Duration, runs []record.Run, plainLoses bool) {
+	truth := record.ReadTruth(r.t, db, r.dialect)
+	record.CheckTransactions(r.t, db, truth)
 	told, held := 0, []string{}
 	results := map[string]int{}
 	for _, run := range runs {
-		told += len(run.with(attackEverywhere))
-		for _, l := range run.with(attackHeld) {
+		told += len(run.With(record.Everywhere))
+		for _, l := range run.With(record.Held) {
 			held = append(held, l.Result)
 		}
-		for _, l := range run.with(attackOutcome) {
+		for _, l := range run.With(record.Outcome) {
 			result, _, _ := strings.Cut(l.Result, ":")
 			results[result]++
 		}
 	}
 	r.t.Logf("%s, %v, %d processes × %d writers: %d transactions with %d changes (Update: %d committed, %d not, %d unknown); "+
-		"%d kills, %d cuts, %d stops, %d runs; held open: %v", r.dialect, duration, attackProcesses, attackWriters,
-		len(truth.commits), len(truth.changes), results[attackCommitted], results[attackNotCommitted], results[attackUnknown],
+		"%d kills, %d cuts, %d stops, %d runs; held open: %v", r.dialect, duration, trackers, writersEach,
+		len(truth.Commits), len(truth.Changes), results[record.Committed], results[record.NotCommitted], results[record.Unknown],
 		r.kills, r.cuts, r.stops, len(runs), held)
-	v := checkAttack(truth, runs)
+	v := record.Check(truth, runs)
 	r.t.Logf("the journal, of %d changes told: %v", told, v)
-	if len(v.told) > 0 {
+	if len(v.Told) > 0 {
 		r.t.Error("the journal does not hold what it promises: see above")
 	}
-	if told < 100 || results[attackCommitted] < 50 || results[attackNotCommitted] == 0 || r.kills == 0 || r.stops == 0 || (r.cuts == 0 && r.dialect != "sqlite") {
+	if told < 100 || results[record.Committed] < 50 || results[record.NotCommitted] == 0 || r.kills == 0 || r.stops == 0 || (r.cuts == 0 && r.dialect != "sqlite") {
 		r.t.Error("too little happened for this to be an attack: see above")
 	}
 
-	tids, err := readTIDs(r.t.Context(), db, "SELECT tid FROM "+plainTables[r.dialect]+" ORDER BY tid")
+	tids, err := record.ReadTIDs(r.t.Context(), db, "SELECT tid FROM "+record.PlainTables[r.dialect]+" ORDER BY tid")
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	plain, read := checkPlain(tids, runs)
-	lost := plain.counts[isLost]
-	r.t.Logf("the proposal's plain reader, of %d transactions to read: %s", read+lost, plain.summary(isInvented+1))
+	plain, read := record.CheckPlain(tids, runs)
+	lost := plain.Counts[record.Lost]
+	r.t.Logf("the proposal's plain reader, of %d transactions to read: %s", read+lost, plain.Summary(record.Invented+1))
 	if plainLoses && lost == 0 {
 		r.t.Log("the plain reader was lucky: the attack is too short or the machine too slow")
 	}
-	if !plainLoses && len(plain.told) > 0 {
+	if !plainLoses && len(plain.Told) > 0 {
 		r.t.Error("on a database with one writer at a time, even the plain reader loses nothing")
 	}
 }

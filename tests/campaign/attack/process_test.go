@@ -1,4 +1,4 @@
-package tracbus_test
+package attack_test
 
 import (
 	"bufio"
@@ -15,16 +15,21 @@ import (
 	"time"
 
 	"github.com/go-sql-driver/mysql"
+
+	"github.com/tracbus/tracbus/internal/testkit"
+	"github.com/tracbus/tracbus/tests/campaign/record"
+
 	_ "github.com/jackc/pgx/v5/stdlib"
+
 	_ "modernc.org/sqlite"
 
 	"github.com/tracbus/tracbus"
 )
 
-// attackEnv holds, for a process of the attack, what it is to do.
-const attackEnv = "TRACBUS_ATTACK_PROCESS"
+// processEnv holds, for a process of the attack, what it is to do.
+const processEnv = "TRACBUS_ATTACK_PROCESS"
 
-// attackOrders is what a process of the attack is told when it starts. Then it
+// orders is what a process of the attack is told when it starts. Then it
 // obeys the lines of its standard input:
 //
 //	hold 10s    one writer holds a transaction open that long
@@ -32,7 +37,7 @@ const attackEnv = "TRACBUS_ATTACK_PROCESS"
 //	finish 17   the run ends when its listeners have handled tid 17
 //
 // When its standard input ends, so does the process, at once.
-type attackOrders struct {
+type orders struct {
 	Run     string
 	Dialect tracbus.Dialect
 	DSN     string
@@ -41,10 +46,10 @@ type attackOrders struct {
 	Seed    uint64
 }
 
-// attackProcess is a tracker with listeners and writers.
-type attackProcess struct {
-	attackOrders
-	log     *attackLog
+// tracker is a tracker with listeners and writers.
+type tracker struct {
+	orders
+	log     *record.Log
 	db      *sql.DB
 	bus     *tracbus.Bus
 	journal *tracbus.Journal
@@ -54,26 +59,26 @@ type attackProcess struct {
 	finish chan int64
 }
 
-// runAttackProcess is what a process of the attack does instead of tests.
-func runAttackProcess(t *testing.T, encoded string) {
-	p := &attackProcess{stop: make(chan struct{}), hold: make(chan time.Duration, 1), finish: make(chan int64, 1)}
-	if err := json.Unmarshal([]byte(encoded), &p.attackOrders); err != nil {
+// runTracker is what a process of the attack does instead of tests.
+func runTracker(t *testing.T, encoded string) {
+	p := &tracker{stop: make(chan struct{}), hold: make(chan time.Duration, 1), finish: make(chan int64, 1)}
+	if err := json.Unmarshal([]byte(encoded), &p.orders); err != nil {
 		t.Fatal(err)
 	}
 	_ = mysql.SetLogger(&mysql.NopLogger{}) // it would tell of every cut
 	var err error
-	if p.log, err = openAttackLog(p.Log); err != nil {
+	if p.log, err = record.OpenLog(p.Log); err != nil {
 		t.Fatal(err)
 	}
 	go p.obey()
 	if err := p.run(context.Background()); err != nil {
-		_ = p.log.write(attackLine{Word: attackFault, Result: err.Error()})
+		_ = p.log.Write(record.Line{Word: record.Fault, Result: err.Error()})
 		t.Fatal(err)
 	}
 }
 
 // obey does what standard input says. It is over when the process is.
-func (p *attackProcess) obey() {
+func (p *tracker) obey() {
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
 		order, value, _ := strings.Cut(lines.Text(), " ")
 		switch order {
@@ -93,8 +98,8 @@ func (p *attackProcess) obey() {
 	os.Exit(3)
 }
 
-func (p *attackProcess) run(ctx context.Context) (err error) {
-	if p.db, err = sql.Open(attackDrivers[p.Dialect], p.DSN); err != nil {
+func (p *tracker) run(ctx context.Context) (err error) {
+	if p.db, err = sql.Open(record.Drivers[p.Dialect], p.DSN); err != nil {
 		return err
 	}
 	defer p.db.Close()
@@ -107,21 +112,21 @@ func (p *attackProcess) run(ctx context.Context) (err error) {
 	var running sync.WaitGroup
 	running.Go(func() {
 		if err := p.journal.Run(following); err != nil {
-			_ = p.log.write(attackLine{Word: attackFault, Result: "Run: " + err.Error()})
+			_ = p.log.Write(record.Line{Word: record.Fault, Result: "Run: " + err.Error()})
 		}
 	})
-	running.Go(func() { readPlainly(following, p.db, p.Dialect, p.log) })
+	running.Go(func() { record.ReadPlainly(following, p.db, p.Dialect, p.log) })
 	fmt.Println("attack: ready")
 
 	var writing sync.WaitGroup
 	for n := range p.Writers {
-		w := &attackWriter{
-			run: p.Run, number: n, db: p.db, journal: p.journal, log: p.log, dialect: p.Dialect,
-			random: rand.New(rand.NewPCG(p.Seed, uint64(n))), stop: p.stop, hold: p.hold,
+		w := &record.Writer{
+			Run: p.Run, Number: n, DB: p.db, Journal: p.journal, Log: p.log, Dialect: p.Dialect,
+			Random: rand.New(rand.NewPCG(p.Seed, uint64(n))), Stop: p.stop, Hold: p.hold,
 		}
 		writing.Go(func() {
-			if err := w.work(ctx); err != nil {
-				_ = p.log.write(attackLine{Word: attackFault, Result: "writer: " + err.Error()})
+			if err := w.Work(ctx); err != nil {
+				_ = p.log.Write(record.Line{Word: record.Fault, Result: "writer: " + err.Error()})
 			}
 		})
 	}
@@ -132,27 +137,27 @@ func (p *attackProcess) run(ctx context.Context) (err error) {
 	}
 	leave()
 	running.Wait()
-	return p.log.write(attackLine{Word: attackEnd})
+	return p.log.Write(record.Line{Word: record.End})
 }
 
 // open opens the journal, which may take some attempts while connections are
 // cut, and notes the place from which it is followed.
-func (p *attackProcess) open(ctx context.Context) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+func (p *tracker) open(ctx context.Context) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, testkit.Patience)
 	defer cancel()
-	for ; ctx.Err() == nil; attackWait(ctx, 50*time.Millisecond) {
+	for ; ctx.Err() == nil; record.Sleep(ctx, 50*time.Millisecond) {
 		p.bus = tracbus.BusConfig{QueueSize: 1 << 20, Logger: p.logger()}.NewBus("attack")
 		tracbus.On(p.bus, tracbus.Everywhere, func(_ context.Context, e tracbus.Event) error {
-			return p.log.write(attackLineOf(attackEverywhere, e))
+			return p.log.Write(record.LineOf(record.Everywhere, e))
 		})
 		tracbus.On(p.bus, tracbus.Primary, func(_ context.Context, e tracbus.Event) error {
-			return p.log.write(attackLineOf(attackPrimary, e))
+			return p.log.Write(record.LineOf(record.Primary, e))
 		})
 		config := tracbus.JournalConfig{Dialect: p.Dialect, PollInterval: 200 * time.Millisecond, Logger: p.logger()}
 		if p.journal, err = tracbus.OpenJournal(ctx, p.db, p.bus, config); err == nil {
 			var place int64
 			if place, err = p.start(ctx); err == nil {
-				return p.log.write(attackLine{Word: attackStart, attackPlace: attackPlace{TID: place}})
+				return p.log.Write(record.Line{Word: record.Start, Place: record.Place{TID: place}})
 			}
 			_ = p.journal.Close(ctx)
 		}
@@ -162,8 +167,8 @@ func (p *attackProcess) open(ctx context.Context) (err error) {
 }
 
 // end waits until the listeners have handled tid, and closes everything.
-func (p *attackProcess) end(ctx context.Context, tid int64) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+func (p *tracker) end(ctx context.Context, tid int64) error {
+	ctx, cancel := context.WithTimeout(ctx, testkit.Patience)
 	defer cancel()
 	if err := p.journal.Wait(ctx, tid); err != nil {
 		return err
@@ -175,12 +180,12 @@ func (p *attackProcess) end(ctx context.Context, tid int64) error {
 }
 
 // logger writes to where a test that failed shows it.
-func (p *attackProcess) logger() *slog.Logger {
+func (p *tracker) logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(os.Stderr, nil)).With("run", p.Run)
 }
 
 // start returns the place from which the journal is followed.
-func (p *attackProcess) start(ctx context.Context) (int64, error) {
+func (p *tracker) start(ctx context.Context) (int64, error) {
 	status, err := p.journal.Status(ctx)
 	return status.Position, err
 }

@@ -1,4 +1,4 @@
-package tracbus_test
+package attack_test
 
 import (
 	"encoding/json"
@@ -12,16 +12,17 @@ import (
 
 	"github.com/tracbus/tracbus"
 	"github.com/tracbus/tracbus/internal/testserver"
+	"github.com/tracbus/tracbus/tests/campaign/record"
 )
 
 // The size of an attack.
 const (
-	attackProcesses = 8
-	attackWriters   = 8
+	trackers    = 8
+	writersEach = 8
 )
 
-// attackRig starts, kills, stops and cuts off the processes of an attack.
-type attackRig struct {
+// rig starts, kills, stops and cuts off the processes of an attack.
+type rig struct {
 	t       *testing.T
 	dialect tracbus.Dialect
 	dsns    []string               // of each process
@@ -29,9 +30,9 @@ type attackRig struct {
 	folder  string
 	random  *rand.Rand
 
-	processes [attackProcesses]*attackChild // as they are now
-	all       []*attackChild                // as they were
-	runs      [attackProcesses]int
+	processes [trackers]*record.Child // as they are now
+	all       []*record.Child         // as they were
+	runs      [trackers]int
 	later     []func() // ends of faults
 	stopped   map[int]bool
 	holding   time.Time // until when the first process is not cut off
@@ -39,16 +40,16 @@ type attackRig struct {
 	kills, cuts, stops int
 }
 
-func (r *attackRig) path(name, kind string) string { return filepath.Join(r.folder, name+kind) }
+func (r *rig) path(name, kind string) string { return filepath.Join(r.folder, name+kind) }
 
 // start starts the next run of a process.
-func (r *attackRig) start(process int) {
+func (r *rig) start(process int) {
 	r.t.Helper()
 	r.runs[process]++
-	c := &attackChild{name: fmt.Sprintf("p%d.%d", process, r.runs[process])}
-	orders, err := json.Marshal(attackOrders{
-		Run: c.name, Dialect: r.dialect, DSN: r.dsns[process], Log: r.path(c.name, ".log"),
-		Writers: attackWriters, Seed: r.random.Uint64(),
+	c := &record.Child{Name: fmt.Sprintf("p%d.%d", process, r.runs[process])}
+	orders, err := json.Marshal(orders{
+		Run: c.Name, Dialect: r.dialect, DSN: r.dsns[process], Log: r.path(c.Name, ".log"),
+		Writers: writersEach, Seed: r.random.Uint64(),
 	})
 	if err != nil {
 		r.t.Fatal(err)
@@ -57,19 +58,19 @@ func (r *attackRig) start(process int) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	c.begin(r.t, program, "TestAttack", attackEnv+"="+string(orders), r.path(c.name, ".err"))
+	c.Begin(r.t, program, "TestAttack", processEnv+"="+string(orders), r.path(c.Name, ".err"))
 	r.processes[process] = c
 	r.all = append(r.all, c)
 }
 
 // open starts all processes.
-func (r *attackRig) open() {
+func (r *rig) open() {
 	r.stopped = map[int]bool{}
 	r.t.Cleanup(func() {
 		for _, c := range r.all {
-			c.kill()
-			if b, err := os.ReadFile(r.path(c.name, ".err")); err == nil && r.t.Failed() && len(b) > 0 {
-				r.t.Logf("%s wrote\n%.3000s", c.name, b)
+			c.Kill()
+			if b, err := os.ReadFile(r.path(c.Name, ".err")); err == nil && r.t.Failed() && len(b) > 0 {
+				r.t.Logf("%s wrote\n%.3000s", c.Name, b)
 			}
 		}
 	})
@@ -77,14 +78,14 @@ func (r *attackRig) open() {
 		r.start(i)
 	}
 	for _, c := range r.processes {
-		c.hear(r.t, "attack: ready")
+		c.Hear(r.t, "attack: ready")
 	}
 }
 
 // attack lets processes suffer for a time. The first one is not killed, so that
 // one has seen everything; nor cut off while a writer in it holds a transaction
 // open for long.
-func (r *attackRig) attack(duration time.Duration) {
+func (r *rig) attack(duration time.Duration) {
 	end := time.NewTimer(duration)
 	defer end.Stop()
 	hold := time.NewTimer(duration / 4)
@@ -99,8 +100,8 @@ func (r *attackRig) attack(duration time.Duration) {
 			if r.proxies != nil {
 				r.proxies[0].CutAfter(1 << 40) // which it will not reach, in place of one that it may
 			}
-			r.processes[0].order("hold " + attackHold(duration).String())
-			r.holding = time.Now().Add(attackHold(duration) + time.Second)
+			r.processes[0].Order("hold " + holdFor(duration).String())
+			r.holding = time.Now().Add(holdFor(duration) + time.Second)
 		case <-end.C:
 			r.relieve()
 			for process := range r.stopped {
@@ -111,11 +112,11 @@ func (r *attackRig) attack(duration time.Duration) {
 	}
 }
 
-// attackHold is how long a writer holds a transaction open.
-func attackHold(duration time.Duration) time.Duration { return min(10*time.Second, duration/3) }
+// holdFor is how long a writer holds a transaction open.
+func holdFor(duration time.Duration) time.Duration { return min(10*time.Second, duration/3) }
 
 // relieve ends the faults that are to end by now.
-func (r *attackRig) relieve() {
+func (r *rig) relieve() {
 	for _, f := range r.later {
 		f()
 	}
@@ -123,9 +124,9 @@ func (r *attackRig) relieve() {
 }
 
 // suffer lets one process suffer one fault, or none.
-func (r *attackRig) suffer(duration time.Duration) {
+func (r *rig) suffer(duration time.Duration) {
 	r.relieve()
-	process, dice := r.random.IntN(attackProcesses), r.random.IntN(100)
+	process, dice := r.random.IntN(trackers), r.random.IntN(100)
 	if !r.stopped[process] { // one of each in any case, however short the attack
 		switch {
 		case r.kills == 0:
@@ -142,52 +143,52 @@ func (r *attackRig) suffer(duration time.Duration) {
 			r.resume(process)
 		}
 	case dice < 18 && process > 0:
-		r.processes[process].kill()
+		r.processes[process].Kill()
 		r.kills++
 		r.start(process)
 	case dice < 36 && r.proxies != nil && (process > 0 || time.Now().After(r.holding)):
 		r.cut(r.proxies[process])
 		r.cuts++
 	case dice < 39 && len(r.stopped) == 0 && process > 0:
-		r.processes[process].signal(r.t, "-STOP")
+		r.processes[process].Signal(r.t, "-STOP")
 		r.stopped[process] = true
 		r.stops++
 	}
 }
 
 // cut cuts off a process.
-func (r *attackRig) cut(p *testserver.TCPProxy) {
-	if end := attackCut(r.random, p); end != nil {
+func (r *rig) cut(p *testserver.TCPProxy) {
+	if end := record.Cut(r.random, p); end != nil {
 		r.later = append(r.later, end)
 	}
 }
 
-func (r *attackRig) resume(process int) {
-	r.processes[process].signal(r.t, "-CONT")
+func (r *rig) resume(process int) {
+	r.processes[process].Signal(r.t, "-CONT")
 	delete(r.stopped, process)
 }
 
 // stop lets all writers end what they do.
-func (r *attackRig) stop() {
+func (r *rig) stop() {
 	for _, c := range r.processes {
-		c.order("stop")
+		c.Order("stop")
 	}
 	for _, c := range r.processes {
-		c.hear(r.t, "attack: stopped")
+		c.Hear(r.t, "attack: stopped")
 	}
 }
 
 // finish lets all processes end in order when they have handled tid, and
 // returns what all runs have seen.
-func (r *attackRig) finish(tid int64) (runs []attackRun) {
+func (r *rig) finish(tid int64) (runs []record.Run) {
 	for _, c := range r.processes {
-		c.order("finish " + strconv.FormatInt(tid, 10))
+		c.Order("finish " + strconv.FormatInt(tid, 10))
 	}
 	for _, c := range r.processes {
-		c.hear(r.t, "nothing more")
+		c.Hear(r.t, "nothing more")
 	}
 	for _, c := range r.all {
-		runs = append(runs, readAttackRun(r.t, c.name, r.path(c.name, ".log"), c.killed))
+		runs = append(runs, record.ReadRun(r.t, c.Name, r.path(c.Name, ".log"), c.Killed))
 	}
 	return runs
 }

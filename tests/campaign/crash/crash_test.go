@@ -1,17 +1,22 @@
-package tracbus_test
+// Package crash_test has processes publish to a Redis through a durable consumer,
+// and kills, stops and cuts off everything that takes part.
+package crash_test
 
 import (
 	"fmt"
 	"os"
 	"testing"
 	"time"
+
+	"github.com/tracbus/tracbus/internal/testkit"
+	"github.com/tracbus/tracbus/tests/campaign/record"
 )
 
 // The variables that say how long a crash campaign is: how many rounds on each
 // database, and for how long each has faults.
 const (
-	crashRoundsEnv  = "TRACBUS_CRASH_ROUNDS"
-	crashSecondsEnv = "TRACBUS_CRASH_SECONDS"
+	roundsEnv  = "TRACBUS_CRASH_ROUNDS"
+	secondsEnv = "TRACBUS_CRASH_SECONDS"
 )
 
 // TestCrash lets processes write and relay to a Redis under Durable, and two others
@@ -19,30 +24,30 @@ const (
 // stopped and paused, connections are cut, and databases killed and put back to
 // a copy. Then it holds what came against the tables.
 func TestCrash(t *testing.T) {
-	if orders := os.Getenv(crashEnv); orders != "" {
-		runCrashProcess(t, orders)
+	if orders := os.Getenv(processEnv); orders != "" {
+		runProcess(t, orders)
 		return
 	}
-	rounds := attackNumber(t, crashRoundsEnv, 1)
+	rounds := record.Number(t, roundsEnv, 1)
 	seconds := 5
 	if testing.Short() {
 		seconds = 3
 	}
-	duration := time.Duration(attackNumber(t, crashSecondsEnv, seconds)) * time.Second
-	for at, d := range crashDatabases {
+	duration := time.Duration(record.Number(t, secondsEnv, seconds)) * time.Second
+	for at, d := range databases {
 		t.Run(d.name, func(t *testing.T) {
-			noLeaks(t)
+			testkit.NoLeaks(t)
 			database := d.open(t)
-			var totals crashTotals
+			var totals totals
 			for n := range rounds {
-				kind := crashKindOf(n, at)
+				kind := kindOf(n, at)
 				t.Run(fmt.Sprintf("%d %s", n+1, kind), func(t *testing.T) {
-					r := newCrashRig(t, database, kind.redisArgs()...)
+					r := newRig(t, database, kind.redisArgs()...)
 					defer func() { totals.add(r.totals) }()
-					v := checkCrash(r.round(kind, duration))
+					v := check(r.round(kind, duration))
 					r.count(v)
 					t.Logf("%s; the stream has %d of them, its subscriber received %d, the pub/sub subscriber %d, the listener was told %d\n%v",
-						r.totals, countCrash(v.stream, crashEntry), countCrash(v.read, crashEntry), countCrash(v.heard, crashHeard), countCrash(v.told, crashTold), v)
+						r.totals, count(v.stream, entryWord), count(v.read, entryWord), count(v.heard, heardWord), count(v.told, toldWord), v)
 					if len(v.found) > 0 {
 						t.Error("under Durable, not all is as it should be: see above")
 					}
@@ -54,8 +59,8 @@ func TestCrash(t *testing.T) {
 	}
 }
 
-// countCrash counts the lines of one word.
-func countCrash(lines []crashLine, word crashWord) (n int) {
+// count counts the lines of one word.
+func count(lines []note, word word) (n int) {
 	for _, l := range lines {
 		if l.Word == word {
 			n++
@@ -66,21 +71,21 @@ func countCrash(lines []crashLine, word crashWord) (n int) {
 
 // judge looks at what the checker is not about: what Update returned, and that
 // enough happened.
-func (r *crashRig) judge(v *crashVerdict) {
+func (r *rig) judge(v *verdict) {
 	runs := r.outcomes()
-	outcomes := &attackVerdict{truth: v.truth}
+	outcomes := &record.Verdict{Truth: v.truth}
 	for _, run := range runs {
-		for _, l := range run.with(attackFault) {
-			r.t.Errorf("%s: %s", run.name, l.Result)
+		for _, l := range run.With(record.Fault) {
+			r.t.Errorf("%s: %s", run.Name, l.Result)
 		}
 		if v.gone == nil { // in which commits are lost
-			outcomes.checkOutcomes(run)
+			outcomes.CheckOutcomes(run)
 		}
 	}
-	if len(outcomes.told) > 0 {
+	if len(outcomes.Told) > 0 {
 		r.t.Errorf("Update returned what did not happen: %s", outcomes)
 	}
-	if len(v.truth.changes) < 10 || r.totals.kills+r.totals.stops+r.totals.cuts == 0 {
+	if len(v.truth.Changes) < 10 || r.totals.kills+r.totals.stops+r.totals.cuts == 0 {
 		r.t.Errorf("too little happened for this to be a campaign: %v", r.totals)
 	}
 }

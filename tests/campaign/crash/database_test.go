@@ -1,4 +1,4 @@
-package tracbus_test
+package crash_test
 
 import (
 	"context"
@@ -11,36 +11,38 @@ import (
 	"github.com/go-sql-driver/mysql"
 
 	"github.com/tracbus/tracbus"
-	"github.com/tracbus/tracbus/internal/testdatabase"
+	"github.com/tracbus/tracbus/internal/testkit"
 	"github.com/tracbus/tracbus/internal/testserver"
+	"github.com/tracbus/tracbus/tests/campaign/record"
+	"github.com/tracbus/tracbus/tests/testdatabase"
 )
 
-// crashServer is what a round does to a database server.
-type crashServer interface {
+// server is what a round does to a database server.
+type server interface {
 	Addr() string
 	Kill()
 	Restart()
 	Backup() (restore func())
 }
 
-// crashDatabase makes databases for rounds.
-type crashDatabase struct {
+// database makes databases for rounds.
+type database struct {
 	name    string
 	dialect tracbus.Dialect
-	server  crashServer // nil on SQLite
+	server  server // nil on SQLite
 	create  func(t testing.TB) (via func(addr string) string)
 	via     func(addr string) string // of the last one that was made
 	made    int
 }
 
-// crashDatabases are all kinds; each starts its server when it is asked for.
-var crashDatabases = []struct {
+// databases are all kinds; each starts its server when it is asked for.
+var databases = []struct {
 	name string
-	open func(t testing.TB) *crashDatabase
-}{{"SQLite", crashSQLite}, {"PostgreSQL", crashPostgres}, {"MariaDB", crashMariaDB}}
+	open func(t testing.TB) *database
+}{{"SQLite", onSQLite}, {"PostgreSQL", onPostgres}, {"MariaDB", onMariaDB}}
 
-func crashSQLite(testing.TB) *crashDatabase {
-	d := &crashDatabase{name: "SQLite", dialect: tracbus.SQLite}
+func onSQLite(testing.TB) *database {
+	d := &database{name: "SQLite", dialect: tracbus.SQLite}
 	d.create = func(t testing.TB) func(string) string {
 		dsn := testdatabase.SQLite(filepath.Join(t.TempDir(), "crash.db"))
 		d.via = func(string) string { return dsn }
@@ -49,22 +51,22 @@ func crashSQLite(testing.TB) *crashDatabase {
 	return d
 }
 
-func crashPostgres(t testing.TB) *crashDatabase {
+func onPostgres(t testing.TB) *database {
 	s := testserver.Postgres(t, testserver.PostgresOptions{Args: []string{"-c", "max_connections=500"}})
-	d := &crashDatabase{name: "PostgreSQL", dialect: tracbus.PostgreSQL, server: s}
+	d := &database{name: "PostgreSQL", dialect: tracbus.PostgreSQL, server: s}
 	d.create = d.creator(s.CreateDatabase, s.DSNVia, s.Addr(), "")
 	return d
 }
 
-func crashMariaDB(t testing.TB) *crashDatabase {
+func onMariaDB(t testing.TB) *database {
 	_ = mysql.SetLogger(&mysql.NopLogger{}) // it would tell of every cut
 	s := testserver.MariaDB(t, testserver.MariaDBOptions{Args: []string{"--log-warnings=0", "--max-connections=500"}})
-	d := &crashDatabase{name: "MariaDB", dialect: tracbus.MySQL, server: s}
+	d := &database{name: "MariaDB", dialect: tracbus.MySQL, server: s}
 	d.create = d.creator(s.CreateDatabase, s.DSNVia, s.Addr(), testdatabase.MySQLParameters)
 	return d
 }
 
-func (d *crashDatabase) creator(create func(string), dsn func(addr, name string) string, addr, parameters string) func(testing.TB) func(string) string {
+func (d *database) creator(create func(string), dsn func(addr, name string) string, addr, parameters string) func(testing.TB) func(string) string {
 	return func(testing.TB) func(string) string {
 		d.made++
 		name := fmt.Sprintf("crash%d", d.made)
@@ -81,7 +83,7 @@ func (d *crashDatabase) creator(create func(string), dsn func(addr, name string)
 
 // backUp copies the database. On SQLite, whose file is copied, all trackers are
 // killed for that. The function that is returned puts it back.
-func (r *crashRig) backUp() (restore func()) {
+func (r *rig) backUp() (restore func()) {
 	r.t.Helper()
 	if r.database.server != nil {
 		restore = r.database.server.Backup()
@@ -98,20 +100,20 @@ func (r *crashRig) backUp() (restore func()) {
 	return func() { copyFile(path+".copy", path) }
 }
 
-func (r *crashRig) sqlitePath() string {
+func (r *rig) sqlitePath() string {
 	r.t.Helper()
 	var number, name, path string
-	scan(r.t, r.db, "PRAGMA database_list", func() {}, &number, &name, &path)
+	testkit.Scan(r.t, r.db, "PRAGMA database_list", func() {}, &number, &name, &path)
 	return path
 }
 
 // halted kills all trackers, does something with a database of one file that
 // nobody has open, and starts them again.
-func (r *crashRig) halted(do func()) {
+func (r *rig) halted(do func()) {
 	r.t.Helper()
 	path := r.sqlitePath()
-	for process := range crashTrackers {
-		r.processes[process].kill()
+	for process := range trackers {
+		r.processes[process].Kill()
 		delete(r.stopped, r.processes[process])
 		r.totals.kills++
 	}
@@ -129,20 +131,20 @@ func (r *crashRig) halted(do func()) {
 	do()
 	r.open()
 	r.watch.resume(r.db)
-	for process := range crashTrackers {
+	for process := range trackers {
 		r.start(process)
 	}
 }
 
 // putBack makes the database forget what was committed since the copy. It
 // returns what it had before, and how many of these changes it still has.
-func (r *crashRig) putBack(restore func()) (gone attackTruth, marks map[int64]string, kept int) {
+func (r *rig) putBack(restore func()) (gone record.Truth, marks map[int64]string, kept int) {
 	r.t.Helper()
 	before := func() {
-		gone, marks = readAttackTruth(r.t, r.db, r.database.dialect), r.readMarks()
+		gone, marks = record.ReadTruth(r.t, r.db, r.database.dialect), r.readMarks()
 	}
 	after := func() {
-		kept = len(readAttackTruth(r.t, r.db, r.database.dialect).changes)
+		kept = len(record.ReadTruth(r.t, r.db, r.database.dialect).Changes)
 	}
 	r.totals.restores++
 	if r.database.server == nil {
@@ -162,7 +164,7 @@ func (r *crashRig) putBack(restore func()) (gone attackTruth, marks map[int64]st
 		p.Refuse()
 		p.Cut()
 	}
-	waitForAttackEnd(r.t, r.db, r.database.dialect)
+	record.WaitForEnd(r.t, r.db, r.database.dialect)
 	before()
 	restore()
 	r.reconnect()
@@ -175,7 +177,7 @@ func (r *crashRig) putBack(restore func()) (gone attackTruth, marks map[int64]st
 }
 
 // reconnect gets rid of connections that are dead.
-func (r *crashRig) reconnect() {
+func (r *rig) reconnect() {
 	_ = r.db.Close()
 	r.open()
 	r.eventually("the database answers", func() bool { return r.db.Ping() == nil })

@@ -1,4 +1,4 @@
-package tracbus_test
+package crash_test
 
 import (
 	"encoding/json"
@@ -11,68 +11,69 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/tests/campaign/record"
 )
 
-// newCrashRecord is a small round in which nothing is wrong: that of
-// newAttackHistory.
-func newCrashRecord() *crashRecord {
-	r := &crashRecord{redis: redisKeeps, truth: newAttackHistory().truth, marks: map[int64]string{}}
-	for _, c := range r.truth.changes {
+// newHistory is a small round in which nothing is wrong: that of
+// NewHistory.
+func newHistory() *history {
+	r := &history{redis: redisKeeps, truth: record.NewHistory().Truth, marks: map[int64]string{}}
+	for _, c := range r.truth.Changes {
 		r.marks[c.TID] = fmt.Sprintf("mark%d", c.TID)
 	}
-	r.tell(r.truth, r.marks, 0, 0, len(r.truth.changes), 100)
-	r.heard = slices.Insert(r.heard, 0, crashLine{Word: crashResync, Result: string(tracbus.ResyncSubscribed)})
-	r.read = slices.Insert(r.read, 0, crashLine{Word: crashResync, Result: string(tracbus.ResyncSubscribed)})
-	r.cursors = []crashCursor{{"log", 0, 100, false}, {"log", 4, 100, false}, {"log", 7, 200, false}}
+	r.tell(r.truth, r.marks, 0, 0, len(r.truth.Changes), 100)
+	r.heard = slices.Insert(r.heard, 0, note{Word: resyncWord, Result: string(tracbus.ResyncSubscribed)})
+	r.read = slices.Insert(r.read, 0, note{Word: resyncWord, Result: string(tracbus.ResyncSubscribed)})
+	r.cursors = []cursor{{"log", 0, 100, false}, {"log", 4, 100, false}, {"log", 7, 200, false}}
 	return r
 }
 
-// newCrashRestore is one in which the database was put back to a copy with the
+// newRestore is one in which the database was put back to a copy with the
 // first five changes: what came behind them is another now.
-func newCrashRestore() *crashRecord {
-	r := newCrashRecord()
-	gone := newAttackHistory().truth
+func newRestore() *history {
+	r := newHistory()
+	gone := record.NewHistory().Truth
 	r.gone, r.goneMarks, r.kept = &gone, maps.Clone(r.marks), 5
-	r.truth.changes = append(slices.Clone(r.truth.changes[:5]),
-		attackChange{attackPlace{6, 1}, "ticket 1", tracbus.KindChanged, "p2.1/1/1"},
-		attackChange{attackPlace{7, 1}, "ticket 2", tracbus.KindCreated, "p2.1/1/2"},
-		attackChange{attackPlace{7, 2}, "ticket 1", tracbus.KindDeleted, "p2.1/1/2"})
+	r.truth.Changes = append(slices.Clone(r.truth.Changes[:5]),
+		record.Change{Place: record.Place{TID: 6, Seq: 1}, Resource: "ticket 1", Kind: tracbus.KindChanged, By: "p2.1/1/1"},
+		record.Change{Place: record.Place{TID: 7, Seq: 1}, Resource: "ticket 2", Kind: tracbus.KindCreated, By: "p2.1/1/2"},
+		record.Change{Place: record.Place{TID: 7, Seq: 2}, Resource: "ticket 1", Kind: tracbus.KindDeleted, By: "p2.1/1/2"})
 	r.marks[6], r.marks[7] = "another6", "another7"
-	delete(r.truth.commits, "p1.2/1/1")
-	delete(r.truth.commits, "p0.1/2/1")
-	r.truth.commits["p2.1/1/1"], r.truth.commits["p2.1/1/2"] = 1, 2
-	r.truth.final = map[string]attackState{"ticket 1": {4, "p2.1/1/2"}, "ticket 2": {3, "p2.1/1/2"}, "wiki Start": {1, "p1.1/1/1"}, "ticket 3": {}}
-	r.read = append(r.read, crashLine{Word: crashResync, Result: string(tracbus.ResyncStreamReset)})
-	r.told = append(r.told, crashLine{Word: crashResync, Result: string(tracbus.ResyncRewound)})
+	delete(r.truth.Commits, "p1.2/1/1")
+	delete(r.truth.Commits, "p0.1/2/1")
+	r.truth.Commits["p2.1/1/1"], r.truth.Commits["p2.1/1/2"] = 1, 2
+	r.truth.Final = map[string]record.State{"ticket 1": {N: 4, Text: "p2.1/1/2"}, "ticket 2": {N: 3, Text: "p2.1/1/2"}, "wiki Start": {N: 1, Text: "p1.1/1/1"}, "ticket 3": {}}
+	r.read = append(r.read, note{Word: resyncWord, Result: string(tracbus.ResyncStreamReset)})
+	r.told = append(r.told, note{Word: resyncWord, Result: string(tracbus.ResyncRewound)})
 	r.tell(r.truth, r.marks, 1, 4, 8, 300)
 	r.survivors = true
-	r.cursors = append(r.cursors, crashCursor{"log", 4, 300, true}, crashCursor{"log", 7, 300, false})
+	r.cursors = append(r.cursors, cursor{"log", 4, 300, true}, cursor{"log", 7, 300, false})
 	return r
 }
 
 // tell writes changes of a history into all logs.
-func (r *crashRecord) tell(truth attackTruth, marks map[int64]string, branch int64, from, to int, epoch int64) {
-	tables := &attackVerdict{truth: truth, index: map[attackPlace]int{}}
-	tables.checkTables()
+func (r *history) tell(truth record.Truth, marks map[int64]string, branch int64, from, to int, epoch int64) {
+	tables := &record.Verdict{Truth: truth, Index: map[record.Place]int{}}
+	tables.CheckTables()
 	for i := from; i < to; i++ {
-		c := truth.changes[i]
-		l := crashLine{
-			Word: crashTold, Run: "p0.1", attackPlace: c.attackPlace, Mark: marks[c.TID], Resource: c.resource, Kind: c.kind,
-			Old: tables.before[i], New: tables.after[i], By: c.by, Epoch: epoch,
+		c := truth.Changes[i]
+		l := note{
+			Word: toldWord, Run: "p0.1", Place: c.Place, Mark: marks[c.TID], Resource: c.Resource, Kind: c.Kind,
+			Old: tables.Before[i], New: tables.After[i], By: c.By, Epoch: epoch,
 		}
 		r.told = append(r.told, l)
-		l.Word, l.Run, l.Epoch = crashHeard, "ear.1", 0
+		l.Word, l.Run, l.Epoch = heardWord, "ear.1", 0
 		r.heard = append(r.heard, l)
-		l.Word, l.Run, l.ID = crashEntry, "reader.1", fmt.Sprintf("%d-%d", branch<<48|c.TID, c.Seq)
-		l.Channel, l.Payload = crashMessageOf(l)
+		l.Word, l.Run, l.ID = entryWord, "reader.1", fmt.Sprintf("%d-%d", branch<<48|c.TID, c.Seq)
+		l.Channel, l.Payload = messageOf(l)
 		r.read = append(r.read, l)
-		l = crashLine{Word: crashEntry, Run: "redis", ID: l.ID, Channel: l.Channel, Payload: l.Payload, Mark: l.Mark}
+		l = note{Word: entryWord, Run: "redis", ID: l.ID, Channel: l.Channel, Payload: l.Payload, Mark: l.Mark}
 		r.stream = append(r.stream, l)
 	}
 }
 
-// crashMessageOf writes the message of a change, as the plugin's README has it.
-func crashMessageOf(l crashLine) (channel, payload string) {
+// messageOf writes the message of a change, as the plugin's README has it.
+func messageOf(l note) (channel, payload string) {
 	realm, id, _ := strings.Cut(l.Resource, " ")
 	channel = "trac.crash." + realm + "." + string(l.Kind)
 	if l.Kind == tracbus.KindChanged {
@@ -101,10 +102,10 @@ func crashMessageOf(l crashLine) (channel, payload string) {
 }
 
 // lineAt returns where the nth line of a place is.
-func lineAt(lines []crashLine, word crashWord, tid int64, seq, nth int) int {
+func lineAt(lines []note, word word, tid int64, seq, nth int) int {
 	for i, l := range lines {
-		id, _ := readCrashID(l.ID)
-		if l.Word == word && (l.attackPlace == attackPlace{tid, seq} || l.Run == "redis" && id.tid == tid && id.seq == seq) {
+		id, _ := readStreamID(l.ID)
+		if l.Word == word && (l.Place == record.Place{TID: tid, Seq: seq} || l.Run == "redis" && id.tid == tid && id.seq == seq) {
 			if nth--; nth == 0 {
 				return i
 			}
@@ -113,7 +114,7 @@ func lineAt(lines []crashLine, word crashWord, tid int64, seq, nth int) int {
 	panic(fmt.Sprintf("no line of %d.%d", tid, seq))
 }
 
-func loseLine(lines *[]crashLine, word crashWord, tid int64, seq, nth int) crashLine {
+func loseLine(lines *[]note, word word, tid int64, seq, nth int) note {
 	at := lineAt(*lines, word, tid, seq, nth)
 	l := (*lines)[at]
 	*lines = slices.Delete(slices.Clone(*lines), at, at+1)
@@ -121,138 +122,138 @@ func loseLine(lines *[]crashLine, word crashWord, tid int64, seq, nth int) crash
 }
 
 // repeatLine has a line come again behind another.
-func repeatLine(lines *[]crashLine, word crashWord, tid int64, seq int, behind int64, behindSeq int) {
+func repeatLine(lines *[]note, word word, tid int64, seq int, behind int64, behindSeq int) {
 	l := (*lines)[lineAt(*lines, word, tid, seq, 1)]
 	*lines = slices.Insert(slices.Clone(*lines), lineAt(*lines, word, behind, behindSeq, 1)+1, l)
 }
 
-func reconnect(r *crashRecord, behind int64) {
-	r.heard = slices.Insert(r.heard, lineAt(r.heard, crashHeard, behind, 1, 1)+1, crashLine{Word: crashResync, Result: string(tracbus.ResyncReconnected)})
+func reconnect(r *history, behind int64) {
+	r.heard = slices.Insert(r.heard, lineAt(r.heard, heardWord, behind, 1, 1)+1, note{Word: resyncWord, Result: string(tracbus.ResyncReconnected)})
 }
 
 // TestCrashChecker hands the checker rounds that are wrong in one way each.
 func TestCrashChecker(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
-		spoil func(r *crashRecord)
+		spoil func(r *history)
 		want  string // the first thing found; empty for nothing
 	}{
-		{"all is well", func(*crashRecord) {}, ""},
-		{"a message missed while not connected", func(r *crashRecord) {
+		{"all is well", func(*history) {}, ""},
+		{"a message missed while not connected", func(r *history) {
 			reconnect(r, 4)
-			loseLine(&r.heard, crashHeard, 5, 1, 1)
+			loseLine(&r.heard, heardWord, 5, 1, 1)
 		}, ""},
-		{"a stream whose first branch had another number", func(r *crashRecord) {
+		{"a stream whose first branch had another number", func(r *history) {
 			r.read[0].Result = string(tracbus.ResyncStreamReset)
 		}, ""},
-		{"a stream restarted without reason", func(r *crashRecord) {
-			r.read = slices.Insert(r.read, 3, crashLine{Word: crashResync, Run: "reader.1", Result: string(tracbus.ResyncStreamReset)})
+		{"a stream restarted without reason", func(r *history) {
+			r.read = slices.Insert(r.read, 3, note{Word: resyncWord, Run: "reader.1", Result: string(tracbus.ResyncStreamReset)})
 		}, "resync: reader.1 was told \"restarted\", although nothing went back"},
-		{"told again under Durable", func(r *crashRecord) { r.told = slices.Insert(r.told, 5, r.told[3], r.told[4]) }, ""},
-		{"a deposed process ends its call", func(r *crashRecord) {
+		{"told again under Durable", func(r *history) { r.told = slices.Insert(r.told, 5, r.told[3], r.told[4]) }, ""},
+		{"a deposed process ends its call", func(r *history) {
 			for i := range r.told[5:] {
 				r.told[5+i].Epoch = 200
 			}
 			r.told = append(r.told, r.told[4])
 		}, ""},
 
-		{"not in the stream", func(r *crashRecord) { loseLine(&r.stream, crashEntry, 4, 1, 1) },
+		{"not in the stream", func(r *history) { loseLine(&r.stream, entryWord, 4, 1, 1) },
 			"lost: the stream has not 4.1, ticket 1 by p1.1/2/1"},
-		{"the end not in the stream", func(r *crashRecord) { loseLine(&r.stream, crashEntry, 7, 1, 1) },
+		{"the end not in the stream", func(r *history) { loseLine(&r.stream, entryWord, 7, 1, 1) },
 			"lost: the stream has not 7.1, wiki Start by p0.1/2/1"},
-		{"not received from the stream", func(r *crashRecord) { loseLine(&r.read, crashEntry, 2, 2, 1) },
+		{"not received from the stream", func(r *history) { loseLine(&r.read, entryWord, 2, 2, 1) },
 			"lost: its subscriber has not 2.2, wiki Start by p1.1/1/1"},
-		{"twice in the stream", func(r *crashRecord) { repeatLine(&r.stream, crashEntry, 4, 1, 4, 1) },
+		{"twice in the stream", func(r *history) { repeatLine(&r.stream, entryWord, 4, 1, 4, 1) },
 			"duplicated: the stream has 4.1, ticket 1, twice in branch 0"},
-		{"twice from the stream", func(r *crashRecord) { repeatLine(&r.read, crashEntry, 2, 1, 6, 1) },
+		{"twice from the stream", func(r *history) { repeatLine(&r.read, entryWord, 2, 1, 6, 1) },
 			"duplicated: its subscriber has 2.1, ticket 2, twice in branch 0"},
-		{"again in a new branch", func(r *crashRecord) {
+		{"again in a new branch", func(r *history) {
 			l := r.stream[2]
 			l.ID = fmt.Sprintf("%d-2", 1<<48|2)
 			r.stream = append(r.stream, l)
 		}, "duplicated: the stream has 2.2, wiki Start, again in branch 1"},
-		{"the stream out of order", func(r *crashRecord) {
-			l := loseLine(&r.read, crashEntry, 4, 1, 1)
+		{"the stream out of order", func(r *history) {
+			l := loseLine(&r.read, entryWord, 4, 1, 1)
 			r.read = append(r.read, l)
 		}, "reordered: its subscriber has 4.1, ticket 1, after 7.1"},
-		{"another payload", func(r *crashRecord) { r.stream[3].Payload = strings.Replace(r.stream[3].Payload, `"n":2`, `"n":3`, 1) },
+		{"another payload", func(r *history) { r.stream[3].Payload = strings.Replace(r.stream[3].Payload, `"n":2`, `"n":3`, 1) },
 			"content: the stream has 4.1 as ticket 1 changed from version 1 by \"p0.1/1/1\" to version 3 by \"p1.1/2/1\""},
-		{"another mark", func(r *crashRecord) { r.stream[3].Mark = "mark3" },
+		{"another mark", func(r *history) { r.stream[3].Mark = "mark3" },
 			"content: the stream has ticket 1 by p1.1/2/1 at 4.1 with mark \"mark3\""},
-		{"another id", func(r *crashRecord) { r.stream[3].ID = "3-1" },
+		{"another id", func(r *history) { r.stream[3].ID = "3-1" },
 			"content: the stream has ticket 1 by p1.1/2/1 at 3.1 with mark"},
-		{"a message on another's channel", func(r *crashRecord) { r.stream[0].Channel += "7" },
+		{"a message on another's channel", func(r *history) { r.stream[0].Channel += "7" },
 			"content: the stream has at 1-1 a message that is none"},
-		{"an event that is not its message", func(r *crashRecord) { r.read[3].New = &attackState{7, "p1.1/1/1"} },
+		{"an event that is not its message", func(r *history) { r.read[3].New = &record.State{N: 7, Text: "p1.1/1/1"} },
 			"content: its subscriber has at 2-2 an event that is not its message"},
-		{"what was rolled back", func(r *crashRecord) {
-			r.heard[4].By, r.heard[4].New = "p0.1/2/3", &attackState{2, "p0.1/2/3"}
+		{"what was rolled back", func(r *history) {
+			r.heard[4].By, r.heard[4].New = "p0.1/2/3", &record.State{N: 2, Text: "p0.1/2/3"}
 		}, "invented: the pub/sub subscriber has 4.1 ticket 1 changed by \"p0.1/2/3\""},
 
-		{"a message missed while connected", func(r *crashRecord) { loseLine(&r.heard, crashHeard, 4, 1, 1) },
+		{"a message missed while connected", func(r *history) { loseLine(&r.heard, heardWord, 4, 1, 1) },
 			"lost: the pub/sub subscriber received 5.1, ticket 2, after 2.2, and nothing between"},
-		{"a message twice", func(r *crashRecord) { repeatLine(&r.heard, crashHeard, 4, 1, 4, 1) },
+		{"a message twice", func(r *history) { repeatLine(&r.heard, heardWord, 4, 1, 4, 1) },
 			"duplicated: the pub/sub subscriber received 4.1, ticket 1, twice"},
-		{"a batch twice", func(r *crashRecord) {
+		{"a batch twice", func(r *history) {
 			r.heard = append(r.heard[:6:6], r.heard[4:]...)
 		}, "duplicated: the pub/sub subscriber received 4.1, ticket 1, twice"},
-		{"a batch again in a new connection", func(r *crashRecord) {
+		{"a batch again in a new connection", func(r *history) {
 			reconnect(r, 5)
 			r.heard = append(r.heard[:7:7], r.heard[4:]...)
 			r.heard = slices.Delete(r.heard, 9, 10)
 		}, "duplicated: the pub/sub subscriber received 4.1, ticket 1, again after it was connected anew"},
-		{"messages out of order", func(r *crashRecord) { r.heard[4], r.heard[5] = r.heard[5], r.heard[4] },
+		{"messages out of order", func(r *history) { r.heard[4], r.heard[5] = r.heard[5], r.heard[4] },
 			"lost: the pub/sub subscriber received 5.1, ticket 2, after 2.2, and nothing between"},
-		{"a message late", func(r *crashRecord) {
+		{"a message late", func(r *history) {
 			reconnect(r, 6)
-			l := loseLine(&r.heard, crashHeard, 4, 1, 1)
+			l := loseLine(&r.heard, heardWord, 4, 1, 1)
 			r.heard = append(r.heard, l)
 		}, "lost: the pub/sub subscriber received 5.1"},
 
-		{"not told under Durable", func(r *crashRecord) { loseLine(&r.told, crashTold, 7, 1, 1) },
+		{"not told under Durable", func(r *history) { loseLine(&r.told, toldWord, 7, 1, 1) },
 			"lost: the listener was never told 7.1, wiki Start by p0.1/2/1"},
-		{"skipped under Durable", func(r *crashRecord) {
-			l := loseLine(&r.told, crashTold, 4, 1, 1)
+		{"skipped under Durable", func(r *history) {
+			l := loseLine(&r.told, toldWord, 4, 1, 1)
 			r.told = append(r.told, l)
 		}, "lost: p0.1 told 5.1 after 2.2 in epoch 100, and nothing between"},
-		{"a deposed process goes on", func(r *crashRecord) {
+		{"a deposed process goes on", func(r *history) {
 			for i := range r.told[3:] {
 				r.told[3+i].Epoch = 200
 			}
 			r.told = append(r.told, r.told[1], r.told[2])
 		}, "duplicated: p0.1 told 2.2 in epoch 100, long after epoch 200 had begun"},
-		{"a place that moved back", func(r *crashRecord) { r.cursors = append(r.cursors, crashCursor{"log", 6, 200, false}, r.cursors[2]) },
+		{"a place that moved back", func(r *history) { r.cursors = append(r.cursors, cursor{"log", 6, 200, false}, r.cursors[2]) },
 			"cursor: log moved back from tid 7, epoch 200 to tid 6, epoch 200"},
-		{"an epoch that fell", func(r *crashRecord) { r.cursors = append(r.cursors, crashCursor{"log", 7, 199, false}) },
+		{"an epoch that fell", func(r *history) { r.cursors = append(r.cursors, cursor{"log", 7, 199, false}) },
 			"cursor: log moved back from tid 7, epoch 200 to tid 7, epoch 199"},
-		{"a place before the end", func(r *crashRecord) { r.cursors[2].tid = 6 },
+		{"a place before the end", func(r *history) { r.cursors[2].tid = 6 },
 			"cursor: log ends at tid 6, the journal at 7"},
-		{"a Resync without reason", func(r *crashRecord) {
-			r.told = append(r.told, crashLine{Word: crashResync, Run: "p0.1", Result: string(tracbus.ResyncRewound)})
+		{"a Resync without reason", func(r *history) {
+			r.told = append(r.told, note{Word: resyncWord, Run: "p0.1", Result: string(tracbus.ResyncRewound)})
 		}, "resync: p0.1 was told \"rewound\", although nothing went back"},
-		{"a commit that is in no journal", func(r *crashRecord) { r.truth.commits["p0.1/9/9"] = 1 },
+		{"a commit that is in no journal", func(r *history) { r.truth.Commits["p0.1/9/9"] = 1 },
 			"tables: tables: p0.1/9/9 committed 1 changes, the journal has 0 of it"},
-		{"a process that complains", func(r *crashRecord) {
-			r.read = append(r.read, crashLine{Word: crashFault, Run: "reader.1", Result: "no event"})
+		{"a process that complains", func(r *history) {
+			r.read = append(r.read, note{Word: faultWord, Run: "reader.1", Result: "no event"})
 		},
 			"run: reader.1: no event"},
 	} {
-		t.Run(tc.name, func(t *testing.T) { checkSpoiled(t, newCrashRecord(), tc.spoil, tc.want) })
+		t.Run(tc.name, func(t *testing.T) { checkSpoiled(t, newHistory(), tc.spoil, tc.want) })
 	}
 }
 
 // TestCrashCheckerRedis hands it rounds in which Redis has forgotten something.
 func TestCrashCheckerRedis(t *testing.T) {
-	restarted := func(behind, upTo int64) crashLine {
-		return crashLine{Word: crashResync, Run: "reader.1", Result: string(tracbus.ResyncStreamReset), Behind: behind, UpTo: upTo}
+	restarted := func(behind, upTo int64) note {
+		return note{Word: resyncWord, Run: "reader.1", Result: string(tracbus.ResyncStreamReset), Behind: behind, UpTo: upTo}
 	}
 	// emptied has the stream begin anew behind the third change.
-	emptied := func(r *crashRecord) {
+	emptied := func(r *history) {
 		r.redis = redisEmptied
 		r.stream = r.stream[3:]
-		for _, lines := range [][]crashLine{r.stream, r.read[4:]} {
+		for _, lines := range [][]note{r.stream, r.read[4:]} {
 			for i, l := range lines {
-				id, _ := readCrashID(l.ID)
+				id, _ := readStreamID(l.ID)
 				lines[i].ID = fmt.Sprintf("%d-%d", 1<<48|id.tid, id.seq)
 			}
 		}
@@ -260,40 +261,40 @@ func TestCrashCheckerRedis(t *testing.T) {
 	}
 	for _, tc := range []struct {
 		name  string
-		spoil func(r *crashRecord)
+		spoil func(r *history)
 		want  string
 	}{
-		{"a batch again in a new connection", func(r *crashRecord) {
+		{"a batch again in a new connection", func(r *history) {
 			r.redis = redisGoesTo
 			reconnect(r, 5)
 			r.heard = append(r.heard[:7:7], r.heard[4:]...)
 			r.heard = slices.Delete(r.heard, 9, 10)
 		}, ""},
-		{"a batch again in the same", func(r *crashRecord) {
+		{"a batch again in the same", func(r *history) {
 			r.redis = redisGoesTo
 			r.heard = append(r.heard[:6:6], r.heard[4:]...)
 		}, "duplicated: the pub/sub subscriber received 4.1, ticket 1, twice"},
 		{"a stream that begins anew", emptied, ""},
-		{"a subscriber that missed some", func(r *crashRecord) {
+		{"a subscriber that missed some", func(r *history) {
 			emptied(r)
-			loseLine(&r.read, crashEntry, 2, 2, 1)
+			loseLine(&r.read, entryWord, 2, 2, 1)
 		}, ""},
-		{"a subscriber that missed more than it was told", func(r *crashRecord) {
+		{"a subscriber that missed more than it was told", func(r *history) {
 			emptied(r)
-			loseLine(&r.read, crashEntry, 2, 2, 1)
+			loseLine(&r.read, entryWord, 2, 2, 1)
 			r.read[3] = restarted(4, 4)
 		}, "resync: its subscriber was told of changes missed behind tid 4 up to 4, and missed 2.2"},
-		{"a subscriber that missed some without a word", func(r *crashRecord) {
+		{"a subscriber that missed some without a word", func(r *history) {
 			emptied(r)
-			loseLine(&r.read, crashEntry, 2, 2, 1)
+			loseLine(&r.read, entryWord, 2, 2, 1)
 			r.read = slices.Delete(r.read, 3, 4)
 		}, "lost: its subscriber has not 2.2, wiki Start by p1.1/1/1"},
-		{"a gap in the new stream", func(r *crashRecord) {
+		{"a gap in the new stream", func(r *history) {
 			emptied(r)
-			loseLine(&r.stream, crashEntry, 5, 1, 1)
+			loseLine(&r.stream, entryWord, 5, 1, 1)
 		}, "lost: the stream has not 5.1, ticket 2 by p0.1/1/2"},
 	} {
-		t.Run(tc.name, func(t *testing.T) { checkSpoiled(t, newCrashRecord(), tc.spoil, tc.want) })
+		t.Run(tc.name, func(t *testing.T) { checkSpoiled(t, newHistory(), tc.spoil, tc.want) })
 	}
 }
 
@@ -301,54 +302,54 @@ func TestCrashCheckerRedis(t *testing.T) {
 func TestCrashCheckerRestore(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
-		spoil func(r *crashRecord)
+		spoil func(r *history)
 		want  string
 	}{
-		{"all is well", func(*crashRecord) {}, ""},
-		{"some of the copy comes again", func(r *crashRecord) {
+		{"all is well", func(*history) {}, ""},
+		{"some of the copy comes again", func(r *history) {
 			r.told = append(r.told, r.told[3])
 		}, ""},
-		{"a new change is suppressed in the stream", func(r *crashRecord) { loseLine(&r.stream, crashEntry, 6, 1, 2) },
+		{"a new change is suppressed in the stream", func(r *history) { loseLine(&r.stream, entryWord, 6, 1, 2) },
 			"lost: the stream has not 6.1, ticket 1 by p2.1/1/1"},
-		{"a new change is suppressed on the channels", func(r *crashRecord) {
-			loseLine(&r.heard, crashHeard, 5, 1, 2)
-			loseLine(&r.heard, crashHeard, 6, 1, 2)
+		{"a new change is suppressed on the channels", func(r *history) {
+			loseLine(&r.heard, heardWord, 5, 1, 2)
+			loseLine(&r.heard, heardWord, 6, 1, 2)
 		}, "lost: the pub/sub subscriber received 7.1, ticket 2, after 7.1, and nothing between"},
-		{"a new change is not told", func(r *crashRecord) { loseLine(&r.told, crashTold, 6, 1, 2) },
+		{"a new change is not told", func(r *history) { loseLine(&r.told, toldWord, 6, 1, 2) },
 			"lost: p0.1 told 7.1 after 5.1 in epoch 300, and nothing between"},
-		{"a new change twice", func(r *crashRecord) { repeatLine(&r.stream, crashEntry, 7, 2, 7, 2) },
+		{"a new change twice", func(r *history) { repeatLine(&r.stream, entryWord, 7, 2, 7, 2) },
 			"duplicated: the stream has 7.2, ticket 1, twice in branch 1"},
-		{"what is no more in the new branch", func(r *crashRecord) {
+		{"what is no more in the new branch", func(r *history) {
 			l := r.stream[5]
 			l.ID = fmt.Sprintf("%d-1", 1<<48|6)
-			r.stream[lineAt(r.stream, crashEntry, 6, 1, 2)] = l
+			r.stream[lineAt(r.stream, entryWord, 6, 1, 2)] = l
 		}, "duplicated: the stream has 6.1, ticket 2, again in branch 1"},
-		{"what is no more after what is new", func(r *crashRecord) { r.heard = append(r.heard, r.heard[7]) },
+		{"what is no more after what is new", func(r *history) { r.heard = append(r.heard, r.heard[7]) },
 			"reordered: the pub/sub subscriber received 7.1, wiki Start, although it is no more"},
-		{"the same told", func(r *crashRecord) {
+		{"the same told", func(r *history) {
 			l := r.told[6]
 			l.Epoch = 300
 			r.told = append(r.told, l)
 		}, "reordered: p0.1 told 7.1 in epoch 300 after 7.2, although it is no more"},
-		{"the stream's subscriber not told", func(r *crashRecord) {
-			r.read = slices.DeleteFunc(r.read, func(l crashLine) bool { return l.Result == string(tracbus.ResyncStreamReset) })
+		{"the stream's subscriber not told", func(r *history) {
+			r.read = slices.DeleteFunc(r.read, func(l note) bool { return l.Result == string(tracbus.ResyncStreamReset) })
 		}, "resync: the stream's subscriber was not told that history went back"},
-		{"the listener not told", func(r *crashRecord) {
-			r.told = slices.DeleteFunc(r.told, func(l crashLine) bool { return l.Word == crashResync })
+		{"the listener not told", func(r *history) {
+			r.told = slices.DeleteFunc(r.told, func(l note) bool { return l.Word == resyncWord })
 		}, "resync: the listener under Durable was not told that history went back"},
-		{"Redis not ahead", func(r *crashRecord) { r.stream = slices.Delete(r.stream, 5, 7) },
+		{"Redis not ahead", func(r *history) { r.stream = slices.Delete(r.stream, 5, 7) },
 			"run: Redis was not ahead when the database was put back"},
-		{"a copy with another content", func(r *crashRecord) { r.marks[2] = "another" },
+		{"a copy with another content", func(r *history) { r.marks[2] = "another" },
 			"tables: 2.1 by p1.1/1/1 is in the copy, and was another before"},
 	} {
-		t.Run(tc.name, func(t *testing.T) { checkSpoiled(t, newCrashRestore(), tc.spoil, tc.want) })
+		t.Run(tc.name, func(t *testing.T) { checkSpoiled(t, newRestore(), tc.spoil, tc.want) })
 	}
 }
 
-func checkSpoiled(t *testing.T, r *crashRecord, spoil func(*crashRecord), want string) {
+func checkSpoiled(t *testing.T, r *history, spoil func(*history), want string) {
 	t.Helper()
 	spoil(r)
-	v := checkCrash(*r)
+	v := check(*r)
 	t.Log(v)
 	if want == "" {
 		assert.Empty(t, v.found)

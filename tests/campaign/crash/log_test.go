@@ -1,4 +1,4 @@
-package tracbus_test
+package crash_test
 
 import (
 	"bytes"
@@ -8,34 +8,35 @@ import (
 	"testing"
 
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/tests/campaign/record"
 )
 
-// crashWord says what a line of a crash campaign's log tells of.
-type crashWord string
+// word says what a line of a crash campaign's log tells of.
+type word string
 
 const (
-	crashHeard  crashWord = "heard"  // the pub/sub subscriber received a message
-	crashEntry  crashWord = "entry"  // the stream has it, or its subscriber received it
-	crashTold   crashWord = "told"   // the listener under Durable was told
-	crashResync crashWord = "resync" // one of them was told that changes were missed: Result is the reason
-	crashLoss   crashWord = "loss"   // a subscriber has lost its connection
-	crashFault  crashWord = "fault"  // what must not happen did: Result says what
+	heardWord  word = "heard"  // the pub/sub subscriber received a message
+	entryWord  word = "entry"  // the stream has it, or its subscriber received it
+	toldWord   word = "told"   // the listener under Durable was told
+	resyncWord word = "resync" // one of them was told that changes were missed: Result is the reason
+	lossWord   word = "loss"   // a subscriber has lost its connection
+	faultWord  word = "fault"  // what must not happen did: Result says what
 )
 
-// crashLine is one line of such a log, as JSON. By is the transaction, as
+// note is one line of such a log, as JSON. By is the transaction, as
 // "run/writer/number": with the resource it names a change, also where tids come
 // again after the database was put back.
-type crashLine struct {
-	Word crashWord
+type note struct {
+	Word word
 	Run  string
-	attackPlace
+	record.Place
 	Mark string `json:",omitempty"`
 
-	Resource string       `json:",omitempty"`
-	Kind     tracbus.Kind `json:",omitempty"`
-	Old, New *attackState `json:",omitempty"`
-	By       string       `json:",omitempty"`
-	Result   string       `json:",omitempty"`
+	Resource string        `json:",omitempty"`
+	Kind     tracbus.Kind  `json:",omitempty"`
+	Old, New *record.State `json:",omitempty"`
+	By       string        `json:",omitempty"`
+	Result   string        `json:",omitempty"`
 
 	// Of an entry of the stream.
 	ID, Channel, Payload string `json:",omitempty"`
@@ -44,20 +45,20 @@ type crashLine struct {
 	Behind, UpTo int64 `json:",omitempty"` // of a Resync of the stream
 }
 
-// crashLineOf returns what is noted of an event.
-func crashLineOf(word crashWord, run string, e tracbus.Event) crashLine {
+// noteOf returns what is noted of an event.
+func noteOf(word word, run string, e tracbus.Event) note {
 	if e == nil {
-		return crashLine{}
+		return note{}
 	}
 	if e, ok := e.(tracbus.Resync); ok {
-		return crashLine{Word: crashResync, Run: run, Result: string(e.Reason), Behind: e.After, UpTo: e.Through}
+		return note{Word: resyncWord, Run: run, Result: string(e.Reason), Behind: e.After, UpTo: e.Through}
 	}
-	l := attackLineOf("", e)
-	if l.Word == attackFault {
-		return crashLine{Word: crashFault, Run: run, Result: l.Result}
+	l := record.LineOf("", e)
+	if l.Word == record.Fault {
+		return note{Word: faultWord, Run: run, Result: l.Result}
 	}
-	line := crashLine{
-		Word: word, Run: run, attackPlace: l.attackPlace, Mark: e.About().CommitID,
+	line := note{
+		Word: word, Run: run, Place: l.Place, Mark: e.About().CommitID,
 		Resource: l.Resource, Kind: l.Kind, Old: l.Old, New: l.New,
 	}
 	switch e := e.(type) { // not the author, who is not in all messages
@@ -71,20 +72,20 @@ func crashLineOf(word crashWord, run string, e tracbus.Event) crashLine {
 	return line
 }
 
-// crashToldLine returns what the listener under Durable notes.
-func crashToldLine(ctx context.Context, run string, e tracbus.Event) crashLine {
-	l := crashLineOf(crashTold, run, e)
+// toldNote returns what the listener under Durable notes.
+func toldNote(ctx context.Context, run string, e tracbus.Event) note {
+	l := noteOf(toldWord, run, e)
 	turn, ok := tracbus.LeaseFrom(ctx)
 	if !ok {
-		return crashLine{Word: crashFault, Run: run, Result: "a listener under Durable was told without a turn"}
+		return note{Word: faultWord, Run: run, Result: "a listener under Durable was told without a turn"}
 	}
 	l.Epoch = turn.Token
 	return l
 }
 
-// readCrashLog reads a log that others may be writing. A last line that is not
+// readLog reads a log that others may be writing. A last line that is not
 // whole is left out.
-func readCrashLog(t testing.TB, path string) (lines []crashLine) {
+func readLog(t testing.TB, path string) (lines []note) {
 	t.Helper()
 	b, err := os.ReadFile(path)
 	if err != nil && !os.IsNotExist(err) {
@@ -95,7 +96,7 @@ func readCrashLog(t testing.TB, path string) (lines []crashLine) {
 		if !whole {
 			return lines
 		}
-		var l crashLine
+		var l note
 		if err := json.Unmarshal(line, &l); err != nil {
 			t.Fatalf("%s: %v: %.200q", path, err, line)
 		}

@@ -1,4 +1,4 @@
-package tracbus_test
+package crash_test
 
 import (
 	"encoding/json"
@@ -6,32 +6,33 @@ import (
 	"strings"
 
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/tests/campaign/record"
 )
 
-// crashPayload is what JSON of a message can hold in a crash campaign.
-type crashPayload struct {
+// ticketPayload is what JSON of a message can hold in a crash campaign.
+type ticketPayload struct {
 	ID       json.Number
 	N        int64
 	Text     string
 	By       string
 	Name     string
 	Version  int64
-	OldText  string           `json:"old_text"`
-	New      crashPayloadItem `json:"new_values"`
-	Old      crashPayloadItem `json:"old_values"`
+	OldText  string      `json:"old_text"`
+	New      payloadItem `json:"new_values"`
+	Old      payloadItem `json:"old_values"`
 	Author   string
 	Readonly int
 }
 
-type crashPayloadItem struct {
+type payloadItem struct {
 	N    int64
 	Text string
 }
 
-// readCrashMessage reads a message as a subscriber in another language would: it
+// readMessage reads a message as a subscriber in another language would: it
 // uses nothing of the library.
-func readCrashMessage(channel, payload string) (l crashLine, err error) {
-	var p crashPayload
+func readMessage(channel, payload string) (l note, err error) {
+	var p ticketPayload
 	if err := json.Unmarshal([]byte(payload), &p); err != nil {
 		return l, err
 	}
@@ -48,15 +49,15 @@ func readCrashMessage(channel, payload string) (l crashLine, err error) {
 	}
 	switch realm + " " + kind {
 	case "ticket created":
-		l.New, l.By = &attackState{p.N, p.Text}, p.Text
+		l.New, l.By = &record.State{N: p.N, Text: p.Text}, p.Text
 	case "ticket changed":
-		l.Old, l.New, l.By = &attackState{p.Old.N, p.Old.Text}, &attackState{p.New.N, p.New.Text}, p.New.Text
+		l.Old, l.New, l.By = &record.State{N: p.Old.N, Text: p.Old.Text}, &record.State{N: p.New.N, Text: p.New.Text}, p.New.Text
 	case "ticket deleted":
-		l.Old, l.By = &attackState{p.N, p.Text}, p.By
+		l.Old, l.By = &record.State{N: p.N, Text: p.Text}, p.By
 	case "wiki created":
-		l.New, l.By = &attackState{p.Version, p.Text}, p.Text
+		l.New, l.By = &record.State{N: p.Version, Text: p.Text}, p.Text
 	case "wiki changed":
-		l.Old, l.New, l.By = &attackState{p.Version - 1, p.OldText}, &attackState{p.Version, p.Text}, p.Text
+		l.Old, l.New, l.By = &record.State{N: p.Version - 1, Text: p.OldText}, &record.State{N: p.Version, Text: p.Text}, p.Text
 	default:
 		return l, fmt.Errorf("a message on channel %q", channel)
 	}

@@ -1,4 +1,4 @@
-package tracbus_test
+package crash_test
 
 import (
 	"bufio"
@@ -17,30 +17,32 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/internal/testkit"
+	"github.com/tracbus/tracbus/tests/campaign/record"
 )
 
-// crashEnv holds, for a process of a crash campaign, what it is to do.
-const crashEnv = "TRACBUS_CRASH_PROCESS"
+// processEnv holds, for a process of a crash campaign, what it is to do.
+const processEnv = "TRACBUS_CRASH_PROCESS"
 
-// crashStream is the key of the stream that all relays write.
-const crashStream = "trac:crash:stream"
+// streamKey is the key of the stream that all relays write.
+const streamKey = "trac:crash:stream"
 
-// crashLease is how long a process that is gone keeps a name.
-const crashLease = time.Second
+// leaseFor is how long a process that is gone keeps a name.
+const leaseFor = time.Second
 
-// crashOrders is what a process of the campaign is told when it starts. Then it
+// orders is what a process of the campaign is told when it starts. Then it
 // obeys the lines of its standard input:
 //
 //	last         one transaction more is committed; answered with "crash: last"
 //	stop         no writer begins another transaction; answered with "crash: stopped"
-//	trick …      what is to happen at the next occasion, see crashTricks;
+//	trick …      what is to happen at the next occasion, see tricks;
 //	             answered with "crash: trick …"
 //	finish       the process ends in order
 //
 // When its standard input ends, so does the process, at once.
-type crashOrders struct {
+type orders struct {
 	Run     string
-	Role    crashRole
+	Role    role
 	Redis   string // address
 	Log     string // path: of the outcomes of a tracker, of what a subscriber receives
 	Seed    uint64
@@ -51,27 +53,27 @@ type crashOrders struct {
 	Plain   bool   // no stream
 }
 
-// crashRole is what a process is.
-type crashRole string
+// role is what a process is.
+type role string
 
 const (
-	crashTracker crashRole = "tracker"    // writes, and relays if there is a log for that
-	crashEar     crashRole = "subscriber" // of Redis's channels
-	crashReader  crashRole = "reader"     // of the stream, going on where it stopped
+	tracker role = "tracker"    // writes, and relays if there is a log for that
+	ear     role = "subscriber" // of Redis's channels
+	reader  role = "reader"     // of the stream, going on where it stopped
 )
 
-// crashProcess is one of them.
-type crashProcess struct {
-	crashOrders
-	log    *attackLog
+// process is one of them.
+type process struct {
+	orders
+	log    *record.Log
 	stop   chan struct{}
 	last   chan struct{}
 	ctx    context.Context // ends with the order to finish
 	finish context.CancelFunc
-	tricks crashTricks
+	tricks tricks
 
 	// Of a tracker.
-	told      *attackLog
+	told      *record.Log
 	db        *sql.DB
 	client    *redis.Client
 	publisher *tracbus.Publisher
@@ -79,11 +81,11 @@ type crashProcess struct {
 	journal   *tracbus.Journal
 }
 
-// runCrashProcess is what a process of the campaign does instead of tests.
-func runCrashProcess(t *testing.T, encoded string) {
-	p := &crashProcess{stop: make(chan struct{}), last: make(chan struct{}, 100), tricks: crashTricks{goOn: make(chan struct{}, 1)}}
+// runProcess is what a process of the campaign does instead of tests.
+func runProcess(t *testing.T, encoded string) {
+	p := &process{stop: make(chan struct{}), last: make(chan struct{}, 100), tricks: tricks{goOn: make(chan struct{}, 1)}}
 	p.ctx, p.finish = context.WithCancel(context.Background())
-	if err := json.Unmarshal([]byte(encoded), &p.crashOrders); err != nil {
+	if err := json.Unmarshal([]byte(encoded), &p.orders); err != nil {
 		t.Fatal(err)
 	}
 	_ = mysql.SetLogger(&mysql.NopLogger{}) // it would tell of every cut
@@ -91,24 +93,24 @@ func runCrashProcess(t *testing.T, encoded string) {
 		t.Fatal(err)
 	}
 	var err error
-	if p.log, err = openAttackLog(p.Log); err != nil {
+	if p.log, err = record.OpenLog(p.Log); err != nil {
 		t.Fatal(err)
 	}
 	go p.obey()
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	p.client = redis.NewClient(&redis.Options{
 		Addr: p.Redis, DialTimeout: time.Second, ReadTimeout: time.Second, WriteTimeout: time.Second, MaxRetries: -1,
 		DialerRetryTimeout: 5 * time.Millisecond,
 	})
 	defer p.client.Close()
-	roles := map[crashRole]func() error{crashTracker: p.track, crashEar: p.hear, crashReader: p.read}
+	roles := map[role]func() error{tracker: p.track, ear: p.hear, reader: p.read}
 	if err := roles[p.Role](); err != nil {
 		t.Errorf("%s: %v", p.Run, err)
 	}
 }
 
 // obey does what standard input says. It is over when the process is.
-func (p *crashProcess) obey() {
+func (p *process) obey() {
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
 		order, value, _ := strings.Cut(lines.Text(), " ")
 		switch order {
@@ -119,7 +121,7 @@ func (p *crashProcess) obey() {
 		case "finish":
 			p.finish()
 		case "trick":
-			p.tricks.arm(crashTrick(value))
+			p.tricks.arm(trick(value))
 			fmt.Println("crash: trick " + value)
 		}
 	}
@@ -127,15 +129,15 @@ func (p *crashProcess) obey() {
 }
 
 // hear logs what comes on Redis's channels.
-func (p *crashProcess) hear() error {
+func (p *process) hear() error {
 	s := tracbus.NewSubscriber(p.client, tracbus.SubscriberConfig{PingAfter: time.Second, MaxBackoff: 100 * time.Millisecond})
 	ready := sync.OnceFunc(func() { fmt.Println("crash: ready") })
 	for e, err := range s.Events(p.ctx) {
-		l := crashLineOf(crashHeard, p.Run, e)
+		l := noteOf(heardWord, p.Run, e)
 		if err != nil {
 			l = p.received(err)
 		}
-		if err := p.log.write(l); err != nil {
+		if err := p.log.Write(l); err != nil {
 			return err
 		}
 		if err == nil {
@@ -147,14 +149,14 @@ func (p *crashProcess) hear() error {
 
 // read logs what comes in the stream, behind the last line of the log: an entry
 // is handled when it is logged, so none comes twice.
-func (p *crashProcess) read() error {
+func (p *process) read() error {
 	b, err := os.ReadFile(p.Log)
 	if err != nil {
 		return err
 	}
 	after := "0" // from the oldest
 	for line := range strings.Lines(string(b)) {
-		var l crashLine
+		var l note
 		if err := json.Unmarshal([]byte(line), &l); err != nil {
 			return err
 		}
@@ -164,13 +166,13 @@ func (p *crashProcess) read() error {
 	}
 	s := tracbus.NewSubscriber(p.client, tracbus.SubscriberConfig{PingAfter: time.Second, MaxBackoff: 100 * time.Millisecond})
 	fmt.Println("crash: ready")
-	for entry, err := range s.Stream(p.ctx, crashStream, after) {
-		l := crashLineOf(crashEntry, p.Run, entry.Event)
+	for entry, err := range s.Stream(p.ctx, streamKey, after) {
+		l := noteOf(entryWord, p.Run, entry.Event)
 		if err != nil {
 			l = p.received(err)
 		}
 		l.ID, l.Channel, l.Payload = entry.ID, entry.Channel, entry.Payload
-		if err := p.log.write(l); err != nil {
+		if err := p.log.Write(l); err != nil {
 			return err
 		}
 	}
@@ -179,10 +181,10 @@ func (p *crashProcess) read() error {
 
 // received returns what a subscriber notes of an error: all but the loss of its
 // connection is a fault.
-func (p *crashProcess) received(err error) crashLine {
-	word := crashFault
+func (p *process) received(err error) note {
+	word := faultWord
 	if errors.Is(err, tracbus.ErrDisconnected) {
-		word = crashLoss
+		word = lossWord
 	}
-	return crashLine{Word: word, Run: p.Run, Result: err.Error()}
+	return note{Word: word, Run: p.Run, Result: err.Error()}
 }

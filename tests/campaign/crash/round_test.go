@@ -1,4 +1,4 @@
-package tracbus_test
+package crash_test
 
 import (
 	"context"
@@ -6,23 +6,24 @@ import (
 	"time"
 
 	"github.com/tracbus/tracbus/internal/testserver"
+	"github.com/tracbus/tracbus/tests/campaign/record"
 )
 
-// crashKind is what happens in a round beside all the rest.
-type crashKind string
+// kind is what happens in a round beside all the rest.
+type kind string
 
 const (
-	strictRound  crashKind = "strict"           // Redis keeps all
-	restoreRound crashKind = "database restore" // the same, and the database is put back while nothing else is wrong
-	olderRound   crashKind = "older redis"      // Redis comes back as it was at its last SAVE
-	emptyRound   crashKind = "emptied redis"    // Redis comes back empty
-	roughRound   crashKind = "rough restore"    // the database is put back in the midst of faults
+	strictRound  kind = "strict"           // Redis keeps all
+	restoreRound kind = "database restore" // the same, and the database is put back while nothing else is wrong
+	olderRound   kind = "older redis"      // Redis comes back as it was at its last SAVE
+	emptyRound   kind = "emptied redis"    // Redis comes back empty
+	roughRound   kind = "rough restore"    // the database is put back in the midst of faults
 )
 
-// crashKindOf returns the kind of a round: of two rounds, one is a restore; of
+// kindOf returns the kind of a round: of two rounds, one is a restore; of
 // three, Redis forgets something in the third, on some databases all.
-func crashKindOf(round, database int) crashKind {
-	kinds := []crashKind{strictRound, restoreRound, olderRound, emptyRound, roughRound}
+func kindOf(round, database int) kind {
+	kinds := []kind{strictRound, restoreRound, olderRound, emptyRound, roughRound}
 	if database%2 == 0 {
 		kinds[2], kinds[3] = kinds[3], kinds[2]
 	}
@@ -30,7 +31,7 @@ func crashKindOf(round, database int) crashKind {
 }
 
 // redisArgs are those of a round's Redis.
-func (k crashKind) redisArgs() []string {
+func (k kind) redisArgs() []string {
 	switch k {
 	case olderRound, emptyRound:
 		return nil
@@ -38,31 +39,31 @@ func (k crashKind) redisArgs() []string {
 	return []string{"--appendonly", "yes", "--appendfsync", "always"}
 }
 
-// crashRound is a round in progress.
-type crashRound struct {
-	*crashRig
-	kind  crashKind
+// round is a round in progress.
+type round struct {
+	*rig
+	kind  kind
 	plan  []func()
-	later []crashLater
+	later []later
 	saved bool // Redis has something to come back with
 	at    time.Duration
 
 	restore func()
-	record  crashRecord
+	record  history
 }
 
-type crashLater struct {
+type later struct {
 	at time.Time
 	do func()
 }
 
-// crashRound lets everything suffer for a time, and returns what became of it.
-func (r *crashRig) round(kind crashKind, duration time.Duration) crashRecord {
+// round lets everything suffer for a time, and returns what became of it.
+func (r *rig) round(kind kind, duration time.Duration) history {
 	r.t.Helper()
-	c := &crashRound{crashRig: r, kind: kind}
+	c := &round{rig: r, kind: kind}
 	for i := range r.writers {
 		r.writers[i] = 1
-		if i >= crashRelays {
+		if i >= relays {
 			r.writers[i] = 4
 		}
 	}
@@ -84,7 +85,7 @@ func (r *crashRig) round(kind crashKind, duration time.Duration) crashRecord {
 
 // suffer does one fault after the other, and ends them all. What has its own time
 // in a round is not counted.
-func (c *crashRound) suffer(duration time.Duration) {
+func (c *round) suffer(duration time.Duration) {
 	c.t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -109,8 +110,8 @@ func (c *crashRound) suffer(duration time.Duration) {
 }
 
 // relieve ends the faults that are to end by now, or all.
-func (c *crashRound) relieve(all bool) {
-	c.later = slices.DeleteFunc(c.later, func(l crashLater) bool {
+func (c *round) relieve(all bool) {
+	c.later = slices.DeleteFunc(c.later, func(l later) bool {
 		if all || time.Now().After(l.at) {
 			l.do()
 			return true
@@ -119,13 +120,13 @@ func (c *crashRound) relieve(all bool) {
 	})
 }
 
-func (c *crashRound) after(d time.Duration, do func()) {
-	c.later = append(c.later, crashLater{time.Now().Add(d), do})
+func (c *round) after(d time.Duration, do func()) {
+	c.later = append(c.later, later{time.Now().Add(d), do})
 }
 
 // milestones does what has its time in a round: the copy of the database, its
 // return, what Redis saves. It returns how long that took.
-func (c *crashRound) milestones(duration time.Duration) time.Duration {
+func (c *round) milestones(duration time.Duration) time.Duration {
 	begin := time.Now()
 	switch {
 	case (c.kind == restoreRound || c.kind == roughRound) && c.restore == nil && c.record.gone == nil && c.at > duration*3/10:
@@ -148,7 +149,7 @@ func (c *crashRound) milestones(duration time.Duration) time.Duration {
 
 // goBack puts the database back when Redis knows of something that is no more
 // then.
-func (c *crashRound) goBack() {
+func (c *round) goBack() {
 	c.t.Helper()
 	c.relieve(true)
 	c.attend(true)
@@ -161,21 +162,21 @@ func (c *crashRound) goBack() {
 	if gentle {
 		// All relays have looked at the names, and each knows of what will be gone.
 		c.calm()
-		attackWait(context.Background(), crashLease)
+		record.Sleep(context.Background(), leaseFor)
 	}
 	gone, marks, kept := c.putBack(c.restore)
 	c.restore = nil
 	c.record.gone, c.record.goneMarks, c.record.kept, c.record.survivors = &gone, marks, kept, gentle
 	if gentle {
 		c.eventually("a listener under Durable is told that the history went back", func() bool {
-			return slices.ContainsFunc(readCrashLog(c.t, c.path("told.log")), func(l crashLine) bool { return l.Word == crashResync })
+			return slices.ContainsFunc(readLog(c.t, c.path("told.log")), func(l note) bool { return l.Word == resyncWord })
 		})
 	}
 }
 
 // fault does the next fault of the plan: each kind comes once before one comes
 // again.
-func (c *crashRound) fault() {
+func (c *round) fault() {
 	if len(c.plan) == 0 {
 		c.plan = c.faults()
 		c.random.Shuffle(len(c.plan), func(i, j int) { c.plan[i], c.plan[j] = c.plan[j], c.plan[i] })
@@ -185,30 +186,30 @@ func (c *crashRound) fault() {
 	fault()
 }
 
-func (c *crashRound) faults() []func() {
-	relay := func() int { return c.random.IntN(crashRelays) }
-	writer := func() int { return crashRelays + c.random.IntN(crashWriters) }
-	tracker := func() int { return c.random.IntN(crashTrackers) }
+func (c *round) faults() []func() {
+	relay := func() int { return c.random.IntN(relays) }
+	writer := func() int { return relays + c.random.IntN(writersOnly) }
+	tracker := func() int { return c.random.IntN(trackers) }
 	reader := func() int {
 		if c.plain {
 			return relay()
 		}
-		return crashReaderAt
+		return readerAt
 	}
 	kill := func(who func() int) func() { return func() { c.kill(who()) } }
 	stop := func(who func() int) func() {
 		return func() {
 			if process := who(); len(c.stopped) < 2 && c.stopped[c.processes[process]].IsZero() {
-				c.stopFor(process, crashStop(c.random))
+				c.stopFor(process, stopTime(c.random))
 			}
 		}
 	}
-	trick := func(name string, trick crashTrick) func() { // by whoever has the turn
+	trick := func(name string, trick trick) func() { // by whoever has the turn
 		return func() {
 			if h := c.watch.holder(name); h.pid != 0 {
-				for _, relay := range c.processes[:crashRelays] {
-					if relay.cmd.Process.Pid == h.pid {
-						relay.order("trick " + string(trick))
+				for _, relay := range c.processes[:relays] {
+					if relay.Cmd.Process.Pid == h.pid {
+						relay.Order("trick " + string(trick))
 					}
 				}
 			}
@@ -228,15 +229,15 @@ func (c *crashRound) faults() []func() {
 }
 
 // cut cuts connections in one of the ways in which networks do.
-func (c *crashRound) cut(p *testserver.TCPProxy) {
+func (c *round) cut(p *testserver.TCPProxy) {
 	c.totals.cuts++
-	if end := attackCut(c.random, p); end != nil {
+	if end := record.Cut(c.random, p); end != nil {
 		c.after(100*time.Millisecond, end)
 	}
 }
 
 // killRedis lets Redis be away for a moment.
-func (c *crashRound) killRedis() {
+func (c *round) killRedis() {
 	if (c.kind == olderRound || c.kind == emptyRound) && !c.saved {
 		return // it would have nothing to forget
 	}
@@ -246,21 +247,21 @@ func (c *crashRound) killRedis() {
 	c.after(time.Duration(c.random.Int64N(int64(400*time.Millisecond))), c.redis.Restart)
 }
 
-func (c *crashRound) stopRedis() {
+func (c *round) stopRedis() {
 	c.relieve(true)
 	c.redis.Stop()
 	c.totals.redisPauses++
 	c.after(time.Duration(c.random.Int64N(int64(2*time.Second))), c.redis.Continue)
 }
 
-func (c *crashRound) pauseRedis() {
+func (c *round) pauseRedis() {
 	c.relieve(true)
 	if c.client.Do(context.Background(), "CLIENT", "PAUSE", 100+c.random.IntN(900), "ALL").Err() == nil {
 		c.totals.redisPauses++
 	}
 }
 
-func (c *crashRound) killDatabase() {
+func (c *round) killDatabase() {
 	c.database.server.Kill()
 	c.totals.databaseRestarts++
 	c.database.server.Restart()

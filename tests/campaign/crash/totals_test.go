@@ -1,14 +1,14 @@
-package tracbus_test
+package crash_test
 
 import "fmt"
 
-// crashTotals counts what was done, and what was found.
-type crashTotals struct {
+// totals counts what was done, and what was found.
+type totals struct {
 	rounds, kills, stops, cuts, redisRestarts, redisPauses, databaseRestarts, restores int
 	transactions, changes, lost, twice, late, repeated                                 int
 }
 
-func (n *crashTotals) add(m crashTotals) {
+func (n *totals) add(m totals) {
 	n.rounds += m.rounds
 	n.kills += m.kills
 	n.stops += m.stops
@@ -25,7 +25,7 @@ func (n *crashTotals) add(m crashTotals) {
 	n.repeated += m.repeated
 }
 
-func (n crashTotals) String() string {
+func (n totals) String() string {
 	return fmt.Sprintf("%d rounds, %d kills, %d stops, %d cuts, %d redis restarts, %d redis pauses, %d database restarts, %d restores; "+
 		"%d transactions, %d changes: %d lost, %d duplicated, %d reordered, %d repeated because Redis lost its memory",
 		n.rounds, n.kills, n.stops, n.cuts, n.redisRestarts, n.redisPauses, n.databaseRestarts, n.restores,

@@ -1,4 +1,4 @@
-package tracbus_test
+package crash_test
 
 import (
 	"context"
@@ -11,17 +11,19 @@ import (
 	"time"
 
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/internal/testkit"
+	"github.com/tracbus/tracbus/tests/campaign/record"
 )
 
 // track writes, and relays if it is told to.
-func (p *crashProcess) track() (err error) {
-	if p.db, err = sql.Open(attackDrivers[p.Dialect], p.DSN); err != nil {
+func (p *process) track() (err error) {
+	if p.db, err = sql.Open(record.Drivers[p.Dialect], p.DSN); err != nil {
 		return err
 	}
 	defer p.db.Close()
 	p.db.SetMaxIdleConns(2*p.Writers + 8) // else each transaction makes a connection of its own
 	if p.Told != "" {
-		if p.told, err = openAttackLog(p.Told); err != nil {
+		if p.told, err = record.OpenLog(p.Told); err != nil {
 			return err
 		}
 	}
@@ -39,7 +41,7 @@ func (p *crashProcess) track() (err error) {
 	var writing sync.WaitGroup
 	for n := range p.Writers {
 		writing.Go(func() {
-			if err := p.writer(n).work(ctx); err != nil {
+			if err := p.writer(n).Work(ctx); err != nil {
 				p.complain("writer: " + err.Error())
 			}
 		})
@@ -53,22 +55,22 @@ func (p *crashProcess) track() (err error) {
 	if err != nil {
 		return fmt.Errorf("end: %w", err)
 	}
-	return p.log.write(attackLine{Word: attackEnd})
+	return p.log.Write(record.Line{Word: record.End})
 }
 
-func (p *crashProcess) complain(what string) {
-	_ = p.log.write(attackLine{Word: attackFault, Result: what})
+func (p *process) complain(what string) {
+	_ = p.log.Write(record.Line{Word: record.Fault, Result: what})
 }
 
-func (p *crashProcess) writer(n int) *attackWriter {
-	return &attackWriter{
-		run: p.Run, number: n, db: p.db, journal: p.journal, log: p.log, dialect: p.Dialect,
-		random: rand.New(rand.NewPCG(p.Seed, uint64(n))), stop: p.stop,
+func (p *process) writer(n int) *record.Writer {
+	return &record.Writer{
+		Run: p.Run, Number: n, DB: p.db, Journal: p.journal, Log: p.log, Dialect: p.Dialect,
+		Random: rand.New(rand.NewPCG(p.Seed, uint64(n))), Stop: p.stop,
 	}
 }
 
 // writeLast commits one transaction with changes for each order.
-func (p *crashProcess) writeLast(ctx context.Context) {
+func (p *process) writeLast(ctx context.Context) {
 	w := p.writer(1 << 20)
 	for n := 1; ; n++ {
 		select {
@@ -78,8 +80,8 @@ func (p *crashProcess) writeLast(ctx context.Context) {
 		}
 		for try := 1; p.ctx.Err() == nil; try++ {
 			maker := fmt.Sprintf("%s/last/%d.%d", p.Run, n, try)
-			tid, err := w.transact(ctx, maker, 0)
-			_ = p.log.write(attackOutcomeOf(maker, tid, err))
+			tid, err := w.Transact(ctx, maker, 0)
+			_ = p.log.Write(record.OutcomeOf(maker, tid, err))
 			if err == nil && tid > 0 {
 				fmt.Println("crash: last")
 				break
@@ -90,12 +92,12 @@ func (p *crashProcess) writeLast(ctx context.Context) {
 
 // open opens the journal, which may take some attempts while connections are
 // cut.
-func (p *crashProcess) open(ctx context.Context) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+func (p *process) open(ctx context.Context) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, testkit.Patience)
 	defer cancel()
 	logger := slog.New(slog.NewTextHandler(os.Stderr, nil)).With("run", p.Run)
 	p.client.AddHook(&p.tricks)
-	for ; ctx.Err() == nil; attackWait(ctx, 50*time.Millisecond) {
+	for ; ctx.Err() == nil; record.Sleep(ctx, 50*time.Millisecond) {
 		p.bus = tracbus.BusConfig{Logger: logger}.NewBus("crash")
 		p.publisher = nil
 		if p.told != nil {
@@ -115,9 +117,9 @@ func (p *crashProcess) open(ctx context.Context) (err error) {
 
 // relay registers what is to be told under Durable: the publisher, and a listener
 // that logs.
-func (p *crashProcess) relay(logger *slog.Logger) {
-	once := tracbus.DurableConfig{FromOldest: true, LeaseFor: crashLease, Backoff: 20 * time.Millisecond}
-	config := tracbus.PublisherConfig{StreamKey: crashStream, MaxBackoff: 100 * time.Millisecond, Logger: logger}
+func (p *process) relay(logger *slog.Logger) {
+	once := tracbus.DurableConfig{FromOldest: true, LeaseFor: leaseFor, Backoff: 20 * time.Millisecond}
+	config := tracbus.PublisherConfig{StreamKey: streamKey, MaxBackoff: 100 * time.Millisecond, Logger: logger}
 	if p.Plain {
 		config.StreamKey = ""
 	}
@@ -125,15 +127,15 @@ func (p *crashProcess) relay(logger *slog.Logger) {
 	p.bus.All(once.Durable("redis"), p.publisher)
 	tracbus.On(p.bus, once.Durable("log"), func(ctx context.Context, e tracbus.Event) error {
 		p.tricks.perform(dieBeforeCall, hangInCall)
-		err := p.told.write(crashToldLine(ctx, p.Run, e))
+		err := p.told.Write(toldNote(ctx, p.Run, e))
 		p.tricks.perform(dieInCall, stopInCall)
 		return err
 	})
 }
 
 // end closes everything.
-func (p *crashProcess) end(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+func (p *process) end(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, testkit.Patience)
 	defer cancel()
 	if err := p.journal.Close(ctx); err != nil {
 		return err

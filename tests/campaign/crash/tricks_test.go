@@ -1,4 +1,4 @@
-package tracbus_test
+package crash_test
 
 import (
 	"context"
@@ -13,29 +13,29 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// crashTrick is what a relay does to itself where chance would seldom hit.
-type crashTrick string
+// trick is what a relay does to itself where chance would seldom hit.
+type trick string
 
 const (
-	noTrick        crashTrick = "none"
-	dieBeforeCall  crashTrick = "die-before-call"  // the listener was called, and has done nothing
-	hangInCall     crashTrick = "hang-in-call"     // the same, until another trick is ordered; says "crash: hangs"
-	dieInCall      crashTrick = "die-in-call"      // the listener has done its work, and not returned
-	stopInCall     crashTrick = "stop-in-call"     // the same, as SIGSTOP does; says "crash: stops"
-	dieAfterScript crashTrick = "die-after-script" // Redis has answered to a script, and the library does not know yet
+	noTrick        trick = "none"
+	dieBeforeCall  trick = "die-before-call"  // the listener was called, and has done nothing
+	hangInCall     trick = "hang-in-call"     // the same, until another trick is ordered; says "crash: hangs"
+	dieInCall      trick = "die-in-call"      // the listener has done its work, and not returned
+	stopInCall     trick = "stop-in-call"     // the same, as SIGSTOP does; says "crash: stops"
+	dieAfterScript trick = "die-after-script" // Redis has answered to a script, and the library does not know yet
 )
 
-// crashTricks performs one trick when there is an occasion. As a hook of the
+// tricks performs one trick when there is an occasion. As a hook of the
 // Redis client it sees Redis's answers.
-type crashTricks struct {
+type tricks struct {
 	goOn chan struct{} // has room for a token
 
 	mu    sync.Mutex
-	armed crashTrick
+	armed trick
 }
 
 // arm has a trick performed at the next occasion. Whoever hangs goes on.
-func (c *crashTricks) arm(trick crashTrick) {
+func (c *tricks) arm(trick trick) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.armed = trick
@@ -46,7 +46,7 @@ func (c *crashTricks) arm(trick crashTrick) {
 }
 
 // take returns the trick that is armed, if it is one of those, and disarms it.
-func (c *crashTricks) take(tricks []crashTrick) crashTrick {
+func (c *tricks) take(tricks []trick) trick {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !slices.Contains(tricks, c.armed) {
@@ -62,7 +62,7 @@ func (c *crashTricks) take(tricks []crashTrick) crashTrick {
 }
 
 // perform does the trick that is armed, if it is one of those.
-func (c *crashTricks) perform(tricks ...crashTrick) {
+func (c *tricks) perform(tricks ...trick) {
 	switch c.take(tricks) {
 	case dieBeforeCall, dieInCall, dieAfterScript:
 		signalSelf("-KILL")
@@ -80,10 +80,10 @@ func (c *crashTricks) perform(tricks ...crashTrick) {
 func signalSelf(signal string) { _ = exec.Command("kill", signal, strconv.Itoa(os.Getpid())).Run() }
 
 // DialHook implements redis.Hook.
-func (c *crashTricks) DialHook(next redis.DialHook) redis.DialHook { return next }
+func (c *tricks) DialHook(next redis.DialHook) redis.DialHook { return next }
 
 // ProcessHook implements redis.Hook.
-func (c *crashTricks) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+func (c *tricks) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		err := next(ctx, cmd)
 		c.answered(cmd)
@@ -92,7 +92,7 @@ func (c *crashTricks) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 }
 
 // ProcessPipelineHook implements redis.Hook.
-func (c *crashTricks) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+func (c *tricks) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
 		err := next(ctx, cmds)
 		c.answered(cmds...)
@@ -103,7 +103,7 @@ func (c *crashTricks) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.
 // emptyCall is more arguments than a script call has that carries no message.
 const emptyCall = 25
 
-func (c *crashTricks) answered(cmds ...redis.Cmder) {
+func (c *tricks) answered(cmds ...redis.Cmder) {
 	for _, cmd := range cmds {
 		if strings.HasPrefix(cmd.Name(), "eval") && len(cmd.Args()) > emptyCall && cmd.Err() == nil {
 			c.perform(dieAfterScript)

@@ -1,4 +1,4 @@
-package tracbus_test
+package crash_test
 
 import (
 	"context"
@@ -10,30 +10,30 @@ import (
 	"time"
 )
 
-// crashWatch looks at the names' rows all the time: only who looks often sees a
+// watch looks at the names' rows all the time: only who looks often sees a
 // place that moved back.
-type crashWatch struct {
+type watch struct {
 	cancel context.CancelFunc
 	gone   sync.WaitGroup
 
 	mu       sync.Mutex
 	db       *sql.DB // nil while nobody may look
-	seen     []crashCursor
-	last     map[string]crashCursor
-	lease    map[string]crashHolder
+	seen     []cursor
+	last     map[string]cursor
+	lease    map[string]holder
 	restored map[string]bool // the next may be lower
 }
 
-// crashHolder is the process that holds a name, and how often it has said so.
-type crashHolder struct {
+// holder is the process that holds a name, and how often it has said so.
+type holder struct {
 	pid  int
 	beat int64
 }
 
-// watchCrash starts to watch, until close.
-func watchCrash(t testing.TB, db *sql.DB) *crashWatch {
+// watchHolders starts to watch, until close.
+func watchHolders(t testing.TB, db *sql.DB) *watch {
 	ctx, cancel := context.WithCancel(context.Background())
-	w := &crashWatch{cancel: cancel, db: db, last: map[string]crashCursor{}, lease: map[string]crashHolder{}, restored: map[string]bool{}}
+	w := &watch{cancel: cancel, db: db, last: map[string]cursor{}, lease: map[string]holder{}, restored: map[string]bool{}}
 	w.gone.Go(func() {
 		tick := time.NewTicker(3 * time.Millisecond)
 		defer tick.Stop()
@@ -52,7 +52,7 @@ func watchCrash(t testing.TB, db *sql.DB) *crashWatch {
 
 // look notes what has changed. While the database is away there is nothing to
 // see.
-func (w *crashWatch) look(ctx context.Context) {
+func (w *watch) look(ctx context.Context) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.db == nil {
@@ -66,8 +66,8 @@ func (w *crashWatch) look(ctx context.Context) {
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var c crashCursor
-		var h crashHolder
+		var c cursor
+		var h holder
 		var holder string
 		if rows.Scan(&c.name, &c.tid, &c.epoch, &h.beat, &holder) != nil {
 			return
@@ -87,13 +87,13 @@ func (w *crashWatch) look(ctx context.Context) {
 
 // pause stops the watching while the database is put back, and resume goes on
 // with what is there then.
-func (w *crashWatch) pause() {
+func (w *watch) pause() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.db = nil
 }
 
-func (w *crashWatch) resume(db *sql.DB) {
+func (w *watch) resume(db *sql.DB) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.db = db
@@ -103,7 +103,7 @@ func (w *crashWatch) resume(db *sql.DB) {
 }
 
 // done says whether all names are done up to a tid.
-func (w *crashWatch) done(tid int64) bool {
+func (w *watch) done(tid int64) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, c := range w.last {
@@ -115,21 +115,21 @@ func (w *crashWatch) done(tid int64) bool {
 }
 
 // at returns where a name was seen last.
-func (w *crashWatch) at(name string) crashCursor {
+func (w *watch) at(name string) cursor {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.last[name]
 }
 
 // holder returns who was seen last to hold a name.
-func (w *crashWatch) holder(name string) crashHolder {
+func (w *watch) holder(name string) holder {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.lease[name]
 }
 
 // close ends the watching and returns all that was seen.
-func (w *crashWatch) close() []crashCursor {
+func (w *watch) close() []cursor {
 	w.cancel()
 	w.gone.Wait()
 	return w.seen

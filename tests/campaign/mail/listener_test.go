@@ -1,4 +1,4 @@
-package tracbus_test
+package mail_test
 
 import (
 	"context"
@@ -9,14 +9,16 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tracbus/tracbus/internal/testkit"
+
 	gomail "github.com/wneessen/go-mail"
 
 	"github.com/tracbus/tracbus"
 )
 
-// mailTimeout is how long sending one mail may take. Under Durable the deadline of
+// timeout is how long sending one mail may take. Under Durable the deadline of
 // a call is shorter.
-const mailTimeout = patience
+const timeout = testkit.Patience
 
 // post is a TicketListener that mails each change to the ticket's owner and to
 // those in its field cc.
@@ -87,7 +89,7 @@ func mailboxes(users string) (all []string) {
 
 // send hands a message to the server, before ctx ends.
 func (p *post) send(ctx context.Context, m *gomail.Msg) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, mailTimeout, fmt.Errorf("not sent within %v", mailTimeout))
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("not sent within %v", timeout))
 	defer cancel()
 	host, service, err := net.SplitHostPort(p.server)
 	if err != nil {
@@ -98,7 +100,7 @@ func (p *post) send(ctx context.Context, m *gomail.Msg) error {
 		return err
 	}
 	client, err := gomail.NewClient(host, gomail.WithPort(port), gomail.WithHELO(p.helo),
-		gomail.WithTLSPolicy(gomail.NoTLS), gomail.WithTimeout(mailTimeout),
+		gomail.WithTLSPolicy(gomail.NoTLS), gomail.WithTimeout(timeout),
 		gomail.WithDialContextFunc(func(dialing context.Context, network, address string) (net.Conn, error) {
 			conn, err := (&net.Dialer{}).DialContext(dialing, network, address)
 			if err == nil { // or the library would heed a context while it connects, and no longer

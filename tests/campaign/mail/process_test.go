@@ -1,4 +1,4 @@
-package tracbus_test
+package mail_test
 
 import (
 	"bufio"
@@ -17,13 +17,15 @@ import (
 	"time"
 
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/internal/testkit"
+	"github.com/tracbus/tracbus/tests/campaign/record"
 )
 
-// mailEnv holds, for a process of the mail tests, what it is to do.
-const mailEnv = "TRACBUS_MAIL_PROCESS"
+// processEnv holds, for a process of the mail tests, what it is to do.
+const processEnv = "TRACBUS_MAIL_PROCESS"
 
-// mailOrders is what a process of the mail tests is told when it starts.
-type mailOrders struct {
+// orders is what a process of the mail tests is told when it starts.
+type orders struct {
 	Server string // address of the mail server
 	Log    string // path, of the mail server itself
 
@@ -34,35 +36,35 @@ type mailOrders struct {
 	Once    *tracbus.DurableConfig // nil: Primary
 }
 
-// runMailProcess is what a process of the mail tests does instead of tests.
-func runMailProcess(t *testing.T, encoded string) {
-	var o mailOrders
+// runProcess is what a process of the mail tests does instead of tests.
+func runProcess(t *testing.T, encoded string) {
+	var o orders
 	if err := json.Unmarshal([]byte(encoded), &o); err != nil {
 		t.Fatal(err)
 	}
-	run := (&mailTracker{}).run
+	run := (&tracker{}).run
 	if o.Log != "" {
-		run = (&mailServer{}).run
+		run = (&server{}).run
 	}
 	if err := run(o); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// mailTracker is a process with writers, and a listener that sends mails. It says
+// tracker is a process with writers, and a listener that sends mails. It says
 // "mail: ready", and then obeys the lines of its standard input:
 //
 //	change 20   that many transactions are committed; answered with "mail: changed"
 //	finish      it ends in order
-type mailTracker struct {
-	mailOrders
+type tracker struct {
+	orders
 	journal *tracbus.Journal
 }
 
-func (p *mailTracker) run(o mailOrders) error {
-	p.mailOrders = o
+func (p *tracker) run(o orders) error {
+	p.orders = o
 	ctx := context.Background()
-	db, err := sql.Open(attackDrivers[p.Dialect], p.DSN)
+	db, err := sql.Open(record.Drivers[p.Dialect], p.DSN)
 	if err != nil {
 		return err
 	}
@@ -90,13 +92,13 @@ func (p *mailTracker) run(o mailOrders) error {
 	if err := p.obey(ctx); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, testkit.Patience)
 	defer cancel()
 	return errors.Join(p.journal.Close(ctx), <-ran, bus.Close(ctx))
 }
 
 // obey does what standard input says, until that is to finish.
-func (p *mailTracker) obey(ctx context.Context) error {
+func (p *tracker) obey(ctx context.Context) error {
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
 		order, value, _ := strings.Cut(lines.Text(), " ")
 		switch order {
@@ -117,15 +119,15 @@ func (p *mailTracker) obey(ctx context.Context) error {
 	return nil
 }
 
-// mailWriters is how many writers each process has.
-const mailWriters = 4
+// writers is how many writers each process has.
+const writers = 4
 
 // change commits n transactions, every fourth of them with two changes. Many of
 // one ticket are made at once.
-func (p *mailTracker) change(ctx context.Context, n int64) error {
+func (p *tracker) change(ctx context.Context, n int64) error {
 	var next atomic.Int64
 	var writing sync.WaitGroup
-	errs := make([]error, mailWriters)
+	errs := make([]error, writers)
 	for w := range errs {
 		writing.Go(func() {
 			for i := next.Add(1); i <= n && errs[w] == nil; i = next.Add(1) {

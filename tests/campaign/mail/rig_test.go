@@ -1,4 +1,4 @@
-package tracbus_test
+package mail_test
 
 import (
 	"bytes"
@@ -15,40 +15,43 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus"
-	"github.com/tracbus/tracbus/internal/testdatabase"
+	"github.com/tracbus/tracbus/internal/testkit"
+	"github.com/tracbus/tracbus/tests/campaign/record"
+	"github.com/tracbus/tracbus/tests/desk"
+	"github.com/tracbus/tracbus/tests/testdatabase"
 )
 
 // The size of a mail test: each process makes so many transactions, which have
 // so many changes.
 const (
-	mailTrackers     = 4
-	mailTransactions = 20
-	mailChanges      = 25
+	trackers     = 4
+	transactions = 20
+	changesEach  = 25
 )
 
-// mailRig is a mail server and four trackers, each a process.
-type mailRig struct {
-	*desk // for operators, in this process: it sends no mail
-	t     *testing.T
-	start mailOrders // of a tracker
+// rig is a mail server and four trackers, each a process.
+type rig struct {
+	*desk.Desk // for operators, in this process: it sends no mail
+	t          *testing.T
+	start      orders // of a tracker
 
 	folder   string
-	server   *attackChild
-	trackers [mailTrackers]*attackChild
-	all      []*attackChild
+	server   *record.Child
+	trackers [trackers]*record.Child
+	all      []*record.Child
 }
 
-func newMailRig(t *testing.T, s *testdatabase.Server, once *tracbus.DurableConfig) *mailRig {
+func newRig(t *testing.T, s *testdatabase.Server, once *tracbus.DurableConfig) *rig {
 	t.Helper()
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	dsn := s.DSN(s.Name())
-	r := &mailRig{t: t, folder: t.TempDir(), start: mailOrders{Dialect: tracbus.Dialect(s.Dialect), DSN: dsn, Once: once}}
-	r.desk = seat(t, s, dsn, deskConfig{Idle: true})
+	r := &rig{t: t, folder: t.TempDir(), start: orders{Dialect: tracbus.Dialect(s.Dialect), DSN: dsn, Once: once}}
+	r.Desk = desk.Seat(t, s, dsn, desk.Config{Idle: true})
 	t.Cleanup(func() {
 		for _, c := range r.all {
-			c.kill()
-			if b, err := os.ReadFile(r.path(c.name + ".err")); err == nil && t.Failed() && len(b) > 0 {
-				t.Logf("%s wrote\n%.3000s", c.name, b)
+			c.Kill()
+			if b, err := os.ReadFile(r.path(c.Name + ".err")); err == nil && t.Failed() && len(b) > 0 {
+				t.Logf("%s wrote\n%.3000s", c.Name, b)
 			}
 		}
 	})
@@ -62,66 +65,66 @@ func newMailRig(t *testing.T, s *testdatabase.Server, once *tracbus.DurableConfi
 	return r
 }
 
-func (r *mailRig) path(name string) string { return filepath.Join(r.folder, name) }
+func (r *rig) path(name string) string { return filepath.Join(r.folder, name) }
 
 // startServer starts a mail server that goes on with the log of the one before.
-func (r *mailRig) startServer(address string) {
+func (r *rig) startServer(address string) {
 	r.t.Helper()
-	r.server = r.begin("server", mailOrders{Server: address, Log: r.path("kept.log")})
+	r.server = r.begin("server", orders{Server: address, Log: r.path("kept.log")})
 	r.start.Server = r.hear(r.server, "mail: at ")
 }
 
-func (r *mailRig) startTracker(i int) {
+func (r *rig) startTracker(i int) {
 	r.t.Helper()
 	o := r.start
 	o.Run = fmt.Sprintf("p%d.%d", i, len(r.all))
 	r.trackers[i] = r.begin(o.Run, o)
 }
 
-func (r *mailRig) begin(name string, o mailOrders) *attackChild {
+func (r *rig) begin(name string, o orders) *record.Child {
 	r.t.Helper()
 	orders, err := json.Marshal(o)
 	require.NoError(r.t, err)
 	program, err := os.Executable()
 	require.NoError(r.t, err)
-	c := &attackChild{name: name}
-	c.begin(r.t, program, "TestMail", mailEnv+"="+string(orders), r.path(name+".err"))
+	c := &record.Child{Name: name}
+	c.Begin(r.t, program, "TestMail", processEnv+"="+string(orders), r.path(name+".err"))
 	r.all = append(r.all, c)
 	return c
 }
 
 // hear waits until a process says a line, and returns what follows its beginning.
-func (r *mailRig) hear(c *attackChild, beginning string) (rest string) {
+func (r *rig) hear(c *record.Child, beginning string) (rest string) {
 	r.t.Helper()
-	timeout := time.NewTimer(2 * patience)
+	timeout := time.NewTimer(2 * testkit.Patience)
 	defer timeout.Stop()
 	for {
 		select {
-		case line := <-c.said:
+		case line := <-c.Said:
 			if rest, ok := strings.CutPrefix(line, beginning); ok {
 				return rest
 			}
-		case <-c.gone:
-			r.t.Fatalf("%s is gone: %v; expected %q", c.name, c.cmd.ProcessState, beginning)
+		case <-c.Gone:
+			r.t.Fatalf("%s is gone: %v; expected %q", c.Name, c.Cmd.ProcessState, beginning)
 		case <-timeout.C:
-			r.t.Fatalf("%s did not say %q", c.name, beginning)
+			r.t.Fatalf("%s did not say %q", c.Name, beginning)
 		}
 	}
 }
 
 // order has the mail server obey.
-func (r *mailRig) order(format string, values ...any) {
+func (r *rig) order(format string, values ...any) {
 	r.t.Helper()
 	line := fmt.Sprintf(format, values...)
-	r.server.order(line)
+	r.server.Order(line)
 	r.hear(r.server, "mail: "+line)
 }
 
 // change has all trackers commit their changes, at the same time.
-func (r *mailRig) change() {
+func (r *rig) change() {
 	r.t.Helper()
 	for _, c := range r.trackers {
-		c.order(fmt.Sprintf("change %d", mailTransactions))
+		c.Order(fmt.Sprintf("change %d", transactions))
 	}
 	for _, c := range r.trackers {
 		r.hear(c, "mail: changed")
@@ -129,12 +132,12 @@ func (r *mailRig) change() {
 }
 
 // killHeld kills the tracker whose mail the server holds, and returns its number.
-func (r *mailRig) killHeld() int {
+func (r *rig) killHeld() int {
 	r.t.Helper()
 	held := r.hear(r.server, "mail: holds ")
 	for i, c := range r.trackers {
-		if c.name == held {
-			c.kill()
+		if c.Name == held {
+			c.Kill()
 			return i
 		}
 	}
@@ -143,14 +146,14 @@ func (r *mailRig) killHeld() int {
 }
 
 // awayFor has clients find nobody in the mail server's place, so many times.
-func (r *mailRig) awayFor(times int) {
+func (r *rig) awayFor(times int) {
 	r.t.Helper()
-	r.server.kill()
+	r.server.Kill()
 	l, err := net.Listen("tcp", r.start.Server)
 	require.NoError(r.t, err)
 	defer l.Close()
 	for range times {
-		require.NoError(r.t, l.(*net.TCPListener).SetDeadline(time.Now().Add(patience)))
+		require.NoError(r.t, l.(*net.TCPListener).SetDeadline(time.Now().Add(testkit.Patience)))
 		conn, err := l.Accept()
 		require.NoError(r.t, err)
 		require.NoError(r.t, conn.Close())
@@ -158,14 +161,14 @@ func (r *mailRig) awayFor(times int) {
 }
 
 // finish ends the trackers in order, and returns the mails that the server kept.
-func (r *mailRig) finish() (letters []letter) {
+func (r *rig) finish() (letters []letter) {
 	r.t.Helper()
 	for _, c := range r.trackers {
-		c.order("finish")
+		c.Order("finish")
 	}
 	for _, c := range r.trackers {
-		<-c.gone
-		assert.True(r.t, c.killed || c.cmd.ProcessState.Success(), "%s ended: %v", c.name, c.cmd.ProcessState)
+		<-c.Gone
+		assert.True(r.t, c.Killed || c.Cmd.ProcessState.Success(), "%s ended: %v", c.Name, c.Cmd.ProcessState)
 	}
 	b, err := os.ReadFile(r.path("kept.log"))
 	require.NoError(r.t, err)
@@ -178,33 +181,33 @@ func (r *mailRig) finish() (letters []letter) {
 }
 
 // stalls counts how often a process lost the name though it lived.
-func (r *mailRig) stalls() (n int) {
+func (r *rig) stalls() (n int) {
 	r.t.Helper()
 	for _, c := range r.all {
-		b, err := os.ReadFile(r.path(c.name + ".err"))
+		b, err := os.ReadFile(r.path(c.Name + ".err"))
 		require.NoError(r.t, err)
 		n += bytes.Count(b, []byte("gives up the listener's name"))
 	}
 	return n
 }
 
-// mailChange is a change as the tables have it, and the mail that it asks for.
-type mailChange struct {
+// change is a change as the tables have it, and the mail that it asks for.
+type change struct {
 	id     string // of the mail
 	ticket string
 	author string // who is the process that made it
 }
 
 // changes returns what the tables have, in order.
-func (r *mailRig) changes() (all []mailChange) {
+func (r *rig) changes() (all []change) {
 	r.t.Helper()
-	st, err := r.Status(within(r.t))
+	st, err := r.Status(testkit.Within(r.t))
 	require.NoError(r.t, err)
 	name := "primary"
 	if r.start.Once != nil {
 		name = "mail"
 	}
-	rows, err := r.DB.QueryContext(within(r.t), `SELECT j.tid, j.seq, t.mark, j.id, j.author
+	rows, err := r.DB.QueryContext(testkit.Within(r.t), `SELECT j.tid, j.seq, t.mark, j.id, j.author
 		FROM ticket_journal j JOIN journal_transaction t ON t.tid = j.tid ORDER BY j.tid, j.seq`)
 	require.NoError(r.t, err)
 	defer rows.Close()
@@ -212,7 +215,7 @@ func (r *mailRig) changes() (all []mailChange) {
 		var tid int64
 		var seq int
 		var mark string
-		var c mailChange
+		var c change
 		require.NoError(r.t, rows.Scan(&tid, &seq, &mark, &c.ticket, &c.author))
 		c.id = mailID(tid, seq, mark, name, st.UUID)
 		all = append(all, c)
@@ -222,7 +225,7 @@ func (r *mailRig) changes() (all []mailChange) {
 }
 
 // ids returns the ids of the changes' mails.
-func ids(changes []mailChange) []string {
+func ids(changes []change) []string {
 	all := make([]string, len(changes))
 	for i, c := range changes {
 		all[i] = c.id

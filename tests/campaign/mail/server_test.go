@@ -1,4 +1,4 @@
-package tracbus_test
+package mail_test
 
 import (
 	"bufio"
@@ -24,7 +24,7 @@ type letter struct {
 	Subject string
 }
 
-// mailServer is a process that keeps the mails it is sent. It says "mail: at" and
+// server is a process that keeps the mails it is sent. It says "mail: at" and
 // its address, and then obeys the lines of its standard input, each of which it
 // repeats behind "mail: ":
 //
@@ -36,11 +36,11 @@ type letter struct {
 //	refuse 451               every mail, for now; it says "mail: refuses" once
 //	refuse ann@example.org   this address, for good
 //	accept                   all again
-type mailServer struct {
+type server struct {
 	mu      sync.Mutex
 	log     *os.File
 	kept    map[string]int // of each client, and of all
-	holds   []*mailHold
+	holds   []*hold
 	away    chan struct{} // closed to let those go on that are held
 	awaited int           // mails; zero: none
 	code    int           // with which every mail is refused
@@ -48,13 +48,13 @@ type mailServer struct {
 	refused string        // the address that is
 }
 
-type mailHold struct {
+type hold struct {
 	when, client string
 	kept         int
 }
 
 // run serves until the process ends.
-func (s *mailServer) run(o mailOrders) (err error) {
+func (s *server) run(o orders) (err error) {
 	s.kept, s.away = map[string]int{}, make(chan struct{})
 	if s.log, err = os.OpenFile(o.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600); err != nil {
 		return err
@@ -69,7 +69,7 @@ func (s *mailServer) run(o mailOrders) (err error) {
 		return err
 	}
 	server := smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) {
-		return &mailSession{server: s, conn: c}, nil
+		return &session{server: s, conn: c}, nil
 	}))
 	server.ErrorLog = discard{} // clients are killed
 	go s.obey()
@@ -83,7 +83,7 @@ func (discard) Printf(string, ...any) {}
 func (discard) Println(...any)        {}
 
 // obey does what standard input says.
-func (s *mailServer) obey() {
+func (s *server) obey() {
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
 		if s.do(strings.Fields(lines.Text())) {
 			fmt.Println("mail: " + lines.Text())
@@ -93,7 +93,7 @@ func (s *mailServer) obey() {
 }
 
 // do obeys one order, and says whether it is done.
-func (s *mailServer) do(order []string) bool {
+func (s *server) do(order []string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	last := order[len(order)-1]
@@ -103,7 +103,7 @@ func (s *mailServer) do(order []string) bool {
 		s.awaited = number
 		return s.reached()
 	case "hold":
-		s.holds = append(s.holds, &mailHold{order[1], order[2], number})
+		s.holds = append(s.holds, &hold{order[1], order[2], number})
 	case "go":
 		close(s.away)
 		s.away = make(chan struct{})
@@ -115,7 +115,7 @@ func (s *mailServer) do(order []string) bool {
 	return true
 }
 
-func (s *mailServer) reached() bool {
+func (s *server) reached() bool {
 	reached := s.awaited > 0 && s.kept["*"] >= s.awaited
 	if reached {
 		s.awaited = 0
@@ -124,7 +124,7 @@ func (s *mailServer) reached() bool {
 }
 
 // pass returns when a client is not held any more.
-func (s *mailServer) pass(when, client string) {
+func (s *server) pass(when, client string) {
 	s.mu.Lock()
 	away, held := s.away, false
 	for _, h := range s.holds {
@@ -140,7 +140,7 @@ func (s *mailServer) pass(when, client string) {
 }
 
 // keep writes a mail down, so that it survives what may come.
-func (s *mailServer) keep(l letter) error {
+func (s *server) keep(l letter) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	b, err := json.Marshal(l)
@@ -162,7 +162,7 @@ func (s *mailServer) keep(l letter) error {
 }
 
 // refuses returns the answer to a mail, or to one of its recipients.
-func (s *mailServer) refuses(to string) error {
+func (s *server) refuses(to string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -178,24 +178,24 @@ func (s *mailServer) refuses(to string) error {
 	return nil
 }
 
-// mailSession is one client's.
-type mailSession struct {
-	server *mailServer
+// session is one client's.
+type session struct {
+	server *server
 	conn   *smtp.Conn
 	to     []string
 }
 
-func (s *mailSession) Mail(string, *smtp.MailOptions) error {
+func (s *session) Mail(string, *smtp.MailOptions) error {
 	s.server.pass("before", s.conn.Hostname())
 	return s.server.refuses("")
 }
 
-func (s *mailSession) Rcpt(to string, _ *smtp.RcptOptions) error {
+func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
 	s.to = append(s.to, to)
 	return s.server.refuses(to)
 }
 
-func (s *mailSession) Data(r io.Reader) error {
+func (s *session) Data(r io.Reader) error {
 	m, err := netmail.ReadMessage(r)
 	if err != nil {
 		return err
@@ -215,5 +215,5 @@ func (s *mailSession) Data(r io.Reader) error {
 	return nil
 }
 
-func (s *mailSession) Reset()        { s.to = nil }
-func (s *mailSession) Logout() error { return nil }
+func (s *session) Reset()        { s.to = nil }
+func (s *session) Logout() error { return nil }

@@ -1,4 +1,4 @@
-package tracbus_test
+package record
 
 import (
 	"fmt"
@@ -6,26 +6,27 @@ import (
 	"strings"
 
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/internal/testkit"
 )
 
-// attackTruth is what the tables say when all is over.
-type attackTruth struct {
-	changes []attackChange // as the journal orders them
+// Truth is what the tables say when all is over.
+type Truth struct {
+	Changes []Change // as the journal orders them
 
 	// commits tells, of each transaction that the application's own table has,
 	// how many changes it made.
-	commits map[string]int
+	Commits map[string]int
 
 	// final holds the rows of all resources.
-	final map[string]attackState
+	Final map[string]State
 }
 
-// attackChange is a row of a journal.
-type attackChange struct {
-	attackPlace
-	resource string
-	kind     tracbus.Kind
-	by       string
+// Change is a row of a journal.
+type Change struct {
+	Place
+	Resource string
+	Kind     tracbus.Kind
+	By       string
 }
 
 // runOf returns the run that made a transaction.
@@ -34,30 +35,30 @@ func runOf(by string) string {
 	return run
 }
 
-// attackVerdict is what the checker finds. It reads the logs and the tables, and
+// Verdict is what the checker finds. It reads the logs and the tables, and
 // uses nothing of the journal.
-type attackVerdict struct {
-	truth  attackTruth
-	runs   []attackRun
-	index  map[attackPlace]int
-	before []*attackState // of each change: its resource as the one before it left it
-	after  []*attackState
+type Verdict struct {
+	Truth  Truth
+	runs   []Run
+	Index  map[Place]int
+	Before []*State // of each change: its resource as the one before it left it
+	After  []*State
 
-	counts [len(attackFaults)]int
-	told   findings // the first of each kind
+	Counts [len(faults)]int
+	Told   testkit.Findings // the first of each kind
 }
 
-// attackFaults are the ways in which a history can be wrong.
-var attackFaults = [...]string{
+// faults are the ways in which a history can be wrong.
+var faults = [...]string{
 	"lost", "twice", "out of order", "invented", "chain", "content", "primary", "outcome", "tables", "run",
 }
 
-// Their places in attackFaults.
+// Their places in faults.
 const (
-	isLost = iota
+	Lost = iota
 	isTwice
 	isLate
-	isInvented
+	Invented
 	isChain
 	isContent
 	isPrimary
@@ -66,36 +67,36 @@ const (
 	isRun
 )
 
-func (v *attackVerdict) add(kind int, format string, args ...any) {
-	if v.counts[kind]++; v.counts[kind] <= 5 {
-		v.told.add(attackFaults[kind]+": "+format, args...)
+func (v *Verdict) add(kind int, format string, args ...any) {
+	if v.Counts[kind]++; v.Counts[kind] <= 5 {
+		v.Told.Add(faults[kind]+": "+format, args...)
 	}
 }
 
-func (v *attackVerdict) String() string { return v.summary(len(attackFaults)) }
+func (v *Verdict) String() string { return v.Summary(len(faults)) }
 
 // summary tells how often each of the first kinds was found, and then what.
-func (v *attackVerdict) summary(kinds int) string {
+func (v *Verdict) Summary(kinds int) string {
 	var b strings.Builder
-	for kind, n := range v.counts[:kinds] {
+	for kind, n := range v.Counts[:kinds] {
 		if kind > 0 {
 			b.WriteString(", ")
 		}
-		fmt.Fprintf(&b, "%s %d", attackFaults[kind], n)
+		fmt.Fprintf(&b, "%s %d", faults[kind], n)
 	}
-	for _, sentence := range v.told {
+	for _, sentence := range v.Told {
 		b.WriteString("\n  " + sentence)
 	}
 	return b.String()
 }
 
-// checkAttack finds everything that contradicts the guarantees.
-func checkAttack(truth attackTruth, runs []attackRun) *attackVerdict {
-	v := &attackVerdict{truth: truth, runs: runs, index: map[attackPlace]int{}}
-	v.checkTables()
+// Check finds everything that contradicts the guarantees.
+func Check(truth Truth, runs []Run) *Verdict {
+	v := &Verdict{Truth: truth, runs: runs, Index: map[Place]int{}}
+	v.CheckTables()
 	for _, r := range runs {
 		v.checkRun(r)
-		v.checkOutcomes(r)
+		v.CheckOutcomes(r)
 	}
 	v.checkContents()
 	v.checkPrimaries()
@@ -104,54 +105,54 @@ func checkAttack(truth attackTruth, runs []attackRun) *attackVerdict {
 
 // checkTables: the journal has each commit of the application under one tid,
 // with as many changes as it made, and they add up to the rows as they are.
-func (v *attackVerdict) checkTables() {
-	state := map[string]*attackState{} // nil for what is not there
+func (v *Verdict) CheckTables() {
+	state := map[string]*State{} // nil for what is not there
 	tids := map[string]int64{}
 	makers := map[int64]string{}
 	count := map[string]int{}
 	versions := map[string]int64{}
-	for i, c := range v.truth.changes {
-		if i > 0 && !c.after(v.truth.changes[i-1].attackPlace) {
-			v.add(isTables, "%v stands behind %v", c.attackPlace, v.truth.changes[i-1].attackPlace)
+	for i, c := range v.Truth.Changes {
+		if i > 0 && !c.After(v.Truth.Changes[i-1].Place) {
+			v.add(isTables, "%v stands behind %v", c.Place, v.Truth.Changes[i-1].Place)
 		}
-		v.index[c.attackPlace] = i
-		if tid, ok := tids[c.by]; ok && tid != c.TID {
-			v.add(isTables, "%s has tid %d and tid %d", c.by, tid, c.TID)
+		v.Index[c.Place] = i
+		if tid, ok := tids[c.By]; ok && tid != c.TID {
+			v.add(isTables, "%s has tid %d and tid %d", c.By, tid, c.TID)
 		}
-		if by, ok := makers[c.TID]; ok && by != c.by {
-			v.add(isTables, "tid %d is that of %s and of %s", c.TID, by, c.by)
+		if by, ok := makers[c.TID]; ok && by != c.By {
+			v.add(isTables, "tid %d is that of %s and of %s", c.TID, by, c.By)
 		}
-		tids[c.by], makers[c.TID] = c.TID, c.by
-		count[c.by]++
+		tids[c.By], makers[c.TID] = c.TID, c.By
+		count[c.By]++
 
-		before, ok := state[c.resource]
-		if !ok && strings.HasPrefix(c.resource, string(tracbus.RealmTicket)) {
-			before = &attackState{} // all tickets are there from the beginning
+		before, ok := state[c.Resource]
+		if !ok && strings.HasPrefix(c.Resource, string(tracbus.RealmTicket)) {
+			before = &State{} // all tickets are there from the beginning
 		}
-		versions[c.resource]++
-		after := &attackState{versions[c.resource], c.by}
-		state[c.resource] = after
-		if c.kind == tracbus.KindDeleted {
-			state[c.resource] = nil
+		versions[c.Resource]++
+		after := &State{versions[c.Resource], c.By}
+		state[c.Resource] = after
+		if c.Kind == tracbus.KindDeleted {
+			state[c.Resource] = nil
 		}
-		v.before, v.after = append(v.before, before), append(v.after, state[c.resource])
-		if v.truth.final[c.resource].N == after.N && v.truth.final[c.resource].Text != c.by {
+		v.Before, v.After = append(v.Before, before), append(v.After, state[c.Resource])
+		if v.Truth.Final[c.Resource].N == after.N && v.Truth.Final[c.Resource].Text != c.By {
 			v.add(isTables, "%s is now as %s left it, its last change is %v by %s",
-				c.resource, v.truth.final[c.resource].Text, c.attackPlace, c.by)
+				c.Resource, v.Truth.Final[c.Resource].Text, c.Place, c.By)
 		}
 	}
-	for resource, final := range v.truth.final {
+	for resource, final := range v.Truth.Final {
 		if versions[resource] != final.N {
 			v.add(isTables, "%s has version %d, the journal has %d changes of it", resource, final.N, versions[resource])
 		}
 	}
-	for by, n := range v.truth.commits {
+	for by, n := range v.Truth.Commits {
 		if count[by] != n {
 			v.add(isTables, "%s committed %d changes, the journal has %d of it", by, n, count[by])
 		}
 	}
 	for by := range count {
-		if _, ok := v.truth.commits[by]; !ok {
+		if _, ok := v.Truth.Commits[by]; !ok {
 			v.add(isTables, "tid %d is that of %s, which did not commit", tids[by], by)
 		}
 	}
@@ -159,28 +160,28 @@ func (v *attackVerdict) checkTables() {
 
 // checkRun: what a run was told is the journal's order, from the run's start to
 // its end, or to anywhere if it was killed.
-func (v *attackVerdict) checkRun(r attackRun) {
-	for _, l := range r.with(attackFault) {
-		v.add(isRun, "%s: %s", r.name, l.Result)
+func (v *Verdict) checkRun(r Run) {
+	for _, l := range r.With(Fault) {
+		v.add(isRun, "%s: %s", r.Name, l.Result)
 	}
-	if !r.killed && len(r.with(attackEnd)) != 1 {
-		v.add(isRun, "%s did not end in order", r.name)
+	if !r.killed && len(r.With(End)) != 1 {
+		v.add(isRun, "%s did not end in order", r.Name)
 	}
-	starts := r.with(attackStart)
+	starts := r.With(Start)
 	if len(starts) == 0 {
-		if !r.killed || len(r.with(attackEverywhere)) > 0 {
-			v.add(isRun, "%s did not say where it starts", r.name)
+		if !r.killed || len(r.With(Everywhere)) > 0 {
+			v.add(isRun, "%s did not say where it starts", r.Name)
 		}
 		return
 	}
-	v.checkSequence(r.name, r.killed, starts[0].TID, r.with(attackEverywhere))
+	v.checkSequence(r.Name, r.killed, starts[0].TID, r.With(Everywhere))
 }
 
 // checkSequence: lines are the order from behind start on, without a gap, and to
 // the end; of a killed run, to any place.
-func (v *attackVerdict) checkSequence(run string, killed bool, start int64, lines []attackLine) {
-	order := v.truth.changes
-	first, _ := slices.BinarySearchFunc(order, start, func(c attackChange, tid int64) int {
+func (v *Verdict) checkSequence(run string, killed bool, start int64, lines []Line) {
+	order := v.Truth.Changes
+	first, _ := slices.BinarySearchFunc(order, start, func(c Change, tid int64) int {
 		if c.TID <= tid {
 			return -1
 		}
@@ -189,17 +190,17 @@ func (v *attackVerdict) checkSequence(run string, killed bool, start int64, line
 	seen := make([]bool, len(order))
 	newest := first - 1
 	for _, l := range lines {
-		at, ok := v.index[l.attackPlace]
+		at, ok := v.Index[l.Place]
 		switch {
 		case !ok:
-			v.add(isInvented, "%s was told %v by %q, which the tables do not have", run, l, l.By)
+			v.add(Invented, "%s was told %v by %q, which the tables do not have", run, l, l.By)
 			continue
 		case at < first:
 			v.add(isTwice, "%s was told %v, which was before it began, at tid %d", run, l, start)
 		case seen[at]:
-			v.add(isTwice, "%s was told %v, %s, again", run, l, order[at].resource)
+			v.add(isTwice, "%s was told %v, %s, again", run, l, order[at].Resource)
 		case at < newest:
-			v.add(isLate, "%s was told %v, %s, after %v", run, l, order[at].resource, order[newest].attackPlace)
+			v.add(isLate, "%s was told %v, %s, after %v", run, l, order[at].Resource, order[newest].Place)
 		}
 		seen[at] = true
 		newest = max(newest, at)
@@ -209,28 +210,28 @@ func (v *attackVerdict) checkSequence(run string, killed bool, start int64, line
 	}
 	for at := first; at <= newest; at++ {
 		if !seen[at] {
-			v.add(isLost, "%s was never told %v, %s by %s", run, order[at].attackPlace, order[at].resource, order[at].by)
+			v.add(Lost, "%s was never told %v, %s by %s", run, order[at].Place, order[at].Resource, order[at].By)
 		}
 	}
 }
 
 // checkOutcomes: what Update returned is what happened.
-func (v *attackVerdict) checkOutcomes(r attackRun) {
+func (v *Verdict) CheckOutcomes(r Run) {
 	tids := map[string]int64{}
-	for _, c := range v.truth.changes {
-		tids[c.by] = c.TID
+	for _, c := range v.Truth.Changes {
+		tids[c.By] = c.TID
 	}
 	said := map[string]bool{}
-	for _, l := range r.with(attackOutcome) {
+	for _, l := range r.With(Outcome) {
 		said[l.By] = true
-		changes, landed := v.truth.commits[l.By]
+		changes, landed := v.Truth.Commits[l.By]
 		switch {
-		case strings.HasPrefix(l.Result, attackUnknown):
-		case strings.HasPrefix(l.Result, attackNotCommitted):
+		case strings.HasPrefix(l.Result, Unknown):
+		case strings.HasPrefix(l.Result, NotCommitted):
 			if landed {
 				v.add(isOutcome, "%s: %s, but the tables have it, as tid %d", l.By, l.Result, tids[l.By])
 			}
-		case l.Result != attackCommitted:
+		case l.Result != Committed:
 			v.add(isOutcome, "%s: Update returned what it must not: %s", l.By, l.Result)
 		case !landed:
 			v.add(isOutcome, "%s: Update returned tid %d, but the tables do not have it", l.By, l.TID)
@@ -238,8 +239,8 @@ func (v *attackVerdict) checkOutcomes(r attackRun) {
 			v.add(isOutcome, "%s: Update returned tid %d, but the tables say %d", l.By, l.TID, tids[l.By])
 		}
 	}
-	for by := range v.truth.commits {
-		if runOf(by) == r.name && !r.killed && !said[by] {
+	for by := range v.Truth.Commits {
+		if runOf(by) == r.Name && !r.killed && !said[by] {
 			v.add(isOutcome, "%s: the tables have it, but Update did not return", by)
 		}
 	}
@@ -247,73 +248,73 @@ func (v *attackVerdict) checkOutcomes(r attackRun) {
 
 // checkContents: every listener was told the change that the tables have, and
 // all were told the same. Old values are those that the change before it made.
-func (v *attackVerdict) checkContents() {
-	first := map[attackPlace]attackLine{}
-	teller := map[attackPlace]string{}
+func (v *Verdict) checkContents() {
+	first := map[Place]Line{}
+	teller := map[Place]string{}
 	for _, r := range v.runs {
 		for _, l := range r.lines {
-			at, ok := v.index[l.attackPlace]
-			if l.Word != attackEverywhere && l.Word != attackPrimary || !ok {
+			at, ok := v.Index[l.Place]
+			if l.Word != Everywhere && l.Word != Primary || !ok {
 				continue
 			}
-			c := v.truth.changes[at]
-			if l.Resource != c.resource || l.Kind != c.kind || l.By != c.by {
+			c := v.Truth.Changes[at]
+			if l.Resource != c.Resource || l.Kind != c.Kind || l.By != c.By {
 				v.add(isContent, "%s was told %v as %s %s by %s, the tables have %s %s by %s",
-					r.name, l, l.Resource, l.Kind, l.By, c.resource, c.kind, c.by)
+					r.Name, l, l.Resource, l.Kind, l.By, c.Resource, c.Kind, c.By)
 			}
-			if own := runOf(c.by) == r.name; l.Primary != own {
-				v.add(isPrimary, "%s was told %v with Primary %v, which %s committed", r.name, l, l.Primary, runOf(c.by))
+			if own := runOf(c.By) == r.Name; l.Primary != own {
+				v.add(isPrimary, "%s was told %v with Primary %v, which %s committed", r.Name, l, l.Primary, runOf(c.By))
 			}
-			if !sameState(l.Old, v.before[at]) {
+			if !SameState(l.Old, v.Before[at]) {
 				v.add(isChain, "%s was told %v as a change of %s from %v; the change before it had made %v",
-					r.name, l, c.resource, l.Old, v.before[at])
+					r.Name, l, c.Resource, l.Old, v.Before[at])
 			}
-			if !sameState(l.New, v.after[at]) {
-				v.add(isChain, "%s was told %v as a change of %s to %v; it made %v", r.name, l, c.resource, l.New, v.after[at])
+			if !SameState(l.New, v.After[at]) {
+				v.add(isChain, "%s was told %v as a change of %s to %v; it made %v", r.Name, l, c.Resource, l.New, v.After[at])
 			}
-			if f, ok := first[l.attackPlace]; !ok {
-				first[l.attackPlace], teller[l.attackPlace] = l, r.name
+			if f, ok := first[l.Place]; !ok {
+				first[l.Place], teller[l.Place] = l, r.Name
 			} else if f.Digest != l.Digest {
-				v.add(isContent, "%s and %s were told different events at %v", teller[l.attackPlace], r.name, l)
+				v.add(isContent, "%s and %s were told different events at %v", teller[l.Place], r.Name, l)
 			}
 		}
 	}
 }
 
-func sameState(a, b *attackState) bool { return a == b || a != nil && b != nil && *a == *b }
+func SameState(a, b *State) bool { return a == b || a != nil && b != nil && *a == *b }
 
 // checkPrimaries: the run that committed a change was told it as primary, once
 // and in order, and no other was. A killed one may have been told up to any of
 // its own.
-func (v *attackVerdict) checkPrimaries() {
-	told := map[attackPlace][]string{}
-	last := map[string]attackPlace{}
+func (v *Verdict) checkPrimaries() {
+	told := map[Place][]string{}
+	last := map[string]Place{}
 	killed := map[string]bool{}
 	for _, r := range v.runs {
-		killed[r.name] = r.killed
-		for _, l := range r.with(attackPrimary) {
-			if last[r.name].after(l.attackPlace) {
-				v.add(isLate, "%s was told %v as primary after %v", r.name, l, last[r.name])
+		killed[r.Name] = r.killed
+		for _, l := range r.With(Primary) {
+			if last[r.Name].After(l.Place) {
+				v.add(isLate, "%s was told %v as primary after %v", r.Name, l, last[r.Name])
 			} else {
-				last[r.name] = l.attackPlace
+				last[r.Name] = l.Place
 			}
-			if _, ok := v.index[l.attackPlace]; !ok {
-				v.add(isInvented, "%s was told %v as primary, by %q, which the tables do not have", r.name, l, l.By)
+			if _, ok := v.Index[l.Place]; !ok {
+				v.add(Invented, "%s was told %v as primary, by %q, which the tables do not have", r.Name, l, l.By)
 			}
-			told[l.attackPlace] = append(told[l.attackPlace], r.name)
+			told[l.Place] = append(told[l.Place], r.Name)
 		}
 	}
-	for _, c := range v.truth.changes {
-		own := runOf(c.by)
-		switch runs := told[c.attackPlace]; {
+	for _, c := range v.Truth.Changes {
+		own := runOf(c.By)
+		switch runs := told[c.Place]; {
 		case len(runs) > 1:
-			v.add(isPrimary, "%v, %s, was told as primary in %s", c.attackPlace, c.resource, strings.Join(runs, " and in "))
+			v.add(isPrimary, "%v, %s, was told as primary in %s", c.Place, c.Resource, strings.Join(runs, " and in "))
 		case len(runs) == 1 && runs[0] != own:
-			v.add(isPrimary, "%v, %s, was told as primary in %s, but %s committed it", c.attackPlace, c.resource, runs[0], own)
+			v.add(isPrimary, "%v, %s, was told as primary in %s, but %s committed it", c.Place, c.Resource, runs[0], own)
 		case len(runs) == 0 && !killed[own]:
-			v.add(isPrimary, "%v, %s, was told as primary nowhere, and %s, which committed it, lived on", c.attackPlace, c.resource, own)
-		case len(runs) == 0 && last[own].after(c.attackPlace):
-			v.add(isPrimary, "%v, %s, was told as primary nowhere, and %s, which committed it, was told %v", c.attackPlace, c.resource, own, last[own])
+			v.add(isPrimary, "%v, %s, was told as primary nowhere, and %s, which committed it, lived on", c.Place, c.Resource, own)
+		case len(runs) == 0 && last[own].After(c.Place):
+			v.add(isPrimary, "%v, %s, was told as primary nowhere, and %s, which committed it, was told %v", c.Place, c.Resource, own, last[own])
 		}
 	}
 }

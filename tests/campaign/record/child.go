@@ -1,4 +1,4 @@
-package tracbus_test
+package record
 
 import (
 	"bufio"
@@ -10,90 +10,91 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tracbus/tracbus/internal/testkit"
 	"github.com/tracbus/tracbus/internal/testserver"
 )
 
-// attackChild is one run of a process.
-type attackChild struct {
-	name   string
-	killed bool
-	cmd    *exec.Cmd
+// Child is one run of a process.
+type Child struct {
+	Name   string
+	Killed bool
+	Cmd    *exec.Cmd
 	orders io.WriteCloser
-	said   chan string   // what it said on standard output
-	gone   chan struct{} // closed once it has ended and was waited for
+	Said   chan string   // what it said on standard output
+	Gone   chan struct{} // closed once it has ended and was waited for
 }
 
 // begin runs a test of a program in a process of its own. The variable tells it
 // what to do there.
-func (c *attackChild) begin(t testing.TB, program, test, variable, stderr string) {
+func (c *Child) Begin(t testing.TB, program, test, variable, stderr string) {
 	t.Helper()
-	c.said, c.gone = make(chan string, 10), make(chan struct{})
-	c.cmd = exec.Command(program, "-test.run=^"+test+"$", "-test.timeout=1h")
-	c.cmd.Env = append(os.Environ(), variable)
+	c.Said, c.Gone = make(chan string, 10), make(chan struct{})
+	c.Cmd = exec.Command(program, "-test.run=^"+test+"$", "-test.timeout=1h")
+	c.Cmd.Env = append(os.Environ(), variable)
 	f, err := os.Create(stderr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	c.cmd.Stderr = f
-	stdout, err := c.cmd.StdoutPipe()
+	c.Cmd.Stderr = f
+	stdout, err := c.Cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.orders, err = c.cmd.StdinPipe(); err != nil { // which ends with this process, however that ends
+	if c.orders, err = c.Cmd.StdinPipe(); err != nil { // which ends with this process, however that ends
 		t.Fatal(err)
 	}
-	if err := c.cmd.Start(); err != nil {
+	if err := c.Cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	go c.listen(stdout)
 }
 
 // listen reads what a process says until it is gone.
-func (c *attackChild) listen(stdout io.Reader) {
-	defer close(c.gone)
+func (c *Child) listen(stdout io.Reader) {
+	defer close(c.Gone)
 	for lines := bufio.NewScanner(stdout); lines.Scan(); {
 		select {
-		case c.said <- lines.Text():
+		case c.Said <- lines.Text():
 		default: // of no interest
 		}
 	}
-	_ = c.cmd.Wait() // how it ended is in its log
+	_ = c.Cmd.Wait() // how it ended is in its log
 }
 
 // kill ends a process at once, also a stopped one.
-func (c *attackChild) kill() {
-	c.killed = true
-	_ = c.cmd.Process.Kill() // fails if it is gone already
-	<-c.gone
+func (c *Child) Kill() {
+	c.Killed = true
+	_ = c.Cmd.Process.Kill() // fails if it is gone already
+	<-c.Gone
 }
 
 // order tells a process what to do. One that is gone does nothing.
-func (c *attackChild) order(line string) { _, _ = io.WriteString(c.orders, line+"\n") }
+func (c *Child) Order(line string) { _, _ = io.WriteString(c.orders, line+"\n") }
 
 // hear waits until a process says a line, or is gone.
-func (c *attackChild) hear(t testing.TB, line string) {
+func (c *Child) Hear(t testing.TB, line string) {
 	t.Helper()
-	timeout := time.NewTimer(2 * patience)
+	timeout := time.NewTimer(2 * testkit.Patience)
 	defer timeout.Stop()
 	for {
 		select {
-		case said := <-c.said:
+		case said := <-c.Said:
 			if said == line {
 				return
 			}
-		case <-c.gone:
+		case <-c.Gone:
 			return
 		case <-timeout.C:
-			t.Errorf("%s did not say %q within %v", c.name, line, 2*patience)
+			t.Errorf("%s did not say %q within %v", c.Name, line, 2*testkit.Patience)
 			return
 		}
 	}
 }
 
-// attackCut cuts connections in one of the ways in which networks do. A fault that lasts ends with the function that is
+// Cut cuts connections in one of the ways in which networks do. A fault that lasts ends with the function that is
 // returned.
-func attackCut(random *rand.Rand, p *testserver.TCPProxy) (end func()) {
+func Cut(random *rand.Rand, p *testserver.TCPProxy) (end func()) {
 	switch random.IntN(3) {
 	case 0:
 		p.Cut()
@@ -110,8 +111,8 @@ func attackCut(random *rand.Rand, p *testserver.TCPProxy) (end func()) {
 }
 
 // signal sends a process "-STOP" or "-CONT".
-func (c *attackChild) signal(t testing.TB, signal string) {
-	if out, err := exec.Command("kill", signal, strconv.Itoa(c.cmd.Process.Pid)).CombinedOutput(); err != nil {
-		t.Logf("kill %s %s: %v: %s", signal, c.name, err, out)
+func (c *Child) Signal(t testing.TB, signal string) {
+	if out, err := exec.Command("kill", signal, strconv.Itoa(c.Cmd.Process.Pid)).CombinedOutput(); err != nil {
+		t.Logf("kill %s %s: %v: %s", signal, c.Name, err, out)
 	}
 }

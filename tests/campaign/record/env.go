@@ -1,4 +1,4 @@
-package tracbus_test
+package record
 
 import (
 	"os"
@@ -8,8 +8,8 @@ import (
 	"github.com/tracbus/tracbus"
 )
 
-// attackNumber returns the number that a variable holds, or else another.
-func attackNumber(t testing.TB, variable string, otherwise int) int {
+// Number returns the number that a variable holds, or else another.
+func Number(t testing.TB, variable string, otherwise int) int {
 	t.Helper()
 	s := os.Getenv(variable)
 	if s == "" {
@@ -22,7 +22,7 @@ func attackNumber(t testing.TB, variable string, otherwise int) int {
 	return n
 }
 
-// attackDrivers are the names under which package sql knows the databases.
-var attackDrivers = map[tracbus.Dialect]string{
+// Drivers are the names under which package sql knows the databases.
+var Drivers = map[tracbus.Dialect]string{
 	tracbus.SQLite: "sqlite", tracbus.PostgreSQL: "pgx", tracbus.MySQL: "mysql",
 }

@@ -1,4 +1,7 @@
-package tracbus_test
+// Package record is what the campaigns share: the processes that they start, what
+// these write into a database and into their logs, and the checker that compares
+// the logs with the tables when all is over.
+package record
 
 import (
 	"bytes"
@@ -12,57 +15,57 @@ import (
 	"github.com/tracbus/tracbus"
 )
 
-// attackPlace is where a change stands in the order.
-type attackPlace struct {
+// Place is where a change stands in the order.
+type Place struct {
 	TID int64
 	Seq int
 }
 
-func (p attackPlace) String() string { return fmt.Sprintf("%d.%d", p.TID, p.Seq) }
+func (p Place) String() string { return fmt.Sprintf("%d.%d", p.TID, p.Seq) }
 
-func (p attackPlace) after(q attackPlace) bool {
+func (p Place) After(q Place) bool {
 	return p.TID > q.TID || p.TID == q.TID && p.Seq > q.Seq
 }
 
-// attackState is what a change says of a resource: N is how many changes it has
+// State is what a change says of a resource: N is how many changes it has
 // had, Text the transaction that made the last of them.
-type attackState struct {
+type State struct {
 	N    int64
 	Text string
 }
 
-func (s *attackState) String() string {
+func (s *State) String() string {
 	if s == nil {
 		return "nothing"
 	}
 	return fmt.Sprintf("version %d by %q", s.N, s.Text)
 }
 
-// attackWord says what a line of a log tells of.
-type attackWord string
+// Word says what a line of a log tells of.
+type Word string
 
 const (
-	attackStart      attackWord = "start"       // the journal was opened, and is followed from TID on
-	attackEverywhere attackWord = "everywhere"  // the listener Everywhere was told
-	attackPrimary    attackWord = "primary"     // the listener Primary was told
-	attackOutcome    attackWord = "outcome"     // Update returned: By, Result, TID
-	attackHeld       attackWord = "held"        // a transaction was held open with its tid: By, Result says how long
-	attackFault      attackWord = "fault"       // what must not happen did: Result says what
-	attackEnd        attackWord = "end"         // the run ended in order
-	plainStart       attackWord = "plain start" // the plain reader begins after TID
-	plainRead        attackWord = "plain"       // the plain reader has read TID
+	Start      Word = "start"       // the journal was opened, and is followed from TID on
+	Everywhere Word = "everywhere"  // the listener Everywhere was told
+	Primary    Word = "primary"     // the listener Primary was told
+	Outcome    Word = "outcome"     // Update returned: By, Result, TID
+	Held       Word = "held"        // a transaction was held open with its tid: By, Result says how long
+	Fault      Word = "fault"       // what must not happen did: Result says what
+	End        Word = "end"         // the run ended in order
+	PlainStart Word = "plain start" // the plain reader begins after TID
+	PlainRead  Word = "plain"       // the plain reader has read TID
 )
 
-// attackLine is one line of a run's log, as JSON.
-type attackLine struct {
-	Word attackWord
-	attackPlace
+// Line is one line of a run's log, as JSON.
+type Line struct {
+	Word Word
+	Place
 
 	// Of a change that a listener was told of.
 	Resource string       `json:",omitempty"`
 	Kind     tracbus.Kind `json:",omitempty"`
 	Primary  bool         `json:",omitempty"`
-	Old, New *attackState `json:",omitempty"`
+	Old, New *State       `json:",omitempty"`
 	Digest   uint64       `json:",omitempty"` // of the whole event, but for Primary
 
 	By     string `json:",omitempty"` // the transaction, as "run/writer/number"
@@ -71,16 +74,16 @@ type attackLine struct {
 
 // What Update can return, as an outcome's Result begins.
 const (
-	attackCommitted    = "committed"
-	attackNotCommitted = "not committed"
-	attackUnknown      = "unknown"
+	Committed    = "committed"
+	NotCommitted = "not committed"
+	Unknown      = "unknown"
 )
 
-// attackLineOf returns what a listener notes of an event.
-func attackLineOf(word attackWord, e tracbus.Event) attackLine {
+// LineOf returns what a listener notes of an event.
+func LineOf(word Word, e tracbus.Event) Line {
 	c := e.About()
-	l := attackLine{
-		Word: word, attackPlace: attackPlace{c.TID, c.Seq}, By: c.Author,
+	l := Line{
+		Word: word, Place: Place{c.TID, c.Seq}, By: c.Author,
 		Resource: e.Resource().String(), Kind: e.Kind(), Primary: c.Primary,
 	}
 	c.Primary = false
@@ -90,43 +93,43 @@ func attackLineOf(word attackWord, e tracbus.Event) attackLine {
 
 	switch e := e.(type) {
 	case tracbus.TicketCreated:
-		l.New = attackItemState(e.Values)
+		l.New = itemState(e.Values)
 	case tracbus.TicketChanged:
-		l.Old, l.New = attackItemState(e.Old), attackItemState(e.New)
+		l.Old, l.New = itemState(e.Old), itemState(e.New)
 	case tracbus.TicketDeleted:
-		l.Old = attackItemState(e.Values)
+		l.Old = itemState(e.Values)
 	case tracbus.WikiPageCreated:
-		l.New = &attackState{e.Page.Version, e.Page.Text}
+		l.New = &State{e.Page.Version, e.Page.Text}
 	case tracbus.WikiPageChanged:
-		l.Old = &attackState{e.Page.Version - 1, e.OldText}
-		l.New = &attackState{e.Page.Version, e.Page.Text}
+		l.Old = &State{e.Page.Version - 1, e.OldText}
+		l.New = &State{e.Page.Version, e.Page.Text}
 	case tracbus.Resync:
-		return attackLine{Word: attackFault, Result: fmt.Sprintf("a listener was told that it missed %d changes: %s, %v", e.Missed, e.Reason, e.Err)}
+		return Line{Word: Fault, Result: fmt.Sprintf("a listener was told that it missed %d changes: %s, %v", e.Missed, e.Reason, e.Err)}
 	default:
-		return attackLine{Word: attackFault, Result: fmt.Sprintf("a listener was told %T", e)}
+		return Line{Word: Fault, Result: fmt.Sprintf("a listener was told %T", e)}
 	}
 	return l
 }
 
-func attackItemState(f tracbus.Fields) *attackState {
+func itemState(f tracbus.Fields) *State {
 	number, _ := f["n"].(json.Number)
 	n, err := strconv.ParseInt(string(number), 10, 64)
 	if err != nil {
 		n = -1 // which no change has
 	}
-	return &attackState{n, f.Text("text")}
+	return &State{n, f.Text("text")}
 }
 
-// attackLog is the log that a run writes. Each line is one write, so that what
+// Log is the log that a run writes. Each line is one write, so that what
 // a killed run wrote is whole but for its last line.
-type attackLog struct{ file *os.File }
+type Log struct{ file *os.File }
 
-func openAttackLog(path string) (*attackLog, error) {
+func OpenLog(path string) (*Log, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	return &attackLog{f}, err
+	return &Log{f}, err
 }
 
-func (l *attackLog) write(line any) error {
+func (l *Log) Write(line any) error {
 	b, err := json.Marshal(line)
 	if err != nil {
 		return err
@@ -135,17 +138,17 @@ func (l *attackLog) write(line any) error {
 	return err
 }
 
-// attackRun is one run of a process, as its log tells.
-type attackRun struct {
-	name   string
+// Run is one run of a process, as its log tells.
+type Run struct {
+	Name   string
 	killed bool // by the attack: it may end anywhere
-	lines  []attackLine
+	lines  []Line
 }
 
-// readAttackRun reads the log of a run that is over.
-func readAttackRun(t testing.TB, name, path string, killed bool) attackRun {
+// ReadRun reads the log of a run that is over.
+func ReadRun(t testing.TB, name, path string, killed bool) Run {
 	t.Helper()
-	r := attackRun{name: name, killed: killed}
+	r := Run{Name: name, killed: killed}
 	b, err := os.ReadFile(path)
 	if os.IsNotExist(err) && killed {
 		return r // before it began
@@ -158,7 +161,7 @@ func readAttackRun(t testing.TB, name, path string, killed bool) attackRun {
 		if !whole && killed {
 			break
 		}
-		var l attackLine
+		var l Line
 		if err := json.Unmarshal(line, &l); err != nil {
 			t.Fatalf("log of %s: %v: %.200q", name, err, line)
 		}
@@ -169,7 +172,7 @@ func readAttackRun(t testing.TB, name, path string, killed bool) attackRun {
 }
 
 // with returns a run's lines of one word.
-func (r attackRun) with(word attackWord) (found []attackLine) {
+func (r Run) With(word Word) (found []Line) {
 	for _, l := range r.lines {
 		if l.Word == word {
 			found = append(found, l)

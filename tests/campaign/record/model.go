@@ -1,4 +1,4 @@
-package tracbus_test
+package record
 
 import (
 	"context"
@@ -13,17 +13,17 @@ import (
 	"github.com/tracbus/tracbus"
 )
 
-// How many tickets and pages an attack has. The first attackHot tickets are
+// How many tickets and pages an attack has. The first hotItems tickets are
 // changed by many.
 const (
-	attackItems = 300
-	attackHot   = 3
-	attackPages = 20
+	items    = 300
+	hotItems = 3
+	pages    = 20
 )
 
-// attackTables are the application's own. plain_journal is one as it would be
+// tables are the application's own. plain_journal is one as it would be
 // without this library: see plainreader_test.go.
-var attackTables = []string{
+var tables = []string{
 	`CREATE TABLE attack_item   (id BIGINT PRIMARY KEY, n BIGINT NOT NULL, live INTEGER NOT NULL, maker VARCHAR(60) NOT NULL)`,
 	`CREATE TABLE attack_page   (name VARCHAR(60) NOT NULL, version BIGINT NOT NULL, maker VARCHAR(60) NOT NULL, PRIMARY KEY (name, version))`,
 	`CREATE TABLE attack_commit (maker VARCHAR(60) PRIMARY KEY, changes INTEGER NOT NULL)`,
@@ -36,10 +36,10 @@ var plainTable = map[tracbus.Dialect]string{
 	tracbus.MySQL:      `CREATE TABLE plain_journal (tid BIGINT PRIMARY KEY AUTO_INCREMENT, maker VARCHAR(60) NOT NULL)`,
 }
 
-func createAttackTables(t testing.TB, db *sql.DB, d tracbus.Dialect) {
+func CreateTables(t testing.TB, db *sql.DB, d tracbus.Dialect) {
 	t.Helper()
-	statements := append([]string{plainTable[d]}, attackTables...)
-	for id := 1; id <= attackItems; id++ {
+	statements := append([]string{plainTable[d]}, tables...)
+	for id := 1; id <= items; id++ {
 		statements = append(statements, fmt.Sprintf("INSERT INTO attack_item VALUES (%d, 0, 1, '')", id))
 	}
 	for _, s := range statements {
@@ -50,7 +50,7 @@ func createAttackTables(t testing.TB, db *sql.DB, d tracbus.Dialect) {
 }
 
 // marks numbers the marks of a statement where the database wants that.
-func attackMarks(d tracbus.Dialect, text string) string {
+func marks(d tracbus.Dialect, text string) string {
 	if d != tracbus.PostgreSQL {
 		return text
 	}
@@ -60,31 +60,31 @@ func attackMarks(d tracbus.Dialect, text string) string {
 	return text
 }
 
-// attackExec runs a statement of the application.
-func attackExec(ctx context.Context, tx *tracbus.ModelTransaction, text string, args ...any) error {
-	_, err := tx.SQL().ExecContext(ctx, attackMarks(tx.Dialect(), text), args...)
+// execute runs a statement of the application.
+func execute(ctx context.Context, tx *tracbus.ModelTransaction, text string, args ...any) error {
+	_, err := tx.SQL().ExecContext(ctx, marks(tx.Dialect(), text), args...)
 	return err
 }
 
-func attackQueryRow(ctx context.Context, tx *tracbus.ModelTransaction, text string, args ...any) *sql.Row {
-	return tx.SQL().QueryRowContext(ctx, attackMarks(tx.Dialect(), text), args...)
+func queryRow(ctx context.Context, tx *tracbus.ModelTransaction, text string, args ...any) *sql.Row {
+	return tx.SQL().QueryRowContext(ctx, marks(tx.Dialect(), text), args...)
 }
 
-// attackItem is a change of a ticket as an application with tables of its own
+// item is a change of a ticket as an application with tables of its own
 // would write one. Its row counts its changes, and tells who made the last one.
 // A deleted ticket keeps its row, so that it can come back.
-type attackItem struct {
+type item struct {
 	id    int64
 	maker string
 
 	changed bool
 }
 
-func (m *attackItem) Resource() tracbus.Resource {
+func (m *item) Resource() tracbus.Resource {
 	return tracbus.Resource{Realm: tracbus.RealmTicket, ID: strconv.FormatInt(m.id, 10)}
 }
 
-func (m *attackItem) Save(ctx context.Context, tx *tracbus.ModelTransaction) (tracbus.Event, error) {
+func (m *item) Save(ctx context.Context, tx *tracbus.ModelTransaction) (tracbus.Event, error) {
 	n, live, before, err := m.write(ctx, tx, true)
 	if err != nil {
 		return nil, err
@@ -100,7 +100,7 @@ func (m *attackItem) Save(ctx context.Context, tx *tracbus.ModelTransaction) (tr
 	}, nil
 }
 
-func (m *attackItem) Delete(ctx context.Context, tx *tracbus.ModelTransaction) (tracbus.Event, error) {
+func (m *item) Delete(ctx context.Context, tx *tracbus.ModelTransaction) (tracbus.Event, error) {
 	n, live, before, err := m.write(ctx, tx, false)
 	if err != nil || !live {
 		return nil, err
@@ -112,12 +112,12 @@ func (m *attackItem) Delete(ctx context.Context, tx *tracbus.ModelTransaction) (
 
 // write stores the ticket with whether it lives, unless it was dead and stays so,
 // and returns what it was before.
-func (m *attackItem) write(ctx context.Context, tx *tracbus.ModelTransaction, lives bool) (n int64, live bool, maker string, err error) {
+func (m *item) write(ctx context.Context, tx *tracbus.ModelTransaction, lives bool) (n int64, live bool, maker string, err error) {
 	query := "SELECT n, live, maker FROM attack_item WHERE id = ?"
 	if tx.Dialect() != tracbus.SQLite {
 		query += " FOR UPDATE"
 	}
-	if err := attackQueryRow(ctx, tx, query, m.id).Scan(&n, &live, &maker); err != nil {
+	if err := queryRow(ctx, tx, query, m.id).Scan(&n, &live, &maker); err != nil {
 		return 0, false, "", err
 	}
 	if !live && !lives {
@@ -127,22 +127,22 @@ func (m *attackItem) write(ctx context.Context, tx *tracbus.ModelTransaction, li
 	if lives {
 		stored = 1
 	}
-	err = attackExec(ctx, tx, "UPDATE attack_item SET n = ?, live = ?, maker = ? WHERE id = ?", n+1, stored, m.maker, m.id)
+	err = execute(ctx, tx, "UPDATE attack_item SET n = ?, live = ?, maker = ? WHERE id = ?", n+1, stored, m.maker, m.id)
 	m.changed = err == nil
 	return n, live, maker, err
 }
 
 // values are all fields of the ticket. Some do nothing but have a type.
-func (m *attackItem) values(n int64, maker string) tracbus.Fields {
+func (m *item) values(n int64, maker string) tracbus.Fields {
 	return tracbus.Fields{
 		"n": n, "text": maker, "summary": fmt.Sprintf("Ticket %d: it's \"quoted\", \u00fcml\u00e4uted \U0001F98A", m.id),
 		"due": time.Date(2026, 1, 2, 3, 4, 5, 678000, time.UTC), "open": true, "owner": nil, "estimate": json.Number("0.50"),
 	}
 }
 
-// changeAttackPage stores the next version of a page, in a table in which no row
+// changePage stores the next version of a page, in a table in which no row
 // stands for the page: only the journal's lock keeps two writers apart.
-func changeAttackPage(ctx context.Context, tx *tracbus.ModelTransaction, name, maker string) error {
+func changePage(ctx context.Context, tx *tracbus.ModelTransaction, name, maker string) error {
 	if err := tx.Lock(ctx, tracbus.Resource{Realm: tracbus.RealmWiki, ID: name}); err != nil {
 		return err
 	}
@@ -152,10 +152,10 @@ func changeAttackPage(ctx context.Context, tx *tracbus.ModelTransaction, name, m
 	}
 	var version int64
 	var before string
-	if err := attackQueryRow(ctx, tx, query, name).Scan(&version, &before); err != nil && err != sql.ErrNoRows {
+	if err := queryRow(ctx, tx, query, name).Scan(&version, &before); err != nil && err != sql.ErrNoRows {
 		return err
 	}
-	if err := attackExec(ctx, tx, "INSERT INTO attack_page VALUES (?, ?, ?)", name, version+1, maker); err != nil {
+	if err := execute(ctx, tx, "INSERT INTO attack_page VALUES (?, ?, ?)", name, version+1, maker); err != nil {
 		return err
 	}
 	page := tracbus.WikiPage{Name: name, Version: version + 1, Text: maker}

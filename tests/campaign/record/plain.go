@@ -1,4 +1,4 @@
-package tracbus_test
+package record
 
 import (
 	"context"
@@ -8,40 +8,40 @@ import (
 	"github.com/tracbus/tracbus"
 )
 
-// plainTables are the journals that the proposal's reader reads in an attack. On
+// PlainTables are the journals that the proposal's reader reads in an attack. On
 // MariaDB it is one of AUTO_INCREMENT, as the proposal has it, because from a
 // journal whose tids stand in the order of the commits even that reader loses
 // one in fifty thousand only. On SQLite, where one transaction writes at a time,
 // it loses nothing.
-var plainTables = map[tracbus.Dialect]string{
+var PlainTables = map[tracbus.Dialect]string{
 	tracbus.SQLite:     "journal_transaction",
 	tracbus.PostgreSQL: "journal_transaction",
 	tracbus.MySQL:      "plain_journal",
 }
 
-// readPlainly is the reader of Trac's journaling proposal: all tids greater than
+// ReadPlainly is the reader of Trac's journaling proposal: all tids greater than
 // the last one.
-func readPlainly(ctx context.Context, db *sql.DB, d tracbus.Dialect, log *attackLog) {
+func ReadPlainly(ctx context.Context, db *sql.DB, d tracbus.Dialect, log *Log) {
 	var last int64
 	started := false
-	for ; ctx.Err() == nil; attackWait(ctx, 50*time.Millisecond) {
+	for ; ctx.Err() == nil; Sleep(ctx, 50*time.Millisecond) {
 		if !started {
-			row := db.QueryRowContext(ctx, "SELECT COALESCE(MAX(tid), 0) FROM "+plainTables[d])
+			row := db.QueryRowContext(ctx, "SELECT COALESCE(MAX(tid), 0) FROM "+PlainTables[d])
 			if row.Scan(&last) == nil {
 				started = true
-				_ = log.write(attackLine{Word: plainStart, attackPlace: attackPlace{TID: last}})
+				_ = log.Write(Line{Word: PlainStart, Place: Place{TID: last}})
 			}
 			continue
 		}
-		tids, _ := readTIDs(ctx, db, attackMarks(d, "SELECT tid FROM "+plainTables[d]+" WHERE tid > ? ORDER BY tid"), last)
+		tids, _ := ReadTIDs(ctx, db, marks(d, "SELECT tid FROM "+PlainTables[d]+" WHERE tid > ? ORDER BY tid"), last)
 		for _, tid := range tids {
-			_ = log.write(attackLine{Word: plainRead, attackPlace: attackPlace{TID: tid}})
+			_ = log.Write(Line{Word: PlainRead, Place: Place{TID: tid}})
 			last = tid
 		}
 	}
 }
 
-func readTIDs(ctx context.Context, db *sql.DB, query string, args ...any) (tids []int64, err error) {
+func ReadTIDs(ctx context.Context, db *sql.DB, query string, args ...any) (tids []int64, err error) {
 	rows, err := db.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, err
@@ -57,20 +57,20 @@ func readTIDs(ctx context.Context, db *sql.DB, query string, args ...any) (tids 
 	return tids, rows.Err()
 }
 
-// checkPlain holds what the plain readers read against the table as it is at
+// CheckPlain holds what the plain readers read against the table as it is at
 // last.
-func checkPlain(tids []int64, runs []attackRun) (v *attackVerdict, read int) {
-	v = &attackVerdict{index: map[attackPlace]int{}}
+func CheckPlain(tids []int64, runs []Run) (v *Verdict, read int) {
+	v = &Verdict{Index: map[Place]int{}}
 	for i, tid := range tids {
-		c := attackChange{attackPlace: attackPlace{TID: tid}, resource: "a transaction", by: "anybody"}
-		v.truth.changes = append(v.truth.changes, c)
-		v.index[c.attackPlace] = i
+		c := Change{Place: Place{TID: tid}, Resource: "a transaction", By: "anybody"}
+		v.Truth.Changes = append(v.Truth.Changes, c)
+		v.Index[c.Place] = i
 	}
 	for _, r := range runs {
-		if starts := r.with(plainStart); len(starts) > 0 {
-			lines := r.with(plainRead)
+		if starts := r.With(PlainStart); len(starts) > 0 {
+			lines := r.With(PlainRead)
 			read += len(lines)
-			v.checkSequence(r.name, true, starts[0].TID, lines)
+			v.checkSequence(r.Name, true, starts[0].TID, lines)
 		}
 	}
 	return v, read

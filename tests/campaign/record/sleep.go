@@ -1,12 +1,12 @@
-package tracbus_test
+package record
 
 import (
 	"context"
 	"time"
 )
 
-// attackWait waits for a time, or until ctx ends.
-func attackWait(ctx context.Context, d time.Duration) {
+// Sleep waits for a time, or until ctx ends.
+func Sleep(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

@@ -1,4 +1,4 @@
-package tracbus_test
+package record
 
 import (
 	"database/sql"
@@ -8,11 +8,12 @@ import (
 	"time"
 
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/internal/testkit"
 )
 
-// attackOpen lists the transactions that may still write: those of processes that
+// openTransactions lists the transactions that may still write: those of processes that
 // are gone, and of connections that were cut.
-var attackOpen = map[tracbus.Dialect]string{
+var openTransactions = map[tracbus.Dialect]string{
 	tracbus.SQLite: `SELECT '' WHERE 0`,
 	tracbus.PostgreSQL: `SELECT concat_ws(' ', pid, state, wait_event_type, wait_event, xact_start, query) FROM pg_stat_activity
 		WHERE pid <> pg_backend_pid() AND datname = current_database() AND (backend_xid IS NOT NULL OR wait_event_type = 'Lock')`,
@@ -21,9 +22,9 @@ var attackOpen = map[tracbus.Dialect]string{
 		WHERE t.trx_rows_locked > 0 OR t.trx_state = 'LOCK WAIT'`,
 }
 
-// waitForAttackEnd returns when nothing is written any more. It asks seldom, for
+// WaitForEnd returns when nothing is written any more. It asks seldom, for
 // InnoDB does not look again until nobody has asked for a tenth of a second.
-func waitForAttackEnd(t testing.TB, db *sql.DB, d tracbus.Dialect) {
+func WaitForEnd(t testing.TB, db *sql.DB, d tracbus.Dialect) {
 	t.Helper()
 	quiet := 0
 	var open []string
@@ -32,11 +33,11 @@ func waitForAttackEnd(t testing.TB, db *sql.DB, d tracbus.Dialect) {
 			t.Errorf("these do not end:\n%s", strings.Join(open, "\n"))
 		}
 	}()
-	until(t, "no transaction writes any more", func() bool {
-		attackWait(t.Context(), 250*time.Millisecond)
+	testkit.Until(t, "no transaction writes any more", func() bool {
+		Sleep(t.Context(), 250*time.Millisecond)
 		var one string
 		open = nil
-		scan(t, db, attackOpen[d], func() { open = append(open, one) }, &one)
+		testkit.Scan(t, db, openTransactions[d], func() { open = append(open, one) }, &one)
 		if quiet++; len(open) > 0 {
 			quiet = 0
 		}
@@ -44,47 +45,47 @@ func waitForAttackEnd(t testing.TB, db *sql.DB, d tracbus.Dialect) {
 	})
 }
 
-// readAttackTruth reads the tables when all is over, with statements of its own.
-func readAttackTruth(t testing.TB, db *sql.DB, d tracbus.Dialect) attackTruth {
+// ReadTruth reads the tables when all is over, with statements of its own.
+func ReadTruth(t testing.TB, db *sql.DB, d tracbus.Dialect) Truth {
 	t.Helper()
-	truth := attackTruth{commits: map[string]int{}, final: map[string]attackState{}}
+	truth := Truth{Commits: map[string]int{}, Final: map[string]State{}}
 	change := `"change"`
 	if d == tracbus.MySQL {
 		change = "`change`"
 	}
-	var c attackChange
+	var c Change
 	var realm, id string
-	scan(t, db, `SELECT 'ticket', tid, seq, id, `+change+`, author FROM ticket_journal UNION ALL
+	testkit.Scan(t, db, `SELECT 'ticket', tid, seq, id, `+change+`, author FROM ticket_journal UNION ALL
 		SELECT 'wiki', tid, seq, id, `+change+`, author FROM wiki_journal ORDER BY 2, 3`, func() {
-		c.resource = realm + " " + id
-		truth.changes = append(truth.changes, c)
-	}, &realm, &c.TID, &c.Seq, &id, &c.kind, &c.by)
+		c.Resource = realm + " " + id
+		truth.Changes = append(truth.Changes, c)
+	}, &realm, &c.TID, &c.Seq, &id, &c.Kind, &c.By)
 
 	var n int64
 	var maker string
-	scan(t, db, "SELECT maker, changes FROM attack_commit", func() { truth.commits[maker] = int(n) }, &maker, &n)
-	scan(t, db, "SELECT id, n, maker FROM attack_item", func() { truth.final["ticket "+id] = attackState{n, maker} }, &id, &n, &maker)
-	scan(t, db, "SELECT name, version, maker FROM attack_page ORDER BY name, version", func() {
-		if before := truth.final["wiki "+id].N; n != before+1 {
+	testkit.Scan(t, db, "SELECT maker, changes FROM attack_commit", func() { truth.Commits[maker] = int(n) }, &maker, &n)
+	testkit.Scan(t, db, "SELECT id, n, maker FROM attack_item", func() { truth.Final["ticket "+id] = State{n, maker} }, &id, &n, &maker)
+	testkit.Scan(t, db, "SELECT name, version, maker FROM attack_page ORDER BY name, version", func() {
+		if before := truth.Final["wiki "+id].N; n != before+1 {
 			t.Errorf("%s has version %d after version %d", id, n, before)
 		}
-		truth.final["wiki "+id] = attackState{n, maker}
+		truth.Final["wiki "+id] = State{n, maker}
 	}, &id, &n, &maker)
 	return truth
 }
 
-// checkAttackTransactions: the table of all realms has the transactions that
+// CheckTransactions: the table of all realms has the transactions that
 // have changes, and each is marked by a mark of its own.
-func checkAttackTransactions(t testing.TB, db *sql.DB, truth attackTruth) {
+func CheckTransactions(t testing.TB, db *sql.DB, truth Truth) {
 	t.Helper()
 	missing := map[int64]bool{}
-	for _, c := range truth.changes {
+	for _, c := range truth.Changes {
 		missing[c.TID] = true
 	}
 	marks := map[string]int64{}
 	var tid int64
 	var mark string
-	scan(t, db, "SELECT tid, mark FROM journal_transaction ORDER BY tid", func() {
+	testkit.Scan(t, db, "SELECT tid, mark FROM journal_transaction ORDER BY tid", func() {
 		if !missing[tid] {
 			t.Error("tables: tid " + strconv.FormatInt(tid, 10) + " has no change")
 		}

@@ -1,4 +1,4 @@
-package tracbus_test
+package record
 
 import (
 	"context"
@@ -13,60 +13,60 @@ import (
 	"github.com/tracbus/tracbus"
 )
 
-// attackThink is how long a writer thinks at most.
-const attackThink = 50 * time.Millisecond
+// think is how long a writer thinks at most.
+const think = 50 * time.Millisecond
 
-var errAttackRollback = errors.New("the writer changed its mind")
+var errRollback = errors.New("the writer changed its mind")
 
-// attackWriter makes random transactions, one after the other.
-type attackWriter struct {
-	run     string
-	number  int
-	db      *sql.DB
-	journal *tracbus.Journal
-	log     *attackLog
-	dialect tracbus.Dialect
-	random  *rand.Rand
+// Writer makes random transactions, one after the other.
+type Writer struct {
+	Run     string
+	Number  int
+	DB      *sql.DB
+	Journal *tracbus.Journal
+	Log     *Log
+	Dialect tracbus.Dialect
+	Random  *rand.Rand
 
-	stop <-chan struct{}
-	hold chan time.Duration // how long to hold a transaction open, now
+	Stop <-chan struct{}
+	Hold chan time.Duration // how long to hold a transaction open, now
 }
 
 // work makes transactions until it is to stop.
-func (w *attackWriter) work(ctx context.Context) error {
+func (w *Writer) Work(ctx context.Context) error {
 	for n := 1; ; n++ {
 		var hold time.Duration
 		select {
-		case <-w.stop:
+		case <-w.Stop:
 			return nil
-		case hold = <-w.hold:
+		case hold = <-w.Hold:
 		default:
 		}
-		maker := fmt.Sprintf("%s/%d/%d", w.run, w.number, n)
-		tid, err := w.transact(ctx, maker, hold)
+		maker := fmt.Sprintf("%s/%d/%d", w.Run, w.Number, n)
+		tid, err := w.Transact(ctx, maker, hold)
 		if hold > 0 && err == nil {
-			_ = w.log.write(attackLine{Word: attackHeld, By: maker, Result: hold.String()})
+			_ = w.Log.Write(Line{Word: Held, By: maker, Result: hold.String()})
 		} else if hold > 0 { // another one tries
-			w.hold <- hold
+			w.Hold <- hold
 		}
-		if err := w.log.write(attackOutcomeOf(maker, tid, err)); err != nil {
+		if err := w.Log.Write(OutcomeOf(maker, tid, err)); err != nil {
 			return err
 		}
-		if err != nil && !errors.Is(err, errAttackRollback) {
-			attackWait(ctx, 10*time.Millisecond) // whatever is wrong may be over then
+		if err != nil && !errors.Is(err, errRollback) {
+			Sleep(ctx, 10*time.Millisecond) // whatever is wrong may be over then
 		}
 	}
 }
 
-// attackOutcomeOf notes what Update returned.
-func attackOutcomeOf(maker string, tid int64, err error) attackLine {
-	l := attackLine{Word: attackOutcome, attackPlace: attackPlace{TID: tid}, By: maker, Result: attackCommitted}
+// OutcomeOf notes what Update returned.
+func OutcomeOf(maker string, tid int64, err error) Line {
+	l := Line{Word: Outcome, Place: Place{TID: tid}, By: maker, Result: Committed}
 	not, unknown := errors.Is(err, tracbus.ErrNotCommitted), errors.Is(err, tracbus.ErrCommitUnknown)
 	switch {
 	case not && !unknown:
-		l.Result = attackNotCommitted + ": " + err.Error()
+		l.Result = NotCommitted + ": " + err.Error()
 	case unknown && !not:
-		l.Result = attackUnknown + ": " + err.Error()
+		l.Result = Unknown + ": " + err.Error()
 	case err != nil:
 		l.Result = "neither committed, nor not, nor unknown: " + err.Error()
 	}
@@ -76,7 +76,7 @@ func attackOutcomeOf(maker string, tid int64, err error) attackLine {
 // transact makes one transaction. It thinks where that hurts most: on PostgreSQL
 // when the rows are locked, and where it joins, when it has its tid; elsewhere,
 // where that stops all other writers, before.
-func (w *attackWriter) transact(ctx context.Context, maker string, hold time.Duration) (int64, error) {
+func (w *Writer) Transact(ctx context.Context, maker string, hold time.Duration) (int64, error) {
 	p := w.plan(maker)
 	if hold > 0 {
 		p.think, p.hold, p.patience, p.fails, p.joins = 0, hold, 0, false, true
@@ -86,41 +86,41 @@ func (w *attackWriter) transact(ctx context.Context, maker string, hold time.Dur
 		ctx, cancel = context.WithTimeout(ctx, p.patience)
 		defer cancel()
 	}
-	if w.dialect == tracbus.PostgreSQL && p.joins {
+	if w.Dialect == tracbus.PostgreSQL && p.joins {
 		p.think, p.hold = 0, max(p.think, hold)
 	}
-	if w.dialect == tracbus.SQLite {
-		attackWait(ctx, p.think)
+	if w.Dialect == tracbus.SQLite {
+		Sleep(ctx, p.think)
 	}
 	f := func(tx *tracbus.ModelTransaction) error {
-		if plainTables[w.dialect] == "plain_journal" {
-			if err := attackExec(ctx, tx, "INSERT INTO plain_journal (maker) VALUES (?)", maker); err != nil {
+		if PlainTables[w.Dialect] == "plain_journal" {
+			if err := execute(ctx, tx, "INSERT INTO plain_journal (maker) VALUES (?)", maker); err != nil {
 				return err
 			}
 		}
-		if w.dialect == tracbus.MySQL {
-			attackWait(ctx, p.think)
+		if w.Dialect == tracbus.MySQL {
+			Sleep(ctx, p.think)
 		}
 		changes, err := p.change(ctx, tx)
 		if err != nil {
 			return err
 		}
-		if w.dialect == tracbus.PostgreSQL {
-			attackWait(ctx, p.think)
+		if w.Dialect == tracbus.PostgreSQL {
+			Sleep(ctx, p.think)
 		}
 		if p.fails {
-			return errAttackRollback
+			return errRollback
 		}
-		return attackExec(ctx, tx, "INSERT INTO attack_commit VALUES (?, ?)", maker, changes)
+		return execute(ctx, tx, "INSERT INTO attack_commit VALUES (?, ?)", maker, changes)
 	}
 	if p.joins {
 		return w.join(ctx, p, f)
 	}
-	return w.journal.Update(ctx, p.who, f)
+	return w.Journal.Update(ctx, p.who, f)
 }
 
-// attackBegin begins a transaction of the application's own.
-var attackBegin = map[tracbus.Dialect][]string{
+// begin begins a transaction of the application's own.
+var begin = map[tracbus.Dialect][]string{
 	tracbus.SQLite:     {"BEGIN IMMEDIATE"},
 	tracbus.PostgreSQL: {"BEGIN"},
 	tracbus.MySQL:      {"SET TRANSACTION ISOLATION LEVEL READ COMMITTED", "BEGIN"},
@@ -128,8 +128,8 @@ var attackBegin = map[tracbus.Dialect][]string{
 
 // join does what Update does with a transaction that the application begins and
 // commits.
-func (w *attackWriter) join(ctx context.Context, p attackPlan, f func(*tracbus.ModelTransaction) error) (tid int64, err error) {
-	conn, err := w.db.Conn(ctx)
+func (w *Writer) join(ctx context.Context, p plan, f func(*tracbus.ModelTransaction) error) (tid int64, err error) {
+	conn, err := w.DB.Conn(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("%w: %w", tracbus.ErrNotCommitted, err)
 	}
@@ -139,12 +139,12 @@ func (w *attackWriter) join(ctx context.Context, p attackPlan, f func(*tracbus.M
 		}
 		_ = conn.Close()
 	}()
-	for _, s := range attackBegin[w.dialect] {
+	for _, s := range begin[w.Dialect] {
 		if _, err := conn.ExecContext(ctx, s); err != nil {
 			return 0, fmt.Errorf("%w: %w", tracbus.ErrNotCommitted, err)
 		}
 	}
-	tx, err := w.journal.Join(conn)
+	tx, err := w.Journal.Join(conn)
 	if err == nil {
 		err = tx.Prepare(p.who, "")
 	}
@@ -157,7 +157,7 @@ func (w *attackWriter) join(ctx context.Context, p attackPlan, f func(*tracbus.M
 	if err != nil {
 		return 0, fmt.Errorf("%w: %w", tracbus.ErrNotCommitted, err)
 	}
-	attackWait(ctx, p.hold)
+	Sleep(ctx, p.hold)
 	if _, err := conn.ExecContext(ctx, "COMMIT"); err != nil {
 		_ = conn.Raw(func(any) error { return driver.ErrBadConn })
 		landed, unclear := tx.Outcome(ctx)
@@ -170,8 +170,8 @@ func (w *attackWriter) join(ctx context.Context, p attackPlan, f func(*tracbus.M
 	return tid, nil
 }
 
-// attackPlan is what a transaction is going to do.
-type attackPlan struct {
+// plan is what a transaction is going to do.
+type plan struct {
 	who      tracbus.Actor
 	items    []int64
 	deletes  bool // the first of them
@@ -184,23 +184,23 @@ type attackPlan struct {
 	fails    bool
 }
 
-func (w *attackWriter) plan(maker string) attackPlan {
-	r := w.random
-	p := attackPlan{
-		who:     tracbus.Actor{Author: maker, IPNR: fmt.Sprintf("10.0.0.%d", w.number), Authenticated: r.IntN(2) == 0},
+func (w *Writer) plan(maker string) plan {
+	r := w.Random
+	p := plan{
+		who:     tracbus.Actor{Author: maker, IPNR: fmt.Sprintf("10.0.0.%d", w.Number), Authenticated: r.IntN(2) == 0},
 		deletes: r.IntN(10) == 0,
 		lock:    r.IntN(2) == 0,
 		joins:   r.IntN(5) == 0,
-		think:   time.Duration(r.Int64N(int64(attackThink))),
+		think:   time.Duration(r.Int64N(int64(think))),
 		fails:   r.IntN(5) == 0,
 	}
 	if r.IntN(30) == 0 {
-		p.patience = time.Duration(1 + r.Int64N(int64(2*attackThink)))
+		p.patience = time.Duration(1 + r.Int64N(int64(2*think)))
 	}
 	for range 1 + r.IntN(3) {
-		id := int64(1 + r.IntN(attackItems))
+		id := int64(1 + r.IntN(items))
 		if r.IntN(8) == 0 {
-			id = int64(1 + r.IntN(attackHot))
+			id = int64(1 + r.IntN(hotItems))
 		}
 		if !slices.Contains(p.items, id) {
 			p.items = append(p.items, id)
@@ -210,17 +210,17 @@ func (w *attackWriter) plan(maker string) attackPlan {
 		slices.Sort(p.items)
 	}
 	if r.IntN(4) == 0 {
-		p.pages = append(p.pages, fmt.Sprintf("Page %d/of the attack", r.IntN(attackPages)))
+		p.pages = append(p.pages, fmt.Sprintf("Page %d/of the attack", r.IntN(pages)))
 	}
 	return p
 }
 
 // change does what is planned, and counts the changes.
-func (p attackPlan) change(ctx context.Context, tx *tracbus.ModelTransaction) (changes int, err error) {
+func (p plan) change(ctx context.Context, tx *tracbus.ModelTransaction) (changes int, err error) {
 	if p.lock {
 		var all []tracbus.Resource
 		for _, id := range p.items {
-			all = append(all, (&attackItem{id: id}).Resource())
+			all = append(all, (&item{id: id}).Resource())
 		}
 		for _, name := range p.pages {
 			all = append(all, tracbus.Resource{Realm: tracbus.RealmWiki, ID: name})
@@ -230,7 +230,7 @@ func (p attackPlan) change(ctx context.Context, tx *tracbus.ModelTransaction) (c
 		}
 	}
 	for i, id := range p.items {
-		m := &attackItem{id: id, maker: p.who.Author}
+		m := &item{id: id, maker: p.who.Author}
 		if i == 0 && p.deletes {
 			err = tx.Delete(ctx, m)
 		} else {
@@ -244,7 +244,7 @@ func (p attackPlan) change(ctx context.Context, tx *tracbus.ModelTransaction) (c
 		}
 	}
 	for _, name := range p.pages {
-		if err := changeAttackPage(ctx, tx, name, p.who.Author); err != nil {
+		if err := changePage(ctx, tx, name, p.who.Author); err != nil {
 			return 0, err
 		}
 		changes++
