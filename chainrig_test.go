@@ -14,9 +14,9 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/tracbus/tracbus/internal/store"
+	"github.com/tracbus/tracbus/internal/testkit"
 	"github.com/tracbus/tracbus/internal/testserver"
 )
 
@@ -46,8 +46,7 @@ func eachChain(t *testing.T, test func(t *testing.T, r *chainRig)) {
 // the default user, with go-redis's timeouts.
 func newChainRig(t *testing.T, config PublisherConfig, options testserver.RedisOptions, user *redis.Options) *chainRig {
 	t.Helper()
-	ignore := goleak.IgnoreCurrent()
-	t.Cleanup(func() { goleak.VerifyNone(t, ignore) })
+	testkit.NoLeaks(t)
 	r := &chainRig{t: t, server: testserver.Redis(t, options), state: stateKey(config.StreamKey, "uuid", "redis")}
 	r.client = r.connect(&redis.Options{})
 	if user == nil {

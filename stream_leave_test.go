@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/internal/testkit"
 	"github.com/tracbus/tracbus/internal/testserver"
 )
 
@@ -24,29 +25,29 @@ func TestLeavingAStreamLeavesNothing(t *testing.T) {
 	}
 	slow := tracbus.SubscriberConfig{PingAfter: time.Hour, MaxBackoff: time.Hour}
 	t.Run("break", func(t *testing.T) {
-		noLeaks(t)
+		testkit.NoLeaks(t)
 		server := testserver.Redis(t, testserver.RedisOptions{})
-		c := hastyClient(t, server.Addr())
+		c := testkit.HastyClient(t, server.Addr())
 		newAppender(t, c).add(span(1, 9)...)
 		for e, err := range tracbus.NewSubscriber(patient(t, server.Addr()), slow).Stream(t.Context(), streamKey, "3-0") {
 			require.NoError(t, err)
 			require.Equal(t, "4-0", e.ID)
 			break
 		}
-		until(t, "the server has no reader any more", func() bool { return readers(t, c) == 0 })
+		testkit.Until(t, "the server has no reader any more", func() bool { return readers(t, c) == 0 })
 	})
 	t.Run("cancelled while it waits", func(t *testing.T) {
-		noLeaks(t)
+		testkit.NoLeaks(t)
 		server := testserver.Redis(t, testserver.RedisOptions{})
-		c := hastyClient(t, server.Addr())
+		c := testkit.HastyClient(t, server.Addr())
 		l := stream(t, patient(t, server.Addr()), slow, "", forever)
 		l.says("0-0 subscribed 0..0")
-		until(t, "the loop waits", func() bool { return readers(t, c) == 1 })
+		testkit.Until(t, "the loop waits", func() bool { return readers(t, c) == 1 })
 		l.stop()
-		until(t, "the server has no reader any more", func() bool { return readers(t, c) == 0 })
+		testkit.Until(t, "the server has no reader any more", func() bool { return readers(t, c) == 0 })
 	})
 	t.Run("cancelled in front of a black hole", func(t *testing.T) {
-		noLeaks(t)
+		testkit.NoLeaks(t)
 		server := testserver.Redis(t, testserver.RedisOptions{})
 		proxy := testserver.Proxy(t, server.Addr())
 		l := stream(t, patient(t, proxy.Addr()), slow, "", forever)
@@ -55,14 +56,14 @@ func TestLeavingAStreamLeavesNothing(t *testing.T) {
 		l.stop()
 	})
 	t.Run("cancelled while it connects to a black hole", func(t *testing.T) {
-		noLeaks(t)
+		testkit.NoLeaks(t)
 		addr, asked := hole(t)
 		l := stream(t, patient(t, addr), slow, "", forever)
 		<-asked
 		l.stop()
 	})
 	t.Run("cancelled while nobody is there", func(t *testing.T) {
-		noLeaks(t)
+		testkit.NoLeaks(t)
 		server := testserver.Redis(t, testserver.RedisOptions{})
 		server.Kill()
 		l := stream(t, patient(t, server.Addr()), slow, "7", forever)
@@ -70,9 +71,9 @@ func TestLeavingAStreamLeavesNothing(t *testing.T) {
 		l.stop()
 	})
 	t.Run("cancelled in the middle of what was read", func(t *testing.T) {
-		noLeaks(t)
+		testkit.NoLeaks(t)
 		server := testserver.Redis(t, testserver.RedisOptions{})
-		c := hastyClient(t, server.Addr())
+		c := testkit.HastyClient(t, server.Addr())
 		newAppender(t, c).add(span(1, 9)...)
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
@@ -87,7 +88,7 @@ func TestLeavingAStreamLeavesNothing(t *testing.T) {
 }
 
 func TestStreamBehindNoID(t *testing.T) {
-	c := hastyClient(t, "127.0.0.1:1")
+	c := testkit.HastyClient(t, "127.0.0.1:1")
 	for _, after := range []string{"1-", "-", "x", "-5", "-5-0", "$", "1-2-3", "18446744073709551616"} {
 		n := 0
 		for e, err := range tracbus.NewSubscriber(c, tracbus.SubscriberConfig{}).Stream(t.Context(), streamKey, after) {
@@ -101,9 +102,9 @@ func TestStreamBehindNoID(t *testing.T) {
 
 // TestStreamYieldsWhatIsNoEvent, with its id, and goes on behind it.
 func TestStreamYieldsWhatIsNoEvent(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	server := testserver.Redis(t, testserver.RedisOptions{})
-	c := patientClient(t, server.Addr())
+	c := testkit.PatientClient(t, server.Addr())
 	p := newAppender(t, c)
 	p.add(1)
 	for _, tid := range []int64{2, 3} { // somebody else's
@@ -145,9 +146,9 @@ func TestStreamYieldsWhatIsNoEvent(t *testing.T) {
 
 // TestStreamThatIsRefused is said once, and read as soon as it can be.
 func TestStreamThatIsRefused(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	server := testserver.Redis(t, testserver.RedisOptions{Users: []testserver.RedisUser{{Name: "blind", Password: "pw", Rules: "~other +xread +xinfo"}}})
-	admin := patientClient(t, server.Addr())
+	admin := testkit.PatientClient(t, server.Addr())
 	for _, protocol := range []int{2, 3} {
 		client := redis.NewClient(&redis.Options{Addr: server.Addr(), Username: "blind", Password: "pw", Protocol: protocol})
 		require.NoError(t, admin.FlushAll(t.Context()).Err())
@@ -166,7 +167,7 @@ func TestStreamThatIsRefused(t *testing.T) {
 		p.add(1, 2)
 		l.takes(0, 1, 2)
 		require.NoError(t, admin.Do(t.Context(), "acl", "setuser", "blind", "-xread").Err())
-		until(t, "it is said again", func() bool { s = l.next(); return s.err != nil })
+		testkit.Until(t, "it is said again", func() bool { s = l.next(); return s.err != nil })
 		assert.ErrorContains(t, s.err, "NOPERM")
 		assert.Equal(t, "2-0", s.ID)
 		p.add(3)
@@ -179,13 +180,13 @@ func TestStreamThatIsRefused(t *testing.T) {
 
 // TestStreamOfAnotherDatabase reads where its client does.
 func TestStreamOfAnotherDatabase(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	server := testserver.Redis(t, testserver.RedisOptions{})
 	c := redis.NewClient(&redis.Options{Addr: server.Addr(), DB: 3, PoolSize: 1}) // of which none is taken
 	defer c.Close()
 	l := stream(t, c, tracbus.SubscriberConfig{}, "", forever)
 	l.says("0-0 subscribed 0..0")
-	newAppender(t, patientClient(t, server.Addr())).add(5)
+	newAppender(t, testkit.PatientClient(t, server.Addr())).add(5)
 	newAppender(t, c).add(6)
 	l.takes(0, 6)
 	l.stop()
@@ -193,11 +194,11 @@ func TestStreamOfAnotherDatabase(t *testing.T) {
 
 // TestStreamOfACluster asks the node that has the key.
 func TestStreamOfACluster(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	server := testserver.Redis(t, testserver.RedisOptions{Args: []string{"--cluster-enabled", "yes"}})
-	admin := patientClient(t, server.Addr())
+	admin := testkit.PatientClient(t, server.Addr())
 	require.NoError(t, admin.ClusterAddSlotsRange(t.Context(), 0, 16383).Err())
-	until(t, "the cluster stands", func() bool { return admin.Get(context.Background(), "x").Err() == redis.Nil })
+	testkit.Until(t, "the cluster stands", func() bool { return admin.Get(context.Background(), "x").Err() == redis.Nil })
 	c := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{server.Addr()}})
 	defer c.Close()
 	l := stream(t, c, tracbus.SubscriberConfig{}, "", forever)

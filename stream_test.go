@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/internal/testkit"
 	"github.com/tracbus/tracbus/internal/testserver"
 )
 
@@ -18,9 +19,9 @@ import (
 const forever = time.Hour
 
 func TestStreamFromNowFromTheBeginningAndBehindAnEntry(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	server := testserver.Redis(t, testserver.RedisOptions{})
-	c := patientClient(t, server.Addr())
+	c := testkit.PatientClient(t, server.Addr())
 	publisher := newAppender(t, c)
 
 	early := stream(t, c, tracbus.SubscriberConfig{}, "", forever)
@@ -101,9 +102,9 @@ func TestStreamGaps(t *testing.T) {
 			[]string{"0 restarted 5..0", "1-0", "2-0", "3-0", "7-0"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			noLeaks(t)
+			testkit.NoLeaks(t)
 			server := testserver.Redis(t, testserver.RedisOptions{})
-			c := patientClient(t, server.Addr())
+			c := testkit.PatientClient(t, server.Addr())
 			tc.fill(t, c, newAppender(t, c))
 			stream(t, c, tracbus.SubscriberConfig{}, tc.after, forever).says(tc.want...)
 		})
@@ -120,13 +121,13 @@ func trim(t *testing.T, c *redis.Client, id string) {
 // nobody did.
 func TestStreamThatFellBack(t *testing.T) {
 	begin := func(t *testing.T, refill time.Duration) (*redis.Client, *appender, *streaming) {
-		noLeaks(t)
+		testkit.NoLeaks(t)
 		server := testserver.Redis(t, testserver.RedisOptions{})
-		c := patientClient(t, server.Addr())
+		c := testkit.PatientClient(t, server.Addr())
 		p := newAppender(t, c)
 		p.proxy = testserver.Proxy(t, server.Addr())
 		p.add(span(1, 9)...)
-		l := stream(t, hastyClient(t, p.proxy.Addr()), tracbus.SubscriberConfig{PingAfter: 20 * time.Millisecond}, "7-0", refill)
+		l := stream(t, testkit.HastyClient(t, p.proxy.Addr()), tracbus.SubscriberConfig{PingAfter: 20 * time.Millisecond}, "7-0", refill)
 		l.takes(0, 8, 9)
 		return c, p, l
 	}
@@ -237,18 +238,18 @@ func TestStreamThatFellBack(t *testing.T) {
 func looks(t *testing.T, c *redis.Client, n int) {
 	t.Helper()
 	first := commands(t, c, "xinfo")
-	until(t, "the loop looks at the stream", func() bool { return commands(t, c, "xinfo") >= first+n })
+	testkit.Until(t, "the loop looks at the stream", func() bool { return commands(t, c, "xinfo") >= first+n })
 }
 
 // TestStreamLinesBreak: whatever happens to the connection, nothing is missing and
 // nothing twice.
 func TestStreamLinesBreak(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	server := testserver.Redis(t, testserver.RedisOptions{Args: []string{"--appendonly", "yes", "--appendfsync", "always"}})
 	proxy := testserver.Proxy(t, server.Addr())
-	direct := hastyClient(t, server.Addr())
+	direct := testkit.HastyClient(t, server.Addr())
 	p := newAppender(t, direct)
-	l := stream(t, hastyClient(t, proxy.Addr()), tracbus.SubscriberConfig{}, "", forever)
+	l := stream(t, testkit.HastyClient(t, proxy.Addr()), tracbus.SubscriberConfig{}, "", forever)
 	l.says("0-0 subscribed 0..0")
 	for _, fail := range []struct {
 		fail, mend func()
@@ -277,12 +278,12 @@ func TestStreamLinesBreak(t *testing.T) {
 // TestStreamCutAtEveryByte cuts the next connection behind every seventh byte
 // that a session sends. What Redis was asked then may have been answered or not.
 func TestStreamCutAtEveryByte(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	server := testserver.Redis(t, testserver.RedisOptions{})
 	proxy := testserver.Proxy(t, server.Addr())
-	p := newAppender(t, patientClient(t, server.Addr()))
+	p := newAppender(t, testkit.PatientClient(t, server.Addr()))
 	p.add(1)
-	l := stream(t, hastyClient(t, proxy.Addr()), tracbus.SubscriberConfig{MaxBackoff: time.Millisecond}, "1-0", forever)
+	l := stream(t, testkit.HastyClient(t, proxy.Addr()), tracbus.SubscriberConfig{MaxBackoff: time.Millisecond}, "1-0", forever)
 	losses := 0
 	for n := int64(0); n < 700; n += 7 {
 		proxy.CutAfter(n)
@@ -302,9 +303,9 @@ func TestStreamCutAtEveryByte(t *testing.T) {
 // TestStreamOfAnEmptiedRedis: a Redis that keeps nothing begins anew when it is
 // killed.
 func TestStreamOfAnEmptiedRedis(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	server := testserver.Redis(t, testserver.RedisOptions{})
-	c := hastyClient(t, server.Addr())
+	c := testkit.HastyClient(t, server.Addr())
 	p := newAppender(t, c)
 	p.add(span(1, 5)...)
 	l := stream(t, c, tracbus.SubscriberConfig{}, "", forever)

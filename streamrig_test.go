@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/internal/testkit"
 	"github.com/tracbus/tracbus/internal/testserver"
 )
 
@@ -53,7 +54,7 @@ func (a *appender) add(tids ...int64) {
 	a.t.Helper()
 	for _, tid := range tids {
 		args := inStream(a.branch, tid, 0, a.last, fmt.Sprint("m", tid, a.mark))
-		until(a.t, "XADD", func() bool { // its connection may be of before
+		testkit.Until(a.t, "XADD", func() bool { // its connection may be of before
 			err := a.client.XAdd(context.Background(), args).Err()
 			return err == nil || strings.Contains(err.Error(), "equal or smaller")
 		})
@@ -123,8 +124,8 @@ func (l *streaming) stop() {
 	l.cancel()
 	select {
 	case <-l.ended:
-	case <-time.After(patience):
-		l.t.Errorf("the loop did not end within %v", patience)
+	case <-time.After(testkit.Patience):
+		l.t.Errorf("the loop did not end within %v", testkit.Patience)
 	}
 }
 
@@ -135,8 +136,8 @@ func (l *streaming) next() streamed {
 		return s
 	case <-l.ended:
 		l.t.Fatal("the loop ended")
-	case <-time.After(patience):
-		l.t.Fatalf("the loop yielded nothing within %v", patience)
+	case <-time.After(testkit.Patience):
+		l.t.Fatalf("the loop yielded nothing within %v", testkit.Patience)
 	}
 	return streamed{}
 }
