@@ -98,7 +98,7 @@ func TestFitPrune(t *testing.T) {
 	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
 		dsn := s.DSN(s.Name())
 		all := seat(t, s, dsn, deskConfig{})
-		some := seat(t, s, dsn, deskConfig{Journal: tracbus.JournalConfig{Realms: []tracbus.JournalRealm{tracbus.TracTickets{}}}})
+		some := seat(t, s, dsn, deskConfig{Journal: tracbus.JournalConfig{Realms: []tracbus.JournalRealm{tracbus.Tickets{}}}})
 		for i := range 3 {
 			_, err := all.Update(ticking(t), joe, func(tx *tracbus.ModelTransaction) error {
 				if err := tx.Record(ticking(t), remark(1, "")); err != nil {

@@ -194,11 +194,11 @@ func TestARealmOfOnesOwn(t *testing.T) {
 		dsn := s.DSN(s.Name())
 		_, err := s.Open(t, dsn).Exec(milestoneTable)
 		require.NoError(t, err)
-		realms := []tracbus.JournalRealm{tracbus.TracWiki{}, Milestones{}}
+		realms := []tracbus.JournalRealm{tracbus.Pages{}, Milestones{}}
 		here := seat(t, s, dsn, deskConfig{Journal: tracbus.JournalConfig{Realms: realms}})
 		there := seat(t, s, dsn, deskConfig{Journal: tracbus.JournalConfig{Realms: realms}})
 		var log logRecorder
-		stranger := seat(t, s, dsn, deskConfig{Journal: tracbus.JournalConfig{Realms: []tracbus.JournalRealm{tracbus.TracWiki{}}, Logger: slog.New(&log)}})
+		stranger := seat(t, s, dsn, deskConfig{Journal: tracbus.JournalConfig{Realms: []tracbus.JournalRealm{tracbus.Pages{}}, Logger: slog.New(&log)}})
 
 		changes := make(chan MilestoneChanged, 10)
 		tracbus.On(there.Bus, tracbus.Everywhere, func(_ context.Context, e MilestoneChanged) error {
