@@ -100,18 +100,18 @@ func (r *wikiRig) changeBehind(t *testing.T, trac []string, step any) (told []st
 func TestTheSameVersionTwiceIsAConflict(t *testing.T) {
 	onTracDatabases(t, func(t *testing.T, r *wikiRig) {
 		r.page(t, "P", "1 5 ann one - 0")
-		_, err := r.journal.Update(t.Context(), joe, func(tx *tracbus.ModelTransaction) error {
-			_, err := tx.SQL().ExecContext(t.Context(), "INSERT INTO wiki (name, version, text) VALUES ('P', 1, '')")
-			return err
-		})
-		require.Error(t, err)
-		require.Equal(t, r.dialect != tracbus.SQLite, sqltext.IsDuplicate(err), "%v", err)
-		_, err = r.journal.Update(t.Context(), joe, func(tx *tracbus.ModelTransaction) error {
-			_, err := tx.SQL().ExecContext(t.Context(), "SELECT nonsense")
-			return err
-		})
-		require.Error(t, err)
-		require.False(t, sqltext.IsDuplicate(err), "%v", err)
+		for statement, duplicate := range map[string]bool{
+			"INSERT INTO wiki (name, version, text) VALUES ('P', 1, '')": r.dialect != tracbus.SQLite,
+			"SELECT nonsense": false,
+		} {
+			_, err := r.journal.Update(t.Context(), joe, func(tx *tracbus.ModelTransaction) error {
+				_, err := tx.SQL().ExecContext(t.Context(), statement)
+				assert.Error(t, err, statement)
+				assert.Equal(t, duplicate, sqltext.IsDuplicate(err), "%s: %v", statement, err)
+				return err
+			})
+			require.ErrorIs(t, err, tracbus.ErrNotCommitted)
+		}
 	})
 }
 
