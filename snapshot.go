@@ -48,15 +48,6 @@ func (s *Snapshot) Schema() string { return s.journal.store.Schema() }
 // Realm returns what the journal was opened with for a realm, or nil.
 func (s *Snapshot) Realm(r Realm) JournalRealm { return s.journal.realm(r) }
 
-// query and queryRow run a statement of this library (see store.SQL).
-func (s *Snapshot) query(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
-	return s.QueryContext(ctx, s.journal.store.SQL(text), args...)
-}
-
-func (s *Snapshot) queryRow(ctx context.Context, text string, args ...any) *sql.Row {
-	return s.QueryRowContext(ctx, s.journal.store.SQL(text), args...)
-}
-
 // shown says which changes a snapshot showed.
 type shown struct {
 	journal bool // there is one, and the listener was loaded

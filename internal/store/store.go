@@ -90,9 +90,6 @@ func (s *Store) RefusesNUL() bool { return s.dialect.text.NoNUL }
 // OneWriter says whether a transaction excludes all others from its beginning.
 func (s *Store) OneWriter() bool { return s.dialect.oneWriter }
 
-// ReturnsID says whether an INSERT returns the new id as a row.
-func (s *Store) ReturnsID() bool { return s.dialect.text.Returning }
-
 func (s *Store) findSchema(ctx context.Context) error {
 	if s.schema == "" {
 		if err := s.db.QueryRowContext(ctx, s.dialect.schemaName).Scan(&s.schema); err != nil {

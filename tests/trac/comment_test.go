@@ -33,7 +33,7 @@ func commented() []ticketStep {
 
 // testWhatIsWrittenOfOldChanges compares rows with those that Trac would have
 // left; the functions are those of trac/ticket/model.py, version 1.6.
-func testWhatIsWrittenOfOldChanges(t *testing.T, r *tracRig) {
+func testWhatIsWrittenOfOldChanges(t *testing.T, r *ticketRig) {
 	empty := []string{"custom 1 box=NULL", "custom 1 note=change 4", "custom 1 size=NULL"}
 	rows := [][]string{
 		{"change 1 t1 jack comment: 1 > Comment 1", "change 1 t1 jack note: initial > change 1"},
@@ -166,7 +166,7 @@ func testWhatIsWrittenOfOldChanges(t *testing.T, r *tracRig) {
 
 // testAChangeOfAFieldThatIsGone deletes a change of a custom field that is not
 // defined any more: its row gets back what it was (Trac's ticket 10858).
-func testAChangeOfAFieldThatIsGone(t *testing.T, r *tracRig) {
+func testAChangeOfAFieldThatIsGone(t *testing.T, r *ticketRig) {
 	for _, step := range commented() {
 		r.save(step.author, step.models...)
 	}
@@ -178,7 +178,7 @@ func testAChangeOfAFieldThatIsGone(t *testing.T, r *tracRig) {
 	assert.NotContains(t, r.load(1), "note")
 }
 
-func testOldChangesThatFail(t *testing.T, r *tracRig) {
+func testOldChangesThatFail(t *testing.T, r *ticketRig) {
 	for _, step := range commented() {
 		r.save(step.author, step.models...)
 	}

@@ -18,7 +18,7 @@ var _ = []tracbus.Model{trac.TicketEdit{}, trac.CommentEdit{}, trac.ChangeDelete
 func TestTicketsInTracsTables(t *testing.T) {
 	tests := []struct {
 		name string
-		run  func(*testing.T, *tracRig)
+		run  func(*testing.T, *ticketRig)
 	}{
 		{"WhatATicketEditWrites", testWhatATicketEditWrites},
 		{"TicketsKeepEveryCharacter", testTicketsKeepEveryCharacter},
@@ -32,7 +32,7 @@ func TestTicketsInTracsTables(t *testing.T) {
 	}
 	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
 		for _, test := range tests {
-			t.Run(test.name, func(t *testing.T) { test.run(t, newTracRig(t, s, testTicketRealm())) })
+			t.Run(test.name, func(t *testing.T) { test.run(t, newTicketRig(t, s, testTicketRealm())) })
 		}
 	})
 }
@@ -51,7 +51,7 @@ func create(set tracbus.Fields) trac.TicketEdit { return trac.TicketEdit{Set: se
 
 // testWhatATicketEditWrites compares rows with what Trac's own model would have
 // written; the functions are those of trac/ticket/model.py, version 1.6.
-func testWhatATicketEditWrites(t *testing.T, r *tracRig) {
+func testWhatATicketEditWrites(t *testing.T, r *ticketRig) {
 	due := time.Date(2021, 6, 7, 8, 9, 10, 123456000, time.FixedZone("", 7200))
 	crash := create(tracbus.Fields{"summary": "Crash"})
 	plain := []string{
@@ -263,7 +263,7 @@ func testWhatATicketEditWrites(t *testing.T, r *tracRig) {
 
 // testTicketsKeepEveryCharacter writes what would do harm if it were taken for
 // SQL, or for one of the marks of this library.
-func testTicketsKeepEveryCharacter(t *testing.T, r *tracRig) {
+func testTicketsKeepEveryCharacter(t *testing.T, r *ticketRig) {
 	const odd = "'; DROP TABLE ticket; -- ? $1 {wiki} {FOR UPDATE} \"x\" \\ %s %d `x` \U0001F600 \u2028 \x01"
 	set := tracbus.Fields{"area": odd, "note": odd, "size": odd}
 	for _, name := range columnFields() {

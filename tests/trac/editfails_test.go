@@ -17,7 +17,7 @@ import (
 	"github.com/tracbus/tracbus/trac"
 )
 
-func testTicketEditsThatFail(t *testing.T, r *tracRig) {
+func testTicketEditsThatFail(t *testing.T, r *ticketRig) {
 	seen := time.Date(2020, 1, 2, 3, 4, 5, 6000, time.UTC)
 	r.save("joe", create(tracbus.Fields{"summary": "Crash"}))
 	for _, test := range []struct {
@@ -61,7 +61,7 @@ func testTicketEditsThatFail(t *testing.T, r *tracRig) {
 }
 
 // namedIn names the times in a text.
-func (r *tracRig) namedIn(text string) string {
+func (r *ticketRig) namedIn(text string) string {
 	for us, name := range r.times {
 		text = strings.ReplaceAll(text, time.UnixMicro(us).UTC().Format("2006-01-02T15:04:05.000000Z"), name)
 	}
@@ -70,7 +70,7 @@ func (r *tracRig) namedIn(text string) string {
 
 // testWhoeverIsLateIsTold is Trac's mid-air collision (trac/ticket/web_ui.py,
 // _validate_ticket).
-func testWhoeverIsLateIsTold(t *testing.T, r *tracRig) {
+func testWhoeverIsLateIsTold(t *testing.T, r *ticketRig) {
 	r.save("joe", create(tracbus.Fields{"summary": "Crash"}))
 	seen, _ := r.load(1).Time("changetime")
 	r.save("amy", trac.TicketEdit{ID: 1, Comment: "Me first", Base: seen.In(time.FixedZone("", 3600))})
@@ -93,7 +93,7 @@ func testWhoeverIsLateIsTold(t *testing.T, r *tracRig) {
 	assert.Equal(t, "joe", r.load(1)["owner"])
 }
 
-func testADeletedTicketLeavesNoRow(t *testing.T, r *tracRig) {
+func testADeletedTicketLeavesNoRow(t *testing.T, r *ticketRig) {
 	r.save("joe", create(tracbus.Fields{"summary": "Crash", "milestone": "m1"}))
 	r.save("joe", create(tracbus.Fields{"summary": "Crush"}))
 	r.save("amy", trac.TicketEdit{ID: 1, Comment: "Hm"})
@@ -127,7 +127,7 @@ func testADeletedTicketLeavesNoRow(t *testing.T, r *tracRig) {
 
 // testTicketsOfOneAfterTheOther has several change one ticket at once: each sees
 // what the one before it wrote, and the numbers have no gap.
-func testTicketsOfOneAfterTheOther(t *testing.T, r *tracRig) {
+func testTicketsOfOneAfterTheOther(t *testing.T, r *ticketRig) {
 	r.save("joe", create(tracbus.Fields{"summary": "0"}))
 	const writers, each = 4, 10
 	var group sync.WaitGroup

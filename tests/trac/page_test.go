@@ -17,7 +17,7 @@ import (
 )
 
 func TestPagesAreWrittenAsTracWould(t *testing.T) {
-	onTracDatabases(t, func(t *testing.T, r *wikiRig) {
+	onTracDatabases(t, func(t *testing.T, r *pageRig) {
 		for _, c := range slices.Concat(wikiEditCases, wikiAgainCases, wikiRareCases) {
 			t.Run(c.rule, func(t *testing.T) {
 				r.clear(t)
@@ -39,7 +39,7 @@ func TestPagesAreWrittenAsTracWould(t *testing.T) {
 // What is no word of SQL's own in the tests above.
 func TestPagesKeepEveryText(t *testing.T) {
 	const odd = "P'; DROP TABLE wiki; -- \" ` \\ ? $1 {wiki} % \r\n\t \u2028 é 漢 🐦"
-	onTracDatabases(t, func(t *testing.T, r *wikiRig) {
+	onTracDatabases(t, func(t *testing.T, r *pageRig) {
 		for _, s := range []string{odd, "'", `\`, "?", "{FOR UPDATE}", "a\xffb"} {
 			r.clear(t)
 			name := "N" + value.Text(s)
@@ -63,7 +63,7 @@ func TestPagesKeepEveryText(t *testing.T) {
 }
 
 func TestAnonymous(t *testing.T) {
-	onTracDatabases(t, func(t *testing.T, r *wikiRig) {
+	onTracDatabases(t, func(t *testing.T, r *pageRig) {
 		told, now, err := r.change(t, tracbus.Actor{}, trac.PageEdit{Name: "P", Text: new("x")})
 		require.NoError(t, err)
 		assert.Equal(t, []string{"created P 1 now anonymous x - 0"}, told)
@@ -73,7 +73,7 @@ func TestAnonymous(t *testing.T) {
 
 // Trac before 1.3.2 had a column ipnr, behind author.
 func TestOlderTracHasTheAddress(t *testing.T) {
-	onTracDatabases(t, func(t *testing.T, r *wikiRig) {
+	onTracDatabases(t, func(t *testing.T, r *pageRig) {
 		r.sql(t, "ALTER TABLE wiki ADD COLUMN ipnr varchar(100)")
 		_, _, err := r.change(t, joe, trac.PageEdit{Name: "P", Text: new("one")}, trac.PageEdit{Name: "P", Text: new("two")})
 		require.NoError(t, err)
@@ -82,7 +82,7 @@ func TestOlderTracHasTheAddress(t *testing.T) {
 }
 
 func TestAttachmentsFollowTheirPage(t *testing.T) {
-	onTracDatabases(t, func(t *testing.T, r *wikiRig) {
+	onTracDatabases(t, func(t *testing.T, r *pageRig) {
 		r.page(t, "P", "1 5 ann one - 0")
 		for _, a := range [][2]string{{"wiki", "P"}, {"wiki", "Other"}, {"ticket", "P"}} {
 			r.sql(t, "INSERT INTO attachment (type, id, filename) VALUES (?, ?, ?)", a[0], a[1], "a.png")
@@ -98,7 +98,7 @@ func TestAttachmentsFollowTheirPage(t *testing.T) {
 
 // trac/cache.py, WikiSystem.pages and InterWikiMap.interwiki_map.
 func TestRunningTracsLearnOfIt(t *testing.T) {
-	onTracDatabases(t, func(t *testing.T, r *wikiRig) {
+	onTracDatabases(t, func(t *testing.T, r *pageRig) {
 		r.sql(t, "INSERT INTO cache VALUES (?, 41, ?)", 901198563, "trac.wiki.api.WikiSystem.pages")
 		for _, step := range []struct {
 			what   string
@@ -129,7 +129,7 @@ func TestRunningTracsLearnOfIt(t *testing.T) {
 
 // An application without a Trac may have the table wiki alone.
 func TestWithoutTrac(t *testing.T) {
-	onTracDatabases(t, func(t *testing.T, r *wikiRig) {
+	onTracDatabases(t, func(t *testing.T, r *pageRig) {
 		r.sql(t, "DROP TABLE cache")
 		r.sql(t, "DROP TABLE attachment")
 		for _, step := range []any{
@@ -154,7 +154,7 @@ func TestTracInAnotherSchema(t *testing.T) {
 			require.NoError(t, err)
 			other = dsn + "&search_path=" + schema
 		}
-		r := newWikiRig(t, tracbus.Dialect(s.Dialect), s.Open(t, other))
+		r := newPageRig(t, tracbus.Dialect(s.Dialect), s.Open(t, other))
 		r.open(t, s.Open(t, dsn), schema)
 		r.page(t, "P", "1 5 ann one - 0")
 		r.sql(t, "INSERT INTO attachment (type, id, filename) VALUES ('wiki', 'P', 'a.png')")
@@ -167,7 +167,7 @@ func TestTracInAnotherSchema(t *testing.T) {
 }
 
 func TestARolledBackPageIsNowhere(t *testing.T) {
-	onTracDatabases(t, func(t *testing.T, r *wikiRig) {
+	onTracDatabases(t, func(t *testing.T, r *pageRig) {
 		_, _, err := r.change(t, joe, trac.PageEdit{Name: "P", Text: new("x")}, trac.PageEdit{Name: "Q"})
 		require.ErrorIs(t, err, tracbus.ErrNotFound)
 		assert.Empty(t, r.rows(t, time.Time{}))
@@ -177,7 +177,7 @@ func TestARolledBackPageIsNowhere(t *testing.T) {
 
 // MySQL compares texts as if they ended with the same number of spaces.
 func TestNoPageIsTakenForAnother(t *testing.T) {
-	onTracDatabases(t, func(t *testing.T, r *wikiRig) {
+	onTracDatabases(t, func(t *testing.T, r *pageRig) {
 		r.page(t, "P", "1 5 ann one - 0")
 		_, now, err := r.change(t, joe, trac.PageEdit{Name: "P ", Text: new("two")})
 		if r.dialect == tracbus.MySQL {
@@ -191,7 +191,7 @@ func TestNoPageIsTakenForAnother(t *testing.T) {
 }
 
 func TestListenersReadTracsPages(t *testing.T) {
-	onTracDatabases(t, func(t *testing.T, r *wikiRig) {
+	onTracDatabases(t, func(t *testing.T, r *pageRig) {
 		r.page(t, "P", "1 5 ann one first 0", "3 6 bob three NULL 1")
 		r.page(t, "Q", "1 7 ann hello - 0")
 		r.page(t, "None", "0 7 ann - - 1")
@@ -241,10 +241,10 @@ func TestListenersReadTracsPages(t *testing.T) {
 	})
 }
 
-// TestWikiEditUndone: a version that was written is told, also if its text is that
+// TestPageEditUndone: a version that was written is told, also if its text is that
 // of the one before again.
-func TestWikiEditUndone(t *testing.T) {
-	onTracDatabases(t, func(t *testing.T, r *wikiRig) {
+func TestPageEditUndone(t *testing.T) {
+	onTracDatabases(t, func(t *testing.T, r *pageRig) {
 		r.page(t, "P", "1 5 ann hello - 0")
 		edit := func(edits ...trac.PageEdit) {
 			_, err := r.journal.Update(t.Context(), joe, func(tx *tracbus.ModelTransaction) error {

@@ -6,7 +6,7 @@ import (
 )
 
 // A wikiCase is what one transaction does to the table wiki, next to the rule
-// of Trac's that says so. Rows are as in wikiRig.rows, events as in inWords.
+// of Trac's that says so. Rows are as in pageRig.rows, events as in inWords.
 type wikiCase struct {
 	rule   string
 	before []string // versions of the page P

@@ -16,8 +16,8 @@ import (
 	"github.com/tracbus/tracbus/tests/tracdatabase"
 )
 
-// A wikiRig is a database with Trac's tables and a journal.
-type wikiRig struct {
+// A pageRig is a database with Trac's tables and a journal.
+type pageRig struct {
 	dialect tracbus.Dialect
 	db      *sql.DB
 	journal *tracbus.Journal
@@ -27,17 +27,17 @@ type wikiRig struct {
 var joe = tracbus.Actor{Author: "joe", IPNR: "192.0.2.7", Authenticated: true}
 
 // onTracDatabases runs f on each database.
-func onTracDatabases(t *testing.T, f func(t *testing.T, r *wikiRig)) {
+func onTracDatabases(t *testing.T, f func(t *testing.T, r *pageRig)) {
 	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
-		r := newWikiRig(t, tracbus.Dialect(s.Dialect), s.New(t))
+		r := newPageRig(t, tracbus.Dialect(s.Dialect), s.New(t))
 		r.open(t, r.db, "")
 		f(t, r)
 	})
 }
 
-// newWikiRig returns one without a journal.
-func newWikiRig(t *testing.T, d tracbus.Dialect, db *sql.DB) *wikiRig {
-	r := &wikiRig{dialect: d, db: db, bus: tracbus.NewBus("test")}
+// newPageRig returns one without a journal.
+func newPageRig(t *testing.T, d tracbus.Dialect, db *sql.DB) *pageRig {
+	r := &pageRig{dialect: d, db: db, bus: tracbus.NewBus("test")}
 	for _, statement := range tracdatabase.Schema(d) {
 		r.sql(t, statement)
 	}
@@ -45,7 +45,7 @@ func newWikiRig(t *testing.T, d tracbus.Dialect, db *sql.DB) *wikiRig {
 }
 
 // open opens the journal, by way of another pool if need be.
-func (r *wikiRig) open(t *testing.T, db *sql.DB, schema string) {
+func (r *pageRig) open(t *testing.T, db *sql.DB, schema string) {
 	var err error
 	config := tracbus.JournalConfig{Dialect: r.dialect, Realms: []tracbus.JournalRealm{tracbus.Pages{}}, Schema: schema}
 	r.journal, err = tracbus.OpenJournal(t.Context(), db, r.bus, config)
@@ -59,13 +59,13 @@ func (r *wikiRig) open(t *testing.T, db *sql.DB, schema string) {
 }
 
 // sql runs a statement as Trac would, outside the journal. Its marks are ?.
-func (r *wikiRig) sql(t *testing.T, statement string, args ...any) {
+func (r *pageRig) sql(t *testing.T, statement string, args ...any) {
 	t.Helper()
 	_, err := r.db.ExecContext(t.Context(), r.marks(statement), args...)
 	require.NoError(t, err, "%s %q", statement, args)
 }
 
-func (r *wikiRig) marks(statement string) string {
+func (r *pageRig) marks(statement string) string {
 	for n := 1; r.dialect == tracbus.PostgreSQL && strings.Contains(statement, "?"); n++ {
 		statement = strings.Replace(statement, "?", fmt.Sprintf("$%d", n), 1)
 	}
@@ -74,7 +74,7 @@ func (r *wikiRig) marks(statement string) string {
 
 // page puts versions of a page into the table, each as "version time author
 // text comment readonly", with - for an empty text and NULL.
-func (r *wikiRig) page(t *testing.T, name string, versions ...string) {
+func (r *pageRig) page(t *testing.T, name string, versions ...string) {
 	t.Helper()
 	for _, v := range versions {
 		args := []any{name}
@@ -94,12 +94,12 @@ func (r *wikiRig) page(t *testing.T, name string, versions ...string) {
 
 // rows returns what is in wiki, in that form with the name first. The time of
 // the last transaction is "now".
-func (r *wikiRig) rows(t *testing.T, now time.Time) []string {
+func (r *pageRig) rows(t *testing.T, now time.Time) []string {
 	t.Helper()
 	return r.read(t, now, "SELECT name, version, time, author, text, comment, readonly FROM wiki ORDER BY name, version")
 }
 
-func (r *wikiRig) attachments(t *testing.T) []string {
+func (r *pageRig) attachments(t *testing.T) []string {
 	t.Helper()
 	return r.read(t, time.Time{}, "SELECT type, id, filename FROM attachment ORDER BY id, filename")
 }
@@ -114,7 +114,7 @@ func cacheIDs() map[string]string {
 }
 
 // caches returns the generations, by what follows the last dot of their keys.
-func (r *wikiRig) caches(t *testing.T) []string {
+func (r *pageRig) caches(t *testing.T) []string {
 	t.Helper()
 	var caches []string
 	for _, row := range r.read(t, time.Time{}, "SELECT * FROM cache ORDER BY id") {
@@ -125,7 +125,7 @@ func (r *wikiRig) caches(t *testing.T) []string {
 	return caches
 }
 
-func (r *wikiRig) read(t *testing.T, now time.Time, query string) []string {
+func (r *pageRig) read(t *testing.T, now time.Time, query string) []string {
 	t.Helper()
 	rows, err := r.db.QueryContext(t.Context(), query)
 	require.NoError(t, err)
@@ -157,7 +157,7 @@ func (r *wikiRig) read(t *testing.T, now time.Time, query string) []string {
 }
 
 // clear empties Trac's tables.
-func (r *wikiRig) clear(t *testing.T) {
+func (r *pageRig) clear(t *testing.T) {
 	for _, table := range []string{"wiki", "cache", "attachment"} {
 		r.sql(t, "DELETE FROM "+table)
 	}
@@ -165,7 +165,7 @@ func (r *wikiRig) clear(t *testing.T) {
 
 // change runs steps in one transaction. It returns what each told, in words,
 // and the transaction's time.
-func (r *wikiRig) change(t *testing.T, who tracbus.Actor, steps ...any) (told []string, now time.Time, err error) {
+func (r *pageRig) change(t *testing.T, who tracbus.Actor, steps ...any) (told []string, now time.Time, err error) {
 	_, err = r.journal.Update(t.Context(), who, func(tx *tracbus.ModelTransaction) error {
 		now = tx.Time()
 		for _, step := range steps {

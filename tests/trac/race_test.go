@@ -52,7 +52,7 @@ func TestATracThatWritesAtTheSameTime(t *testing.T) {
 			[]string{"P 1 5 ann one - 1", "P 2 6 trac theirs - 1"}, "changed P 2 now joe theirs - 1 | was theirs",
 		},
 	}
-	onTracDatabases(t, func(t *testing.T, r *wikiRig) {
+	onTracDatabases(t, func(t *testing.T, r *pageRig) {
 		if r.dialect == tracbus.SQLite {
 			return
 		}
@@ -76,7 +76,7 @@ func TestATracThatWritesAtTheSameTime(t *testing.T) {
 
 // changeBehind makes a change while Trac has a transaction open, which commits
 // when the change waits for it.
-func (r *wikiRig) changeBehind(t *testing.T, trac []string, step any) (told []string, now time.Time, err error) {
+func (r *pageRig) changeBehind(t *testing.T, trac []string, step any) (told []string, now time.Time, err error) {
 	tx, err := r.db.BeginTx(t.Context(), &sql.TxOptions{Isolation: sql.LevelReadCommitted})
 	require.NoError(t, err)
 	defer tx.Rollback()
@@ -98,7 +98,7 @@ func (r *wikiRig) changeBehind(t *testing.T, trac []string, step any) (told []st
 // A page edit returns ErrConflict if the version that it inserts is there already.
 // Its test without a database is beside it.
 func TestTheSameVersionTwiceIsAConflict(t *testing.T) {
-	onTracDatabases(t, func(t *testing.T, r *wikiRig) {
+	onTracDatabases(t, func(t *testing.T, r *pageRig) {
 		r.page(t, "P", "1 5 ann one - 0")
 		for statement, duplicate := range map[string]bool{
 			"INSERT INTO wiki (name, version, text) VALUES ('P', 1, '')": r.dialect != tracbus.SQLite,
@@ -116,7 +116,7 @@ func TestTheSameVersionTwiceIsAConflict(t *testing.T) {
 }
 
 // waits says whether some transaction waits for a lock.
-func (r *wikiRig) waits(t *testing.T) bool {
+func (r *pageRig) waits(t *testing.T) bool {
 	query := "SELECT variable_value FROM information_schema.global_status WHERE variable_name = 'innodb_row_lock_current_waits'"
 	if r.dialect == tracbus.PostgreSQL {
 		query = "SELECT COUNT(*) FROM pg_locks WHERE NOT granted"

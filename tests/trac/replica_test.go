@@ -114,7 +114,7 @@ func randomStep(r *rand.Rand) any {
 // and what is read back later is what was told.
 func TestWhatIsToldOfPagesIsWhatIsThere(t *testing.T) {
 	const writers, transactions = 4, 60
-	onTracDatabases(t, func(t *testing.T, r *wikiRig) {
+	onTracDatabases(t, func(t *testing.T, r *pageRig) {
 		told := &replica{pages: map[string]map[int64]string{}, locked: map[string]bool{}}
 		tracbus.On(r.bus, tracbus.Everywhere, told.event)
 		ctx, stop := context.WithCancel(t.Context())
@@ -161,7 +161,7 @@ func TestWhatIsToldOfPagesIsWhatIsThere(t *testing.T) {
 
 // tryAll runs steps in a transaction. It locks all pages first that it will come
 // to: then no two transactions wait for each other, whatever their steps.
-func (r *wikiRig) tryAll(ctx context.Context, steps []any) (int64, error) {
+func (r *pageRig) tryAll(ctx context.Context, steps []any) (int64, error) {
 	var pages []tracbus.Resource
 	for _, step := range steps {
 		switch m := step.(type) {
@@ -193,7 +193,7 @@ func (r *wikiRig) tryAll(ctx context.Context, steps []any) (int64, error) {
 }
 
 // counts returns what is in the table in the form of replica.rows.
-func (r *wikiRig) counts(t *testing.T) (rows []string) {
+func (r *pageRig) counts(t *testing.T) (rows []string) {
 	t.Helper()
 	newest := map[string]string{}
 	all := r.read(t, time.Time{}, "SELECT name, version, text, readonly FROM wiki ORDER BY name, version")

@@ -17,8 +17,8 @@ import (
 	"github.com/tracbus/tracbus/trac"
 )
 
-// tracRig is a journal in a database with Trac's tables.
-type tracRig struct {
+// ticketRig is a journal in a database with Trac's tables.
+type ticketRig struct {
 	t        *testing.T
 	dialect  tracbus.Dialect
 	db       *sql.DB
@@ -28,20 +28,20 @@ type tracRig struct {
 	times map[int64]string
 }
 
-// newTracRig returns a new database with Trac's tables, and a journal in it.
-func newTracRig(t *testing.T, s *testdatabase.Server, realms []tracbus.JournalRealm) *tracRig {
+// newTicketRig returns a new database with Trac's tables, and a journal in it.
+func newTicketRig(t *testing.T, s *testdatabase.Server, realms []tracbus.JournalRealm) *ticketRig {
 	db, d := s.New(t), tracbus.Dialect(s.Dialect)
 	for _, statement := range tracdatabase.Schema(d) {
 		_, err := db.ExecContext(t.Context(), statement)
 		require.NoError(t, err, statement)
 	}
-	r := &tracRig{t: t, dialect: d, db: db, times: map[int64]string{}}
+	r := &ticketRig{t: t, dialect: d, db: db, times: map[int64]string{}}
 	r.open(realms)
 	return r
 }
 
 // open opens a journal, in the place of the one before.
-func (r *tracRig) open(realms []tracbus.JournalRealm) {
+func (r *ticketRig) open(realms []tracbus.JournalRealm) {
 	bus := tracbus.NewBus("test")
 	j, err := tracbus.OpenJournal(r.t.Context(), r.db, bus, tracbus.JournalConfig{Dialect: r.dialect, Realms: realms})
 	require.NoError(r.t, err)
@@ -52,7 +52,7 @@ func (r *tracRig) open(realms []tracbus.JournalRealm) {
 }
 
 // empty deletes all rows of Trac's tables, so that the next ticket is number 1.
-func (r *tracRig) empty() {
+func (r *ticketRig) empty() {
 	statement := map[tracbus.Dialect]string{
 		tracbus.SQLite:     "DELETE FROM %s",
 		tracbus.PostgreSQL: "TRUNCATE %s RESTART IDENTITY",
@@ -64,14 +64,14 @@ func (r *tracRig) empty() {
 	clear(r.times)
 }
 
-func (r *tracRig) exec(statement string) {
+func (r *ticketRig) exec(statement string) {
 	r.t.Helper()
 	_, err := r.db.ExecContext(r.t.Context(), statement)
 	require.NoError(r.t, err, statement)
 }
 
 // update runs one transaction, and gives its time a name.
-func (r *tracRig) update(author string, fn func(context.Context, *tracbus.ModelTransaction) error) error {
+func (r *ticketRig) update(author string, fn func(context.Context, *tracbus.ModelTransaction) error) error {
 	r.t.Helper()
 	_, err := r.journal.Update(r.t.Context(), tracbus.Actor{Author: author}, func(tx *tracbus.ModelTransaction) error {
 		r.times[tx.Time().UnixMicro()] = fmt.Sprintf("t%d", len(r.times))
@@ -81,7 +81,7 @@ func (r *tracRig) update(author string, fn func(context.Context, *tracbus.ModelT
 }
 
 // save saves models in one transaction and returns the event of it, if any.
-func (r *tracRig) save(author string, models ...tracbus.Model) (event tracbus.Event) {
+func (r *ticketRig) save(author string, models ...tracbus.Model) (event tracbus.Event) {
 	r.t.Helper()
 	require.NoError(r.t, r.update(author, func(ctx context.Context, tx *tracbus.ModelTransaction) error {
 		for _, m := range models {
@@ -110,7 +110,7 @@ func numbered(m tracbus.Model) (tracbus.Model, func() tracbus.Resource) {
 }
 
 // pending returns what the transaction will tell of a resource.
-func (r *tracRig) pending(tx *tracbus.ModelTransaction, resource tracbus.Resource) tracbus.Event {
+func (r *ticketRig) pending(tx *tracbus.ModelTransaction, resource tracbus.Resource) tracbus.Event {
 	entry, ok := tx.Pending(resource)
 	if !ok {
 		return nil
@@ -121,7 +121,7 @@ func (r *tracRig) pending(tx *tracbus.ModelTransaction, resource tracbus.Resourc
 }
 
 // fails saves a model and returns the error.
-func (r *tracRig) fails(m tracbus.Model) error {
+func (r *ticketRig) fails(m tracbus.Model) error {
 	r.t.Helper()
 	err := r.update("joe", func(ctx context.Context, tx *tracbus.ModelTransaction) error { return tx.Save(ctx, m) })
 	require.ErrorIs(r.t, err, tracbus.ErrNotCommitted)
@@ -130,7 +130,7 @@ func (r *tracRig) fails(m tracbus.Model) error {
 
 // rows returns what the tables of tickets hold, a line for each row, without
 // columns of ticket that are NULL.
-func (r *tracRig) rows() (lines []string) {
+func (r *ticketRig) rows() (lines []string) {
 	r.t.Helper()
 	columns := append([]string{"id", "time", "changetime"}, columnFields()...)
 	for _, row := range r.read("SELECT " + strings.Join(columns, ", ") + " FROM ticket ORDER BY id") {
@@ -152,7 +152,7 @@ func (r *tracRig) rows() (lines []string) {
 }
 
 // read returns rows as texts: 'text', NULL, a number, and times by their names.
-func (r *tracRig) read(query string) (table [][]string) {
+func (r *ticketRig) read(query string) (table [][]string) {
 	r.t.Helper()
 	rows, err := r.db.QueryContext(r.t.Context(), query)
 	require.NoError(r.t, err)
@@ -179,7 +179,7 @@ func (r *tracRig) read(query string) (table [][]string) {
 
 // named returns a time by the name of the transaction whose time it is, or
 // which it stands a microsecond after.
-func (r *tracRig) named(s string) string {
+func (r *ticketRig) named(s string) string {
 	us, err := strconv.ParseInt(s, 10, 64)
 	if err != nil {
 		return s
@@ -194,7 +194,7 @@ func (r *tracRig) named(s string) string {
 }
 
 // load returns a ticket as a listener loads it.
-func (r *tracRig) load(id int64) tracbus.Fields {
+func (r *ticketRig) load(id int64) tracbus.Fields {
 	r.t.Helper()
 	values, err := trac.LoadTicket(r.t.Context(), r.snapshot, id)
 	require.NoError(r.t, err)

@@ -26,7 +26,7 @@ func step(author, event string, models ...tracbus.Model) ticketStep {
 
 // tellTicket writes an event in a line: what is new in a ticket, and instead of
 // what.
-func tellTicket(r *tracRig, event tracbus.Event) string {
+func tellTicket(r *ticketRig, event tracbus.Event) string {
 	if event == nil {
 		return "nothing"
 	}
@@ -60,7 +60,7 @@ func told(v any) any {
 }
 
 // checkState compares an event with what the tables say after it.
-func (r *tracRig) checkState(event tracbus.Event) {
+func (r *ticketRig) checkState(event tracbus.Event) {
 	r.t.Helper()
 	switch e := event.(type) {
 	case tracbus.TicketCreated:
