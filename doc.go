@@ -15,7 +15,7 @@
 //
 //	tid, err := j.Update(ctx, tracbus.Actor{Author: "joe", IPNR: ip, Authenticated: true},
 //		func(tx *tracbus.ModelTransaction) error {
-//			return tx.Save(ctx, tracbus.TicketEdit{ID: 17, Set: tracbus.Fields{"milestone": "m1"}})
+//			return tx.Save(ctx, trac.TicketEdit{ID: 17, Set: tracbus.Fields{"milestone": "m1"}})
 //		})
 //	err = errors.Join(j.Close(ctx), bus.Close(ctx))
 //

@@ -19,6 +19,7 @@ import (
 	_ "modernc.org/sqlite"
 
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/trac"
 )
 
 // tracker is an application that keeps issues in a table of its own, with
@@ -207,7 +208,7 @@ func journalATicket(ctx context.Context, db *sql.DB, rdb redis.UniversalClient) 
 			if _, err := tx.SQL().ExecContext(ctx, `INSERT INTO vote VALUES (17, 'joe')`); err != nil { // a table of your own
 				return err
 			}
-			return tx.Save(ctx, tracbus.TicketEdit{ID: 17, Set: tracbus.Fields{"milestone": "m1"}, Comment: "Not now."})
+			return tx.Save(ctx, trac.TicketEdit{ID: 17, Set: tracbus.Fields{"milestone": "m1"}, Comment: "Not now."})
 		})
 	if err != nil {
 		return err
@@ -224,11 +225,11 @@ type loadedPages struct{ pageCache }
 
 func (c loadedPages) Load(ctx context.Context, s *tracbus.Snapshot) error {
 	clear(c.pageCache)
-	for name, err := range tracbus.PageNames(ctx, s) {
+	for name, err := range trac.LoadPageNames(ctx, s) {
 		if err != nil {
 			return err
 		}
-		page, _, err := tracbus.LoadPage(ctx, s, name)
+		page, _, err := trac.LoadPage(ctx, s, name)
 		if err != nil {
 			return err
 		}
@@ -266,8 +267,8 @@ func ExampleLoadListener() {
 
 	tid, err := j.Update(ctx, tracbus.Actor{Author: "ann"}, func(tx *tracbus.ModelTransaction) error {
 		return errors.Join(
-			tx.Save(ctx, tracbus.WikiEdit{Name: "One", Text: new("better"), Base: 1}),
-			tx.Save(ctx, tracbus.WikiRename{Name: "Two", To: "Three"}),
+			tx.Save(ctx, trac.PageEdit{Name: "One", Text: new("better"), Base: 1}),
+			tx.Save(ctx, trac.PageRename{Name: "Two", NewName: "Three"}),
 		)
 	})
 	if err != nil {

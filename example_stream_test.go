@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/trac"
 )
 
 // A subscriber that was away catches up from a stream, which a publisher under
@@ -76,7 +77,7 @@ func streamTwoChanges(ctx context.Context, db *sql.DB, rdb redis.UniversalClient
 	go j.Run(context.Background())
 	for _, milestone := range []string{"m1", "m2"} {
 		_, err := j.Update(ctx, tracbus.Actor{Author: "joe"}, func(tx *tracbus.ModelTransaction) error {
-			return tx.Save(ctx, tracbus.TicketEdit{ID: 17, Set: tracbus.Fields{"milestone": milestone}})
+			return tx.Save(ctx, trac.TicketEdit{ID: 17, Set: tracbus.Fields{"milestone": milestone}})
 		})
 		if err != nil {
 			return err

@@ -34,9 +34,8 @@ type JournalConfig struct {
 	// Dialect is the database's. There is no default.
 	Dialect Dialect
 
-	// Realms are the kinds of resources. Zero means [TracTickets] without
-	// custom fields and [TracWiki]. Processes may know different realms: each
-	// is told of those that it knows.
+	// Realms are the kinds of resources. Zero means [Tickets] and [Pages].
+	// Processes may know different realms: each is told of those that it knows.
 	Realms []JournalRealm
 
 	// Schema is where the tables are, PostgreSQL's schema or MySQL's database.
@@ -135,7 +134,7 @@ func newJournal(db *sql.DB, bus *Bus, config JournalConfig) (*Journal, error) {
 		return nil, errors.New("JournalConfig: expected PollInterval and BatchSize from zero")
 	}
 	if config.Realms == nil {
-		config.Realms = tracRealms()
+		config.Realms = []JournalRealm{Tickets{}, Pages{}}
 	}
 	if config.Logger == nil {
 		config.Logger = slog.Default()

@@ -3,10 +3,10 @@ package tracbus
 import "context"
 
 // Model is a change of one resource, as [ModelTransaction.Save] and Delete take
-// it: it knows how the resource's rows are read and written. [TicketEdit] and
-// [WikiEdit] write the tables of Trac. An application with tables of its own
-// implements Model for them, or writes its rows itself and reports the change
-// with [ModelTransaction.Record].
+// it: it knows how the resource's rows are read and written. Those of package trac
+// write Trac's tables. An application with tables of its own implements Model for
+// them, or writes its rows itself and reports the change with
+// [ModelTransaction.Record].
 //
 // A Model is used by one transaction, and by one goroutine at a time.
 type Model interface {

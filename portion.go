@@ -47,11 +47,11 @@ func (h *holder) portion(ctx context.Context, from store.Place) (*portion, error
 // ticket that did not change: they are most of what there is to read of it.
 type skimmer interface{ skims() bool }
 
-// skims says whether the listener is one, where tickets are Trac's.
+// skims says whether the listener is one, and the realm of tickets lets it.
 func (h *holder) skims() bool {
-	_, tracs := h.realm(RealmTicket).(TracTickets)
+	_, skips := h.realm(RealmTicket).(interface{ skipsUnchanged() })
 	s, ok := h.r.listener.batches.(skimmer)
-	return tracs && ok && s.skims()
+	return skips && ok && s.skims()
 }
 
 // end returns the place that the portion reaches to.

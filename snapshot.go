@@ -38,17 +38,15 @@ type Snapshot struct {
 	journal *Journal
 }
 
-// Dialect returns the database's.
+// Dialect returns the database's dialect.
 func (s *Snapshot) Dialect() Dialect { return s.journal.dialect }
 
-// query and queryRow run a statement of this library (see store.SQL).
-func (s *Snapshot) query(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
-	return s.QueryContext(ctx, s.journal.store.SQL(text), args...)
-}
+// Schema returns the name of the schema that the journal's tables are in, as
+// [ModelTransaction.Schema] does.
+func (s *Snapshot) Schema() string { return s.journal.store.Schema() }
 
-func (s *Snapshot) queryRow(ctx context.Context, text string, args ...any) *sql.Row {
-	return s.QueryRowContext(ctx, s.journal.store.SQL(text), args...)
-}
+// Realm returns what the journal was opened with for a realm, or nil.
+func (s *Snapshot) Realm(r Realm) JournalRealm { return s.journal.realm(r) }
 
 // shown says which changes a snapshot showed.
 type shown struct {

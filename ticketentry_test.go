@@ -31,7 +31,7 @@ func TestTicketsComeBackFromTheJournal(t *testing.T) {
 		require.NoError(t, err)
 		kept, err := entryOf(row)
 		require.NoError(t, err)
-		back, err := TracTickets{}.Event(kept)
+		back, err := Tickets{}.Event(kept)
 		require.NoError(t, err, "event %d: %#v", i, entered)
 		require.Equal(t, entered, back, "event %d: entry %#v", i, entry)
 	}
@@ -94,7 +94,7 @@ func TestEntriesThatAreNoTickets(t *testing.T) {
 			"entry change_deleted of ticket 1: expected =deleted in its state",
 		},
 	} {
-		event, err := TracTickets{}.Event(test.entry)
+		event, err := Tickets{}.Event(test.entry)
 		assert.Nil(t, event)
 		assert.EqualError(t, err, test.want)
 	}

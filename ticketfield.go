@@ -49,7 +49,7 @@ func readTicketFields(r *iniSection) []CustomField {
 		switch {
 		case (f.Type == "select" || f.Type == "radio") && r.text(name+".options") == "":
 			r.warn(name, "has no options, so there is no such field")
-		case reservedField(name):
+		case tracini.Reserved(name):
 			r.warn(name, "is a name Trac keeps for itself, so there is no such field")
 		case !valid.MatchString(name):
 			r.warn(name, "is not a name for a field (letters, digits and _, two at least, a letter first), so there is none")
@@ -92,15 +92,4 @@ func (r *iniSection) ticketField(name string) CustomField {
 		r.warn(name, "is of a type that Trac does not know (text, checkbox, select, radio, textarea, time)")
 	}
 	return f
-}
-
-// reservedField names what Trac's queries and tickets use themselves
-// (TicketSystem.reserved_field_names).
-func reservedField(name string) bool {
-	switch name {
-	case "report", "order", "desc", "group", "groupdesc", "col", "row", "format", "max", "page", "verbose",
-		"comment", "or", "id", "time", "changetime", "owner", "reporter", "cc", "summary", "description", "keywords":
-		return true
-	}
-	return false
 }

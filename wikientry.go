@@ -10,13 +10,13 @@ import (
 	"github.com/tracbus/tracbus/internal/wire"
 )
 
-// TracWiki is the [JournalRealm] of pages. The events are the same whether
-// [WikiEdit] wrote the page to Trac's table, or the application wrote it
+// Pages is the [JournalRealm] of pages. The events are the same whether
+// trac.PageEdit wrote the page to Trac's table, or the application wrote it
 // elsewhere and reports it with [ModelTransaction.Record].
-type TracWiki struct{}
+type Pages struct{}
 
 // Realm returns [RealmWiki].
-func (TracWiki) Realm() Realm { return RealmWiki }
+func (Pages) Realm() Realm { return RealmWiki }
 
 // The fields of an entry. Those of a page are Trac's columns; name and text are
 // among the changed ones of the event that changes them.
@@ -93,7 +93,7 @@ func (e Entry) changed(field string, before, after any) Entry {
 }
 
 // Event implements [JournalRealm].
-func (TracWiki) Event(entry Entry) (Event, error) {
+func (Pages) Event(entry Entry) (Event, error) {
 	r := entryReader{entry: entry, all: entry.NewState()}
 	e := r.event()
 	if r.err != nil {

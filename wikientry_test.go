@@ -65,7 +65,7 @@ func TestEveryPageEventComesBackFromItsEntry(t *testing.T) {
 	for range 20_000 {
 		want := r.event()
 		entry := want.Entry()
-		got, err := TracWiki{}.Event(entry)
+		got, err := Pages{}.Event(entry)
 		require.NoError(t, err)
 		require.Equal(t, want, got, "by way of %+v", entry)
 		require.Equal(t, want.About(), entry.Change)
@@ -94,7 +94,7 @@ func TestEntriesThatAreNoPages(t *testing.T) {
 	for want, spoil := range map[string]func(*Entry){
 		`expected an entry of realm "wiki"`:                       func(e *Entry) { e.Resource.Realm = RealmTicket },
 		`expected a kind that pages have`:                         func(e *Entry) { e.Kind = "change_deleted" },
-		`field "version": expected a tracbus.Number, found <nil>`: func(e *Entry) { delete(e.State, "version") },
+		`field "version": expected a json.Number, found <nil>`: func(e *Entry) { delete(e.State, "version") },
 		`field "version": strconv.ParseInt: parsing "1.5": invalid syntax`: func(e *Entry) {
 			e.State["version"] = json.Number("1.5")
 		},
@@ -104,7 +104,7 @@ func TestEntriesThatAreNoPages(t *testing.T) {
 	} {
 		entry := good()
 		spoil(&entry)
-		e, err := TracWiki{}.Event(entry)
+		e, err := Pages{}.Event(entry)
 		assert.Nil(t, e)
 		assert.EqualError(t, err, fmt.Sprintf("%s %s: %s", entry.Kind, entry.Resource, want))
 	}

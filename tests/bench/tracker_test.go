@@ -65,7 +65,7 @@ func newBenchTracker(b *testing.B, s *testdatabase.Server, config tracbus.Journa
 }
 
 func openBenchJournal(b *testing.B, t *benchTracker, bus *tracbus.Bus, config tracbus.JournalConfig) *tracbus.Journal {
-	config.Dialect, config.Realms = t.dialect, []tracbus.JournalRealm{tracbus.TracTickets{}}
+	config.Dialect, config.Realms = t.dialect, []tracbus.JournalRealm{tracbus.Tickets{}}
 	j, err := tracbus.OpenJournal(b.Context(), t.db, bus, config)
 	require.NoError(b, err)
 	b.Cleanup(func() {

@@ -242,7 +242,7 @@ func oddOf(id string, kind tracbus.Kind, f tracbus.Fields) odd {
 // An event of another package is not normalised by a bus, and its entry may be
 // at odds with it.
 func testRefusedOwnEvents(t *testing.T, s *testdatabase.Server, dsn string) {
-	realms := []tracbus.JournalRealm{tracbus.TracTickets{}, tracbus.TracWiki{}, oddRealm{"odd"}}
+	realms := []tracbus.JournalRealm{tracbus.Tickets{}, tracbus.Pages{}, oddRealm{"odd"}}
 	d := desk.Seat(t, s, dsn, desk.Config{Journal: tracbus.JournalConfig{Realms: realms}})
 	_, err := d.DB.Exec("CREATE TABLE note (n integer)")
 	require.NoError(t, err)
@@ -565,7 +565,7 @@ func testDamagedRows(t *testing.T, s *testdatabase.Server, dsn string) {
 }
 
 // panicky is a realm that cannot cope with what it finds.
-type panicky struct{ tracbus.TracWiki }
+type panicky struct{ tracbus.Pages }
 
 func (panicky) Event(e tracbus.Entry) (tracbus.Event, error) {
 	switch e.Resource.ID {
@@ -574,7 +574,7 @@ func (panicky) Event(e tracbus.Entry) (tracbus.Event, error) {
 	case "nil":
 		return nil, nil
 	}
-	return tracbus.TracWiki{}.Event(e)
+	return tracbus.Pages{}.Event(e)
 }
 
 func testPanickingRealm(t *testing.T, s *testdatabase.Server, dsn string) {

@@ -100,7 +100,7 @@ func TestFitPrune(t *testing.T) {
 	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
 		dsn := s.DSN(s.Name())
 		all := desk.Seat(t, s, dsn, desk.Config{})
-		some := desk.Seat(t, s, dsn, desk.Config{Journal: tracbus.JournalConfig{Realms: []tracbus.JournalRealm{tracbus.TracTickets{}}}})
+		some := desk.Seat(t, s, dsn, desk.Config{Journal: tracbus.JournalConfig{Realms: []tracbus.JournalRealm{tracbus.Tickets{}}}})
 		for i := range 3 {
 			_, err := all.Update(testkit.Within(t), desk.Joe, func(tx *tracbus.ModelTransaction) error {
 				if err := tx.Record(testkit.Within(t), desk.Remark(1, "")); err != nil {

@@ -183,11 +183,11 @@ func TestARealmOfOnesOwn(t *testing.T) {
 		dsn := s.DSN(s.Name())
 		_, err := s.Open(t, dsn).Exec(milestoneTable)
 		require.NoError(t, err)
-		realms := []tracbus.JournalRealm{tracbus.TracWiki{}, Milestones{}}
+		realms := []tracbus.JournalRealm{tracbus.Pages{}, Milestones{}}
 		here := desk.Seat(t, s, dsn, desk.Config{Journal: tracbus.JournalConfig{Realms: realms}})
 		there := desk.Seat(t, s, dsn, desk.Config{Journal: tracbus.JournalConfig{Realms: realms}})
 		var log testkit.LogRecorder
-		stranger := desk.Seat(t, s, dsn, desk.Config{Journal: tracbus.JournalConfig{Realms: []tracbus.JournalRealm{tracbus.TracWiki{}}, Logger: slog.New(&log)}})
+		stranger := desk.Seat(t, s, dsn, desk.Config{Journal: tracbus.JournalConfig{Realms: []tracbus.JournalRealm{tracbus.Pages{}}, Logger: slog.New(&log)}})
 
 		changes := make(chan MilestoneChanged, 10)
 		tracbus.On(there.Bus, tracbus.Everywhere, func(_ context.Context, e MilestoneChanged) error {

@@ -169,13 +169,13 @@ func TestSlowListenerPruned(t *testing.T) {
 
 // overheard is a realm that tells what the follower reads, as it reads.
 type overheard struct {
-	tracbus.TracTickets
+	tracbus.Tickets
 	read func(comment string)
 }
 
 func (o overheard) Event(e tracbus.Entry) (tracbus.Event, error) {
 	o.read(e.Change.Comment)
-	return o.TracTickets.Event(e)
+	return o.Tickets.Event(e)
 }
 
 // TestSlowReadsInTurn reads much again for a listener that wants none of it, so
@@ -189,7 +189,7 @@ func TestSlowReadsInTurn(t *testing.T) {
 	var pages []string
 	d := desk.Seat(t, s, dsn, desk.Config{
 		Bus: tracbus.BusConfig{QueueSize: 2, BatchSize: 1},
-		Journal: tracbus.JournalConfig{BatchSize: 1, Realms: []tracbus.JournalRealm{tracbus.TracWiki{}, overheard{read: func(comment string) {
+		Journal: tracbus.JournalConfig{BatchSize: 1, Realms: []tracbus.JournalRealm{tracbus.Pages{}, overheard{read: func(comment string) {
 			if comment == "0" && slices.Contains(read, "0") {
 				writer.Say(t, "new", 1)
 			}
