@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tracbus/tracbus/internal/delivery"
 	"github.com/tracbus/tracbus/internal/store"
 )
 
@@ -115,7 +116,7 @@ func (f *follower) follow(ctx context.Context) error {
 		}
 		if n := len(batch.Places); n > 0 {
 			last := batch.Places[n-1]
-			f.bus.feed(f.events(batch.Changes), last.TID)
+			f.bus.feed(f.items(batch.Changes), last.TID)
 			f.seen.add(batch.Places...)
 			f.moveTo(last)
 			f.noteOwn(batch)
@@ -188,21 +189,22 @@ func (f *follower) lost(ctx context.Context, err error) error {
 	return nil
 }
 
-// events returns what rows tell. A row that cannot be read is a change missed.
-func (j *Journal) events(rows []store.Change) []Event {
-	events := make([]Event, 0, len(rows))
+// items returns what rows tell. A row that cannot be read is a change missed.
+func (j *Journal) items(rows []store.Change) []delivery.Item[Event] {
+	items := make([]delivery.Item[Event], 0, len(rows))
 	for _, row := range rows {
 		e, err := j.eventOf(row)
 		if err != nil {
 			j.config.Logger.Error("a change of the journal cannot be read: listeners are told to resync", "err", err)
-			missed := *j.bus.resync(ResyncEntryUnreadable)
-			missed.TID, missed.Seq, missed.Missed, missed.Err = row.TID, row.Seq, 1, err
+			missed := j.bus.resync(delivery.NewGap(delivery.Reason(ResyncEntryUnreadable), err))
+			missed.TID, missed.Seq, missed.Missed = row.TID, row.Seq, 1
 			missed.Primary = row.Origin == j.origin
 			e = missed
 		}
-		events = append(events, e)
+		c := e.About()
+		items = append(items, delivery.Item[Event]{TID: c.TID, Primary: c.Primary, Event: e, Gap: gapOf(e)})
 	}
-	return events
+	return items
 }
 
 // eventOf returns the event that a row tells, here and now.
@@ -223,7 +225,7 @@ func (j *Journal) eventOf(row store.Change) (Event, error) {
 func eventOf(r JournalRealm, entry Entry) (e Event, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			e, err = nil, &panicError{p, debug.Stack()}
+			e, err = nil, &delivery.PanicError{Value: p, Stack: debug.Stack()}
 		}
 	}()
 	if e, err = r.Event(entry); e == nil && err == nil {
@@ -236,10 +238,10 @@ func eventOf(r JournalRealm, entry Entry) (e Event, err error) {
 // room now: one that reads for long must not keep others waiting. It says
 // whether one of them has room for more.
 func (f *follower) refill(ctx context.Context) (more bool, err error) {
-	told := f.bus.told()
-	for _, r := range f.bus.all() {
-		after, hungry := r.hungry(told)
-		if !hungry {
+	fed := f.bus.fedTo()
+	for _, q := range f.bus.allQueues() {
+		after, hasRoom := q.Behind(fed)
+		if !hasRoom {
 			continue
 		}
 		batch, err := f.store.Read(ctx, f.db, store.Place{TID: after}, f.config.BatchSize, f.realmNames())
@@ -250,17 +252,17 @@ func (f *follower) refill(ctx context.Context) (more bool, err error) {
 				return false, failed
 			}
 			f.config.Logger.Error("changes of the journal were missed by a slow listener, who is told to resync",
-				"listener", r.name, "tid", after, "goes on behind", floor, "err", err)
-			r.skip(floor, told, err)
+				"listener", q.Name(), "tid", after, "goes on behind", floor, "err", err)
+			q.Skip(floor, fed, err)
 		case err != nil:
 			return false, err
 		case len(batch.Places) == 0:
 			continue // not decided on this connection yet: there is time
 		default:
-			r.refill(f.events(batch.Changes), batch.Places[len(batch.Places)-1].TID, told)
+			q.Refill(f.items(batch.Changes), batch.Places[len(batch.Places)-1].TID, fed)
 		}
-		_, hungry = r.hungry(told)
-		more = more || hungry
+		_, hasRoom = q.Behind(fed)
+		more = more || hasRoom
 	}
 	return more, nil
 }
@@ -279,7 +281,7 @@ func (f *follower) wait(ctx context.Context) bool {
 		select {
 		case <-f.kick:
 			return true
-		case <-f.bus.hungry:
+		case <-f.bus.room:
 			return true
 		case <-full.C:
 			return true

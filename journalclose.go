@@ -18,8 +18,8 @@ func (j *Journal) Wait(ctx context.Context, tid int64) error {
 	if err := j.reach(ctx, tid); err != nil {
 		return fmt.Errorf("wait for tid %d: %w", tid, err)
 	}
-	for _, r := range j.bus.all() {
-		if err := r.wait(ctx, tid); err != nil {
+	for _, q := range j.bus.allQueues() {
+		if err := q.Wait(ctx, tid); err != nil {
 			return fmt.Errorf("wait for tid %d to be told: %w", tid, err)
 		}
 	}
@@ -98,7 +98,7 @@ func (j *Journal) finish(ctx context.Context) error {
 			return nil
 		}
 		select { // somebody holds it back, a queue is full, or the database is away
-		case <-f.bus.hungry:
+		case <-f.bus.room:
 		case <-time.After(20 * time.Millisecond):
 		case <-ctx.Done():
 			return fmt.Errorf("the bus was told up to tid %d, and not to tid %d: %w", f.place.TID, own.TID, errors.Join(ctx.Err(), err))

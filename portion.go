@@ -50,8 +50,7 @@ type skimmer interface{ skims() bool }
 // skims says whether the listener is one, where tickets are Trac's.
 func (h *holder) skims() bool {
 	_, tracs := h.realm(RealmTicket).(TracTickets)
-	s, ok := h.r.listener.batches.(skimmer)
-	return tracs && ok && s.skims()
+	return tracs && h.duty.skimmer != nil && h.duty.skimmer.skims()
 }
 
 // end returns the place that the portion reaches to.
