@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tracbus/tracbus/internal/delivery"
+	"github.com/tracbus/tracbus/internal/store"
 	"github.com/tracbus/tracbus/internal/value"
 )
 
@@ -205,7 +206,7 @@ func (b *Bus) register(scope Scope, listener any, wants func(Event) bool, tell f
 	}
 	b.registrations = append(slices.Clip(b.registrations), r)
 	if b.journal != nil {
-		r.attach(b.journal.stands())
+		r.attach(b.journal.follower.Place())
 	}
 	if r.durable != nil {
 		signal(b.registered)
@@ -234,22 +235,40 @@ func (b *Bus) queueConfig() delivery.Config[Event] {
 	}
 }
 
-// resync returns what a listener is told of a gap.
-func (b *Bus) resync(g delivery.Gap) Resync {
-	e, told := g.From.(Resync)
-	if !told {
-		e.Change = Change{Env: b.env, Time: g.Time.UTC().Truncate(time.Microsecond), Primary: true}
+// attach ties the bus to a journal, of which all has been told up to a tid.
+func (b *Bus) attach(j *Journal, at store.Place) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.closed:
+		return ErrBusClosed
+	case b.journal != nil:
+		return errors.New("the bus has a journal already")
 	}
-	e.Reason, e.Missed, e.Err = ResyncReason(g.Reason), g.Missed, g.Err
-	return e
-}
-
-// gapOf returns what an event tells of, if it tells that changes were missed.
-func gapOf(e Event) *delivery.Gap {
-	if e, ok := e.(Resync); ok {
-		return &delivery.Gap{Reason: delivery.Reason(e.Reason), Missed: e.Missed, Err: e.Err, Time: e.Time, From: e}
+	b.journal, b.fed = j, at.TID
+	for _, r := range b.registrations {
+		r.attach(at)
 	}
 	return nil
+}
+
+// fedTo returns the tid up to which the journal has fed the bus.
+func (b *Bus) fedTo() int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.fed
+}
+
+// committed returns the last tid that this process committed, as far as it is
+// known.
+func (b *Bus) committed() int64 {
+	b.mu.Lock()
+	j := b.journal
+	b.mu.Unlock()
+	if j == nil {
+		return 0
+	}
+	return j.follower.Committed().TID
 }
 
 // forget takes a registration that has ended off the bus.

@@ -41,11 +41,11 @@ func newDurable(ctx context.Context, scope onceScope, l any, d delivery.Listener
 // of the journal to the next: what of it is gone when it looks again, the
 // listener was told all the same.
 type past struct {
-	known bool          // the journal has, or had, the name
-	top   sight         // the latest that the row is known to have stood at
-	way   trail         // where the listener has come by, in this process
-	last  store.Place   // the last of which it was told, if only in part
-	owed  *delivery.Gap // to be told before the next change
+	known bool              // the journal has, or had, the name
+	top   sight             // the latest that the row is known to have stood at
+	way   store.Checkpoints // where the listener has come by, in this process
+	last  store.Place       // the last of which it was told, if only in part
+	owed  *delivery.Gap     // to be told before the next change
 }
 
 // begin notes from where on a name that is new has to be told.

@@ -55,8 +55,8 @@ func (h *holder) begin(ctx context.Context) error {
 	case c.Partial && h.chained != nil: // its places are whole transactions
 		h.at, err = h.before(c.TID)
 	}
-	if err == nil && len(h.way.places) == 0 {
-		err = h.way.begin(ctx, h.Journal, c.Place)
+	if err == nil && h.way.Empty() {
+		err = h.way.Begin(ctx, h.store, h.db, c.Place)
 	}
 	return err
 }
@@ -111,9 +111,9 @@ func (h *holder) lookBack(ctx context.Context, floor int64) (back bool, err erro
 // may have come meanwhile; the last before c that is there is all it can take.
 func (h *holder) goBack(ctx context.Context, c store.Cursor, said bool) error {
 	p, err := h.before(c.TID)
-	if err == nil && len(h.way.places) > 0 {
+	if err == nil && !h.way.Empty() {
 		var stands store.Place
-		if stands, err = h.way.standing(ctx, h.Journal, false); stands.TID < p.TID {
+		if stands, err = h.way.LastKept(ctx, h.store, h.db, false); stands.TID < p.TID {
 			p = stands
 		}
 	}
@@ -158,7 +158,7 @@ func (h *holder) moveTo(c store.Cursor) error {
 func (h *holder) move(c store.Cursor) {
 	h.last = c.Place
 	if !c.Partial {
-		h.way.add(c.Place)
+		h.way.Add(c.Place)
 	}
 	h.lease.move(c)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"runtime"
+	"time"
 
 	"github.com/tracbus/tracbus/internal/delivery"
 )
@@ -135,6 +136,24 @@ func (b *Bus) loader(l LoadListener, resync func(context.Context, delivery.Gap) 
 		}
 		return nil, nil
 	}
+}
+
+// resync returns what a listener is told of a gap.
+func (b *Bus) resync(g delivery.Gap) Resync {
+	e, told := g.From.(Resync)
+	if !told {
+		e.Change = Change{Env: b.env, Time: g.Time.UTC().Truncate(time.Microsecond), Primary: true}
+	}
+	e.Reason, e.Missed, e.Err = ResyncReason(g.Reason), g.Missed, g.Err
+	return e
+}
+
+// gapOf returns what an event tells of, if it tells that changes were missed.
+func gapOf(e Event) *delivery.Gap {
+	if e, ok := e.(Resync); ok {
+		return &delivery.Gap{Reason: delivery.Reason(e.Reason), Missed: e.Missed, Err: e.Err, Time: e.Time, From: e}
+	}
+	return nil
 }
 
 // nameOf returns what a log calls a listener: the name of a function, the type

@@ -35,7 +35,7 @@ func (h *holder) mend(ctx context.Context, err error) error {
 		return h.begin(ctx)
 	}
 	h.fails(err)
-	over := errors.Is(err, delivery.ErrHangs) || errors.Is(err, errDeadline) || errors.Is(err, delivery.ErrEnded)
+	over := errors.Is(err, delivery.ErrHangs) || errors.Is(err, errDeadline) || errors.Is(err, delivery.ErrClosed)
 	var at *changeError
 	if errors.As(err, &at) && at.events > 1 && over { // one by one they may have the time
 		h.single = true
@@ -92,7 +92,7 @@ func (h *holder) blame(at *changeError) (set bool, err error) {
 	delete(h.tries, key)
 	h.config.Logger.Error("a change is set aside: the listener goes on without it", "consumer", h.duty.name, "listener", h.r.name,
 		"resource", Resource{Realm(at.row.Realm), at.row.ID}.String(), "tid", at.row.TID, "seq", at.row.Seq, "tries", aside.Attempts, "err", at.err)
-	h.duty.invoker.Count(1, 1, 0, nil)
+	h.duty.invoker.CountFailed()
 	return true, nil
 }
 
@@ -100,12 +100,12 @@ func (h *holder) blame(at *changeError) (set bool, err error) {
 func (h *holder) told(n int) {
 	h.attempt = 0
 	clear(h.tries)
-	h.duty.invoker.Count(n, 0, 0, nil)
+	h.duty.invoker.CountDelivered(n)
 }
 
 // repeated counts a call that is made again.
 func (h *holder) repeated(err error) {
-	h.duty.invoker.Count(0, 0, 1, err)
+	h.duty.invoker.CountRetried(err)
 }
 
 // fails says, once, that the listener does not get on.

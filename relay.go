@@ -185,9 +185,7 @@ func (w *relay) compare(row store.Consumer) {
 
 // stands returns up to where the bus was told.
 func (j *Journal) stands() store.Place {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.place
+	return j.follower.Place()
 }
 
 // addAllOnce gives the names their places that are registered already, before

@@ -144,7 +144,7 @@ func (h *holder) tellAside(ctx context.Context, a store.DeadLetter) error {
 	}
 	if failed == nil {
 		h.config.Logger.Info("a change that was set aside is told", attrs...)
-		h.duty.invoker.Count(1, 0, 0, nil)
+		h.duty.invoker.CountDelivered(1)
 		return h.store.ForgetDeadLetter(h.lease.ctx, h.duty.name, h.lease.epoch, a.TID, a.Seq)
 	}
 	h.config.Logger.Error("a change that was set aside has failed again", append(attrs, "err", failed)...)

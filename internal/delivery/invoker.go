@@ -36,8 +36,8 @@ type order struct {
 
 // What a call can come to, beside the listener's own errors and [ErrGoexit].
 var (
-	ErrHangs = errors.New("the call has not returned by its deadline")
-	ErrEnded = errors.New("the registration is closed")
+	ErrHangs  = errors.New("the call has not returned by its deadline")
+	ErrClosed = errors.New("the registration is closed")
 )
 
 // callGrace is for how long a call whose context has ended is waited for: most
@@ -60,12 +60,12 @@ func (v *Invoker) Start() { go v.serve() }
 func (v *Invoker) Call(ctx context.Context, f func(context.Context) error) error {
 	calling, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	defer context.AfterFunc(v.ctx, func() { cancel(ErrEnded) })()
+	defer context.AfterFunc(v.ctx, func() { cancel(ErrClosed) })()
 	done := make(chan error, 1)
 	select {
 	case v.orders <- order{calling, f, done}:
 	case <-v.done:
-		return ErrEnded
+		return ErrClosed
 	case <-calling.Done(): // a call before has not returned
 		return ErrHangs
 	}
@@ -101,7 +101,7 @@ func (v *Invoker) serve() {
 		select {
 		case o := <-v.orders:
 			if ended = !v.begins(); ended {
-				o.done <- ErrEnded
+				o.done <- ErrClosed
 				return
 			}
 			at = &o
@@ -153,17 +153,27 @@ func (v *Invoker) Context() context.Context { return v.ctx }
 // last call has returned.
 func (v *Invoker) Done() <-chan struct{} { return v.done }
 
-// Count adds to the status what a call came to. err is the call's if that is to
-// be made again, else nil.
-func (v *Invoker) Count(delivered, failed, retried int, err error) {
+// CountDelivered counts events that the listener has handled.
+func (v *Invoker) CountDelivered(n int) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.status.Delivered += uint64(delivered)
-	v.status.Failed += uint64(failed)
-	v.status.Retried += uint64(retried)
-	if err != nil {
-		v.status.LastError = err
-	}
+	v.status.Delivered += uint64(n)
+}
+
+// CountFailed counts an event that the listener failed on for good.
+func (v *Invoker) CountFailed() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.status.Delivered++
+	v.status.Failed++
+}
+
+// CountRetried counts a call that is made again after an error.
+func (v *Invoker) CountRetried(err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.status.Retried++
+	v.status.LastError = err
 }
 
 // Status returns what was counted.
