@@ -8,10 +8,11 @@ import (
 	"log/slog"
 	"reflect"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
+	"github.com/tracbus/tracbus/internal/delivery"
+	"github.com/tracbus/tracbus/internal/store"
 	"github.com/tracbus/tracbus/internal/value"
 )
 
@@ -24,15 +25,18 @@ type Bus struct {
 	ctx    context.Context // of the listeners; ends when Close gives up
 	giveUp context.CancelFunc
 
-	// mu makes the order of events the same for all listeners.
+	// mu makes the order of events the same for all listeners. It guards what
+	// follows, and is taken before the mutex of a journal, a queue or a durable.
 	mu            sync.Mutex
-	registrations []*Registration
+	registrations []*Registration          // all, in their order
+	queues        []*delivery.Queue[Event] // of those that are not durable
+	durables      []*durable
 	closed        bool
 	journal       *Journal // nil on a bus that works alone
-	fed           int64    // the tid up to which the journal has told it
+	fed           int64    // the tid up to which the journal has fed it
 
-	hungry     chan struct{} // holds one token: a listener that lags has room again
-	registered chan struct{} // holds one token: there may be a name to run
+	room       chan struct{} // holds one token: a queue that is behind the journal has room again
+	registered chan struct{} // holds one token: there may be a durable consumer to run
 }
 
 // BusConfig holds what most trackers need not decide.
@@ -80,7 +84,7 @@ func (c BusConfig) NewBus(env string) *Bus {
 	if c.QueueSize < 0 || c.BatchSize < 0 || c.Backoff < 0 {
 		panic("tracbus: BusConfig needs QueueSize, BatchSize and Backoff from zero")
 	}
-	b := &Bus{env: env, config: c, hungry: make(chan struct{}, 1), registered: make(chan struct{}, 1)}
+	b := &Bus{env: env, config: c, room: make(chan struct{}, 1), registered: make(chan struct{}, 1)}
 	b.ctx, b.giveUp = context.WithCancel(context.Background())
 	return b
 }
@@ -94,26 +98,26 @@ func (b *Bus) Env() string { return b.env }
 // is [ErrBusClosed], or [ErrBusHasJournal] on a bus with a journal, or [ErrNoJournal] on
 // one that needs it. The events belong to the caller again when Notify returns.
 func (b *Bus) Notify(events ...Event) error {
-	var one [1]Event
+	var one [1]delivery.Item[Event]
 	taken := one[:0]
 	for i, e := range events {
 		e, err := entering(e, b.env, true)
 		if err != nil {
 			return fmt.Errorf("notify: event %d of %d, %T: %w", i+1, len(events), events[i], err)
 		}
-		taken = append(taken, e)
+		taken = append(taken, delivery.Item[Event]{TID: e.About().TID, Primary: true, Event: e, Gap: gapOf(e)})
 	}
-	crowded, err := b.put(taken)
-	for _, r := range crowded { // after all locks are released
+	overflowing, err := b.push(taken)
+	for _, q := range overflowing { // after all locks are released
 		b.config.Logger.Warn("a listener is too slow: its oldest changes are dropped",
-			"listener", r.name, "scope", r.scope.String(), "bound", b.config.QueueSize)
+			"listener", q.Name(), "scope", q.Scope(), "bound", b.config.QueueSize)
 	}
 	return err
 }
 
-// put queues events for every listener, and returns those listeners whose
-// queues begin to overflow.
-func (b *Bus) put(events []Event) (crowded []*Registration, err error) {
+// push queues events for every listener, and returns the queues that begin to
+// overflow.
+func (b *Bus) push(items []delivery.Item[Event]) (overflowing []*delivery.Queue[Event], err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
@@ -121,20 +125,18 @@ func (b *Bus) put(events []Event) (crowded []*Registration, err error) {
 		return nil, fmt.Errorf("notify: %w", ErrBusClosed)
 	case b.journal != nil:
 		return nil, fmt.Errorf("notify: %w: expected the change in a ModelTransaction, whose Record tells it after the commit", ErrBusHasJournal)
+	case len(b.durables) > 0:
+		d := b.durables[0].listener
+		return nil, fmt.Errorf("notify: %w: %s has the scope %s", ErrNoJournal, d.Name, d.Scope)
 	}
-	for _, r := range b.registrations {
-		if r.once != nil {
-			return nil, fmt.Errorf("notify: %w: %s has the scope %s", ErrNoJournal, r.name, r.scope)
-		}
-	}
-	for _, e := range events {
-		for _, r := range b.registrations {
-			if r.put(e, true) {
-				crowded = append(crowded, r)
+	for _, item := range items {
+		for _, q := range b.queues {
+			if q.Push(item) {
+				overflowing = append(overflowing, q)
 			}
 		}
 	}
-	return crowded, nil
+	return overflowing, nil
 }
 
 // entering returns e as all listeners will see it, on the bus of an env; "" keeps
@@ -170,8 +172,9 @@ func checkType(e Event) error {
 	return nil
 }
 
-// register starts the goroutine of a listener.
-func (b *Bus) register(scope Scope, listener any, h handler) *Registration {
+// register starts the goroutine of a listener, which wants some events and is
+// told of them one by one; tell is nil if it takes batches only.
+func (b *Bus) register(scope Scope, listener any, wants func(Event) bool, tell func(context.Context, Event) error) *Registration {
 	if scope == nil {
 		panic(fmt.Sprintf("tracbus: registering %s needs a scope", nameOf(listener)))
 	}
@@ -180,50 +183,106 @@ func (b *Bus) register(scope Scope, listener any, h handler) *Registration {
 			panic(fmt.Sprintf("tracbus: registering %s under %s: %v", nameOf(listener), scope, err))
 		}
 	}
-	_, once := scope.(onceScope)
-	if _, loads := listener.(LoadListener); once && loads {
-		panic(fmt.Sprintf("tracbus: registering %s under %s: a LoadListener needs Everywhere: its state is of each process", nameOf(listener), scope))
+	d := b.listenerOf(scope, listener, wants, tell)
+	r := &Registration{bus: b, name: d.Name, scope: scope}
+	if once, ok := scope.(onceScope); !ok {
+		r.queue = delivery.New(b.ctx, b.queueConfig(), d)
+	} else if d.Load != nil {
+		panic(fmt.Sprintf("tracbus: registering %s under %s: a LoadListener needs Everywhere: its state is of each process", d.Name, scope))
+	} else {
+		r.durable = newDurable(b.ctx, once, listener, d)
 	}
-	r := newRegistration(b, scope, listener, h)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
 		panic(fmt.Sprintf("tracbus: registering %s on a bus that is closed", r.name))
 	}
-	b.checkOnce(r)
-	// A new slice, for Notify may be walking the old one.
-	b.registrations = append(b.registrations[:len(b.registrations):len(b.registrations)], r)
-	if b.journal != nil {
-		r.attach(b.journal.stands())
-	}
-	if r.once != nil {
-		signal(b.registered)
-		go r.serve()
+	// New slices, because others may be walking the old ones.
+	if r.durable != nil {
+		b.checkConsumer(r.durable)
+		b.durables = append(slices.Clip(b.durables), r.durable)
 	} else {
-		go r.run()
+		b.queues = append(slices.Clip(b.queues), r.queue)
 	}
+	b.registrations = append(slices.Clip(b.registrations), r)
+	if b.journal != nil {
+		r.attach(b.journal.follower.Place())
+	}
+	if r.durable != nil {
+		signal(b.registered)
+	}
+	r.calls().Start()
 	return r
 }
 
-// checkOnce panics if another listener has a name.
-func (b *Bus) checkOnce(r *Registration) {
-	for _, other := range b.registrations {
-		if r.once != nil && other.once != nil && other.once.name == r.once.name {
-			panic(fmt.Sprintf("tracbus: registering %s needs a name of its own, %q is that of %s", r.name, r.once.name, other.name))
+// checkConsumer panics if another listener has the name of a durable consumer.
+func (b *Bus) checkConsumer(d *durable) {
+	for _, other := range b.durables {
+		if other.name == d.name {
+			panic(fmt.Sprintf("tracbus: registering %s needs a name of its own, %q is that of %s", d.listener.Name, d.name, other.listener.Name))
 		}
 	}
 }
 
-// resync returns what a listener that missed changes is told.
-func (b *Bus) resync(reason ResyncReason) *Resync {
-	return &Resync{Change: Change{Env: b.env, Time: time.Now().UTC().Truncate(time.Microsecond), Primary: true}, Reason: reason}
+// queueConfig is what all queues of the bus have in common.
+func (b *Bus) queueConfig() delivery.Config[Event] {
+	return delivery.Config[Event]{
+		QueueSize: b.config.QueueSize, BatchSize: b.config.BatchSize, MaxRetries: b.config.MaxRetries, Backoff: b.config.Backoff,
+		Logger: b.config.Logger, Room: func() { signal(b.room) },
+		Attrs: func(e Event) []any {
+			return []any{"resource", e.Resource().String(), "channel", channelOf(e, "").String(), "tid", e.About().TID}
+		},
+	}
+}
+
+// attach ties the bus to a journal, of which all has been told up to a tid.
+func (b *Bus) attach(j *Journal, at store.Place) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.closed:
+		return ErrBusClosed
+	case b.journal != nil:
+		return errors.New("the bus has a journal already")
+	}
+	b.journal, b.fed = j, at.TID
+	for _, r := range b.registrations {
+		r.attach(at)
+	}
+	return nil
+}
+
+// fedTo returns the tid up to which the journal has fed the bus.
+func (b *Bus) fedTo() int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.fed
+}
+
+// committed returns the last tid that this process committed, as far as it is
+// known.
+func (b *Bus) committed() int64 {
+	b.mu.Lock()
+	j := b.journal
+	b.mu.Unlock()
+	if j == nil {
+		return 0
+	}
+	return j.follower.Committed().TID
 }
 
 // forget takes a registration that has ended off the bus.
 func (b *Bus) forget(r *Registration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.registrations = slices.DeleteFunc(slices.Clone(b.registrations), func(other *Registration) bool { return other == r })
+	b.registrations = without(b.registrations, r)
+	b.queues = without(b.queues, r.queue)
+	b.durables = without(b.durables, r.durable)
+}
+
+// without returns a new slice, because others may be walking the old one.
+func without[T comparable](all []T, one T) []T {
+	return slices.DeleteFunc(slices.Clone(all), func(other T) bool { return other == one })
 }
 
 // Wait returns when every listener has been told of all that Notify has taken
@@ -255,6 +314,12 @@ func (b *Bus) all() []*Registration {
 	return b.registrations
 }
 
+func (b *Bus) allQueues() []*delivery.Queue[Event] {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.queues
+}
+
 // Close stops taking events, delivers what waits, and waits for the bus's
 // goroutines. If ctx ends before, it ends the listeners' context and returns a
 // [*CloseError] that says what was not delivered. It may be called again, to
@@ -265,60 +330,11 @@ func (b *Bus) Close(ctx context.Context) error {
 	registrations := b.registrations
 	b.mu.Unlock()
 	for _, r := range registrations {
-		r.finish()
+		r.calls().Finish()
 	}
 	for _, r := range registrations {
-		r.waitForEnd(ctx)
+		waitForEnd(ctx, r.calls().Done())
 	}
 	b.giveUp()
 	return closeError(registrations)
-}
-
-// CloseError says what was not delivered when a bus or registration was closed.
-type CloseError struct {
-	Undelivered []Undelivered
-}
-
-// Undelivered is what one listener was not told.
-type Undelivered struct {
-	Listener    string
-	Count       int   // how many, with those in the call that goes on
-	Oldest      Event // the oldest of them
-	CallRunning bool  // a call of the listener had not returned
-	After       int64 // the tid behind which the journal was not read for it, for its queue was full; 0 if all that this process committed was
-}
-
-func closeError(registrations []*Registration) error {
-	var e CloseError
-	for _, r := range registrations {
-		if u, ok := r.abandon(); ok {
-			e.Undelivered = append(e.Undelivered, u)
-		}
-	}
-	if e.Undelivered == nil {
-		return nil
-	}
-	return &e
-}
-
-// Error names each listener, with how many events it was not told.
-func (e *CloseError) Error() string {
-	var s strings.Builder
-	s.WriteString("close: not delivered: ")
-	for i, u := range e.Undelivered {
-		if i > 0 {
-			s.WriteString("; ")
-		}
-		fmt.Fprintf(&s, "%d events to %s", u.Count, u.Listener)
-		if u.Oldest != nil {
-			fmt.Fprintf(&s, ", from %s %s", u.Oldest.Resource(), u.Oldest.Kind())
-		}
-		if u.CallRunning {
-			s.WriteString(" (the listener has not returned)")
-		}
-		if u.After > 0 {
-			fmt.Fprintf(&s, ", and what the journal has behind tid %d", u.After)
-		}
-	}
-	return s.String()
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/tracbus/tracbus/internal/delivery"
 	"github.com/tracbus/tracbus/internal/store"
 )
 
@@ -54,8 +55,8 @@ func (h *holder) begin(ctx context.Context) error {
 	case c.Partial && h.chained != nil: // its places are whole transactions
 		h.at, err = h.before(c.TID)
 	}
-	if err == nil && len(h.way.places) == 0 {
-		err = h.way.begin(ctx, h.Journal, c.Place)
+	if err == nil && h.way.Empty() {
+		err = h.way.Begin(ctx, h.store, h.db, c.Place)
 	}
 	return err
 }
@@ -80,9 +81,7 @@ func (h *holder) skip(floor int64) {
 	err := fmt.Errorf("%w: up to tid %d, and the name was at tid %d", ErrPruned, floor, c.TID)
 	h.config.Logger.Error("changes were pruned before a listener was told: it goes on behind them",
 		"consumer", h.duty.name, "listener", h.r.name, "behind", c.TID, "up to", floor)
-	missed := *h.bus.resync(ResyncPruned)
-	missed.Err = err
-	h.owe(missed)
+	h.owe(delivery.NewGap(delivery.Pruned, err))
 	h.at = store.Place{TID: floor}
 	h.pruned = true
 }
@@ -112,9 +111,9 @@ func (h *holder) lookBack(ctx context.Context, floor int64) (back bool, err erro
 // may have come meanwhile; the last before c that is there is all it can take.
 func (h *holder) goBack(ctx context.Context, c store.Cursor, said bool) error {
 	p, err := h.before(c.TID)
-	if err == nil && len(h.way.places) > 0 {
+	if err == nil && !h.way.Empty() {
 		var stands store.Place
-		if stands, err = h.way.standing(ctx, h.Journal, false); stands.TID < p.TID {
+		if stands, err = h.way.LastKept(ctx, h.store, h.db, false); stands.TID < p.TID {
 			p = stands
 		}
 	}
@@ -131,22 +130,22 @@ func (h *holder) goBack(ctx context.Context, c store.Cursor, said bool) error {
 // rewound says that the history went back to before a place, and has the listener
 // told.
 func (h *holder) rewound(p store.Place) {
-	missed := *h.bus.resync(ResyncRewound)
+	missed := delivery.NewGap(delivery.Rewound, nil)
 	missed.Err = fmt.Errorf("%w: tid %d with the mark %s is not in it", ErrRewound, p.TID, p.CommitID)
 	h.config.Logger.Error("the journal's history went back: a listener goes on where it is known to stand",
 		"consumer", h.duty.name, "listener", h.r.name, "err", missed.Err)
 	h.owe(missed)
 }
 
-func (w *relay) owe(e Resync) {
-	if w.r.listener.resyncs == nil {
+func (w *relay) owe(g delivery.Gap) {
+	if w.duty.listener.Resync == nil {
 		return
 	}
 	if w.owed == nil {
-		w.owed = &e
+		w.owed = &g
 		return
 	}
-	w.owed.add(e)
+	w.owed.Add(g)
 }
 
 // moveTo stores a place, and waits until it stands.
@@ -159,7 +158,7 @@ func (h *holder) moveTo(c store.Cursor) error {
 func (h *holder) move(c store.Cursor) {
 	h.last = c.Place
 	if !c.Partial {
-		h.way.add(c.Place)
+		h.way.Add(c.Place)
 	}
 	h.lease.move(c)
 }
@@ -204,7 +203,7 @@ func (h *holder) step(ctx context.Context) error {
 	}
 	if h.chained != nil {
 		err = h.tellChained(ctx, batch)
-	} else if h.r.listener.batches != nil {
+	} else if h.duty.listener.Batch != nil {
 		err = h.tellBatches(ctx, batch)
 	} else {
 		err = h.tellEach(ctx, batch)
@@ -250,15 +249,13 @@ func (h *holder) tellOwed(ctx context.Context) error {
 	h.duty.rewound = nil
 	h.duty.mu.Unlock()
 	if err != nil {
-		missed := *h.bus.resync(ResyncRewound)
-		missed.Err = err
-		h.owe(missed)
+		h.owe(delivery.NewGap(delivery.Rewound, err))
 	}
 	if h.owed == nil {
 		return nil
 	}
-	e := *h.owed
-	if err := h.call(ctx, func(ctx context.Context) error { return h.r.listener.resyncs.Resync(ctx, e) }); err != nil {
+	owed := *h.owed
+	if err := h.call(ctx, func(ctx context.Context) error { return h.duty.listener.Resync(ctx, owed) }); err != nil {
 		return fmt.Errorf("resync: %w", err)
 	}
 	h.owed = nil

@@ -15,6 +15,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/tracbus/tracbus/internal/follow"
 	"github.com/tracbus/tracbus/internal/store"
 )
 
@@ -77,25 +78,14 @@ type Journal struct {
 	origin  string // of this process: a random identity
 
 	turn     chan struct{} // held by who writes, where one can; else nil
-	kick     chan struct{} // there may be something to read
-	announce chan struct{} // other processes should know
+	follower *follow.Follower
 
-	finishing sync.Mutex // held by a Close that follows
-
-	mu      sync.Mutex // guards what follows
-	place   store.Place
-	moved   chan struct{} // closed when place moves, and replaced
-	own     store.Place   // the last that this process committed
-	said    store.Place   // the last that the application was about to commit
-	rewinds int           // how often the history went back, which makes tids mean others
+	mu      sync.Mutex    // guards what follows; the follower's is taken after it
 	opened  int           // transactions of its own that have not ended
 	idle    chan struct{} // closed when opened falls to zero after Close
 	closed  bool
 	running chan struct{} // closed when Run ends; nil while it does not run
 	stop    context.CancelFunc
-	lastErr error // of following; nil if all is well
-	since   time.Time
-	seen    trail // what was followed
 }
 
 var realmName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,29}$`)
@@ -115,10 +105,10 @@ func OpenJournal(ctx context.Context, db *sql.DB, bus *Bus, config JournalConfig
 		err = j.connect(ctx)
 	}
 	if err == nil {
-		err = j.addAllOnce(ctx, j.place)
+		err = j.addAllOnce(ctx, j.follower.Place())
 	}
 	if err == nil {
-		err = bus.attach(j, j.place)
+		err = bus.attach(j, j.follower.Place())
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)
@@ -142,7 +132,7 @@ func newJournal(db *sql.DB, bus *Bus, config JournalConfig) (*Journal, error) {
 	config.BatchSize = cmp.Or(config.BatchSize, 256)
 	j := &Journal{
 		db: db, bus: bus, config: config, dialect: config.Dialect, realms: config.Realms, origin: rand.Text(),
-		kick: make(chan struct{}, 1), announce: make(chan struct{}, 1), moved: make(chan struct{}), idle: make(chan struct{}),
+		idle: make(chan struct{}),
 	}
 	for i, r := range j.realms {
 		switch name := r.Realm(); {
@@ -167,10 +157,7 @@ func (j *Journal) connect(ctx context.Context) (err error) {
 		j.config.PollInterval = cmp.Or(j.config.PollInterval, 5*time.Millisecond)
 	}
 	j.config.PollInterval = cmp.Or(j.config.PollInterval, time.Second)
-	if j.place, err = j.store.End(ctx, j.db); err != nil {
-		return err
-	}
-	return j.seen.begin(ctx, j, j.place)
+	return j.newFollower(ctx)
 }
 
 // JournalSchema returns the SQL that makes a journal's tables in a schema (""
@@ -217,7 +204,7 @@ func (j *Journal) newTransaction() (*ModelTransaction, error) {
 	}
 	j.opened++
 	now := time.Now().UTC().Truncate(time.Microsecond)
-	return &ModelTransaction{journal: j, time: now, mark: rand.Text(), rewinds: j.rewinds}, nil
+	return &ModelTransaction{journal: j, time: now, mark: rand.Text(), rewinds: j.follower.Rewinds()}, nil
 }
 
 // ended counts a transaction off.
@@ -264,30 +251,17 @@ func (j *Journal) giveTurn() {
 
 // committed notes that a transaction of this process holds.
 func (j *Journal) committed(tx *ModelTransaction) {
-	j.mu.Lock()
-	if tx.rewinds == j.rewinds { // else the tid may be of what is no more
-		if tx.tid > j.own.TID {
-			j.own = store.Place{TID: tx.tid, CommitID: tx.mark}
-		}
-	}
-	j.mu.Unlock()
+	j.follower.NoteCommit(store.Place{TID: tx.tid, CommitID: tx.mark}, tx.rewinds)
 	j.hint()
 }
 
 // flushed notes what the application is about to commit.
 func (j *Journal) flushed(tx *ModelTransaction) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if tx.tid > 0 && tx.rewinds == j.rewinds {
-		j.said = store.Place{TID: tx.tid, CommitID: tx.mark}
-	}
+	j.follower.NoteFlush(store.Place{TID: tx.tid, CommitID: tx.mark}, tx.rewinds)
 }
 
 // hint has this process and others look for what was committed.
-func (j *Journal) hint() {
-	signal(j.kick)
-	signal(j.announce)
-}
+func (j *Journal) hint() { j.follower.Hint() }
 
 // signal leaves a token, where none lies yet.
 func signal(c chan struct{}) {

@@ -57,13 +57,15 @@ func (j *Journal) holders(ctx context.Context) (JournalStatus, error) {
 		return JournalStatus{}, err
 	}
 	j.mu.Lock()
-	defer j.mu.Unlock()
+	running := j.running != nil
+	j.mu.Unlock()
+	f := j.follower.Status()
 	s := JournalStatus{
-		UUID: j.store.UUID(), Realms: j.realmNames(), Head: max(st.Head, j.place.TID), Position: j.place.TID, PrunedTo: st.PrunedTo,
-		Running: j.running != nil, Err: j.lastErr,
+		UUID: j.store.UUID(), Realms: j.realmNames(), Head: max(st.Head, f.Place.TID), Position: f.Place.TID, PrunedTo: st.PrunedTo,
+		Running: running, Err: f.Err,
 	}
 	if s.Err != nil {
-		s.ErrSince = j.since
+		s.ErrSince = f.Since
 	}
 	for _, h := range st.Blockers {
 		s.Blockers = append(s.Blockers, Blocker(h))

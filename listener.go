@@ -2,9 +2,13 @@ package tracbus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"runtime"
+	"time"
+
+	"github.com/tracbus/tracbus/internal/delivery"
 )
 
 // Scope says which changes a listener is told of, and what a failure leads to.
@@ -62,48 +66,95 @@ type ResyncListener interface {
 	Resync(ctx context.Context, e Resync) error
 }
 
-// A handler is a registered listener as its registration sees it.
-type handler interface {
-	// wants says whether the listener can be told of e. It is called often,
-	// and before e is queued.
-	wants(e Event) bool
-	// tell calls the listener. It is only called with what it wants.
-	tell(ctx context.Context, e Event) error
-}
-
 // All registers l for every change of every realm, and starts a goroutine that
 // calls it; see [Bus] for who ends it.
 func (b *Bus) All(scope Scope, l BatchListener) *Registration {
-	filter, _ := l.(eventFilter)
-	return b.register(scope, l, allHandler{filter})
+	wants := func(Event) bool { return true }
+	if filter, ok := l.(eventFilter); ok {
+		wants = filter.wants
+	}
+	return b.register(scope, l, wants, nil)
 }
 
 // An eventFilter is a batch listener that has no use for some events. They are
 // not queued for it, so that they push out nothing when the queue is full.
 type eventFilter interface{ wants(e Event) bool }
 
-// allHandler belongs to a BatchListener, so that it is never asked to tell.
-type allHandler struct{ eventFilter }
-
-func (h allHandler) wants(e Event) bool { return h.eventFilter == nil || h.eventFilter.wants(e) }
-
-func (allHandler) tell(context.Context, Event) error { panic("tracbus: a batch listener has no tell") }
+// A dropCounter shows in its own figures what its bus dropped.
+type dropCounter interface{ countDropped(events int) }
 
 // On registers f for the events of type E, and starts a goroutine that calls
 // it; see [Bus] for who ends it. E is one event type, or [Event] for all of
 // them, [Resync] included.
 func On[E Event](b *Bus, scope Scope, f func(context.Context, E) error) *Registration {
-	return b.register(scope, f, onHandler[E](f))
+	wants := func(e Event) bool {
+		_, ok := e.(E)
+		return ok
+	}
+	return b.register(scope, f, wants, func(ctx context.Context, e Event) error { return f(ctx, e.(E)) })
 }
 
-type onHandler[E Event] func(context.Context, E) error
-
-func (onHandler[E]) wants(e Event) bool {
-	_, ok := e.(E)
-	return ok
+// listenerOf returns how l is called. This is the one place that asks which of the
+// optional interfaces it has.
+func (b *Bus) listenerOf(scope Scope, l any, wants func(Event) bool, tell func(context.Context, Event) error) delivery.Listener[Event] {
+	d := delivery.Listener[Event]{
+		Name: nameOf(l), Scope: scope.String(), PrimaryOnly: !scope.has(false), Repeats: scope.repeats(), Wants: wants, Tell: tell,
+	}
+	if batches, ok := l.(BatchListener); ok {
+		d.Batch = batches.HandleBatch
+	}
+	if drops, ok := l.(dropCounter); ok {
+		d.Dropped = drops.countDropped
+	}
+	if resyncs, ok := l.(ResyncListener); ok {
+		d.Resync = func(ctx context.Context, g delivery.Gap) error { return resyncs.Resync(ctx, b.resync(g)) }
+	} else if tell != nil && wants(Resync{}) {
+		d.Resync = func(ctx context.Context, g delivery.Gap) error { return tell(ctx, b.resync(g)) }
+	}
+	if loads, ok := l.(LoadListener); ok {
+		d.Load = b.loader(loads, d.Resync)
+		d.NeedsLoad = func(err error) bool { return errors.Is(err, ErrNeedsLoad) }
+		d.Resync = nil
+	}
+	return d
 }
 
-func (f onHandler[E]) tell(ctx context.Context, e Event) error { return f(ctx, e.(E)) }
+// loader returns how a listener is loaded from tables, if there is a journal
+// that tells which changes they hold; else it is told of the gap, if it has use
+// for that.
+func (b *Bus) loader(l LoadListener, resync func(context.Context, delivery.Gap) error) func(context.Context, delivery.Gap) (func(tid int64) bool, error) {
+	return func(ctx context.Context, g delivery.Gap) (func(tid int64) bool, error) {
+		b.mu.Lock()
+		j := b.journal
+		b.mu.Unlock()
+		switch {
+		case j != nil:
+			s, err := j.load(ctx, l.Load)
+			return s.has, err
+		case resync != nil:
+			return nil, resync(ctx, g)
+		}
+		return nil, nil
+	}
+}
+
+// resync returns what a listener is told of a gap.
+func (b *Bus) resync(g delivery.Gap) Resync {
+	e, told := g.From.(Resync)
+	if !told {
+		e.Change = Change{Env: b.env, Time: g.Time.UTC().Truncate(time.Microsecond), Primary: true}
+	}
+	e.Reason, e.Missed, e.Err = ResyncReason(g.Reason), g.Missed, g.Err
+	return e
+}
+
+// gapOf returns what an event tells of, if it tells that changes were missed.
+func gapOf(e Event) *delivery.Gap {
+	if e, ok := e.(Resync); ok {
+		return &delivery.Gap{Reason: delivery.Reason(e.Reason), Missed: e.Missed, Err: e.Err, Time: e.Time, From: e}
+	}
+	return nil
+}
 
 // nameOf returns what a log calls a listener: the name of a function, the type
 // of everything else.

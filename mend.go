@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/tracbus/tracbus/internal/delivery"
 	"github.com/tracbus/tracbus/internal/store"
 )
 
@@ -16,7 +17,7 @@ const yieldAfter = 30 * time.Second
 
 // mend does what a failure asks for. What it returns ends the holding.
 func (h *holder) mend(ctx context.Context, err error) error {
-	if ctx.Err() != nil || h.r.ctx.Err() != nil { // it was cut short, which says nothing of the listener
+	if ctx.Err() != nil || h.duty.invoker.Context().Err() != nil { // it was cut short, which says nothing of the listener
 		return err
 	}
 	var sink *elsewhere
@@ -34,7 +35,7 @@ func (h *holder) mend(ctx context.Context, err error) error {
 		return h.begin(ctx)
 	}
 	h.fails(err)
-	over := errors.Is(err, errHangs) || errors.Is(err, errDeadline) || errors.Is(err, errEnded)
+	over := errors.Is(err, delivery.ErrHangs) || errors.Is(err, errDeadline) || errors.Is(err, delivery.ErrClosed)
 	var at *changeError
 	if errors.As(err, &at) && at.events > 1 && over { // one by one they may have the time
 		h.single = true
@@ -91,10 +92,7 @@ func (h *holder) blame(at *changeError) (set bool, err error) {
 	delete(h.tries, key)
 	h.config.Logger.Error("a change is set aside: the listener goes on without it", "consumer", h.duty.name, "listener", h.r.name,
 		"resource", Resource{Realm(at.row.Realm), at.row.ID}.String(), "tid", at.row.TID, "seq", at.row.Seq, "tries", aside.Attempts, "err", at.err)
-	h.r.mu.Lock()
-	h.r.left++
-	h.r.status.Failed++
-	h.r.mu.Unlock()
+	h.duty.invoker.CountFailed()
 	return true, nil
 }
 
@@ -102,17 +100,12 @@ func (h *holder) blame(at *changeError) (set bool, err error) {
 func (h *holder) told(n int) {
 	h.attempt = 0
 	clear(h.tries)
-	h.r.mu.Lock()
-	defer h.r.mu.Unlock()
-	h.r.left += uint64(n)
+	h.duty.invoker.CountDelivered(n)
 }
 
 // repeated counts a call that is made again.
 func (h *holder) repeated(err error) {
-	h.r.mu.Lock()
-	defer h.r.mu.Unlock()
-	h.r.status.Retried++
-	h.r.status.LastError = err
+	h.duty.invoker.CountRetried(err)
 }
 
 // fails says, once, that the listener does not get on.
@@ -133,9 +126,9 @@ func (h *holder) fails(err error) {
 		attrs = append(attrs, "resource", Resource{Realm(at.row.Realm), at.row.ID}.String(), "tid", at.row.TID, "seq", at.row.Seq, "events", at.events)
 	}
 	attrs = append(attrs, "err", err)
-	var p *panicError
+	var p *delivery.PanicError
 	if errors.As(err, &p) {
-		attrs = append(attrs, slog.String("stack", string(p.stack)))
+		attrs = append(attrs, slog.String("stack", string(p.Stack)))
 	}
 	h.config.Logger.Error(what, attrs...)
 }

@@ -6,6 +6,7 @@ import (
 	"runtime/debug"
 	"strings"
 
+	"github.com/tracbus/tracbus/internal/delivery"
 	"github.com/tracbus/tracbus/internal/value"
 	"github.com/tracbus/tracbus/internal/wire"
 )
@@ -45,7 +46,7 @@ func hasPayload(e Event) bool {
 func appendOwn(dst []byte, e Payloader) (_ []byte, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = &panicError{p, debug.Stack()}
+			err = &delivery.PanicError{Value: p, Stack: debug.Stack()}
 		}
 	}()
 	for _, part := range []string{string(e.Resource().Realm), string(e.Kind())} {

@@ -44,7 +44,7 @@ func (b *Bus) waitOnce(ctx context.Context, name string) error {
 	if j == nil {
 		return nil // of nothing
 	}
-	tid := max(b.told(), b.own())
+	tid := max(b.fedTo(), b.committed())
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 250*time.Millisecond) {
 		row, found, err := j.store.FindConsumer(ctx, name)
 		if err != nil {

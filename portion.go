@@ -50,8 +50,7 @@ type skimmer interface{ skims() bool }
 // skims says whether the listener is one, and the realm of tickets lets it.
 func (h *holder) skims() bool {
 	_, skips := h.realm(RealmTicket).(interface{ skipsUnchanged() })
-	s, ok := h.r.listener.batches.(skimmer)
-	return skips && ok && s.skims()
+	return skips && h.duty.skimmer != nil && h.duty.skimmer.skims()
 }
 
 // end returns the place that the portion reaches to.

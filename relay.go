@@ -19,7 +19,7 @@ type relay struct {
 	*Journal
 	*past
 	r    *Registration
-	duty *duty
+	duty *durable
 	me   string // as holder
 
 	seen   sight
@@ -45,11 +45,11 @@ func (j *Journal) runOnce(ctx context.Context) {
 	defer relays.Wait()
 	running := map[*Registration]bool{}
 	for {
-		maps.DeleteFunc(running, func(r *Registration, _ bool) bool { return r.over() })
+		maps.DeleteFunc(running, func(r *Registration, _ bool) bool { return r.durable.over() })
 		for _, r := range j.bus.all() {
-			if r.once != nil && !running[r] && !r.over() {
+			if r.durable != nil && !running[r] && !r.durable.over() {
 				running[r] = true
-				w := &relay{Journal: j, past: &r.once.past, r: r, duty: r.once, me: holderName(j.origin), tries: map[[2]int64]int{}}
+				w := &relay{Journal: j, past: &r.durable.past, r: r, duty: r.durable, me: holderName(j.origin), tries: map[[2]int64]int{}}
 				relays.Go(func() { w.run(ctx) })
 			}
 		}
@@ -78,7 +78,7 @@ func (w *relay) run(ctx context.Context) {
 	defer cancel()
 	go func() { // the registration may be closed before
 		select {
-		case <-w.r.done:
+		case <-w.duty.invoker.Done():
 			cancel()
 		case <-ctx.Done():
 		}
@@ -138,7 +138,7 @@ func (w *relay) announceFree(ctx context.Context) {
 
 // take takes the name if nobody has it, or who has it is gone.
 func (w *relay) take(ctx context.Context) (*lease, error) {
-	if !w.r.free() {
+	if w.duty.invoker.Busy() {
 		return nil, nil // a call of the turn before goes on
 	}
 	name, span := w.duty.name, w.duty.config.LeaseFor
@@ -185,20 +185,18 @@ func (w *relay) compare(row store.Consumer) {
 
 // stands returns up to where the bus was told.
 func (j *Journal) stands() store.Place {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.place
+	return j.follower.Place()
 }
 
 // addAllOnce gives the names their places that are registered already, before
 // the bus is told of the journal.
 func (j *Journal) addAllOnce(ctx context.Context, at store.Place) error {
 	for _, r := range j.bus.all() {
-		if r.once == nil {
+		if r.durable == nil {
 			continue
 		}
-		if err := j.addOnce(ctx, r.once, at); err != nil {
-			return fmt.Errorf("begin the name %q: %w", r.once.name, err)
+		if err := j.addOnce(ctx, r.durable, at); err != nil {
+			return fmt.Errorf("begin the name %q: %w", r.durable.name, err)
 		}
 	}
 	return nil
@@ -206,7 +204,7 @@ func (j *Journal) addAllOnce(ctx context.Context, at store.Place) error {
 
 // addOnce gives a new name its place: the journal's beginning, or the place
 // that is given.
-func (j *Journal) addOnce(ctx context.Context, d *duty, at store.Place) error {
+func (j *Journal) addOnce(ctx context.Context, d *durable, at store.Place) error {
 	if d.config.FromOldest {
 		floor, err := j.store.PrunedTo(ctx, j.db)
 		if err != nil {
@@ -252,9 +250,7 @@ var errYield = errors.New("the listener fails here; another process may do bette
 // is a reason to give the name up.
 func (w *relay) hold(ctx context.Context, l *lease) error {
 	h := &holder{relay: w, lease: l, branch: l.row.Generation, reserved: -1, noted: l.row.Error}
-	if chained, ok := w.r.listener.batches.(chained); ok {
-		h.chained = chained
-	}
+	h.chained = w.duty.chained
 	defer h.reading.stop()
 	if w.gave != nil && h.noted == "" { // else nobody would see one who never keeps a lease
 		h.note(fmt.Errorf("the name was given up: %w", w.gave))

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"time"
 
+	"github.com/tracbus/tracbus/internal/delivery"
 	"github.com/tracbus/tracbus/internal/store"
 )
 
@@ -135,7 +136,7 @@ func (h *holder) tellAside(ctx context.Context, a store.DeadLetter) error {
 	} else if found {
 		var e Event
 		if e, failed = h.eventOf(row); failed == nil {
-			failed = h.call(ctx, func(ctx context.Context) error { return h.r.tellOne(ctx, e) })
+			failed = h.call(ctx, func(ctx context.Context) error { return h.duty.tellOne(ctx, e) })
 		}
 	}
 	if h.lease.ctx.Err() != nil || ctx.Err() != nil && failed != nil {
@@ -143,9 +144,7 @@ func (h *holder) tellAside(ctx context.Context, a store.DeadLetter) error {
 	}
 	if failed == nil {
 		h.config.Logger.Info("a change that was set aside is told", attrs...)
-		h.r.mu.Lock()
-		h.r.left++
-		h.r.mu.Unlock()
+		h.duty.invoker.CountDelivered(1)
 		return h.store.ForgetDeadLetter(h.lease.ctx, h.duty.name, h.lease.epoch, a.TID, a.Seq)
 	}
 	h.config.Logger.Error("a change that was set aside has failed again", append(attrs, "err", failed)...)
@@ -156,19 +155,19 @@ func (h *holder) tellAside(ctx context.Context, a store.DeadLetter) error {
 	if err := h.lease.putAside(h.lease.place(), a); err != nil {
 		return err
 	}
-	if errors.Is(failed, errHangs) || errors.Is(failed, errDeadline) {
+	if errors.Is(failed, delivery.ErrHangs) || errors.Is(failed, errDeadline) {
 		return failed
 	}
 	return nil
 }
 
 // tellOne tells one event, to a batch listener too.
-func (r *Registration) tellOne(ctx context.Context, e Event) error {
+func (d *durable) tellOne(ctx context.Context, e Event) error {
 	switch {
-	case !r.listener.wants(e):
+	case !d.listener.Wants(e):
 		return nil
-	case r.listener.batches != nil:
-		return r.listener.batches.HandleBatch(ctx, []Event{e})
+	case d.listener.Batch != nil:
+		return d.listener.Batch(ctx, []Event{e})
 	}
-	return r.listener.tell(ctx, e)
+	return d.listener.Tell(ctx, e)
 }

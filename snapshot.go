@@ -70,7 +70,7 @@ func (s *shown) has(tid int64) bool {
 // committed, so every snapshot shows it; what else it shows stands in the table
 // of transactions that it shows.
 func (j *Journal) load(ctx context.Context, f func(context.Context, *Snapshot) error) (shown, error) {
-	told := j.bus.told()
+	told := j.bus.fedTo()
 	conn, err := j.store.Snapshot(ctx)
 	if err != nil {
 		return shown{}, fmt.Errorf("load: %w", err)

@@ -17,12 +17,12 @@ func (h *holder) tellEach(ctx context.Context, b *portion) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if c.err == nil && !h.r.listener.wants(c.event) {
+		if c.err == nil && !h.duty.listener.Wants(c.event) {
 			continue
 		}
 		err := c.err
 		if err == nil {
-			err = h.call(ctx, func(ctx context.Context) error { return h.r.listener.tell(ctx, c.event) })
+			err = h.call(ctx, func(ctx context.Context) error { return h.duty.listener.Tell(ctx, c.event) })
 		}
 		if err != nil {
 			return &changeError{c, b.upTo(i), 1, err}
@@ -45,7 +45,7 @@ func (h *holder) tellBatches(ctx context.Context, b *portion) error {
 	var events []Event
 	first := 0 // of events, in b.changes
 	for i, c := range b.changes {
-		if c.err == nil && h.r.listener.wants(c.event) {
+		if c.err == nil && h.duty.listener.Wants(c.event) {
 			if len(events) == 0 {
 				first = i
 			}
@@ -55,7 +55,7 @@ func (h *holder) tellBatches(ctx context.Context, b *portion) error {
 			if ctx.Err() != nil {
 				return nil
 			}
-			if err := h.call(ctx, func(ctx context.Context) error { return h.r.listener.batches.HandleBatch(ctx, events) }); err != nil {
+			if err := h.call(ctx, func(ctx context.Context) error { return h.duty.listener.Batch(ctx, events) }); err != nil {
 				return &changeError{b.changes[first], b.upTo(first), len(events), err}
 			}
 			h.told(len(events))
@@ -84,7 +84,7 @@ func (h *holder) tellChained(ctx context.Context, b *portion) error {
 	}
 	var events []Event
 	for _, c := range b.changes {
-		if h.r.listener.wants(c.event) {
+		if h.duty.listener.Wants(c.event) {
 			events = append(events, c.event)
 		}
 	}
@@ -117,7 +117,7 @@ func (h *holder) call(ctx context.Context, f func(context.Context) error) error 
 	calling, cancel := context.WithTimeoutCause(context.WithValue(h.lease.ctx, turnKey{}, turn), h.duty.config.CallTimeout, errDeadline)
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(stopGrace, cancel) })()
-	err := h.r.ask(calling, f)
+	err := h.duty.invoker.Call(calling, f)
 	if err != nil && errors.Is(context.Cause(calling), errDeadline) {
 		err = fmt.Errorf("%w: %w", errDeadline, err)
 	}

@@ -92,7 +92,8 @@ type TicketChangeDeletedListener interface {
 // [TicketCommentEditedListener], [TicketChangeDeletedListener], [ResyncListener] or
 // [BatchListener], it is told in these ways too.
 func (b *Bus) Ticket(scope Scope, l TicketListener) *Registration {
-	return b.register(scope, l, ticketHandler{l})
+	h := ticketHandler{l}
+	return b.register(scope, l, h.wants, h.tell)
 }
 
 // ticketHandler is the one place that asks a listener what it can be told.

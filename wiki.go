@@ -107,7 +107,8 @@ type WikiPageCommentEditedListener interface {
 // [WikiPageVersionDeletedListener], [WikiPageCommentEditedListener], [ResyncListener] or
 // [BatchListener], it is told in these ways too.
 func (b *Bus) Wiki(scope Scope, l WikiListener) *Registration {
-	return b.register(scope, l, wikiHandler{l})
+	h := wikiHandler{l}
+	return b.register(scope, l, h.wants, h.tell)
 }
 
 // wikiHandler is the one place that asks a listener what it can be told.

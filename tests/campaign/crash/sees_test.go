@@ -33,8 +33,8 @@ var (
 		{"internal/relayed/relayed.lua", "elseif tid == '' or not stands(ARGV[6], ARGV[7]) then", "elseif tid == '' then"},
 	}
 	cursorFirst = []spoiling{
-		{"telling.go", "err = h.call(ctx, func(ctx context.Context) error { return h.r.listener.tell(ctx, c.event) })",
-			"_ = h.moveTo(b.upTo(i)); err = h.call(ctx, func(ctx context.Context) error { return h.r.listener.tell(ctx, c.event) })"},
+		{"telling.go", "err = h.call(ctx, func(ctx context.Context) error { return h.duty.listener.Tell(ctx, c.event) })",
+			"_ = h.moveTo(b.upTo(i)); err = h.call(ctx, func(ctx context.Context) error { return h.duty.listener.Tell(ctx, c.event) })"},
 	}
 )
 

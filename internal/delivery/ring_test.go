@@ -1,4 +1,4 @@
-package queue
+package delivery
 
 import (
 	"math/rand/v2"
@@ -7,12 +7,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestQueueIsABoundedSlice does the same to a queue and to a slice.
-func TestQueueIsABoundedSlice(t *testing.T) {
+// TestRingIsABoundedSlice does the same to a ring and to a slice.
+func TestRingIsABoundedSlice(t *testing.T) {
 	for seed := range uint64(200) {
 		random := rand.New(rand.NewPCG(seed, 1))
 		limit := 1 + random.IntN(40)
-		q := New[int](limit)
+		q := newRing[int](limit)
 		var want []int
 		for i := range 2000 {
 			if step := random.IntN(300); step == 0 {

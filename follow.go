@@ -1,0 +1,298 @@
+package tracbus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"runtime/debug"
+	"sync"
+
+	"github.com/tracbus/tracbus/internal/delivery"
+	"github.com/tracbus/tracbus/internal/follow"
+	"github.com/tracbus/tracbus/internal/store"
+)
+
+// fullPoll is how often the database is really read if a cheaper question is
+// asked in between.
+const fullPoll = follow.FullPoll
+
+// Run follows the journal and tells the bus of all that was committed since
+// [OpenJournal], in one order, until ctx ends or [Journal.Close] is called; then
+// it returns nil. One call at a time. While the database is away it waits and
+// tries again, and goes on exactly where it stopped.
+func (j *Journal) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	j.mu.Lock()
+	if j.closed || j.running != nil {
+		defer j.mu.Unlock()
+		if j.closed {
+			return nil
+		}
+		return errors.New("run: it runs already")
+	}
+	running := make(chan struct{})
+	j.running, j.stop = running, cancel
+	j.mu.Unlock()
+	defer func() {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		j.running = nil
+		close(running)
+	}()
+
+	var consumers sync.WaitGroup
+	defer consumers.Wait()
+	defer cancel()
+	consumers.Go(func() { j.runOnce(ctx) })
+	var held holding
+	j.follower.Run(ctx, func(ctx context.Context) { held.watch(ctx, j) })
+	return nil
+}
+
+// Wait returns when every listener of this process has been told of all changes
+// up to a tid, or has given up on them, or when ctx ends. It waits for those
+// that transactions of other processes hold back too, but not for listeners with
+// the scope [Durable]: see [Registration.Wait]. A listener that calls it waits for
+// itself.
+func (j *Journal) Wait(ctx context.Context, tid int64) error {
+	if err := j.follower.Reach(ctx, tid); err != nil {
+		return fmt.Errorf("wait for tid %d: %w", tid, err)
+	}
+	for _, q := range j.bus.allQueues() {
+		if err := q.Wait(ctx, tid); err != nil {
+			return fmt.Errorf("wait for tid %d to be told: %w", tid, err)
+		}
+	}
+	return nil
+}
+
+// Close refuses new transactions, waits for open ones, ends Run, and tells the
+// bus what this process committed and Run has not told, whether it was still
+// running or not. It returns by the deadline of ctx, and then says what was not
+// done. The bus and the database stay open: close the bus next, and then the
+// database.
+func (j *Journal) Close(ctx context.Context) error {
+	j.mu.Lock()
+	if !j.closed {
+		j.closed = true
+		if j.opened == 0 {
+			close(j.idle)
+		}
+	}
+	running, stop := j.running, j.stop
+	j.mu.Unlock()
+
+	select {
+	case <-j.idle:
+	case <-ctx.Done():
+		if running != nil {
+			stop()
+		}
+		return fmt.Errorf("close journal: transactions are open: %w", ctx.Err())
+	}
+	if running != nil {
+		stop()
+		select {
+		case <-running:
+		case <-ctx.Done():
+			return fmt.Errorf("close journal: Run has not returned: %w", ctx.Err())
+		}
+	}
+	if err := j.follower.Finish(ctx); err != nil {
+		return fmt.Errorf("close journal: %w", err)
+	}
+	return nil
+}
+
+// newFollower makes the journal's follower, which begins with what is committed from
+// now on.
+func (j *Journal) newFollower(ctx context.Context) (err error) {
+	config := follow.Config{
+		Store: j.store, DB: j.db, Origin: j.origin, Realms: j.realmNames(),
+		Poll: j.config.PollInterval, Batch: j.config.BatchSize, Logger: j.config.Logger,
+	}
+	if j.config.WakeRedis != nil {
+		config.Wake = &follow.Wake{Call: j.callOthers, Hear: j.hearOthers}
+	}
+	j.follower, err = follow.New(ctx, config, journalSink{j})
+	return err
+}
+
+// wakePattern is what all journals' processes subscribe to: Redis compares an
+// ACL user's pattern with the rules as text, so that it has to be one for all.
+// Subscribers to the channels of a tracker do not see them.
+const wakePattern = "tracbus:*"
+
+// wakeChannel is where the processes of this journal wake each other.
+func (j *Journal) wakeChannel() string { return "tracbus:" + j.store.UUID() + ":wake" }
+
+// callOthers wakes the other processes.
+func (j *Journal) callOthers(ctx context.Context) error {
+	return j.config.WakeRedis.Publish(ctx, j.wakeChannel(), "").Err()
+}
+
+// hearOthers yields the calls of other processes, and whether they are heard.
+func (j *Journal) hearOthers(ctx context.Context) iter.Seq[follow.Heard] {
+	return func(yield func(follow.Heard) bool) {
+		s := NewSubscriber(j.config.WakeRedis, SubscriberConfig{NoPrefix: true})
+		for _, err := range s.Events(ctx, wakePattern) {
+			heard := follow.Heard{Err: err}
+			var call *DecodeError // it is no event of a tracker
+			if errors.As(err, &call) {
+				if call.Channel != j.wakeChannel() {
+					continue
+				}
+				heard = follow.Heard{Call: true}
+			}
+			if !yield(heard) {
+				return
+			}
+		}
+	}
+}
+
+// journalSink is the bus as the follower of a journal feeds it: rows become
+// events here, once for all listeners. A queue that is full loses nothing,
+// because the journal is read again for it when there is room.
+type journalSink struct{ journal *Journal }
+
+// Feed queues events for every listener: all that the journal has up to a tid.
+func (s journalSink) Feed(changes []store.Change, upTo int64) {
+	items := s.journal.items(changes)
+	b := s.journal.bus
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.fed = upTo
+	for _, q := range b.queues {
+		q.Feed(items, upTo)
+	}
+	for _, d := range b.durables {
+		signal(d.kick)
+	}
+}
+
+// Rewound makes every listener go on after an earlier tid, after a Resync.
+func (s journalSink) Rewound(tid int64, err error) {
+	b := s.journal.bus
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.fed = tid
+	for _, q := range b.queues {
+		q.Rewind(tid, err)
+	}
+	for _, d := range b.durables {
+		d.missed(err)
+	}
+}
+
+// Pruned makes every listener go on after a later tid, up to which all is pruned.
+func (s journalSink) Pruned(tid int64, err error) {
+	b := s.journal.bus
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.fed = tid
+	for _, q := range b.queues {
+		q.Skip(tid, tid, err)
+	}
+}
+
+// Nudge has the durable consumers look, who read the journal for themselves.
+func (s journalSink) Nudge() {
+	b := s.journal.bus
+	b.mu.Lock()
+	durables := b.durables
+	b.mu.Unlock()
+	for _, d := range durables {
+		signal(d.kick)
+	}
+}
+
+// HasRead says whether all up to a tid is queued for every listener.
+func (s journalSink) HasRead(tid int64) bool {
+	for _, q := range s.journal.bus.allQueues() {
+		if !q.HasRead(tid) {
+			return false
+		}
+	}
+	return true
+}
+
+// Behind yields the queues that are behind, and have room.
+func (s journalSink) Behind(yield func(after int64, l follow.Laggard) bool) {
+	fed := s.journal.bus.fedTo()
+	for _, q := range s.journal.bus.allQueues() {
+		if after, ok := q.Behind(fed); ok && !yield(after, laggard{s.journal, q, fed}) {
+			return
+		}
+	}
+}
+
+// Room holds a token when a queue that is behind has room again.
+func (s journalSink) Room() <-chan struct{} { return s.journal.bus.room }
+
+// laggard is a queue that is behind the others, which are at fed.
+type laggard struct {
+	journal *Journal
+	queue   *delivery.Queue[Event]
+	fed     int64
+}
+
+func (l laggard) Name() string { return l.queue.Name() }
+
+func (l laggard) Refill(changes []store.Change, upTo int64) {
+	l.queue.Refill(l.journal.items(changes), upTo, l.fed)
+}
+
+func (l laggard) Skip(floor int64, err error) { l.queue.Skip(floor, l.fed, err) }
+
+func (l laggard) HasRoom() bool {
+	_, ok := l.queue.Behind(l.fed)
+	return ok
+}
+
+// items returns what rows tell. A row that cannot be read is a change missed.
+func (j *Journal) items(rows []store.Change) []delivery.Item[Event] {
+	items := make([]delivery.Item[Event], 0, len(rows))
+	for _, row := range rows {
+		e, err := j.eventOf(row)
+		if err != nil {
+			j.config.Logger.Error("a change of the journal cannot be read: listeners are told to resync", "err", err)
+			missed := j.bus.resync(delivery.NewGap(delivery.Reason(ResyncEntryUnreadable), err))
+			missed.TID, missed.Seq, missed.Missed = row.TID, row.Seq, 1
+			missed.Primary = row.Origin == j.origin
+			e = missed
+		}
+		c := e.About()
+		items = append(items, delivery.Item[Event]{TID: c.TID, Primary: c.Primary, Event: e, Gap: gapOf(e)})
+	}
+	return items
+}
+
+// eventOf returns the event that a row tells, here and now.
+func (j *Journal) eventOf(row store.Change) (Event, error) {
+	entry, err := entryOf(row)
+	if err == nil {
+		entry.Change.Env, entry.Change.Primary = j.bus.env, row.Origin == j.origin
+		var e Event
+		if e, err = eventOf(j.realm(Realm(row.Realm)), entry); err == nil {
+			return e, nil
+		}
+	}
+	return nil, fmt.Errorf("tid %d, seq %d, %s %q: %w", row.TID, row.Seq, row.Realm, row.ID, err)
+}
+
+// eventOf asks a realm for an event. What it panics with is an error, for it
+// would end every process that follows the journal.
+func eventOf(r JournalRealm, entry Entry) (e Event, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			e, err = nil, &delivery.PanicError{Value: p, Stack: debug.Stack()}
+		}
+	}()
+	if e, err = r.Event(entry); e == nil && err == nil {
+		err = errors.New("the realm returned nil")
+	}
+	return e, err
+}

@@ -1,0 +1,97 @@
+package delivery
+
+import (
+	"context"
+	"log/slog"
+	"time"
+)
+
+// Item is an event with what delivery has to know of it.
+type Item[E any] struct {
+	TID     int64 // of its transaction; zero if there is no journal
+	Primary bool  // this process committed it
+	Event   E
+	Gap     *Gap // what the event says, if it says that changes were missed; else nil
+}
+
+// Listener is what is called. Whoever registers it makes these functions, so
+// that its optional interfaces are asserted once and not at every event.
+type Listener[E any] struct {
+	Name  string // for the log
+	Scope string // for the log
+
+	// PrimaryOnly listeners get what this process committed, and nothing else.
+	PrimaryOnly bool
+
+	// Repeats says that an event on which the listener failed is delivered
+	// again, and that a listener which fails until the end gets a gap.
+	Repeats bool
+
+	// Wants says whether the listener can be called with an event. It is called
+	// often, and before the event is queued.
+	Wants func(E) bool
+
+	// Tell delivers one event. It is called with what the listener wants, and
+	// only if Batch is nil.
+	Tell func(context.Context, E) error
+
+	// Batch delivers many events at once. The slice is the queue's to use again
+	// after the call. An error means that none of them was handled. Nil if the
+	// listener takes events one by one.
+	Batch func(context.Context, []E) error
+
+	// Resync says that changes were missed. Nil if the listener has no use for
+	// that, or has Load.
+	Resync func(context.Context, Gap) error
+
+	// Load is called in the place of Resync: it builds the listener's state from
+	// the database's tables. What it returns says whether the state has the
+	// changes of a transaction already; it is asked in the order of tids. It is
+	// nil if the state was not built from tables, because there is no journal.
+	// Load is nil if the listener has no such state.
+	Load func(context.Context, Gap) (has func(tid int64) bool, err error)
+
+	// NeedsLoad says whether an error of Tell or Batch asks for a Load, and is
+	// no failure. Nil if Load is.
+	NeedsLoad func(error) bool
+
+	// Dropped counts events that are never delivered. Nil if nobody counts.
+	Dropped func(events int)
+}
+
+// hearsGaps says whether the listener is told that changes were missed.
+func (l *Listener[E]) hearsGaps() bool { return l.Resync != nil || l.Load != nil }
+
+// Config is what all queues of a bus have in common. None of it has a default.
+type Config[E any] struct {
+	QueueSize  int           // how many events wait at most
+	BatchSize  int           // how many events one call of Batch gets at most
+	MaxRetries int           // how often a listener that Repeats gets an event again
+	Backoff    time.Duration // before the first retry; doubled with each, up to 64 times
+	Logger     *slog.Logger
+
+	// Attrs returns what the log says of an event.
+	Attrs func(E) []any
+
+	// Room is called when a queue that is behind the journal has room again. It
+	// must not wait.
+	Room func()
+}
+
+// Status is what was done for a listener so far.
+type Status struct {
+	Waiting   int    // events not delivered yet, with those in the call that goes on
+	Delivered uint64 // events delivered, whether the listener failed on them or not
+	Failed    uint64 // of these, given up after a failure
+	Retried   uint64 // calls made again after a failure
+	Dropped   uint64 // events never delivered
+	LastError error  // of the last call that failed; nil if none did
+}
+
+// Undelivered is what a listener did not get before its queue was given up.
+type Undelivered[E any] struct {
+	Count       int      // how many events, with those in the call that goes on
+	Oldest      *Item[E] // of them; nil if there are none
+	CallRunning bool     // a call of the listener has not returned
+	After       int64    // the tid after which the journal was not read; zero if it was to its end
+}

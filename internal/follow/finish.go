@@ -1,0 +1,63 @@
+package follow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tracbus/tracbus/internal/store"
+)
+
+// Finish feeds the sink what this process committed, in the place of Run, which
+// has ended for good.
+func (f *Follower) Finish(ctx context.Context) error {
+	f.finishing.Lock() // another Finish may be at it
+	defer f.finishing.Unlock()
+	for {
+		last, err := f.lastCommitted(ctx)
+		if err == nil && f.finished(last) {
+			return nil
+		}
+		if err == nil {
+			err = f.follow(ctx)
+		}
+		if err == nil && f.finished(last) {
+			return nil
+		}
+		select { // somebody holds it back, a queue is full, or the database is away
+		case <-f.sink.Room():
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("the bus has all up to tid %d, and not up to tid %d: %w", f.place.TID, last.TID, errors.Join(ctx.Err(), err))
+		}
+	}
+}
+
+// finished says whether the sink has all up to a place. Only the goroutine that
+// reads calls it.
+func (f *Follower) finished(last store.Place) bool {
+	return f.place.TID >= last.TID && f.sink.HasRead(last.TID)
+}
+
+// lastCommitted returns the last place that this process committed, as the
+// database has it: it may have been put back, and the application may have rolled
+// back what it flushed. Only the goroutine that reads calls it.
+func (f *Follower) lastCommitted(ctx context.Context) (store.Place, error) {
+	f.mu.Lock()
+	committed, flushed := f.committed, f.flushed
+	f.mu.Unlock()
+	for _, p := range []store.Place{flushed, committed} {
+		if p.TID == 0 || p == flushed && flushed.TID < committed.TID {
+			continue
+		}
+		if p.TID <= f.place.TID {
+			return p, nil
+		}
+		exists, err := f.config.Store.Has(ctx, f.config.DB, p)
+		if err != nil || exists {
+			return p, err
+		}
+	}
+	return store.Place{}, nil
+}

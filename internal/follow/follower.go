@@ -1,0 +1,184 @@
+// Package follow reads a journal on, in one order, so that nobody misses a change
+// and nobody gets two in another order, whatever the database does. It hands on
+// rows; what they say is none of its business.
+package follow
+
+import (
+	"context"
+	"database/sql"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/tracbus/tracbus/internal/store"
+)
+
+// Config says what is followed, and how.
+type Config struct {
+	Store  *store.Store
+	DB     *sql.DB
+	Origin string   // of this process, as its transactions have it
+	Realms []string // whose changes are read
+
+	Poll   time.Duration // how often the database is asked, if nothing wakes the follower
+	Batch  int           // how many transactions are read at once at most
+	Wake   *Wake         // nil: the processes do not wake each other
+	Logger *slog.Logger
+}
+
+// Follower follows one journal, on behalf of one process. Its methods may be
+// called concurrently, except that one goroutine at a time reads: that of Run, or
+// that of Finish after Run has ended.
+type Follower struct {
+	config Config
+	sink   Sink
+
+	kick     chan struct{} // holds one token: there may be something to read
+	announce chan struct{} // holds one token: other processes should know
+
+	finishing sync.Mutex // held by a Finish that reads
+
+	passed store.Checkpoints // only the goroutine that reads uses it
+
+	// mu guards what follows. Nothing else is locked while it is held, and the
+	// sink is not called.
+	mu        sync.Mutex
+	place     store.Place   // up to where the sink was fed; only the goroutine that reads writes it
+	moved     chan struct{} // closed when place moves, and replaced
+	committed store.Place   // the last that this process committed
+	flushed   store.Place   // the last that the application was about to commit
+	rewinds   int           // how often the history went back, so that tids became those of others
+	err       error         // of reading; nil if all is well
+	since     time.Time     // when err became or ceased to be nil
+}
+
+// New returns a follower of what is committed from now on.
+func New(ctx context.Context, config Config, sink Sink) (*Follower, error) {
+	f := &Follower{
+		config: config, sink: sink,
+		kick: make(chan struct{}, 1), announce: make(chan struct{}, 1), moved: make(chan struct{}),
+	}
+	var err error
+	if f.place, err = config.Store.End(ctx, config.DB); err != nil {
+		return nil, err
+	}
+	return f, f.passed.Begin(ctx, config.Store, config.DB, f.place)
+}
+
+// Place returns up to where the sink was fed.
+func (f *Follower) Place() store.Place {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.place
+}
+
+// moveTo notes up to where the sink was fed.
+func (f *Follower) moveTo(p store.Place) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.place = p
+	close(f.moved)
+	f.moved = make(chan struct{})
+}
+
+// Reach waits until the sink was fed up to a tid, or ctx ends.
+func (f *Follower) Reach(ctx context.Context, tid int64) error {
+	for {
+		f.mu.Lock()
+		reached, moved := f.place.TID >= tid, f.moved
+		f.mu.Unlock()
+		if reached {
+			return nil
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Status says how a follower gets on.
+type Status struct {
+	Place store.Place // up to where the sink was fed
+	Err   error       // why the journal cannot be read; nil if it can
+	Since time.Time   // when Err became or ceased to be nil
+}
+
+// Status returns how the follower gets on.
+func (f *Follower) Status() Status {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return Status{f.place, f.err, f.since}
+}
+
+// Rewinds returns how often the journal's history went back.
+func (f *Follower) Rewinds() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.rewinds
+}
+
+// Committed returns the last place that this process committed, as far as it is
+// known.
+func (f *Follower) Committed() store.Place {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.committed
+}
+
+// NoteCommit notes that this process committed a transaction, which began after a
+// number of rewinds: after another one its tid may be that of what is no more.
+func (f *Follower) NoteCommit(p store.Place, rewinds int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if rewinds == f.rewinds && p.TID > f.committed.TID {
+		f.committed = p
+	}
+}
+
+// NoteFlush notes what the application is about to commit.
+func (f *Follower) NoteFlush(p store.Place, rewinds int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if rewinds == f.rewinds && p.TID > 0 {
+		f.flushed = p
+	}
+}
+
+// noteRead finds what this process committed in what was read: transactions of
+// the application too.
+func (f *Follower) noteRead(b store.Batch) {
+	for i := len(b.Changes) - 1; i >= 0; i-- {
+		if b.Changes[i].Origin != f.config.Origin {
+			continue
+		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		for _, p := range b.Places {
+			if p.TID == b.Changes[i].TID && p.TID > f.committed.TID {
+				f.committed = p
+			}
+		}
+		return
+	}
+}
+
+// Hint has this process and the others look for what was committed.
+func (f *Follower) Hint() {
+	signal(f.kick)
+	signal(f.announce)
+}
+
+// signal leaves a token, unless one is there.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// read reads what is next after a place.
+func (f *Follower) read(ctx context.Context, after store.Place) (store.Batch, error) {
+	return f.config.Store.Read(ctx, f.config.DB, after, f.config.Batch, f.config.Realms)
+}

@@ -1,0 +1,180 @@
+package follow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/tracbus/tracbus/internal/store"
+)
+
+// FullPoll is how often the database is really read if a cheaper question is
+// asked in between, and for how long a transaction may hold others back
+// unnoticed.
+const FullPoll = time.Second
+
+// Run reads until ctx ends. One call at a time. While the database is away it
+// waits and tries again, and goes on exactly where it stopped. It calls still
+// each time when there is nothing left to read.
+func (f *Follower) Run(ctx context.Context, still func(context.Context)) {
+	ctx, cancel := context.WithCancel(ctx)
+	var waking sync.WaitGroup
+	defer waking.Wait()
+	defer cancel()
+	if f.config.Wake != nil {
+		waking.Go(func() { f.hear(ctx) })
+		waking.Go(func() { f.call(ctx) })
+	}
+	watch := f.config.Store.Watch()
+	defer watch.Close()
+	for try := 0; ; {
+		err := f.follow(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		f.report(err)
+		if err != nil {
+			if !store.Sleep(ctx, min(50*time.Millisecond<<min(try, 6), 2*time.Second)) {
+				return
+			}
+			try++
+			continue
+		}
+		try = 0
+		still(ctx)
+		if !f.wait(ctx, watch) {
+			return
+		}
+		f.sink.Nudge() // they read at the same time
+	}
+}
+
+// report notes whether reading works, and logs when that changes.
+func (f *Follower) report(err error) {
+	f.mu.Lock()
+	was, since, place := f.err, f.since, f.place.TID
+	f.err = err
+	if (was == nil) != (err == nil) {
+		f.since = time.Now()
+	}
+	f.mu.Unlock()
+	switch {
+	case err != nil && (was == nil || errors.Is(err, store.ErrUnsupported) && !errors.Is(was, store.ErrUnsupported)):
+		f.config.Logger.Error("the journal cannot be followed, which is tried again", "tid", place, "err", err)
+	case was != nil && err == nil:
+		f.config.Logger.Info("the journal is followed again", "tid", place, "after", time.Since(since).Round(time.Millisecond))
+	}
+}
+
+// follow feeds the sink all there is to read. Only the goroutine that reads calls
+// it, and so it may read place without mu.
+func (f *Follower) follow(ctx context.Context) error {
+	for {
+		batch, err := f.read(ctx, f.place)
+		if err != nil {
+			if err = f.lost(ctx, err); err != nil {
+				return fmt.Errorf("read after tid %d: %w", f.place.TID, err)
+			}
+			continue
+		}
+		if n := len(batch.Places); n > 0 {
+			last := batch.Places[n-1]
+			f.sink.Feed(batch.Changes, last.TID)
+			f.passed.Add(batch.Places...)
+			f.moveTo(last)
+			f.noteRead(batch)
+		}
+		more, err := f.refill(ctx)
+		if err != nil {
+			return fmt.Errorf("read again for a slow listener: %w", err)
+		}
+		if !batch.More && !more {
+			return nil
+		}
+	}
+}
+
+// lost finds a new place if the one that was followed is gone, and tells everybody
+// that changes were missed. It returns an error of other kinds.
+func (f *Follower) lost(ctx context.Context, err error) error {
+	pruned := errors.Is(err, store.ErrPruned) && !errors.Is(err, store.ErrRewound)
+	if !pruned && !errors.Is(err, store.ErrRewound) {
+		return err
+	}
+	place, failed := f.passed.LastKept(ctx, f.config.Store, f.config.DB, pruned)
+	if failed != nil {
+		return failed
+	}
+	f.config.Logger.Error("changes of the journal were missed: listeners are told to resync", "tid", f.place.TID, "goes on after", place.TID, "err", err)
+	if pruned {
+		f.sink.Pruned(place.TID, err)
+	} else {
+		f.sink.Rewound(place.TID, err)
+		f.mu.Lock()
+		f.rewinds++
+		if f.committed.TID > place.TID { // what came after it is delivered again, or gone
+			f.committed = place
+		}
+		f.mu.Unlock()
+	}
+	f.moveTo(place)
+	return nil
+}
+
+// refill reads one batch again for each listener whose queue was full, and has
+// room now: one that reads for long must not keep others waiting. It says
+// whether one of them has room for more.
+func (f *Follower) refill(ctx context.Context) (more bool, err error) {
+	for after, l := range f.sink.Behind {
+		batch, err := f.read(ctx, store.Place{TID: after})
+		switch {
+		case errors.Is(err, store.ErrPruned):
+			floor, failed := f.config.Store.PrunedTo(ctx, f.config.DB)
+			if failed != nil {
+				return false, failed
+			}
+			f.config.Logger.Error("changes of the journal were missed by a slow listener, who is told to resync",
+				"listener", l.Name(), "tid", after, "goes on after", floor, "err", err)
+			l.Skip(floor, err)
+		case err != nil:
+			return false, err
+		case len(batch.Places) == 0:
+			continue // not decided on this connection yet: there is time
+		default:
+			l.Refill(batch.Changes, batch.Places[len(batch.Places)-1].TID)
+		}
+		hasRoom := l.HasRoom()
+		more = more || hasRoom
+	}
+	return more, nil
+}
+
+// wait returns when there may be something to read, and false when ctx ends.
+func (f *Follower) wait(ctx context.Context, watch *store.Watch) bool {
+	full := time.NewTimer(max(f.config.Poll, FullPoll))
+	defer full.Stop()
+	var quick <-chan time.Time
+	if f.config.Poll < FullPoll {
+		ticker := time.NewTicker(f.config.Poll)
+		defer ticker.Stop()
+		quick = ticker.C
+	}
+	for {
+		select {
+		case <-f.kick:
+			return true
+		case <-f.sink.Room():
+			return true
+		case <-full.C:
+			return true
+		case <-quick:
+			if watch.Changed(ctx) {
+				return true
+			}
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
