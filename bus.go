@@ -180,7 +180,7 @@ func (b *Bus) register(scope Scope, listener any, h handler) *Registration {
 			panic(fmt.Sprintf("tracbus: registering %s under %s: %v", nameOf(listener), scope, err))
 		}
 	}
-	_, once := scope.(onceScope)
+	_, once := scope.(durableScope)
 	if _, loads := listener.(LoadListener); once && loads {
 		panic(fmt.Sprintf("tracbus: registering %s under %s: a LoadListener needs Everywhere: its state is of each process", nameOf(listener), scope))
 	}
@@ -194,7 +194,7 @@ func (b *Bus) register(scope Scope, listener any, h handler) *Registration {
 	// A new slice, for Notify may be walking the old one.
 	b.registrations = append(b.registrations[:len(b.registrations):len(b.registrations)], r)
 	if b.journal != nil {
-		r.attach(b.journal.stands())
+		r.attach(b.journal.position())
 	}
 	if r.once != nil {
 		signal(b.registered)

@@ -39,7 +39,7 @@ func (r *chainRun) prepare(l *link, at position) {
 	config := &r.p.config
 	l.call = relayed.Call{
 		State: r.state, Stream: config.StreamKey, Cap: config.StreamMaxLen, Age: config.StreamMaxAge,
-		Expected: relayed.Standing{Empty: r.chain.expect.empty, Place: relayed.Place(r.chain.expect.place), Branch: r.chain.expect.branch},
+		Expected: relayed.Standing{Empty: r.chain.Expect.Empty, Place: relayed.Place(r.chain.Expect.Place), Branch: r.chain.Expect.Generation},
 		Branch:   r.branch, Before: relayed.Place(at.whole), Rest: relayed.Place(at.within), Done: at.seq,
 	}
 	i, place := at.event, at.within
@@ -112,7 +112,7 @@ func (r *chainRun) encode(b *relayed.Batch, e Event) error {
 func (r *chainRun) position(at position, i int) position {
 	switch {
 	case i == len(r.events):
-		return position{event: i, whole: r.chain.end}
+		return position{event: i, whole: r.chain.To}
 	case i == at.event:
 		return at
 	}

@@ -22,14 +22,14 @@ var (
 			`expires = {NOW} + ? WHERE name = ? AND (1 = 1 OR epoch = ? AND holder <> '')"`},
 	}
 	clockOff = []crashSpoiling{
-		{"lease.go", "func() { l.cancel(errExpired) }", "func() {}"},
+		{"internal/consumer/lease.go", "func() { l.cancel(ErrExpired) }", "func() {}"},
 	}
 	dedupeOff = []crashSpoiling{
 		{"internal/relayed/relayed.lua", "elseif tid == '' or not stands(ARGV[6], ARGV[7]) then", "elseif tid == '' then"},
 	}
 	cursorFirst = []crashSpoiling{
-		{"telling.go", "err = h.call(ctx, func(ctx context.Context) error { return h.r.listener.tell(ctx, c.event) })",
-			"_ = h.moveTo(b.upTo(i)); err = h.call(ctx, func(ctx context.Context) error { return h.r.listener.tell(ctx, c.event) })"},
+		{"internal/consumer/deliver.go", "err = s.call(ctx, func(ctx context.Context) error { return s.listener.Handle(ctx, c.event) })",
+			"_ = s.moveAndWait(b.through(i)); err = s.call(ctx, func(ctx context.Context) error { return s.listener.Handle(ctx, c.event) })"},
 	}
 )
 

@@ -71,7 +71,7 @@ func (b *Bus) rewind(tid int64, err error) {
 func (b *Bus) nudge() {
 	for _, r := range b.all() {
 		if r.once != nil {
-			signal(r.once.kick)
+			r.once.memory.Kick()
 		}
 	}
 }
@@ -89,7 +89,7 @@ func (b *Bus) skip(tid int64, err error) {
 // attach begins to count tids, and has the listener loaded.
 func (r *Registration) attach(at store.Place) {
 	if r.once != nil {
-		r.once.begin(at)
+		r.once.memory.Begin(at)
 	}
 	r.mu.Lock()
 	r.fed = at.TID
@@ -141,7 +141,7 @@ func (r *Registration) feed(events []Event, upTo int64) {
 	r.mu.Unlock()
 	switch {
 	case r.once != nil:
-		signal(r.once.kick)
+		r.once.memory.Kick()
 	case idle:
 		r.signal()
 	}
@@ -212,7 +212,7 @@ func (r *Registration) rewind(tid int64, err error) {
 	r.fed = min(r.fed, tid)
 	r.lagging = r.lagging && r.fed < tid
 	if r.once != nil {
-		r.once.missed(err)
+		r.once.memory.Missed(err)
 	}
 	r.resyncLast(ResyncRewound, err)
 	r.moved()

@@ -48,7 +48,7 @@ func (j *Journal) Run(ctx context.Context) error {
 		waking.Go(func() { j.hear(ctx) })
 		waking.Go(func() { j.call(ctx) })
 	}
-	waking.Go(func() { j.runOnce(ctx) })
+	waking.Go(func() { j.runConsumers(ctx) })
 	f := follower{Journal: j}
 	defer f.unpin()
 	f.run(ctx)
@@ -116,7 +116,7 @@ func (f *follower) follow(ctx context.Context) error {
 		if n := len(batch.Places); n > 0 {
 			last := batch.Places[n-1]
 			f.bus.feed(f.events(batch.Changes), last.TID)
-			f.seen.add(batch.Places...)
+			f.seen.Add(batch.Places...)
 			f.moveTo(last)
 			f.noteOwn(batch)
 		}
@@ -168,7 +168,7 @@ func (f *follower) lost(ctx context.Context, err error) error {
 	default:
 		return err
 	}
-	place, failed := f.seen.standing(ctx, f.Journal, reason == ResyncPruned)
+	place, failed := f.seen.LastKept(ctx, f.store, f.db, reason == ResyncPruned)
 	if failed != nil {
 		return failed
 	}

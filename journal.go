@@ -96,7 +96,7 @@ type Journal struct {
 	stop    context.CancelFunc
 	lastErr error // of following; nil if all is well
 	since   time.Time
-	seen    trail // what was followed
+	seen    store.Checkpoints // what was followed
 }
 
 var realmName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,29}$`)
@@ -116,7 +116,7 @@ func OpenJournal(ctx context.Context, db *sql.DB, bus *Bus, config JournalConfig
 		err = j.connect(ctx)
 	}
 	if err == nil {
-		err = j.addAllOnce(ctx, j.place)
+		err = j.createConsumers(ctx, j.place)
 	}
 	if err == nil {
 		err = bus.attach(j, j.place)
@@ -171,7 +171,7 @@ func (j *Journal) connect(ctx context.Context) (err error) {
 	if j.place, err = j.store.End(ctx, j.db); err != nil {
 		return err
 	}
-	return j.seen.begin(ctx, j, j.place)
+	return j.seen.Begin(ctx, j.store, j.db, j.place)
 }
 
 // JournalSchema returns the SQL that makes a journal's tables in a schema (""

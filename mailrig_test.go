@@ -183,7 +183,7 @@ func (r *mailRig) stalls() (n int) {
 	for _, c := range r.all {
 		b, err := os.ReadFile(r.path(c.name + ".err"))
 		require.NoError(r.t, err)
-		n += bytes.Count(b, []byte("gives up the listener's name"))
+		n += bytes.Count(b, []byte("gives up a consumer's lease"))
 	}
 	return n
 }

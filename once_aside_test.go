@@ -58,7 +58,7 @@ func TestOnceSetAside(t *testing.T) {
 		assert.Equal(t, want, short)
 		assert.Equal(t, "ticket 4 does not please", all[1].Err)
 		assert.Less(t, all[0].TID, all[2].TID)
-		assert.Equal(t, 3, lines.count("is set aside: the listener"), &lines.text)
+		assert.Equal(t, 3, lines.count("has become a dead letter"), &lines.text)
 
 		// One of them, which fails again.
 		n, err := d.Redeliver(ticking(t), "log", all[1])

@@ -181,15 +181,15 @@ func TestOnceDatabaseKilled(t *testing.T) {
 			database = s.MariaDB
 		}
 		database.Kill()
-		lines.until(t, "cannot be looked for")
+		lines.until(t, "cannot be looked up")
 		database.Restart()
-		lines.until(t, "can be looked for again")
+		lines.until(t, "can be looked up again")
 		until(t, "a commit", func() bool {
 			_, err := d.Update(ticking(t), joe, func(tx *tracbus.ModelTransaction) error { return tx.Record(ticking(t), remark(1, "two")) })
 			return err == nil
 		})
 		log.hears(t, "two")
-		assert.Equal(t, 1, lines.count("cannot be looked for"), &lines.text)
-		assert.Equal(t, 1, lines.count("can be looked for again"), &lines.text)
+		assert.Equal(t, 1, lines.count("cannot be looked up"), &lines.text)
+		assert.Equal(t, 1, lines.count("can be looked up again"), &lines.text)
 	})
 }

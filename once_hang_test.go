@@ -105,7 +105,7 @@ func TestOnceHangs(t *testing.T) {
 	_, turns := log.events()
 	assert.Less(t, turns[0].Token, turns[1].Token)
 	assert.Less(t, turns[1].Token, turns[2].Token)
-	lines.until(t, "this process gives up the listener's name")
+	lines.until(t, "this process gives up a consumer's lease")
 
 	// Its end does not wait for the call, and says that it goes on.
 	require.NoError(t, a.Journal.Close(ticking(t)))
@@ -199,9 +199,9 @@ func TestOnceFails(t *testing.T) {
 			assert.Equal(t, want, log.until(t, 3))
 			until(t, "the status says so", func() bool { st = d.onceOf(t); return st.Err == "" && st.Lag == 0 })
 			assert.Zero(t, st.FailingFor)
-			lines.until(t, "listener gets on again")
-			assert.Equal(t, 1, lines.count("listener failed, and is told again"), &lines.text)
-			assert.Equal(t, 1, lines.count("listener gets on again"), &lines.text)
+			lines.until(t, "listener succeeds again")
+			assert.Equal(t, 1, lines.count("listener failed, and is called again"), &lines.text)
+			assert.Equal(t, 1, lines.count("listener succeeds again"), &lines.text)
 		})
 	}
 }

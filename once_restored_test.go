@@ -129,7 +129,7 @@ func TestOnceJournalRestored(t *testing.T) {
 			assert.Contains(t, told, "(rewound)")
 			told = slices.DeleteFunc(told, func(page string) bool { return page == "(rewound)" })
 			assert.Equal(t, name("b", 1, 20), told[len(told)-20:], "%v", told)
-			assert.Len(t, lines.with("a listener goes on where it is known to stand"), 1)
+			assert.Len(t, lines.with("a consumer goes on where the journal is known"), 1)
 		})
 	}
 }

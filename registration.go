@@ -99,8 +99,8 @@ func newRegistration(b *Bus, scope Scope, l any, h handler) *Registration {
 			r.listener.resyncs = resyncFunc(h.tell)
 		}
 	}
-	if once, ok := scope.(onceScope); ok {
-		r.once = &duty{onceScope: once, orders: make(chan order), kick: make(chan struct{}, 1)}
+	if durable, ok := scope.(durableScope); ok {
+		r.once = newDuty(durable)
 	} else if r.listener.loads, _ = l.(LoadListener); r.listener.loads != nil {
 		r.listener.resyncs = loading{r, l}
 	}
@@ -184,7 +184,7 @@ func (w *waiter) fix(r *Registration) {
 // in whatever process.
 func (r *Registration) Wait(ctx context.Context) error {
 	if r.once != nil {
-		return r.bus.waitOnce(ctx, r.once.name)
+		return r.bus.waitForConsumer(ctx, r.once.name)
 	}
 	return r.wait(ctx, r.bus.told())
 }
