@@ -59,11 +59,11 @@ func BenchmarkChained(b *testing.B) {
 		return func() {
 			key := stateKey(config.StreamKey, "uuid", "redis")
 			require.NoError(b, client.Del(b.Context(), key, "changes").Err())
-			c := consumer.Span{Journal: "uuid", Consumer: "redis", Reset: true, Expect: consumer.Offset{Empty: true, Generation: -1}}
+			c := consumer.Span{Journal: "uuid", Consumer: "redis", Reset: &consumer.Reset{Expect: consumer.Offset{Empty: true, Generation: -1}}}
 			for i := 0; i < len(events); i += batch {
 				c.To = placeOf(events[i+batch-1])
 				require.NoError(b, p.handleChained(context.Background(), c, events[i:i+batch]))
-				c.From, c.Reset = c.To, false
+				c.From, c.Reset = c.To, nil
 			}
 			require.NotEqual(b, store.Place{}, c.From)
 		}

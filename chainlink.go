@@ -39,8 +39,10 @@ func (r *chainRun) prepare(l *link, at position) {
 	config := &r.p.config
 	l.call = relayed.Call{
 		State: r.state, Stream: config.StreamKey, Cap: config.StreamMaxLen, Age: config.StreamMaxAge,
-		Expected: relayed.Standing{Empty: r.chain.Expect.Empty, Place: relayed.Place(r.chain.Expect.Place), Branch: r.chain.Expect.Generation},
-		Branch:   r.branch, Before: relayed.Place(at.whole), Rest: relayed.Place(at.within), Done: at.seq,
+		Branch: r.branch, Before: relayed.Place(at.whole), Rest: relayed.Place(at.within), Done: at.seq,
+	}
+	if reset := r.chain.Reset; reset != nil {
+		l.call.Expected = relayed.Standing{Empty: reset.Expect.Empty, Place: relayed.Place(reset.Expect.At), Branch: reset.Expect.Generation}
 	}
 	i, place := at.event, at.within
 	for ; i < len(r.events); i++ {

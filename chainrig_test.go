@@ -160,7 +160,7 @@ func (r *chainRig) chain(before, end int64) consumer.Span {
 // begin has Redis begin a branch at a place.
 func (r *chainRig) begin(tid, branch int64, expect consumer.Offset) error {
 	c := r.chain(tid, tid)
-	c.Reset, c.Expect, c.Generation = true, expect, branch
+	c.Reset = &consumer.Reset{Expect: expect, Generation: branch}
 	return r.publisher.handleChained(r.ctx(), c, nil)
 }
 

@@ -52,7 +52,7 @@ func (j *Journal) newRunner(r *Registration) *consumer.Runner[Event] {
 	if k, ok := r.listener.batches.(offsetKeeper); ok {
 		sink = sinkFunc(k.handleChained)
 	}
-	return consumer.NewRunner(config, journal, consumerTarget{r}, sink, r.once.memory)
+	return consumer.NewRunner(config, journal, r.consumerListener(), consumerTarget{r}, sink, r.once.memory)
 }
 
 // createConsumers makes the consumers known that are registered already, before
@@ -130,21 +130,22 @@ func (f sinkFunc) Send(ctx context.Context, span consumer.Span, events []Event) 
 	return f(ctx, span, events)
 }
 
-// consumerTarget is a registration as its consumer calls it.
-type consumerTarget struct{ r *Registration }
-
-func (t consumerTarget) Listener() consumer.Listener[Event] {
-	l := consumer.Listener[Event]{Name: t.r.name, Wants: t.r.listener.wants, Handle: t.r.listener.tell}
-	if t.r.listener.batches != nil {
-		l.HandleBatch = t.r.listener.batches.HandleBatch
+// consumerListener returns the registration's listener as its consumer calls it.
+func (r *Registration) consumerListener() consumer.Listener[Event] {
+	l := consumer.Listener[Event]{Name: r.name, Wants: r.listener.wants, Tell: r.listener.tell}
+	if r.listener.batches != nil {
+		l.Batch = r.listener.batches.HandleBatch
 	}
-	if t.r.listener.resyncs != nil {
+	if r.listener.resyncs != nil {
 		l.Resync = func(ctx context.Context, g consumer.Gap) error {
-			return t.r.listener.resyncs.Resync(ctx, t.r.bus.resyncOf(g))
+			return r.listener.resyncs.Resync(ctx, r.bus.resyncOf(g))
 		}
 	}
 	return l
 }
+
+// consumerTarget is a registration by which its consumer calls the listener.
+type consumerTarget struct{ r *Registration }
 
 func (t consumerTarget) Call(ctx context.Context, f func(context.Context) error) error {
 	return t.r.ask(ctx, f)

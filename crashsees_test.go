@@ -28,8 +28,8 @@ var (
 		{"internal/relayed/relayed.lua", "elseif tid == '' or not stands(ARGV[6], ARGV[7]) then", "elseif tid == '' then"},
 	}
 	cursorFirst = []crashSpoiling{
-		{"internal/consumer/deliver.go", "err = s.call(ctx, func(ctx context.Context) error { return s.listener.Handle(ctx, c.event) })",
-			"_ = s.moveAndWait(b.through(i)); err = s.call(ctx, func(ctx context.Context) error { return s.listener.Handle(ctx, c.event) })"},
+		{"internal/consumer/deliver.go", "err = s.call(ctx, func(ctx context.Context) error { return s.listener.Tell(ctx, c.event) })",
+			"_ = s.moveAndWait(b.through(i)); err = s.call(ctx, func(ctx context.Context) error { return s.listener.Tell(ctx, c.event) })"},
 	}
 )
 

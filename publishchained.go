@@ -42,9 +42,9 @@ func (p *Publisher) skims() bool { return !p.config.FullNewValues }
 func (p *Publisher) handleChained(ctx context.Context, c consumer.Span, events []Event) error {
 	p.sending.Lock()
 	defer p.sending.Unlock()
-	r := &chainRun{p: p, chain: c, events: events, state: stateKey(p.config.StreamKey, c.Journal, c.Consumer), anew: c.Reset}
-	if r.branch = p.branches[r.state]; c.Reset {
-		r.branch = c.Generation
+	r := &chainRun{p: p, chain: c, events: events, state: stateKey(p.config.StreamKey, c.Journal, c.Consumer), anew: c.Reset != nil}
+	if r.branch = p.branches[r.state]; c.Reset != nil {
+		r.branch = c.Reset.Generation
 	}
 	err := r.run(ctx)
 	clear(p.links[0].events)
@@ -85,12 +85,12 @@ func (r *chainRun) run(ctx context.Context) error {
 		case reply.Other:
 			return fmt.Errorf("publish: the branch in %s changed again and again, at last to %d", r.state, reply.Branch)
 		case reply.Rewound != nil:
-			return &consumer.Mismatch{Offset: standingOf(*reply.Rewound), Within: true}
+			return &consumer.Mismatch{Offset: standingOf(*reply.Rewound), Inside: true}
 		case reply.Elsewhere == nil:
 			return nil
 		}
 		s := standingOf(*reply.Elsewhere)
-		if !s.Empty && s.Place == r.chain.To && at.within == (store.Place{}) {
+		if !s.Empty && s.At == r.chain.To && at.within == (store.Place{}) {
 			return nil // it was done, and the answer lost
 		}
 		next, ok := r.find(s)
@@ -108,11 +108,11 @@ func (r *chainRun) find(s consumer.Offset) (position, bool) {
 		return position{}, false
 	}
 	for i := len(r.events); i > 0; i-- {
-		if placeOf(r.events[i-1]) == s.Place {
-			return position{event: i, whole: s.Place}, true
+		if placeOf(r.events[i-1]) == s.At {
+			return position{event: i, whole: s.At}, true
 		}
 	}
-	return position{whole: s.Place}, s.Place == r.chain.From && !r.anew
+	return position{whole: s.At}, s.At == r.chain.From && !r.anew
 }
 
 // standingOf returns where Redis stands. Of a stream whose state is gone, the
@@ -124,7 +124,7 @@ func standingOf(s relayed.Standing) consumer.Offset {
 			s.Branch = int64(n >> tidBits)
 		}
 	}
-	return consumer.Offset{Empty: s.Empty, Place: store.Place(s.Place), Generation: s.Branch}
+	return consumer.Offset{Empty: s.Empty, At: store.Place(s.Place), Generation: s.Branch}
 }
 
 // from hands on what lies behind at. While Redis works on one call, the next is

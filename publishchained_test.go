@@ -43,7 +43,7 @@ func TestChainTakesNothingTwice(t *testing.T) {
 		require.NoError(t, r.hand(0, 3, events[:3]), "its answer was lost")
 		require.NoError(t, r.hand(0, 5, events[:5]), "cut otherwise")
 		require.NoError(t, r.hand(5, 9, events[5:]))
-		wantElsewhere(t, r.hand(0, 3, events[:3]), consumer.Offset{Place: at(9)})
+		wantElsewhere(t, r.hand(0, 3, events[:3]), consumer.Offset{At: at(9)})
 		assert.Equal(t, names, r.heard())
 	})
 }
@@ -203,7 +203,7 @@ func TestChainWhenRedisForgets(t *testing.T) {
 		if r.publisher.config.StreamKey != "" {
 			require.NoError(t, r.client.Do(r.ctx(), "del", "changes").Err())
 		}
-		wantElsewhere(t, r.hand(4, 6, events[4:]), consumer.Offset{Place: at(2)})
+		wantElsewhere(t, r.hand(4, 6, events[4:]), consumer.Offset{At: at(2)})
 		require.NoError(t, r.hand(2, 6, events[2:]))
 		assert.Equal(t, append(names[:4:4], names[2:]...), r.heard())
 		require.NoError(t, r.client.FlushAll(r.ctx()).Err())
@@ -219,15 +219,15 @@ func TestChainBeginsAnewOnce(t *testing.T) {
 		empty := consumer.Offset{Empty: true, Generation: -1}
 		require.NoError(t, r.begin(4, 0, empty))
 		require.NoError(t, r.begin(4, 0, empty), "its answer was lost")
-		wantElsewhere(t, r.begin(3, 1, empty), consumer.Offset{Place: at(4)})
-		wantElsewhere(t, r.begin(9, 1, consumer.Offset{Place: store.Place{TID: 4, CommitID: "another"}}), consumer.Offset{Place: at(4)})
+		wantElsewhere(t, r.begin(3, 1, empty), consumer.Offset{At: at(4)})
+		wantElsewhere(t, r.begin(9, 1, consumer.Offset{At: store.Place{TID: 4, CommitID: "another"}}), consumer.Offset{At: at(4)})
 		require.NoError(t, r.hand(4, 5, events[:1]))
 
-		require.NoError(t, r.begin(5, 7, consumer.Offset{Place: at(5)}), "at the same place, as a new branch")
+		require.NoError(t, r.begin(5, 7, consumer.Offset{At: at(5)}), "at the same place, as a new branch")
 		assert.Equal(t, "7", r.stands()["branch"])
-		wantElsewhere(t, r.begin(3, 8, consumer.Offset{Place: at(5), Generation: 0}), consumer.Offset{Place: at(5), Generation: 7})
+		wantElsewhere(t, r.begin(3, 8, consumer.Offset{At: at(5), Generation: 0}), consumer.Offset{At: at(5), Generation: 7})
 		c := r.chain(5, 6)
-		c.Reset, c.Expect, c.Generation = true, consumer.Offset{Place: at(5), Generation: 7}, 8
+		c.Reset = &consumer.Reset{Expect: consumer.Offset{At: at(5), Generation: 7}, Generation: 8}
 		require.NoError(t, r.publisher.handleChained(r.ctx(), c, events[1:]), "with a batch")
 		require.NoError(t, r.publisher.handleChained(r.ctx(), c, events[1:]))
 		assert.Equal(t, "8", r.stands()["branch"])
@@ -249,9 +249,9 @@ func TestChainStandsWithinATransactionThatIsGone(t *testing.T) {
 		c := r.chain(1, 0)
 		c.To = other
 		gone := []Event{chainedEvent(other, 0)}
-		wantElsewhere(t, r.publisher.handleChained(r.ctx(), c, gone), consumer.Offset{Place: at(2)})
+		wantElsewhere(t, r.publisher.handleChained(r.ctx(), c, gone), consumer.Offset{At: at(2)})
 	}
-	require.NoError(t, r.begin(1, 1, consumer.Offset{Place: at(2)}))
+	require.NoError(t, r.begin(1, 1, consumer.Offset{At: at(2)}))
 }
 
 // The same where the journal has nothing new for a while, and where of the
@@ -274,7 +274,7 @@ func TestChainRemembersWhatItBegan(t *testing.T) {
 				other := store.Place{TID: 2, CommitID: "other"}
 				c := r.chain(1, 0)
 				c.To = other
-				wantElsewhere(t, r.publisher.handleChained(r.ctx(), c, []Event{chainedEvent(other, 0)}), consumer.Offset{Place: at(2)})
+				wantElsewhere(t, r.publisher.handleChained(r.ctx(), c, []Event{chainedEvent(other, 0)}), consumer.Offset{At: at(2)})
 				require.NoError(t, r.hand(1, 2, events))
 				assert.Equal(t, names, r.heard())
 				if config.StreamKey != "" {

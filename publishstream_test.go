@@ -67,7 +67,7 @@ func TestStreamOfANewBranch(t *testing.T) {
 	r.mustBegin(0)
 	require.NoError(t, r.hand(0, 2, events[:2]))
 	require.NoError(t, other.handleChained(r.ctx(), r.chain(2, 3), events[2:3]))
-	require.NoError(t, r.begin(1, 5, consumer.Offset{Place: at(3)}), "the history went back")
+	require.NoError(t, r.begin(1, 5, consumer.Offset{At: at(3)}), "the history went back")
 	require.NoError(t, other.handleChained(r.ctx(), r.chain(1, 3), events[1:3]))
 	require.NoError(t, other.handleChained(r.ctx(), r.chain(3, 4), events[3:]))
 	assert.Equal(t, append(names[:3:3], names[1:]...), r.entries())
@@ -312,7 +312,7 @@ func TestChainOnMiniredis(t *testing.T) {
 			require.NoError(t, r.hand(0, 2, events[:4]))
 			require.NoError(t, r.hand(0, 2, events[:4]))
 			require.NoError(t, r.hand(2, 4, events[4:]))
-			wantElsewhere(t, r.hand(0, 2, events[:4]), consumer.Offset{Place: at(4)})
+			wantElsewhere(t, r.hand(0, 2, events[:4]), consumer.Offset{At: at(4)})
 			assert.Equal(t, names, r.heard())
 		})
 	}

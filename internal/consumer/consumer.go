@@ -33,7 +33,7 @@ type Config struct {
 	CallTimeout time.Duration // how long one call may take
 	Backoff     time.Duration // the pause after the first failure; it doubles with each, up to 64 times that
 	MaxAttempts int           // after so many failed calls a change becomes a dead letter; 0: never
-	BatchSize   int           // how many events one call of HandleBatch gets at most
+	BatchSize   int           // how many events one call of the listener's Batch gets at most
 }
 
 // Journal is what a consumer needs of the journal that it reads.
@@ -51,11 +51,8 @@ type Journal[E any] struct {
 	Stack    func(error) (stack string, ok bool) // of an error that is a listener's panic
 }
 
-// Target is the listener that a consumer calls, one call at a time.
-type Target[E any] interface {
-	// Listener returns its functions.
-	Listener() Listener[E]
-
+// Target makes the calls of a consumer's listener, one at a time.
+type Target interface {
 	// Call runs f on the goroutine that belongs to the listener, and waits until
 	// f has returned. If f has not returned soon after ctx ended, Call returns
 	// [ErrHangs] without waiting further; if the listener is closed, [ErrClosed].
@@ -77,14 +74,14 @@ type Target[E any] interface {
 	CountRetried(err error)
 }
 
-// Listener has the functions of a listener. They are only called within
-// [Target.Call], but for Wants.
+// Listener is what is called. All its functions but Wants are only called within
+// [Target.Call].
 type Listener[E any] struct {
-	Name        string
-	Wants       func(E) bool
-	Handle      func(context.Context, E) error
-	HandleBatch func(context.Context, []E) error // nil: it takes events one by one
-	Resync      func(context.Context, Gap) error // nil: it is not told that it missed changes
+	Name   string // for the log
+	Wants  func(E) bool
+	Tell   func(context.Context, E) error
+	Batch  func(context.Context, []E) error // nil: it takes events one by one
+	Resync func(context.Context, Gap) error // nil: it does not hear that it missed changes
 }
 
 // What [Target.Call] returns beside the listener's own errors.
@@ -109,12 +106,13 @@ const (
 	Rewound                   // the journal's history went back
 )
 
-func newGap(reason Reason, err error) Gap {
+// NewGap returns a gap that is noticed now.
+func NewGap(reason Reason, err error) Gap {
 	return Gap{Reason: reason, Time: time.Now().UTC().Truncate(time.Microsecond), Err: err}
 }
 
-// add makes g stand for another gap too. The graver reason remains.
-func (g *Gap) add(other Gap) {
+// Add makes g stand for another gap too. The graver reason remains.
+func (g *Gap) Add(other Gap) {
 	if other.Reason > g.Reason {
 		g.Reason, g.Err = other.Reason, other.Err
 	}

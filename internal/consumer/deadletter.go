@@ -81,8 +81,8 @@ func (l *Listener[E]) handleOne(ctx context.Context, e E) error {
 	switch {
 	case !l.Wants(e):
 		return nil
-	case l.HandleBatch != nil:
-		return l.HandleBatch(ctx, []E{e})
+	case l.Batch != nil:
+		return l.Batch(ctx, []E{e})
 	}
-	return l.Handle(ctx, e)
+	return l.Tell(ctx, e)
 }

@@ -22,7 +22,7 @@ func (s *session[E]) deliverEach(ctx context.Context, b *batch[E]) error {
 		}
 		err := c.err
 		if err == nil {
-			err = s.call(ctx, func(ctx context.Context) error { return s.listener.Handle(ctx, c.event) })
+			err = s.call(ctx, func(ctx context.Context) error { return s.listener.Tell(ctx, c.event) })
 		}
 		if err != nil {
 			return &changeError{c.row, b.through(i), 1, err}
@@ -58,7 +58,7 @@ func (s *session[E]) deliverBatches(ctx context.Context, b *batch[E]) error {
 			if ctx.Err() != nil {
 				return nil
 			}
-			if err := s.call(ctx, func(ctx context.Context) error { return s.listener.HandleBatch(ctx, events) }); err != nil {
+			if err := s.call(ctx, func(ctx context.Context) error { return s.listener.Batch(ctx, events) }); err != nil {
 				return &changeError{b.changes[first].row, b.through(first), len(events), err}
 			}
 			s.countDelivered(len(events))

@@ -71,7 +71,7 @@ func (s *session[E]) skipPruned(floor int64) {
 	err := fmt.Errorf("%w: up to tid %d, and the consumer was at tid %d", store.ErrPruned, floor, c.TID)
 	s.journal.Logger.Error("changes were pruned before a consumer handled them: it goes on after them",
 		"consumer", s.config.Name, "listener", s.listener.Name, "tid", c.TID, "pruned to", floor)
-	s.owe(newGap(Pruned, err))
+	s.owe(NewGap(Pruned, err))
 	s.at = store.Place{TID: floor}
 	s.pruned = true
 }
@@ -121,7 +121,7 @@ func (s *session[E]) goBack(ctx context.Context, c store.Cursor, noted bool) err
 // noteRewind logs that the history went back to before a place, and has the
 // listener know.
 func (s *session[E]) noteRewind(p store.Place) {
-	g := newGap(Rewound, fmt.Errorf("%w: tid %d with the commit id %s is not in it", store.ErrRewound, p.TID, p.CommitID))
+	g := NewGap(Rewound, fmt.Errorf("%w: tid %d with the commit id %s is not in it", store.ErrRewound, p.TID, p.CommitID))
 	s.journal.Logger.Error("the journal's history went back: a consumer goes on where the journal is known to be what it handled",
 		"consumer", s.config.Name, "listener", s.listener.Name, "tid", p.TID, "err", g.Err)
 	s.owe(g)
@@ -136,7 +136,7 @@ func (s *session[E]) owe(g Gap) {
 		s.memory.pendingResync = &g
 		return
 	}
-	s.memory.pendingResync.add(g)
+	s.memory.pendingResync.Add(g)
 }
 
 // deliverResync lets the listener know that it missed changes, if it did.
@@ -146,7 +146,7 @@ func (s *session[E]) deliverResync(ctx context.Context) error {
 	s.memory.missed = nil
 	s.memory.mu.Unlock()
 	if err != nil {
-		s.owe(newGap(Rewound, err))
+		s.owe(NewGap(Rewound, err))
 	}
 	if s.memory.pendingResync == nil {
 		return nil

@@ -12,11 +12,12 @@ import (
 // Runner competes for the lease of one consumer. While it holds the lease, a
 // session calls the listener. It belongs to one run of a journal.
 type Runner[E any] struct {
-	config  Config
-	journal Journal[E]
-	target  Target[E]
-	sink    Sink[E] // nil unless the listener keeps its own offset
-	memory  *Memory
+	config   Config
+	journal  Journal[E]
+	listener Listener[E]
+	target   Target
+	sink     Sink[E] // nil unless the listener keeps its own offset
+	memory   *Memory
 
 	observed observation      // of the consumer's row
 	attempts map[changeID]int // at changes that failed
@@ -32,10 +33,11 @@ type changeID struct {
 	seq int
 }
 
-// NewRunner returns a runner of one consumer. A sink is given instead of the
-// listener's functions if the listener keeps its own offset; else it is nil.
-func NewRunner[E any](c Config, j Journal[E], t Target[E], sink Sink[E], m *Memory) *Runner[E] {
-	return &Runner[E]{config: c, journal: j, target: t, sink: sink, memory: m, attempts: map[changeID]int{}}
+// NewRunner returns a runner of one consumer, whose listener t calls. If the
+// listener keeps its own offset, sink is called instead of Tell and Batch; else
+// sink is nil.
+func NewRunner[E any](c Config, j Journal[E], l Listener[E], t Target, sink Sink[E], m *Memory) *Runner[E] {
+	return &Runner[E]{config: c, journal: j, listener: l, target: t, sink: sink, memory: m, attempts: map[changeID]int{}}
 }
 
 // Run acquires the lease whenever it is available, and then runs the consumer. It
@@ -184,7 +186,7 @@ func (r *Runner[E]) logLookup(err error) {
 }
 
 func (r *Runner[E]) logAcquired(row store.Consumer, token int64) {
-	attrs := []any{"consumer", r.config.Name, "listener", r.target.Listener().Name, "token", token, "tid", row.Cursor.TID}
+	attrs := []any{"consumer", r.config.Name, "listener", r.listener.Name, "token", token, "tid", row.Cursor.TID}
 	if row.Holder != "" {
 		attrs = append(attrs, "instead of", row.Holder)
 	}
@@ -193,5 +195,5 @@ func (r *Runner[E]) logAcquired(row store.Consumer, token int64) {
 
 func (r *Runner[E]) logGivenUp(token int64, err error) {
 	r.journal.Logger.Warn("this process gives up a consumer's lease, to another process or until its own next attempt",
-		"consumer", r.config.Name, "listener", r.target.Listener().Name, "token", token, "err", err)
+		"consumer", r.config.Name, "listener", r.listener.Name, "token", token, "err", err)
 }

@@ -18,8 +18,8 @@ type session[E any] struct {
 	runner   *Runner[E]
 	config   Config
 	journal  Journal[E]
-	target   Target[E]
-	listener Listener[E] // the target's
+	listener Listener[E]
+	target   Target
 	memory   *Memory
 	lease    *Lease
 
@@ -42,7 +42,7 @@ type session[E any] struct {
 
 func newSession[E any](r *Runner[E], l *Lease) *session[E] {
 	return &session[E]{
-		runner: r, config: r.config, journal: r.journal, target: r.target, listener: r.target.Listener(), memory: r.memory, lease: l,
+		runner: r, config: r.config, journal: r.journal, listener: r.listener, target: r.target, memory: r.memory, lease: l,
 		sink: r.sink, generation: l.row.Generation, reservedGeneration: -1, noted: l.row.Error,
 	}
 }
@@ -110,7 +110,7 @@ func (s *session[E]) step(ctx context.Context) error {
 	}
 	if s.sink != nil {
 		err = s.deliverToSink(ctx, b)
-	} else if s.listener.HandleBatch != nil {
+	} else if s.listener.Batch != nil {
 		err = s.deliverBatches(ctx, b)
 	} else {
 		err = s.deliverEach(ctx, b)

@@ -37,18 +37,22 @@ type Span struct {
 	// transactions. It may be empty: then the sink only moves on to To.
 	From, To store.Place
 
-	// Reset has the sink begin a new generation at From, if it is exactly at
-	// Expect. If it is not, the span is done as if Reset were false: a
-	// repetition finds what the first attempt began.
-	Reset      bool
+	Reset *Reset // nil unless the sink is to begin a new generation
+}
+
+// Reset has a sink begin a new generation at a span's From, if it is exactly at
+// Expect. If it is not, the span is done as if Reset were nil: a repetition finds
+// what the first attempt began.
+type Reset struct {
 	Expect     Offset
-	Generation int64 // the new one, with Reset: more than Expect.Generation, at most 65535
+	Generation int64 // more than Expect.Generation, at most 65535
 }
 
 // Offset is where a sink is.
 type Offset struct {
 	Empty bool // the sink knows nothing of this journal and consumer
-	Place store.Place
+	At    store.Place
+
 	// Generation counts how often the sink was reset. Of a sink that is empty it
 	// is the highest that was ever used there, -1 if none was.
 	Generation int64
@@ -58,9 +62,9 @@ type Offset struct {
 type Mismatch struct {
 	Offset Offset // where it is
 
-	// Within says that the sink is in the middle of the transaction at its
+	// Inside says that the sink is in the middle of the transaction at its
 	// place, and that the span has something else to do before, or instead.
-	Within bool
+	Inside bool
 }
 
 // Error says where the sink is.
@@ -69,10 +73,10 @@ func (e *Mismatch) Error() string {
 	switch {
 	case o.Empty:
 		return "the consumer's sink has no offset in this journal"
-	case e.Within:
-		return fmt.Sprintf("the consumer's sink is within tid %d, commit id %s, generation %d", o.Place.TID, o.Place.CommitID, o.Generation)
+	case e.Inside:
+		return fmt.Sprintf("the consumer's sink is inside tid %d, commit id %s, generation %d", o.At.TID, o.At.CommitID, o.Generation)
 	}
-	return fmt.Sprintf("the consumer's sink is at tid %d, commit id %s, generation %d", o.Place.TID, o.Place.CommitID, o.Generation)
+	return fmt.Sprintf("the consumer's sink is at tid %d, commit id %s, generation %d", o.At.TID, o.At.CommitID, o.Generation)
 }
 
 // reached notes where the sink is now. The cursor never goes back for it.
@@ -92,7 +96,7 @@ func (s *session[E]) realign(ctx context.Context, e *Mismatch) error {
 	if err != nil {
 		return fmt.Errorf("read up to where the journal is pruned: %w", err)
 	}
-	c, at := s.lease.Cursor(), e.Offset.Place
+	c, at := s.lease.Cursor(), e.Offset.At
 	if e.Offset.Empty {
 		return s.resetToCursor(ctx, e.Offset, c, floor)
 	}
@@ -105,15 +109,15 @@ func (s *session[E]) realign(ctx context.Context, e *Mismatch) error {
 		s.journal.Logger.Error("the sink of a consumer lost what is pruned already: it is reset to after that",
 			"consumer", s.config.Name, "listener", s.listener.Name, "sink", at.TID, "pruned to", floor, "err", err)
 		return s.reset(ctx, e.Offset, store.Place{TID: floor})
-	case exists && e.Within:
-		s.journal.Logger.Error("the sink of a consumer is within a change that is not the next one, as after other settings: it is reset",
+	case exists && e.Inside:
+		s.journal.Logger.Error("the sink of a consumer is inside a change that is not the next one, as after other settings: it is reset",
 			"consumer", s.config.Name, "listener", s.listener.Name, "sink", at.TID, "tid", s.at.TID)
 		return s.reset(ctx, e.Offset, s.at)
 	case !exists:
 		err := fmt.Errorf("%w: the sink is at tid %d with the commit id %s, which is not in it", store.ErrRewound, at.TID, at.CommitID)
 		s.journal.Logger.Error("the sink of a consumer is ahead of the journal, whose history went back: it is reset",
 			"consumer", s.config.Name, "listener", s.listener.Name, "sink", at.TID, "tid", c.TID, "err", err)
-		if e.Within { // what it has whole is before that, as was thought
+		if e.Inside { // what it has whole is before that, as was thought
 			c = store.Cursor{Place: s.at}
 		}
 		return s.resetToCursor(ctx, e.Offset, c, floor)
@@ -153,7 +157,7 @@ func (s *session[E]) reset(ctx context.Context, was Offset, at store.Place) erro
 	}
 	span := Span{
 		Journal: s.journal.Store.UUID(), Consumer: s.config.Name, From: at, To: at,
-		Reset: true, Expect: was, Generation: s.reservedGeneration,
+		Reset: &Reset{Expect: was, Generation: s.reservedGeneration},
 	}
 	err := s.send(ctx, span, nil)
 	var mismatch *Mismatch
