@@ -39,8 +39,10 @@ func (r *chainRun) prepare(l *link, at position) {
 	config := &r.p.config
 	l.call = relayed.Call{
 		State: r.state, Stream: config.StreamKey, Cap: config.StreamMaxLen, Age: config.StreamMaxAge,
-		Expected: relayed.Standing{Empty: r.chain.expect.empty, Place: relayed.Place(r.chain.expect.place), Branch: r.chain.expect.branch},
-		Branch:   r.branch, Before: relayed.Place(at.whole), Rest: relayed.Place(at.within), Done: at.seq,
+		Branch: r.branch, Before: relayed.Place(at.whole), Rest: relayed.Place(at.within), Done: at.seq,
+	}
+	if reset := r.chain.Reset; reset != nil {
+		l.call.Expected = relayed.Standing{Empty: reset.Expect.Empty, Place: relayed.Place(reset.Expect.At), Branch: reset.Expect.Generation}
 	}
 	i, place := at.event, at.within
 	for ; i < len(r.events); i++ {
@@ -112,7 +114,7 @@ func (r *chainRun) encode(b *relayed.Batch, e Event) error {
 func (r *chainRun) position(at position, i int) position {
 	switch {
 	case i == len(r.events):
-		return position{event: i, whole: r.chain.end}
+		return position{event: i, whole: r.chain.To}
 	case i == at.event:
 		return at
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
+	"github.com/tracbus/tracbus/internal/consumer"
 	"github.com/tracbus/tracbus/internal/store"
 	"github.com/tracbus/tracbus/internal/testkit"
 	"github.com/tracbus/tracbus/internal/testserver"
@@ -151,20 +152,20 @@ func transactions(from, to int64, changes int) (events []Event, names []string) 
 	return events, names
 }
 
-func (r *chainRig) chain(before, end int64) chain {
-	return chain{journal: "uuid", name: "redis", before: at(before), end: at(end)}
+func (r *chainRig) chain(before, end int64) consumer.Span {
+	return consumer.Span{Journal: "uuid", Consumer: "redis", From: at(before), To: at(end)}
 }
 
 // begin has Redis begin a branch at a place.
-func (r *chainRig) begin(tid, branch int64, expect standing) error {
+func (r *chainRig) begin(tid, branch int64, expect consumer.Offset) error {
 	c := r.chain(tid, tid)
-	c.anew, c.expect, c.branch = true, expect, branch
+	c.Reset = &consumer.Reset{Expect: expect, Generation: branch}
 	return r.publisher.handleChained(r.ctx(), c, nil)
 }
 
 func (r *chainRig) mustBegin(tid int64) {
 	r.t.Helper()
-	require.NoError(r.t, r.begin(tid, 0, standing{empty: true, branch: -1}))
+	require.NoError(r.t, r.begin(tid, 0, consumer.Offset{Empty: true, Generation: -1}))
 }
 
 // hand hands on the transactions behind a tid up to another.
@@ -181,11 +182,11 @@ func (r *chainRig) stands() map[string]string {
 }
 
 // wantElsewhere checks that an error says where Redis stands.
-func wantElsewhere(t *testing.T, err error, want standing) {
+func wantElsewhere(t *testing.T, err error, want consumer.Offset) {
 	t.Helper()
-	var e *elsewhere
+	var e *consumer.Mismatch
 	require.ErrorAs(t, err, &e)
-	require.Equal(t, want, e.standing)
+	require.Equal(t, want, e.Offset)
 }
 
 // scriptCounter notes how many messages each call of the script has.

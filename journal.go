@@ -105,7 +105,7 @@ func OpenJournal(ctx context.Context, db *sql.DB, bus *Bus, config JournalConfig
 		err = j.connect(ctx)
 	}
 	if err == nil {
-		err = j.addAllOnce(ctx, j.follower.Place())
+		err = j.createConsumers(ctx, j.follower.Place())
 	}
 	if err == nil {
 		err = bus.attach(j, j.follower.Place())

@@ -42,7 +42,7 @@ type Blocker struct {
 func (j *Journal) Status(ctx context.Context) (JournalStatus, error) {
 	s, err := j.holders(ctx)
 	if err == nil {
-		s.Consumers, err = j.onceStatus(ctx)
+		s.Consumers, err = j.consumerStatus(ctx)
 	}
 	if err != nil {
 		return JournalStatus{}, fmt.Errorf("journal status: %w", err)

@@ -164,3 +164,11 @@ func nameOf(l any) string {
 	}
 	return fmt.Sprintf("%T", l)
 }
+
+// scopeChecker is a listener that does not serve under every scope. The bus
+// asks it when it is registered, and panics with the error, which is a whole
+// sentence.
+type scopeChecker interface {
+	// checkScope is also asked where the listener only embeds it.
+	checkScope(scope Scope, listener any) error
+}

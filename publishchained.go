@@ -11,18 +11,19 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/tracbus/tracbus/internal/consumer"
 	"github.com/tracbus/tracbus/internal/relayed"
 	"github.com/tracbus/tracbus/internal/store"
 )
 
-var _ chained = (*Publisher)(nil) // what a relay asks for
+var _ offsetKeeper = (*Publisher)(nil)
 
 // checkScope implements [scopeChecker].
 func (p *Publisher) checkScope(s Scope, listener any) error {
 	if _, queued := s.(scope); queued && p.config.StreamKey != "" {
 		return fmt.Errorf("PublisherConfig.Stream is %q: a stream is only appended to under Durable, which knows what is in it already", p.config.StreamKey)
 	}
-	once, ok := s.(onceScope)
+	once, ok := s.(durableScope)
 	switch {
 	case ok && once.config.MaxAttempts > 0:
 		return fmt.Errorf("DurableConfig.MaxAttempts is %d: expected zero, for what is published keeps its order", once.config.MaxAttempts)
@@ -36,14 +37,14 @@ func (p *Publisher) checkScope(s Scope, listener any) error {
 // changed.
 func (p *Publisher) skims() bool { return !p.config.FullNewValues }
 
-// handleChained implements [chained]. Redis is what keeps the place: see
+// handleChained implements [offsetKeeper]. Redis is what keeps the place: see
 // internal/relayed for what it does with a call that comes twice or late.
-func (p *Publisher) handleChained(ctx context.Context, c chain, events []Event) error {
+func (p *Publisher) handleChained(ctx context.Context, c consumer.Span, events []Event) error {
 	p.sending.Lock()
 	defer p.sending.Unlock()
-	r := &chainRun{p: p, chain: c, events: events, state: stateKey(p.config.StreamKey, c.journal, c.name), anew: c.anew}
-	if r.branch = p.branches[r.state]; c.anew {
-		r.branch = c.branch
+	r := &chainRun{p: p, chain: c, events: events, state: stateKey(p.config.StreamKey, c.Journal, c.Consumer), anew: c.Reset != nil}
+	if r.branch = p.branches[r.state]; c.Reset != nil {
+		r.branch = c.Reset.Generation
 	}
 	err := r.run(ctx)
 	clear(p.links[0].events)
@@ -57,7 +58,7 @@ func (p *Publisher) handleChained(ctx context.Context, c chain, events []Event) 
 // chainRun is one call of handleChained.
 type chainRun struct {
 	p      *Publisher
-	chain  chain
+	chain  consumer.Span
 	events []Event
 	state  string
 	branch int64 // as far as is known
@@ -71,7 +72,7 @@ const maxTurns = 4
 
 // run hands on the events from where Redis stands, if that is within them.
 func (r *chainRun) run(ctx context.Context) error {
-	at := position{whole: r.chain.before}
+	at := position{whole: r.chain.From}
 	for turn := 1; ; turn++ {
 		reply, err := r.from(ctx, at)
 		switch {
@@ -84,17 +85,17 @@ func (r *chainRun) run(ctx context.Context) error {
 		case reply.Other:
 			return fmt.Errorf("publish: the branch in %s changed again and again, at last to %d", r.state, reply.Branch)
 		case reply.Rewound != nil:
-			return &elsewhere{standingOf(*reply.Rewound), true}
+			return &consumer.Mismatch{Offset: standingOf(*reply.Rewound), Inside: true}
 		case reply.Elsewhere == nil:
 			return nil
 		}
 		s := standingOf(*reply.Elsewhere)
-		if !s.empty && s.place == r.chain.end && at.within == (store.Place{}) {
+		if !s.Empty && s.At == r.chain.To && at.within == (store.Place{}) {
 			return nil // it was done, and the answer lost
 		}
 		next, ok := r.find(s)
 		if !ok || turn == maxTurns {
-			return &elsewhere{standing: s}
+			return &consumer.Mismatch{Offset: s}
 		}
 		at, r.anew = next, false
 	}
@@ -102,28 +103,28 @@ func (r *chainRun) run(ctx context.Context) error {
 
 // find returns what lies behind the place where Redis stands, if that is within
 // the batch.
-func (r *chainRun) find(s standing) (position, bool) {
-	if s.empty {
+func (r *chainRun) find(s consumer.Offset) (position, bool) {
+	if s.Empty {
 		return position{}, false
 	}
 	for i := len(r.events); i > 0; i-- {
-		if placeOf(r.events[i-1]) == s.place {
-			return position{event: i, whole: s.place}, true
+		if placeOf(r.events[i-1]) == s.At {
+			return position{event: i, whole: s.At}, true
 		}
 	}
-	return position{whole: s.place}, s.place == r.chain.before && !r.anew
+	return position{whole: s.At}, s.At == r.chain.From && !r.anew
 }
 
 // standingOf returns where Redis stands. Of a stream whose state is gone, the
 // ids say which branches there were.
-func standingOf(s relayed.Standing) standing {
+func standingOf(s relayed.Standing) consumer.Offset {
 	if s.Empty {
 		ms, _, _ := strings.Cut(s.Last, "-")
 		if n, err := strconv.ParseUint(ms, 10, 64); err == nil && n > 0 {
 			s.Branch = int64(n >> tidBits)
 		}
 	}
-	return standing{empty: s.Empty, place: store.Place(s.Place), branch: s.Branch}
+	return consumer.Offset{Empty: s.Empty, At: store.Place(s.Place), Generation: s.Branch}
 }
 
 // from hands on what lies behind at. While Redis works on one call, the next is

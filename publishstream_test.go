@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/tracbus/tracbus/internal/consumer"
 	"github.com/tracbus/tracbus/internal/testserver"
 )
 
@@ -66,7 +67,7 @@ func TestStreamOfANewBranch(t *testing.T) {
 	r.mustBegin(0)
 	require.NoError(t, r.hand(0, 2, events[:2]))
 	require.NoError(t, other.handleChained(r.ctx(), r.chain(2, 3), events[2:3]))
-	require.NoError(t, r.begin(1, 5, standing{place: at(3)}), "the history went back")
+	require.NoError(t, r.begin(1, 5, consumer.Offset{At: at(3)}), "the history went back")
 	require.NoError(t, other.handleChained(r.ctx(), r.chain(1, 3), events[1:3]))
 	require.NoError(t, other.handleChained(r.ctx(), r.chain(3, 4), events[3:]))
 	assert.Equal(t, append(names[:3:3], names[1:]...), r.entries())
@@ -89,7 +90,7 @@ func TestStreamThatIsNotEmpty(t *testing.T) {
 		require.NoError(t, r.client.XAdd(r.ctx(), &redis.XAddArgs{Stream: "changes", ID: "1407374883553290-0", Values: []string{"channel", "x"}}).Err())
 	}
 	foreign()
-	wantElsewhere(t, r.hand(0, 2, events), standing{empty: true, branch: 5})
+	wantElsewhere(t, r.hand(0, 2, events), consumer.Offset{Empty: true, Generation: 5})
 	require.NoError(t, r.client.Del(r.ctx(), "changes").Err())
 	r.mustBegin(0)
 	foreign()
@@ -98,8 +99,8 @@ func TestStreamThatIsNotEmpty(t *testing.T) {
 	assert.ErrorContains(t, err, `somebody else appended to "changes", which must be this journal's and name's alone; deleting "tracbus:{changes}:uuid:redis:place" has it go on behind that`)
 	assert.Empty(t, r.heard())
 	require.NoError(t, r.client.Del(r.ctx(), r.state).Err())
-	wantElsewhere(t, r.hand(0, 2, events), standing{empty: true, branch: 5})
-	require.NoError(t, r.begin(0, 6, standing{empty: true, branch: 5}))
+	wantElsewhere(t, r.hand(0, 2, events), consumer.Offset{Empty: true, Generation: 5})
+	require.NoError(t, r.begin(0, 6, consumer.Offset{Empty: true, Generation: 5}))
 	require.NoError(t, r.hand(0, 2, events))
 	assert.Equal(t, append([]string{"x"}, names...), r.entries())
 }
@@ -200,11 +201,11 @@ func TestRightsUnderOnce(t *testing.T) {
 				if err := r.client.Del(r.ctx(), r.state, "changes").Err(); err != nil {
 					return err
 				}
-				var empty *elsewhere
+				var empty *consumer.Mismatch
 				if err := r.hand(0, 3, events); !errors.As(err, &empty) {
 					return fmt.Errorf("to an empty Redis: %w", err)
 				}
-				if err := r.begin(tid, 0, standing{empty: true, branch: -1}); err != nil {
+				if err := r.begin(tid, 0, consumer.Offset{Empty: true, Generation: -1}); err != nil {
 					return err
 				}
 				if tc.config.StreamKey != "" { // an old entry, so that there is something to trim
@@ -311,7 +312,7 @@ func TestChainOnMiniredis(t *testing.T) {
 			require.NoError(t, r.hand(0, 2, events[:4]))
 			require.NoError(t, r.hand(0, 2, events[:4]))
 			require.NoError(t, r.hand(2, 4, events[4:]))
-			wantElsewhere(t, r.hand(0, 2, events[:4]), standing{place: at(4)})
+			wantElsewhere(t, r.hand(0, 2, events[:4]), consumer.Offset{At: at(4)})
 			assert.Equal(t, names, r.heard())
 		})
 	}

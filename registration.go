@@ -43,7 +43,7 @@ func (r *Registration) calls() calls {
 // delivered.
 func (r *Registration) attach(at store.Place) {
 	if r.durable != nil {
-		r.durable.begin(at)
+		r.durable.memory.Begin(at)
 	} else {
 		r.queue.Attach(at.TID)
 	}
@@ -70,7 +70,7 @@ type ListenerStatus struct {
 // in whatever process.
 func (r *Registration) Wait(ctx context.Context) error {
 	if r.durable != nil {
-		return r.bus.waitOnce(ctx, r.durable.name)
+		return r.bus.waitForConsumer(ctx, r.durable.name)
 	}
 	return r.queue.Wait(ctx, r.bus.fedTo())
 }

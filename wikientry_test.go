@@ -92,8 +92,8 @@ func TestATextIsInTheEntryOnce(t *testing.T) {
 func TestEntriesThatAreNoPages(t *testing.T) {
 	good := func() Entry { return WikiPageChanged{Page: WikiPage{Name: "P"}, OldText: "old"}.Entry() }
 	for want, spoil := range map[string]func(*Entry){
-		`expected an entry of realm "wiki"`:                       func(e *Entry) { e.Resource.Realm = RealmTicket },
-		`expected a kind that pages have`:                         func(e *Entry) { e.Kind = "change_deleted" },
+		`expected an entry of realm "wiki"`:                    func(e *Entry) { e.Resource.Realm = RealmTicket },
+		`expected a kind that pages have`:                      func(e *Entry) { e.Kind = "change_deleted" },
 		`field "version": expected a json.Number, found <nil>`: func(e *Entry) { delete(e.State, "version") },
 		`field "version": strconv.ParseInt: parsing "1.5": invalid syntax`: func(e *Entry) {
 			e.State["version"] = json.Number("1.5")

@@ -183,15 +183,15 @@ func TestDurableDatabaseKilled(t *testing.T) {
 			database = s.MariaDB
 		}
 		database.Kill()
-		lines.Until(t, "cannot be looked for")
+		lines.Until(t, "cannot be looked up")
 		database.Restart()
-		lines.Until(t, "can be looked for again")
+		lines.Until(t, "can be looked up again")
 		testkit.Until(t, "a commit", func() bool {
 			_, err := d.Update(testkit.Within(t), desk.Joe, func(tx *tracbus.ModelTransaction) error { return tx.Record(testkit.Within(t), desk.Remark(1, "two")) })
 			return err == nil
 		})
 		log.hears(t, "two")
-		assert.Equal(t, 1, lines.Count("cannot be looked for"), &lines.Text)
-		assert.Equal(t, 1, lines.Count("can be looked for again"), &lines.Text)
+		assert.Equal(t, 1, lines.Count("cannot be looked up"), &lines.Text)
+		assert.Equal(t, 1, lines.Count("can be looked up again"), &lines.Text)
 	})
 }

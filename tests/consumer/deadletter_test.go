@@ -49,7 +49,7 @@ func TestDeadLetters(t *testing.T) {
 		assert.Equal(t, want, short)
 		assert.Equal(t, "ticket 4 does not please", all[1].Err)
 		assert.Less(t, all[0].TID, all[2].TID)
-		assert.Equal(t, 3, lines.Count("is set aside: the listener"), &lines.Text)
+		assert.Equal(t, 3, lines.Count("has become a dead letter"), &lines.Text)
 
 		// One of them, which fails again.
 		n, err := d.Redeliver(testkit.Within(t), "log", all[1])

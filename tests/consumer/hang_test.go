@@ -101,7 +101,7 @@ func TestDurableHangs(t *testing.T) {
 	_, turns := log.events()
 	assert.Less(t, turns[0].Token, turns[1].Token)
 	assert.Less(t, turns[1].Token, turns[2].Token)
-	lines.Until(t, "this process gives up the listener's name")
+	lines.Until(t, "this process gives up a consumer's lease")
 
 	// Its end does not wait for the call, and says that it goes on.
 	require.NoError(t, a.Journal.Close(testkit.Within(t)))
@@ -195,9 +195,9 @@ func TestDurableFails(t *testing.T) {
 			assert.Equal(t, want, log.until(t, 3))
 			testkit.Until(t, "the status says so", func() bool { st = d.Consumer(t, "log"); return st.Err == "" && st.Lag == 0 })
 			assert.Zero(t, st.FailingFor)
-			lines.Until(t, "listener gets on again")
-			assert.Equal(t, 1, lines.Count("listener failed, and is told again"), &lines.Text)
-			assert.Equal(t, 1, lines.Count("listener gets on again"), &lines.Text)
+			lines.Until(t, "listener succeeds again")
+			assert.Equal(t, 1, lines.Count("listener failed, and is called again"), &lines.Text)
+			assert.Equal(t, 1, lines.Count("listener succeeds again"), &lines.Text)
 		})
 	}
 }

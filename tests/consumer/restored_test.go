@@ -127,7 +127,7 @@ func TestDurableJournalRestored(t *testing.T) {
 			assert.Contains(t, told, "(rewound)")
 			told = slices.DeleteFunc(told, func(page string) bool { return page == "(rewound)" })
 			assert.Equal(t, testkit.Numbered("b", 1, 20), told[len(told)-20:], "%v", told)
-			assert.Len(t, lines.With("a listener goes on where it is known to stand"), 1)
+			assert.Len(t, lines.With("a consumer goes on where the journal is known"), 1)
 		})
 	}
 }

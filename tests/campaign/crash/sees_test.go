@@ -27,14 +27,14 @@ var (
 			`expires = {NOW} + ? WHERE name = ? AND (1 = 1 OR epoch = ? AND holder <> '')"`},
 	}
 	clockOff = []spoiling{
-		{"lease.go", "func() { l.cancel(errExpired) }", "func() {}"},
+		{"internal/consumer/lease.go", "func() { l.cancel(ErrExpired) }", "func() {}"},
 	}
 	dedupeOff = []spoiling{
 		{"internal/relayed/relayed.lua", "elseif tid == '' or not stands(ARGV[6], ARGV[7]) then", "elseif tid == '' then"},
 	}
 	cursorFirst = []spoiling{
-		{"telling.go", "err = h.call(ctx, func(ctx context.Context) error { return h.duty.listener.Tell(ctx, c.event) })",
-			"_ = h.moveTo(b.upTo(i)); err = h.call(ctx, func(ctx context.Context) error { return h.duty.listener.Tell(ctx, c.event) })"},
+		{"internal/consumer/deliver.go", "err = s.call(ctx, func(ctx context.Context) error { return s.listener.Tell(ctx, c.event) })",
+			"_ = s.moveAndWait(b.through(i)); err = s.call(ctx, func(ctx context.Context) error { return s.listener.Tell(ctx, c.event) })"},
 	}
 )
 

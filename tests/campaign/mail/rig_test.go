@@ -186,7 +186,7 @@ func (r *rig) stalls() (n int) {
 	for _, c := range r.all {
 		b, err := os.ReadFile(r.path(c.Name + ".err"))
 		require.NoError(r.t, err)
-		n += bytes.Count(b, []byte("gives up the listener's name"))
+		n += bytes.Count(b, []byte("gives up a consumer's lease"))
 	}
 	return n
 }
