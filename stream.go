@@ -8,7 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/tracbus/tracbus/internal/line"
+	"github.com/tracbus/tracbus/internal/redisconn"
 )
 
 // Stream reads the stream that a [Publisher] under [Durable] appends to, at the key
@@ -76,7 +76,7 @@ func (s *Subscriber) Stream(ctx context.Context, key, after string) iter.Seq2[St
 			if r.stood {
 				try = 0
 			}
-			line.Refresh(ctx, s.client) // the key may have moved
+			redisconn.Refresh(ctx, s.client) // the key may have moved
 			if r.failed(err); r.left || !s.pause(ctx, try) {
 				return
 			}
@@ -129,7 +129,7 @@ func (r *streamReader) from(after string) (err error) {
 func (r *streamReader) session(ctx context.Context) error {
 	r.stood = false
 	silence := r.subscriber.config.PingAfter
-	conn, err := line.NewReader(ctx, r.subscriber.client, r.key, silence)
+	conn, err := redisconn.NewReader(ctx, r.subscriber.client, r.key, silence)
 	if err != nil {
 		return err
 	}
@@ -180,7 +180,7 @@ func (r *streamReader) stands() {
 }
 
 // start finds the place to begin at and tells it.
-func (r *streamReader) start(ctx context.Context, conn *line.Reader) error {
+func (r *streamReader) start(ctx context.Context, conn *redisconn.Reader) error {
 	var entries []redis.XMessage
 	var err error
 	if r.oldest {
@@ -209,7 +209,7 @@ func (r *streamReader) start(ctx context.Context, conn *line.Reader) error {
 
 // look finds out whether the stream has what was read last. Where it has less, it
 // is waited for; where it has something else, its history is another.
-func (r *streamReader) look(conn *line.Reader) error {
+func (r *streamReader) look(conn *redisconn.Reader) error {
 	found, mark, err := r.find(conn)
 	if err != nil || r.place == (streamID{}) {
 		return err
@@ -248,7 +248,7 @@ func (r *streamReader) look(conn *line.Reader) error {
 }
 
 // find looks for the entry that was read last.
-func (r *streamReader) find(conn *line.Reader) (found bool, mark string, err error) {
+func (r *streamReader) find(conn *redisconn.Reader) (found bool, mark string, err error) {
 	if r.place == (streamID{}) {
 		return false, "", nil
 	}

@@ -8,11 +8,11 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/tracbus/tracbus/internal/line"
+	"github.com/tracbus/tracbus/internal/redisconn"
 )
 
 // take yields entries, and the gap in front of one.
-func (r *streamReader) take(ctx context.Context, conn *line.Reader, entries []redis.XMessage) error {
+func (r *streamReader) take(ctx context.Context, conn *redisconn.Reader, entries []redis.XMessage) error {
 	for _, m := range entries {
 		if r.left || ctx.Err() != nil {
 			return nil
@@ -46,7 +46,7 @@ func (r *streamReader) take(ctx context.Context, conn *line.Reader, entries []re
 // follow compares the entry that the next one names as the one before it with
 // what was read last, and tells what is missing between them. It is false if the
 // next one is to be looked for elsewhere.
-func (r *streamReader) follow(conn *line.Reader, id, before streamID) (bool, error) {
+func (r *streamReader) follow(conn *redisconn.Reader, id, before streamID) (bool, error) {
 	behind := min(r.place.tid(), r.chain.tid())
 	switch {
 	case id.branch() != r.chain.branch():

@@ -13,7 +13,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/tracbus/tracbus/internal/line"
+	"github.com/tracbus/tracbus/internal/redisconn"
 )
 
 // SubscriberConfig says what a [Subscriber] listens to.
@@ -145,7 +145,7 @@ type receiver struct {
 // caller leaves the loop.
 func (r *receiver) session(ctx context.Context) error {
 	r.connected = false
-	line, err := line.New(ctx, r.subscriber.client)
+	line, err := redisconn.New(ctx, r.subscriber.client)
 	if err != nil {
 		return err
 	}

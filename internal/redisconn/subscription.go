@@ -1,7 +1,7 @@
-// Package line holds one connection of a reader of Redis, be it of a subscription
+// Package redisconn holds one connection of a reader of Redis, be it of a subscription
 // or of a stream. Its one secret is how to be told when that connection breaks,
 // which go-redis mends in silence.
-package line
+package redisconn
 
 import (
 	"context"
