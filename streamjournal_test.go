@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/internal/stream/streamtest"
 	"github.com/tracbus/tracbus/internal/testdatabase"
 	"github.com/tracbus/tracbus/internal/testserver"
 )
@@ -49,7 +50,7 @@ func TestStreamOfAJournal(t *testing.T) {
 		noLeaks(t)
 		server := testserver.Redis(t, testserver.RedisOptions{})
 		client := hastyClient(t, server.Addr())
-		publisher := tracbus.NewPublisher(client, tracbus.PublisherConfig{StreamKey: streamKey, ExtraEvents: true, FullNewValues: all, Logger: quiet})
+		publisher := tracbus.NewPublisher(client, tracbus.PublisherConfig{StreamKey: streamtest.Key, ExtraEvents: true, FullNewValues: all, Logger: quiet})
 		t.Cleanup(publisher.Close)
 		s := testdatabase.New(t, "sqlite")
 		once := tracbus.DurableConfig{FromOldest: true, Backoff: 5 * time.Millisecond}.Durable("redis")
@@ -78,7 +79,7 @@ func TestStreamOfAJournal(t *testing.T) {
 			}
 			return told
 		}
-		check := func(l *streaming, told []tracbus.Event) (branch uint64) {
+		check := func(l *streamtest.Loop[streamed], told []tracbus.Event) (generation uint64) {
 			t.Helper()
 			for _, want := range told {
 				c := want.About()
@@ -88,34 +89,34 @@ func TestStreamOfAJournal(t *testing.T) {
 					e.Values, e.Absent = nil, tracbus.AttrValues
 					want = e
 				}
-				got := l.next()
+				got := l.Next()
 				require.NoError(t, got.err)
 				assert.Equal(t, want, got.Event)
 				ms, seq, _ := strings.Cut(got.ID, "-")
 				first, err := strconv.ParseUint(ms, 10, 64)
 				require.NoError(t, err)
-				branch = first >> 48
+				generation = first >> 48
 				assert.EqualValues(t, c.TID, first&(1<<48-1))
 				assert.Equal(t, strconv.Itoa(c.Seq), seq)
 			}
-			return branch
+			return generation
 		}
 
-		l := stream(t, client, tracbus.SubscriberConfig{}, "0", forever)
-		l.says("0-0 subscribed 0..0")
+		l := stream(t, client, "0")
+		l.Says("0-0 subscribed 0..0")
 		first := record()
 		require.Len(t, first, 15)
 		assert.Zero(t, check(l, first))
-		again := stream(t, client, tracbus.SubscriberConfig{}, "0-0", forever)
+		again := stream(t, client, "0-0")
 		check(again, first)
-		again.stop()
+		again.Stop()
 
 		require.NoError(t, client.FlushAll(ticking(t)).Err())
 		second := record()
 		end := first[len(first)-1].About()
-		told := l.next().String()
-		assert.Equal(t, streamIDOf(0, end.TID, int64(end.Seq))+" restarted "+strconv.FormatInt(end.TID, 10)+"..0", told)
+		told := l.Next().String()
+		assert.Equal(t, streamtest.ID(0, end.TID, int64(end.Seq))+" restarted "+strconv.FormatInt(end.TID, 10)+"..0", told)
 		assert.NotZero(t, check(l, second))
-		l.stop()
+		l.Stop()
 	}
 }
