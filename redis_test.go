@@ -30,7 +30,7 @@ func TestLoadConfigRedis(t *testing.T) {
 		"unix_socket_path = /r.sock\nhost = ": {Addr: "/r.sock"},
 		"url = redis://joe:p%40@[::1]:1/2?pool_size=9&read_timeout=3": {
 			Addr: "[::1]:1", DB: 2, Username: "joe", Password: tracbus.NewSecret("p@"),
-			Limits: tracbus.RedisLimits{ReadTimeout: 3 * time.Second, PoolSize: 9},
+			ReadTimeout: 3 * time.Second, PoolSize: 9,
 		},
 		"url = rediss://r":                              {Addr: "r:6379", TLS: &tracbus.RedisTLS{}},
 		"url = rediss://r\ntls_server_name = s":         {Addr: "r:6379", TLS: &tracbus.RedisTLS{ServerName: "s"}},
@@ -38,8 +38,8 @@ func TestLoadConfigRedis(t *testing.T) {
 		"tls = enabled":                                 {TLS: &tracbus.RedisTLS{}},
 		"tls = disabled":                                {},
 		"tls_server_name = s\nhost = r":                 {Addr: "r:6379", TLS: &tracbus.RedisTLS{ServerName: "s"}},
-		"dial_timeout = 1.5\nread_timeout = 200ms":      {Limits: tracbus.RedisLimits{DialTimeout: 1500 * time.Millisecond, ReadTimeout: 200 * time.Millisecond}},
-		"write_timeout = 2m\npool_size = 4":             {Limits: tracbus.RedisLimits{WriteTimeout: 2 * time.Minute, PoolSize: 4}},
+		"dial_timeout = 1.5\nread_timeout = 200ms":      {DialTimeout: 1500 * time.Millisecond, ReadTimeout: 200 * time.Millisecond},
+		"write_timeout = 2m\npool_size = 4":             {WriteTimeout: 2 * time.Minute, PoolSize: 4},
 		"cluster_addrs = a, b:7000, ::1, [::1]:7001, ,": {Cluster: []string{"a:6379", "b:7000", "[::1]:6379", "[::1]:7001"}},
 		"master_name = m\nsentinel_addrs = a,b:1\nsentinel_username = u\nsentinel_password = s\npassword = p\ndb = 1": {
 			DB: 1, Password: tracbus.NewSecret("p"),
@@ -122,7 +122,7 @@ func TestRedisConfigErrorsInGo(t *testing.T) {
 	for want, c := range map[string]tracbus.RedisConfig{
 		`host = "r": want host:port, an IPv6 address in brackets`: {Addr: "r"},
 		`host = "r:x": want a port from 1 to 65535`:               {Addr: "r:x"},
-		`read_timeout = "-1ns": want a time above zero`:           {Limits: tracbus.RedisLimits{ReadTimeout: -1}},
+		`read_timeout = "-1ns": want a time above zero`:           {ReadTimeout: -1},
 	} {
 		client, err := c.NewClient()
 		assert.EqualError(t, err, want)

@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/tracbus/tracbus/internal/tracini"
 	"github.com/tracbus/tracbus/internal/value"
 )
 
@@ -73,7 +74,7 @@ func (t TracTickets) fields() (ticketFields, error) {
 	valid := regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9_]+$`)
 	fields := make(ticketFields, len(t.Fields)+len(ticketColumns()))
 	for _, f := range t.Fields {
-		if reservedField(f.Name) || !valid.MatchString(f.Name) {
+		if tracini.Reserved(f.Name) || !valid.MatchString(f.Name) {
 			return nil, fmt.Errorf("custom field %q: expected another name, as Trac does", f.Name)
 		}
 		fields[f.Name] = ticketField{f.Name, true, f.Type == "time", f.Type == "textarea", f.initial()}
