@@ -159,8 +159,8 @@ func TestWhatCannotServePanicsAtOnce(t *testing.T) {
 		{publisher(cluster, tracbus.PublisherConfig{}), "tracbus: NewPublisher needs a Redis client, got nil"},
 		{publisher(client, tracbus.PublisherConfig{MaxBackoff: -1}), "tracbus: PublisherConfig needs MaxBackoff from zero"},
 		{subscriber(none, tracbus.SubscriberConfig{}), "tracbus: NewSubscriber needs a Redis client, got nil"},
-		{subscriber(client, tracbus.SubscriberConfig{PingAfter: -1}), "tracbus: SubscriberConfig needs Silence and MaxBackoff from zero"},
-		{subscriber(client, tracbus.SubscriberConfig{MaxBackoff: -1}), "tracbus: SubscriberConfig needs Silence and MaxBackoff from zero"},
+		{subscriber(client, tracbus.SubscriberConfig{PingAfter: -1}), "tracbus: SubscriberConfig needs PingAfter and MaxBackoff from zero"},
+		{subscriber(client, tracbus.SubscriberConfig{MaxBackoff: -1}), "tracbus: SubscriberConfig needs PingAfter and MaxBackoff from zero"},
 	} {
 		assert.PanicsWithValue(t, tc.want, tc.call)
 	}

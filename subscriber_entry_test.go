@@ -3,13 +3,15 @@ package tracbus
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/tracbus/tracbus/internal/stream"
 )
 
 var streamedAt = time.Date(2024, 2, 29, 12, 0, 0, 123456000, time.UTC)
@@ -27,6 +29,15 @@ func streamedFields(but ...string) map[string]any {
 		}
 	}
 	return f
+}
+
+func entryID(first, second uint64) string { return fmt.Sprintf("%d-%d", first, second) }
+
+// decodeEntry does what Stream does with an entry.
+func decodeEntry(id string, fields map[string]any) (Event, error) {
+	s := Subscriber{config: SubscriberConfig{Prefix: "trac"}}
+	e, err := s.streamEntry("trac:stream", stream.Item{ID: id, Fields: fields})
+	return e.Event, err
 }
 
 // TestEveryEventComesBackFromItsStreamEntry: it is the journal's own, as far as
@@ -77,7 +88,7 @@ func TestEveryEventComesBackFromItsStreamEntry(t *testing.T) {
 				e.Values, e.Absent = nil, AttrValues
 				want = e
 			}
-			got, err := decodeEntry("trac", streamID{5<<48 | uint64(about.TID), uint64(about.Seq)}, f)
+			got, err := decodeEntry(entryID(5<<48|uint64(about.TID), uint64(about.Seq)), f)
 			require.NoError(t, err, "%s", payload)
 			assert.Equal(t, want, got)
 		}
@@ -86,43 +97,43 @@ func TestEveryEventComesBackFromItsStreamEntry(t *testing.T) {
 
 func TestWhatIsNoStreamEntry(t *testing.T) {
 	for _, tc := range []struct {
-		id   streamID
+		id   string
 		but  []string
 		is   error
 		want string
 	}{
-		{streamID{9, 0}, []string{"channel", "-"}, ErrStreamEntry, `field "channel" is missing`},
-		{streamID{9, 0}, []string{"payload", "-"}, ErrStreamEntry, `field "payload" is missing`},
-		{streamID{9, 0}, []string{"mark", "-"}, ErrStreamEntry, `field "mark" is missing`},
-		{streamID{9, 0}, []string{"time", "-"}, ErrStreamEntry, `field "time" is missing`},
-		{streamID{9, 0}, []string{"time", "soon"}, ErrStreamEntry, `field "time": expected microseconds since 1970, found "soon"`},
-		{streamID{9, 0}, []string{"time", "9223372036854775807"}, ErrStreamEntry, `field "time": expected microseconds`},
-		{streamID{9, 0}, []string{"author", "-"}, ErrStreamEntry, `field "author" is missing`},
-		{streamID{9, 0}, []string{"author", "\xff"}, ErrStreamEntry, `field "author": expected UTF-8`},
-		{streamID{9, 0}, []string{"ipnr", "-"}, ErrStreamEntry, `field "ipnr" is missing`},
-		{streamID{9, 0}, []string{"authenticated", "yes"}, ErrStreamEntry, `field "authenticated": expected 0 or 1, found "yes"`},
-		{streamID{9, 0}, []string{"comment", "-"}, ErrStreamEntry, `field "comment" is missing`},
-		{streamID{9, 0}, []string{"before", "-"}, ErrStreamEntry, `field "before" is missing`},
-		{streamID{9, 0}, []string{"before", "8-"}, ErrStreamEntry, `field "before": expected the id of the entry before, found "8-"`},
-		{streamID{9, 0}, []string{"types", "{"}, ErrStreamEntry, `field "types": expected a JSON object, found "{"`},
-		{streamID{9, 0}, []string{"types", `["due"]`}, ErrStreamEntry, `field "types": expected a JSON object`},
-		{streamID{9, 0}, []string{"types", `{"due":"date"}`}, ErrStreamEntry, `field "types": expected the type "time" of each field, found "date"`},
-		{streamID{9, 0}, []string{"types", `{"due":1}`}, ErrStreamEntry, `field "types": expected the type`},
-		{streamID{9, 0}, []string{"old_types", `x`}, ErrStreamEntry, `field "old_types": expected a JSON object`},
-		{streamID{9, 0}, []string{"payload", `{"id":7,"due":3}`}, ErrStreamEntry, `field "due": expected a time, found "3"`},
-		{streamID{9, 0}, []string{"payload", `{"id":7,"due":"today"}`}, ErrStreamEntry, `field "due": expected a time, found "today"`},
-		{streamID{9, 0}, []string{"payload", `{}`}, ErrBadPayload, `expected a member "id" or "name"`},
-		{streamID{9, 0}, []string{"channel", "trac.test.build.created"}, ErrUnknownChannel, "not a channel of tickets or pages"},
-		{streamID{3 << 48, 0}, nil, ErrStreamEntry, `field "id": expected a tid`},
-		{streamID{9, 1 << 40}, nil, ErrStreamEntry, `field "id": expected a tid and a place in the transaction, found "9-1099511627776"`},
+		{"9-0", []string{"channel", "-"}, ErrStreamEntry, `field "channel" is missing`},
+		{"9-0", []string{"payload", "-"}, ErrStreamEntry, `field "payload" is missing`},
+		{"9-0", []string{"mark", "-"}, ErrStreamEntry, `field "mark" is missing`},
+		{"9-0", []string{"time", "-"}, ErrStreamEntry, `field "time" is missing`},
+		{"9-0", []string{"time", "soon"}, ErrStreamEntry, `field "time": expected microseconds since 1970, found "soon"`},
+		{"9-0", []string{"time", "9223372036854775807"}, ErrStreamEntry, `field "time": expected microseconds`},
+		{"9-0", []string{"author", "-"}, ErrStreamEntry, `field "author" is missing`},
+		{"9-0", []string{"author", "\xff"}, ErrStreamEntry, `field "author": expected UTF-8`},
+		{"9-0", []string{"ipnr", "-"}, ErrStreamEntry, `field "ipnr" is missing`},
+		{"9-0", []string{"authenticated", "yes"}, ErrStreamEntry, `field "authenticated": expected 0 or 1, found "yes"`},
+		{"9-0", []string{"comment", "-"}, ErrStreamEntry, `field "comment" is missing`},
+		{"9-0", []string{"before", "-"}, ErrStreamEntry, `field "before" is missing`},
+		{"9-0", []string{"before", "8-"}, ErrStreamEntry, `field "before": expected the id of the entry before, found "8-"`},
+		{"9-0", []string{"types", "{"}, ErrStreamEntry, `field "types": expected a JSON object, found "{"`},
+		{"9-0", []string{"types", `["due"]`}, ErrStreamEntry, `field "types": expected a JSON object`},
+		{"9-0", []string{"types", `{"due":"date"}`}, ErrStreamEntry, `field "types": expected the type "time" of each field, found "date"`},
+		{"9-0", []string{"types", `{"due":1}`}, ErrStreamEntry, `field "types": expected the type`},
+		{"9-0", []string{"old_types", `x`}, ErrStreamEntry, `field "old_types": expected a JSON object`},
+		{"9-0", []string{"payload", `{"id":7,"due":3}`}, ErrStreamEntry, `field "due": expected a time, found "3"`},
+		{"9-0", []string{"payload", `{"id":7,"due":"today"}`}, ErrStreamEntry, `field "due": expected a time, found "today"`},
+		{"9-0", []string{"payload", `{}`}, ErrBadPayload, `expected a member "id" or "name"`},
+		{"9-0", []string{"channel", "trac.test.build.created"}, ErrUnknownChannel, "not a channel of tickets or pages"},
+		{entryID(3<<48, 0), nil, ErrStreamEntry, `field "id": expected a tid`},
+		{"9-1099511627776", nil, ErrStreamEntry, `field "id": expected a tid and a place in the transaction, found "9-1099511627776"`},
 	} {
 		f := streamedFields(tc.but...)
-		e, err := decodeEntry("trac", tc.id, f)
+		e, err := decodeEntry(tc.id, f)
 		assert.Nil(t, e)
 		d, ok := errors.AsType[*DecodeError](err)
 		require.True(t, ok, "%q: %v", tc.but, err)
 		assert.ErrorIs(t, err, tc.is, "%q", tc.but)
-		assert.ErrorContains(t, err, "entry "+tc.id.String()+": ")
+		assert.ErrorContains(t, err, "entry "+tc.id+": ")
 		assert.ErrorContains(t, err, tc.want)
 		channel, _ := f["channel"].(string)
 		payload, _ := f["payload"].(string)
@@ -131,7 +142,7 @@ func TestWhatIsNoStreamEntry(t *testing.T) {
 	for _, but := range [][]string{
 		nil, {"at", "-"}, {"types", "-"}, {"types", ""}, {"types", "{}"}, {"types", `{"none":"time","id":"time","not there":"time"}`}, {"before", "0-0"},
 	} {
-		_, err := decodeEntry("trac", streamID{9, 0}, streamedFields(but...))
+		_, err := decodeEntry("9-0", streamedFields(but...))
 		assert.NoError(t, err, "%q", but)
 	}
 }
@@ -141,10 +152,9 @@ func FuzzStreamEntry(f *testing.F) {
 	f.Add(uint64(1)<<63, uint64(1)<<63, "payload", `{"id":7,"due":{}}`, "before", "1-1")
 	f.Add(uint64(0), uint64(0), "old_types", `{"due":null}`, "channel", "trac.test.ticket.changed.7")
 	f.Fuzz(func(t *testing.T, first, second uint64, name1, value1, name2, value2 string) {
-		id := streamID{first, second}
 		fields := streamedFields(name1, value1, name2, value2)
 		given := maps.Clone(fields)
-		e, err := decodeEntry("trac", id, fields)
+		e, err := decodeEntry(entryID(first, second), fields)
 		require.Equal(t, given, fields)
 		if err != nil {
 			_, ok := errors.AsType[*DecodeError](err)
@@ -152,25 +162,7 @@ func FuzzStreamEntry(f *testing.F) {
 			require.Nil(t, e)
 			return
 		}
-		require.Equal(t, id.tid(), e.About().TID)
+		require.Equal(t, int64(first&(1<<48-1)), e.About().TID)
 		require.False(t, e.About().Absent.Has(AttrOrigin))
 	})
-}
-
-func TestStreamID(t *testing.T) {
-	for s, want := range map[string]streamID{
-		"0-0": {}, "5": {5, 0}, "5-7": {5, 7}, "007-01": {7, 1}, "18446744073709551615-18446744073709551615": {1<<64 - 1, 1<<64 - 1},
-	} {
-		id, err := parseStreamID(s)
-		require.NoError(t, err, s)
-		assert.Equal(t, want, id, s)
-		assert.Equal(t, id == (streamID{}), id.compare(streamID{}) == 0, s)
-		if below := id.below(); id != (streamID{}) {
-			assert.Equal(t, -1, below.compare(id), s)
-		}
-	}
-	for _, s := range []string{"", "-", "1-", "-1", "1--1", "+1", "1-+1", "x", "1-x", "$", "1-1-1", " 1-1", "18446744073709551616-0", strings.Repeat("9", 99)} {
-		_, err := parseStreamID(s)
-		assert.ErrorContains(t, err, "expected two numbers of 64 bits, as in 17-0", "%q", s)
-	}
 }
