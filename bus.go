@@ -105,7 +105,7 @@ func (b *Bus) Notify(events ...Event) error {
 		if err != nil {
 			return fmt.Errorf("notify: event %d of %d, %T: %w", i+1, len(events), events[i], err)
 		}
-		taken = append(taken, delivery.Item[Event]{TID: e.About().TID, Primary: true, Event: e, Gap: gapOf(e)})
+		taken = append(taken, delivery.Item[Event]{TID: e.About().TID, Primary: true, Event: e})
 	}
 	overflowing, err := b.push(taken)
 	for _, q := range overflowing { // after all locks are released
@@ -229,6 +229,7 @@ func (b *Bus) queueConfig() delivery.Config[Event] {
 	return delivery.Config[Event]{
 		QueueSize: b.config.QueueSize, BatchSize: b.config.BatchSize, MaxRetries: b.config.MaxRetries, Backoff: b.config.Backoff,
 		Logger: b.config.Logger, Room: func() { signal(b.room) },
+		TID: func(e Event) int64 { return e.About().TID }, Gap: gapOf, Event: func(g delivery.Gap) Event { return b.resync(g) },
 		Attrs: func(e Event) []any {
 			return []any{"resource", e.Resource().String(), "channel", channelOf(e, "").String(), "tid", e.About().TID}
 		},

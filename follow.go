@@ -261,7 +261,7 @@ func (j *Journal) items(rows []store.Change) []delivery.Item[Event] {
 			e = missed
 		}
 		c := e.About()
-		items = append(items, delivery.Item[Event]{TID: c.TID, Primary: c.Primary, Event: e, Gap: gapOf(e)})
+		items = append(items, delivery.Item[Event]{TID: c.TID, Primary: c.Primary, Event: e})
 	}
 	return items
 }

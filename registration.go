@@ -115,13 +115,7 @@ func (r *Registration) abandon() (Undelivered, bool) {
 		return Undelivered{Listener: r.name, CallRunning: running}, running
 	}
 	u, found := r.queue.Abandon(r.bus.committed())
-	undelivered := Undelivered{Listener: r.name, Count: u.Count, CallRunning: u.CallRunning, After: u.After}
-	if u.Oldest != nil {
-		if undelivered.Oldest = u.Oldest.Event; undelivered.Oldest == nil {
-			undelivered.Oldest = r.bus.resync(*u.Oldest.Gap)
-		}
-	}
-	return undelivered, found
+	return Undelivered{Listener: r.name, Count: u.Count, Oldest: u.Oldest, CallRunning: u.CallRunning, After: u.After}, found
 }
 
 // CloseError says what was not delivered when a bus or registration was closed.

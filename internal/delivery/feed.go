@@ -52,7 +52,7 @@ func (q *Queue[E]) take(items []Item[E], upTo int64) {
 		}
 		for ; i < len(items) && items[i].TID == tid; i++ {
 			if item := &items[i]; tid > q.readTo && q.takes(item) {
-				q.waiting.Grow(*item)
+				q.waiting.Grow(item.Event)
 			}
 		}
 	}
@@ -62,7 +62,7 @@ func (q *Queue[E]) take(items []Item[E], upTo int64) {
 
 // takes says whether an item of the journal is for the listener.
 func (q *Queue[E]) takes(item *Item[E]) bool {
-	return (item.Primary || !q.listener.PrimaryOnly) && (q.listener.Wants(item.Event) || q.hears(item.Gap))
+	return (item.Primary || !q.listener.PrimaryOnly) && (q.listener.Wants(item.Event) || q.isGap(item.Event))
 }
 
 // Behind says whether the journal is to be read again for the queue, and after
@@ -80,9 +80,9 @@ func (q *Queue[E]) Behind(fed int64) (after int64, ok bool) {
 func (q *Queue[E]) Rewind(tid int64, err error) {
 	q.mu.Lock()
 	waits := q.waiting.Pop(nil, q.waiting.Len())
-	for _, item := range waits {
-		if item.TID <= tid {
-			q.waiting.Grow(item)
+	for _, e := range waits {
+		if q.config.TID(e) <= tid {
+			q.waiting.Grow(e)
 		}
 	}
 	kept := q.waiting.Len()

@@ -52,9 +52,9 @@ func (g *Gap) Add(other Gap) {
 // gaps counts gaps by what led to them.
 type gaps struct{ overflows, failures uint64 }
 
-// hears says whether the listener is told of a gap that an event tells of, in the
-// place of the event. g is nil for every other event.
-func (q *Queue[E]) hears(g *Gap) bool { return g != nil && q.listener.hearsGaps() }
+// isGap says whether an event is delivered to the listener as the gap that it
+// tells of.
+func (q *Queue[E]) isGap(e E) bool { return q.listener.hearsGaps() && q.config.Gap(e) != nil }
 
 // owe makes the listener be told of g before the next event, together with what
 // it has to be told already. Only the goroutine calls it.
@@ -88,7 +88,7 @@ func (q *Queue[E]) gapAfter(g Gap) {
 		return
 	}
 	if q.listener.hearsGaps() {
-		q.waiting.Grow(Item[E]{Gap: &g})
+		q.waiting.Grow(q.config.Event(g))
 	}
 }
 

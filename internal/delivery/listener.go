@@ -6,12 +6,12 @@ import (
 	"time"
 )
 
-// Item is an event with what delivery has to know of it.
+// Item is an event with what a queue has to know of it to take it. What waits in
+// a queue is the event alone, because there may be many.
 type Item[E any] struct {
 	TID     int64 // of its transaction; zero if there is no journal
 	Primary bool  // this process committed it
 	Event   E
-	Gap     *Gap // what the event says, if it says that changes were missed; else nil
 }
 
 // Listener is what is called. Whoever registers it makes these functions, so
@@ -70,6 +70,16 @@ type Config[E any] struct {
 	Backoff    time.Duration // before the first retry; doubled with each, up to 64 times
 	Logger     *slog.Logger
 
+	// TID returns the tid of an event's transaction; zero if there is no journal.
+	TID func(E) int64
+
+	// Gap returns what an event says, if it says that changes were missed; else
+	// nil.
+	Gap func(E) *Gap
+
+	// Event returns an event of which Gap returns g.
+	Event func(g Gap) E
+
 	// Attrs returns what the log says of an event.
 	Attrs func(E) []any
 
@@ -90,8 +100,8 @@ type Status struct {
 
 // Undelivered is what a listener did not get before its queue was given up.
 type Undelivered[E any] struct {
-	Count       int      // how many events, with those in the call that goes on
-	Oldest      *Item[E] // of them; nil if there are none
-	CallRunning bool     // a call of the listener has not returned
-	After       int64    // the tid after which the journal was not read; zero if it was to its end
+	Count       int   // how many events, with those in the call that goes on
+	Oldest      E     // of them; the zero value if there are none
+	CallRunning bool  // a call of the listener has not returned
+	After       int64 // the tid after which the journal was not read; zero if it was to its end
 }

@@ -29,14 +29,13 @@ type Queue[E any] struct {
 	gapsCovered gaps                 // that gap makes good
 	loaded      func(tid int64) bool // what the listener has from the tables; nil: nothing
 	reported    bool                 // that gap has to be told again
-	events      []E                  // those of batch, for a call of Batch
 
 	calling  atomic.Uint32 // what a call that has not returned delivers
-	progress atomic.Int64  // how many items of batch are delivered
+	progress atomic.Int64  // how many events of batch are delivered
 
 	mu            sync.Mutex // guards what follows
-	batch         []Item[E]  // what is being delivered; only the goroutine writes it
-	waiting       ring[Item[E]]
+	batch         []E        // what is being delivered; only the goroutine writes it
+	waiting       ring[E]
 	left          uint64 // how many events left waiting, for batch or dropped
 	overflow      *Gap   // to be told after batch: of what was dropped
 	overflowing   bool   // waiting has overflowed since it was last empty
@@ -60,7 +59,7 @@ func New[E any](ctx context.Context, config Config[E], listener Listener[E]) *Qu
 		listener: listener,
 		wake:     make(chan struct{}, 1),
 		done:     make(chan struct{}),
-		waiting:  newRing[Item[E]](config.QueueSize),
+		waiting:  newRing[E](config.QueueSize),
 	}
 	q.ctx, q.cancel = context.WithCancel(ctx)
 	return q
@@ -86,7 +85,7 @@ func (q *Queue[E]) Push(item Item[E]) (overflows bool) {
 		q.mu.Unlock()
 		return false
 	}
-	if q.waiting.Push(item) {
+	if q.waiting.Push(item.Event) {
 		overflows = !q.overflowing
 		q.drop()
 	}
@@ -135,7 +134,7 @@ func (q *Queue[E]) Status() Status {
 	return s
 }
 
-// undelivered returns how many items of the batch are not delivered yet.
+// undelivered returns how many events of the batch are not delivered yet.
 func (q *Queue[E]) undelivered() int { return len(q.batch) - int(q.progress.Load()) }
 
 // Leave is Finish for a queue whose bus goes on without it: forget is called
@@ -170,18 +169,16 @@ func (q *Queue[E]) Abandon(committed int64) (Undelivered[E], bool) {
 	done := int(q.progress.Load()) // once, because the goroutine may be counting on
 	u := Undelivered[E]{Count: q.waiting.Len() + len(q.batch) - done}
 	if done < len(q.batch) {
-		oldest := q.batch[done]
-		u.Oldest = &oldest
+		u.Oldest = q.batch[done]
 	} else if q.waiting.Len() > 0 {
-		oldest := q.waiting.First()
-		u.Oldest = &oldest
+		u.Oldest = q.waiting.First()
 	}
 	if q.listener.Dropped != nil {
 		q.listener.Dropped(q.waiting.Len())
 	}
 	q.status.Dropped += uint64(q.waiting.Len())
 	q.left += uint64(q.waiting.Len())
-	q.waiting = newRing[Item[E]](0)
+	q.waiting = newRing[E](0)
 	if q.behind && q.readTo < committed {
 		u.After = q.readTo
 	}

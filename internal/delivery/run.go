@@ -35,8 +35,6 @@ func (q *Queue[E]) next() bool {
 	}
 	clear(q.batch)
 	q.batch = q.batch[:0]
-	clear(q.events)
-	q.events = q.events[:0]
 	q.progress.Store(0)
 	for {
 		if q.waiting.Len() == 0 {
@@ -75,11 +73,11 @@ func (q *Queue[E]) next() bool {
 // them, or that alone. The caller holds mu.
 func (q *Queue[E]) pop() {
 	for q.waiting.Len() > 0 && len(q.batch) < q.config.BatchSize {
-		if len(q.batch) > 0 && q.hears(q.waiting.First().Gap) {
+		if len(q.batch) > 0 && q.isGap(q.waiting.First()) {
 			return
 		}
 		q.batch = q.waiting.Pop(q.batch, 1)
-		if q.hears(q.batch[0].Gap) {
+		if q.isGap(q.batch[0]) {
 			return
 		}
 	}
@@ -105,7 +103,7 @@ func (q *Queue[E]) deliver() {
 	q.deliverGap()
 	switch {
 	case len(q.batch) == 0:
-	case q.hears(q.batch[0].Gap):
+	case q.isGap(q.batch[0]):
 		q.deliverQueuedGap()
 	case q.listener.Batch != nil:
 		q.deliverBatch()
@@ -116,8 +114,8 @@ func (q *Queue[E]) deliver() {
 
 // deliverQueuedGap delivers a batch that is one gap.
 func (q *Queue[E]) deliverQueuedGap() {
-	if item := &q.batch[0]; item.TID == 0 || !q.has(item.TID) { // without a tid it is of all that came before
-		q.owe(*item.Gap)
+	if e := q.batch[0]; q.config.TID(e) == 0 || !q.has(e) { // without a tid it is of all that came before
+		q.owe(*q.config.Gap(e))
 	}
 	q.progress.Store(1)
 	q.deliverGap()
@@ -128,11 +126,7 @@ func (q *Queue[E]) deliverBatch() {
 	if q.passLoaded(); len(q.batch) == 0 {
 		return
 	}
-	q.events = q.events[:0]
-	for i := range q.batch {
-		q.events = append(q.events, q.batch[i].Event)
-	}
-	if err := q.repeat(func() error { return q.listener.Batch(q.ctx, q.events) }); err != nil {
+	if err := q.repeat(func() error { return q.listener.Batch(q.ctx, q.batch) }); err != nil {
 		if q.ctx.Err() != nil {
 			return // not delivered: Abandon says so
 		}
@@ -140,7 +134,7 @@ func (q *Queue[E]) deliverBatch() {
 			q.owe(NewGap(Loading, nil))
 			q.deliverGap() // before anybody who waits for the batch goes on
 		} else {
-			q.fail(q.batch[0].Event, len(q.batch), err)
+			q.fail(q.batch[0], len(q.batch), err)
 		}
 	}
 	q.progress.Store(int64(len(q.batch)))
@@ -149,11 +143,11 @@ func (q *Queue[E]) deliverBatch() {
 // deliverEach delivers the batch event by event.
 func (q *Queue[E]) deliverEach() {
 	for i := int(q.progress.Load()); i < len(q.batch) && q.ctx.Err() == nil; i++ {
-		if q.has(q.batch[i].TID) {
+		e := q.batch[i]
+		if q.has(e) {
 			q.progress.Store(int64(i + 1))
 			continue
 		}
-		e := q.batch[i].Event
 		err := q.repeat(func() error { return q.listener.Tell(q.ctx, e) })
 		if q.needsLoad(err) {
 			q.owe(NewGap(Loading, nil))
@@ -167,8 +161,9 @@ func (q *Queue[E]) deliverEach() {
 	}
 }
 
-// has says whether the listener has the changes of a transaction from the tables.
-func (q *Queue[E]) has(tid int64) bool { return q.loaded != nil && q.loaded(tid) }
+// has says whether the listener has the changes of an event's transaction from
+// the tables.
+func (q *Queue[E]) has(e E) bool { return q.loaded != nil && q.loaded(q.config.TID(e)) }
 
 // needsLoad says whether an error asks for the listener to be loaded again.
 func (q *Queue[E]) needsLoad(err error) bool {
@@ -179,7 +174,7 @@ func (q *Queue[E]) needsLoad(err error) bool {
 func (q *Queue[E]) passLoaded() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.batch = slices.DeleteFunc(q.batch, func(item Item[E]) bool { return q.has(item.TID) })
+	q.batch = slices.DeleteFunc(q.batch, q.has)
 }
 
 // repeat calls the listener until it succeeds, as often as the scope allows.
@@ -229,7 +224,7 @@ func (q *Queue[E]) passOver() {
 		if q.listener.Batch != nil {
 			n = len(q.batch)
 		}
-		q.fail(q.batch[i].Event, n, ErrGoexit)
+		q.fail(q.batch[i], n, ErrGoexit)
 		q.progress.Add(int64(n))
 	case aGap:
 		q.failGap(ErrGoexit)
