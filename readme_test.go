@@ -122,3 +122,35 @@ func anchors(markdown string) []string {
 	}
 	return names
 }
+
+// An application with tables of its own adds fewer than 30 lines, also with Join.
+func TestAnApplicationAddsFewLines(t *testing.T) {
+	source, err := os.ReadFile("example_journal_test.go")
+	require.NoError(t, err)
+	application, _, ok := strings.Cut(string(source), "\n// An application with tables of its own")
+	require.True(t, ok)
+	_, application, ok = strings.Cut(application, "\n)\n") // the imports
+	require.True(t, ok)
+	name, lines := "", map[string]int{}
+	added := false
+	for line := range strings.SplitSeq(application, "\n") {
+		if m := regexp.MustCompile(`^(?:func \(t \*tracker\) |func |type )(\w+)`).FindStringSubmatch(line); m != nil {
+			name = m[1]
+		}
+		switch line = strings.TrimSpace(line); {
+		case strings.HasPrefix(line, "// Added"):
+			added = true
+		case strings.HasPrefix(line, "// As before"):
+			added = false
+		case added && line != "":
+			lines[name]++
+		default:
+			assert.NotRegexp(t, `tracbus\.|journal|\bbus\b`, regexp.MustCompile(`//.*`).ReplaceAllString(line, ""), "not after Added")
+		}
+	}
+	t.Logf("lines added: %v", lines)
+	common := lines["tracker"] + lines["newTracker"] + lines["close"]
+	assert.Less(t, common+lines["setStatus"], 30)
+	assert.Less(t, lines["setStatusInOwn"], 30)
+	assert.NotZero(t, lines["setStatusInOwn"])
+}
