@@ -101,6 +101,61 @@ func exported(t *testing.T, folder string) map[string]bool {
 	return names
 }
 
+// The files and folders that docs/internals.md and CONTRIBUTING.md name exist, and so do
+// the packages and benchmarks in the commands of docs/benchmarks.md.
+func TestDocumentedPathsExist(t *testing.T) {
+	path := regexp.MustCompile("`((?:internal|tests|trac|pages|examples)/[\\w/.]*\\w|\\w+\\.go)`")
+	command := regexp.MustCompile(`(?m)^(?:\w+=\S+ )*go test .*$`)
+	for _, file := range []string{"docs/internals.md", "docs/benchmarks.md", "CONTRIBUTING.md"} {
+		text, err := os.ReadFile(filepath.FromSlash(file))
+		require.NoError(t, err)
+		for line := range strings.Lines(string(text)) {
+			folder := "." // of a file that is named after another one of the same folder
+			for _, m := range path.FindAllStringSubmatch(line, -1) {
+				if strings.Contains(m[1], "/") {
+					if folder = m[1]; strings.HasSuffix(folder, ".go") {
+						folder = filepath.Dir(folder)
+					}
+				} else {
+					m[1] = filepath.Join(folder, m[1])
+				}
+				if _, err := os.Stat(filepath.FromSlash(m[1])); err != nil {
+					t.Errorf("%s names %s, which does not exist", file, m[1])
+				}
+			}
+		}
+		for _, line := range command.FindAllString(string(text), -1) {
+			line, _, _ = strings.Cut(line, "#")
+			line, _, _ = strings.Cut(line, " | ")
+			var tests []byte
+			for folder := range strings.FieldsSeq(line) {
+				if !strings.HasPrefix(folder, ".") || strings.HasSuffix(folder, "...") {
+					continue
+				}
+				files, err := filepath.Glob(filepath.Join(filepath.FromSlash(folder), "*_test.go"))
+				require.NoError(t, err)
+				if len(files) == 0 {
+					t.Errorf("%s: there are no tests in %s: %s", file, folder, line)
+				}
+				for _, name := range files {
+					source, err := os.ReadFile(name)
+					require.NoError(t, err)
+					tests = append(tests, source...)
+				}
+			}
+			m := regexp.MustCompile(`-(?:bench|run) '?([\w|]{2,})\$?'?`).FindStringSubmatch(line)
+			if m == nil || tests == nil {
+				continue
+			}
+			for name := range strings.SplitSeq(m[1], "|") {
+				if !regexp.MustCompile(`(?m)^func (?:Benchmark|Test)\w*` + strings.TrimPrefix(name, "Test") + `\w*\(`).Match(tests) {
+					t.Errorf("%s: nothing is called %s: %s", file, name, line)
+				}
+			}
+		}
+	}
+}
+
 // docs/settings.md has every field of every configuration.
 func TestSettingsAreDocumented(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join("docs", "settings.md"))
