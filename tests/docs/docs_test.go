@@ -29,6 +29,7 @@ func needsDriver(p docprogram.Program) bool {
 
 func programs(t *testing.T) []docprogram.Program {
 	t.Helper()
+	docprogram.NotCached(t)
 	root := filepath.Join("..", "..")
 	files, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
 	require.NoError(t, err)

@@ -24,6 +24,7 @@ var (
 )
 
 func TestExamplesPrint(t *testing.T) {
+	docprogram.NotCached(t)
 	root, err := filepath.Abs(filepath.Join("..", ".."))
 	require.NoError(t, err)
 	for name, folder := range map[string]string{"tracbus": ".", "trac": "trac", "pages": "pages"} {
