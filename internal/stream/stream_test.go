@@ -6,14 +6,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tracbus/tracbus/internal/testkit"
-
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus/internal/stream"
 	"github.com/tracbus/tracbus/internal/stream/streamtest"
+	"github.com/tracbus/tracbus/internal/testkit"
 	"github.com/tracbus/tracbus/internal/testserver"
 )
 
