@@ -1,15 +1,15 @@
 package tracbus
 
 import (
-	"github.com/tracbus/tracbus/internal/relayed"
+	"github.com/tracbus/tracbus/internal/publish/script"
 	"github.com/tracbus/tracbus/internal/store"
 )
 
 // link is one call of the script: a part of a batch, from one position to the
 // next. Its memory is used again.
 type link struct {
-	call    relayed.Call
-	batch   relayed.Batch
+	call    script.Call
+	batch   script.Batch
 	events  []Event  // that the messages are of
 	longest int      // bytes of the longest argument
 	next    position // behind it
@@ -37,12 +37,12 @@ func (r *chainRun) prepare(l *link, at position) {
 	l.events, l.longest, l.stuck = l.events[:0], 0, nil
 	l.batch.Reset()
 	config := &r.p.config
-	l.call = relayed.Call{
+	l.call = script.Call{
 		State: r.state, Stream: config.StreamKey, Cap: config.StreamMaxLen, Age: config.StreamMaxAge,
-		Branch: r.branch, Before: relayed.Place(at.whole), Rest: relayed.Place(at.within), Done: at.seq,
+		Branch: r.branch, Before: script.Place(at.whole), Rest: script.Place(at.within), Done: at.seq,
 	}
 	if reset := r.chain.Reset; reset != nil {
-		l.call.Expected = relayed.Standing{Empty: reset.Expect.Empty, Place: relayed.Place(reset.Expect.At), Branch: reset.Expect.Generation}
+		l.call.Expected = script.Standing{Empty: reset.Expect.Empty, Place: script.Place(reset.Expect.At), Branch: reset.Expect.Generation}
 	}
 	i, place := at.event, at.within
 	for ; i < len(r.events); i++ {
@@ -58,7 +58,7 @@ func (r *chainRun) prepare(l *link, at position) {
 		}
 	}
 	l.next = r.position(at, i)
-	l.call.After, l.call.Within, l.call.Seq = relayed.Place(l.next.whole), relayed.Place(l.next.within), l.next.seq
+	l.call.After, l.call.Within, l.call.Seq = script.Place(l.next.whole), script.Place(l.next.within), l.next.seq
 }
 
 // size returns how many changes the transaction has that begins with event i,
@@ -91,7 +91,7 @@ func (r *chainRun) add(l *link, e Event) bool {
 }
 
 // encode appends the message of an event, as the script takes it.
-func (r *chainRun) encode(b *relayed.Batch, e Event) error {
+func (r *chainRun) encode(b *script.Batch, e Event) error {
 	b.Number(int64(e.About().Seq))
 	buffer, middle, err := r.p.config.append(b.Buffer, e)
 	if err != nil {
@@ -106,7 +106,7 @@ func (r *chainRun) encode(b *relayed.Batch, e Event) error {
 			return r.p.named(e, err)
 		}
 	}
-	b.End(relayed.Place(placeOf(e)))
+	b.End(script.Place(placeOf(e)))
 	return nil
 }
 

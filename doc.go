@@ -35,9 +35,9 @@
 // Store.Append; the follower of every process reads it: follower.follow,
 // Bus.feed, Registration.run, Publisher.HandleBatch, Sender.Send, PUBLISH. Read
 // commit.go, transaction.go, follower.go, feed.go, registration.go, delivery.go,
-// publisher.go, and below them internal/store and internal/ordered. Under Durable it
+// publisher.go, and below them internal/store and internal/publish/pipeline. Under Durable it
 // goes relay.hold, holder.step, Publisher.handleChained: once.go, relay.go,
-// lease.go, holder.go, telling.go, rejoin.go, publishchained.go, internal/relayed.
+// lease.go, holder.go, telling.go, rejoin.go, publishchained.go, internal/publish/script.
 //
 // # Guarantees
 //

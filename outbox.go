@@ -5,7 +5,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/tracbus/tracbus/internal/ordered"
+	"github.com/tracbus/tracbus/internal/publish/pipeline"
 )
 
 // outbox holds the messages of one round trip until Redis has acknowledged
@@ -13,7 +13,7 @@ import (
 type outbox struct {
 	buffer   []byte // all channels and payloads, one behind the other
 	ends     []int  // where each ends in buffer
-	messages []ordered.Message
+	messages []pipeline.Message
 	events   []Event // that the messages are of
 }
 
@@ -46,7 +46,7 @@ func (p *Publisher) encode(o *outbox, events []Event) (rest []Event) {
 	start := 0
 	for i := 0; i < len(o.ends); i += 2 {
 		middle, end := o.ends[i], o.ends[i+1]
-		o.messages = append(o.messages, ordered.Message{Channel: o.buffer[start:middle], Payload: o.buffer[middle:end]})
+		o.messages = append(o.messages, pipeline.Message{Channel: o.buffer[start:middle], Payload: o.buffer[middle:end]})
 		start = end
 	}
 	return events
@@ -115,7 +115,7 @@ func (p *Publisher) send(ctx context.Context, o *outbox) error {
 }
 
 // acknowledge counts Redis's answers to the first of events.
-func (p *Publisher) acknowledge(replies []ordered.Reply, events []Event) {
+func (p *Publisher) acknowledge(replies []pipeline.Reply, events []Event) {
 	published, unheard := 0, 0
 	for i, reply := range replies {
 		switch {

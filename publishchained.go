@@ -12,7 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tracbus/tracbus/internal/consumer"
-	"github.com/tracbus/tracbus/internal/relayed"
+	"github.com/tracbus/tracbus/internal/publish/script"
 	"github.com/tracbus/tracbus/internal/store"
 )
 
@@ -38,7 +38,7 @@ func (p *Publisher) checkScope(s Scope, listener any) error {
 func (p *Publisher) skims() bool { return !p.config.FullNewValues }
 
 // handleChained implements [offsetKeeper]. Redis is what keeps the place: see
-// internal/relayed for what it does with a call that comes twice or late.
+// internal/publish/script for what it does with a call that comes twice or late.
 func (p *Publisher) handleChained(ctx context.Context, c consumer.Span, events []Event) error {
 	p.sending.Lock()
 	defer p.sending.Unlock()
@@ -117,7 +117,7 @@ func (r *chainRun) find(s consumer.Offset) (position, bool) {
 
 // standingOf returns where Redis stands. Of a stream whose state is gone, the
 // ids say which branches there were.
-func standingOf(s relayed.Standing) consumer.Offset {
+func standingOf(s script.Standing) consumer.Offset {
 	if s.Empty {
 		ms, _, _ := strings.Cut(s.Last, "-")
 		if n, err := strconv.ParseUint(ms, 10, 64); err == nil && n > 0 {
@@ -129,14 +129,14 @@ func standingOf(s relayed.Standing) consumer.Offset {
 
 // from hands on what lies behind at. While Redis works on one call, the next is
 // prepared. A reply means that Redis stands elsewhere, or that all is done.
-func (r *chainRun) from(ctx context.Context, at position) (relayed.Reply, error) {
+func (r *chainRun) from(ctx context.Context, at position) (script.Reply, error) {
 	var preparing sync.WaitGroup
 	defer preparing.Wait()
 	l, spare := &r.p.links[0], &r.p.links[1]
 	r.prepare(l, at)
 	for {
 		if l.stuck != nil && l.next.event == at.event {
-			return relayed.Reply{}, l.stuck
+			return script.Reply{}, l.stuck
 		}
 		more := l.stuck == nil && l.next.event < len(r.events)
 		if more {
@@ -166,7 +166,7 @@ func (r *chainRun) from(ctx context.Context, at position) (relayed.Reply, error)
 }
 
 // answered counts what became of a call.
-func (p *Publisher) answered(reply relayed.Reply, err error) {
+func (p *Publisher) answered(reply script.Reply, err error) {
 	p.count(func(s *PublisherStats) {
 		s.Published += uint64(reply.Published)
 		s.NoReceivers += uint64(reply.Unheard)

@@ -11,8 +11,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/tracbus/tracbus/internal/ordered"
-	"github.com/tracbus/tracbus/internal/relayed"
+	"github.com/tracbus/tracbus/internal/publish/pipeline"
+	"github.com/tracbus/tracbus/internal/publish/script"
 )
 
 // DefaultPrefix is the first part of every channel unless configured otherwise
@@ -130,11 +130,11 @@ type Publisher struct {
 	config PublisherConfig
 
 	sending sync.Mutex // held through HandleBatch and handleChained; guards what follows
-	sender  *ordered.Sender
+	sender  *pipeline.Sender
 	boxes   [2]outbox
 	warned  bool // that a message may arrive late
 
-	chains   *relayed.Sender
+	chains   *script.Sender
 	links    [2]link
 	branches map[string]int64 // by the key of the state: which it was last
 
@@ -181,8 +181,8 @@ func NewPublisher(client redis.UniversalClient, config PublisherConfig) *Publish
 	}
 	config.Prefix = prefixOf(config.Prefix, config.NoPrefix)
 	p := &Publisher{
-		config: config, sender: ordered.New(client), refused: make(map[string]bool),
-		chains: relayed.New(client), branches: make(map[string]int64),
+		config: config, sender: pipeline.New(client), refused: make(map[string]bool),
+		chains: script.New(client), branches: make(map[string]int64),
 	}
 	p.config.StreamMaxLen = cmp.Or(config.StreamMaxLen, 100_000)
 	p.config.MaxBackoff = cmp.Or(config.MaxBackoff, 2*time.Second)

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tracbus/tracbus/internal/relayed"
+	"github.com/tracbus/tracbus/internal/publish/script"
 	"github.com/tracbus/tracbus/internal/value"
 )
 
@@ -23,7 +23,7 @@ const tidBits = 48
 
 // appendEntry appends what a stream's entry has beside channel and payload, in
 // the order in which the script takes it.
-func (c PublisherConfig) appendEntry(b *relayed.Batch, e Event, branch int64) error {
+func (c PublisherConfig) appendEntry(b *script.Batch, e Event, branch int64) error {
 	about := e.About()
 	if about.TID>>tidBits != 0 || branch>>(64-tidBits) != 0 {
 		return fmt.Errorf("id of an entry: tid %d, branch %d: expected less than 2^48 and 2^16, from 0", about.TID, branch)

@@ -1,7 +1,7 @@
-// Package ordered publishes messages in order over a connection that may break
+// Package pipeline publishes messages in order over a connection that may break
 // at any byte. Its one secret is how to send again what was not answered,
 // without the first try arriving after the second.
-package ordered
+package pipeline
 
 import (
 	"context"

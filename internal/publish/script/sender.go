@@ -1,8 +1,8 @@
-// Package relayed publishes messages, and appends them to a stream, in a chain
+// Package script publishes messages, and appends them to a stream, in a chain
 // that Redis keeps: whatever is sent twice, late, or by a process that should
-// not any more, changes nothing. Its one secret is the script relayed.lua, which
+// not any more, changes nothing. Its one secret is the script publish.lua, which
 // says what it takes and answers.
-package relayed
+package script
 
 import (
 	"context"
@@ -16,7 +16,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-//go:embed relayed.lua
+//go:embed publish.lua
 var source string
 
 // Call is what the script is told beside the messages.

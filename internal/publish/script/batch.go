@@ -1,4 +1,4 @@
-package relayed
+package script
 
 import "strconv"
 
@@ -11,7 +11,7 @@ type Place struct {
 // Batch holds the messages of one call. Its memory is used again after Reset.
 //
 // A message is written argument by argument: its texts are appended to Buffer,
-// and Cut ends each. See relayed.lua for which they are.
+// and Cut ends each. See publish.lua for which they are.
 type Batch struct {
 	Buffer []byte
 
