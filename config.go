@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tracbus/tracbus/internal/publish"
 	"github.com/tracbus/tracbus/internal/tracini"
 )
 
@@ -183,8 +184,8 @@ func readStream(r *iniSection, p *PublisherConfig) {
 	alone("stream_length")
 	alone("stream_age")
 	switch {
-	case strings.Contains(slotTag(p.StreamKey), "}"):
-		r.fail("stream", streamKeyWant)
+	case !publish.IsStreamKey(p.StreamKey):
+		r.fail("stream", publish.StreamKeyWant)
 	case p.StreamMaxLen < 0:
 		r.fail("stream_length", "a number of entries from 1, or 0 for 100000")
 	case p.StreamMaxAge > 0 && p.StreamMaxAge < time.Millisecond:

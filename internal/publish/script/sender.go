@@ -1,7 +1,8 @@
-// Package script publishes messages, and appends them to a stream, in a chain
-// that Redis keeps: whatever is sent twice, late, or by a process that should
-// not any more, changes nothing. Its one secret is the script publish.lua, which
-// says what it takes and answers.
+// Package script publishes messages, and appends them to a stream, if Redis is at
+// the offset that the call expects. Redis keeps that offset, so that a call that is
+// sent twice, late, or by a process that lost its lease changes nothing. The
+// package's one secret is the Lua script publish.lua, which documents its KEYS,
+// ARGV and reply.
 package script
 
 import (
@@ -10,55 +11,57 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/tracbus/tracbus/internal/redisconn"
 )
 
 //go:embed publish.lua
 var source string
 
-// Call is what the script is told beside the messages.
+// Call is what the script is given besides the messages.
 type Call struct {
 	State  string // key of the state
 	Stream string // key of the stream, in one slot with State; "" for none
 
-	Anew     bool // begin anew at Before, in Branch, if Redis stands at Expected
-	Expected Standing
-	Branch   int64 // that the ids of entries are of
+	Reset      bool // begin a new generation at From, if Redis is at Expected
+	Expected   Offset
+	Generation int64 // of the ids of entries
 
-	Before Place // where Redis must stand
-	After  Place // the last whole transaction when all is done
-	Within Place // the transaction within which the call ends; zero if none
-	Seq    int   // of the last change of Within in the call
+	From Place // where Redis must be
+	To   Place // the last whole transaction when all is done
 
-	Rest Place // the transaction within which the call begins; zero if none
-	Done int   // up to where Rest must have been done
+	Begins   Place // the transaction inside which the call begins; zero if none
+	BeginsAt int   // seq up to which Begins must have been done
+	Ends     Place // the transaction inside which the call ends; zero if none
+	EndsAt   int   // seq of the last change of Ends in the call
 
-	Cap int64         // of the stream, in entries, about
-	Age time.Duration // beyond which entries are trimmed; 0: never
+	MaxLen int64         // of the stream, in entries, about
+	MaxAge time.Duration // beyond which entries are trimmed; 0 means never
 }
 
-// Standing is where Redis stands.
-type Standing struct {
-	Empty bool // Redis has no state
-	Place
-	Branch int64  // of the state
-	Last   string // the last id that the stream ever had; "" if there is no stream
+// Offset is how far Redis has come.
+type Offset struct {
+	Empty      bool // Redis has no state
+	At         Place
+	Generation int64  // of the state; -1 if it is empty
+	LastEntry  string // the last id that the stream ever had; "" if there is no stream
 }
 
-// Reply is the script's answer. The first of its fields that is not zero says
-// what became of the call; if all are, all of it is done.
+// Reply is the script's answer. At most one of its first four fields is not zero,
+// and says why the call did not do all. If none is, all of it is done.
 type Reply struct {
-	Elsewhere *Standing // nothing was done: Redis stands there
-	Rewound   *Standing // the same: it stands within that transaction, which the journal does not have
-	Other     bool      // nothing was done, for the ids of entries are not of Branch
-	Branch    int64
-	Stopped   error // Redis refused the message At, counted from 0; those before it are done
-	At        int
+	Mismatch        *Offset // nothing was done, because Redis is at this offset
+	Rewound         *Offset // nothing was done, because Redis is inside the transaction At, which this history does not have
+	OtherGeneration bool    // nothing was done, because entries are of Generation
+	Stopped         error   // Redis refused the message At, counted from 0; those before it are done
 
-	Published, Unheard int // messages that were done in this call
+	Generation int64
+	At         int
+
+	Published, NoReceivers int // messages that were done in this call
 }
 
 // Sender calls the script. It is not for concurrent use.
@@ -66,7 +69,7 @@ type Sender struct {
 	client redis.UniversalClient
 	sha    string
 	args   []any
-	bytes  []bytesArg
+	bytes  []redisconn.Bytes
 }
 
 // New returns a sender over a borrowed client, which it never closes.
@@ -74,9 +77,9 @@ func New(client redis.UniversalClient) *Sender {
 	return &Sender{client: client, sha: redis.NewScript(source).Hash()}
 }
 
-// Send calls the script once; a Redis that does not know it gets it with a
+// Send calls the script once. A Redis that does not know the script gets it in a
 // second round trip. An error means that Redis did not answer, so that all or
-// nothing may be done, or that it refused the call, and handed on no message.
+// nothing may be done, or that it refused the call and published no message.
 //
 // It returns at the deadline of ctx or by the client's timeouts, whichever is
 // earlier.
@@ -84,7 +87,7 @@ func (s *Sender) Send(ctx context.Context, c Call, b *Batch) (Reply, error) {
 	s.prepare(c, b)
 	s.args[0], s.args[1] = "evalsha", s.sha
 	answer, err := s.do(ctx, c.State)
-	if isReply(err, "NOSCRIPT") {
+	if redisconn.IsReply(err, "NOSCRIPT") {
 		s.args[0], s.args[1] = "eval", source
 		answer, err = s.do(ctx, c.State)
 	}
@@ -102,28 +105,28 @@ func (s *Sender) prepare(c Call, b *Batch) {
 		a[2] = "2"
 		a = append(a, c.Stream)
 	}
-	anew, tid := "0", ""
-	if c.Anew {
-		anew = "1"
+	reset, tid := "0", ""
+	if c.Reset {
+		reset = "1"
 		if !c.Expected.Empty {
-			tid = strconv.FormatInt(c.Expected.TID, 10)
+			tid = strconv.FormatInt(c.Expected.At.TID, 10)
 		}
 	}
-	a = append(a, anew, tid, c.Expected.CommitID, c.Expected.Branch, c.Branch,
-		c.Before.TID, c.Before.CommitID, c.After.TID, c.After.CommitID)
-	if c.Within != (Place{}) {
-		a = append(a, c.Within.TID, c.Within.CommitID, c.Seq)
+	a = append(a, reset, tid, c.Expected.At.CommitID, c.Expected.Generation, c.Generation,
+		c.From.TID, c.From.CommitID, c.To.TID, c.To.CommitID)
+	if c.Ends != (Place{}) {
+		a = append(a, c.Ends.TID, c.Ends.CommitID, c.EndsAt)
 	} else {
 		a = append(a, "", "", "")
 	}
-	if c.Rest != (Place{}) {
-		a = append(a, c.Rest.CommitID, c.Done)
+	if c.Begins != (Place{}) {
+		a = append(a, c.Begins.CommitID, c.BeginsAt)
 	} else {
 		a = append(a, "", "")
 	}
-	a = append(a, c.Cap, c.Age.Milliseconds(), b.messages)
+	a = append(a, c.MaxLen, c.MaxAge.Milliseconds(), b.messages)
 	if len(s.bytes) < len(b.ends) {
-		s.bytes = make([]bytesArg, len(b.ends)+len(b.ends)/4)
+		s.bytes = make([]redisconn.Bytes, len(b.ends)+len(b.ends)/4)
 	}
 	start := 0
 	for i, end := range b.ends {
@@ -144,48 +147,42 @@ func (s *Sender) do(ctx context.Context, key string) (any, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	cmd := command{redis.NewCmd(ctx, s.args...)}
-	var err error
-	switch c := s.client.(type) {
-	case *redis.Client:
-		err = bounded(ctx, c).Process(ctx, cmd)
-	case *redis.ClusterClient:
-		if left, ok := timeLeft(ctx); !ok || c.Options().ReadTimeout > 0 && left > c.Options().ReadTimeout {
-			err = c.Process(ctx, cmd)
-			break
-		}
-		// Redirections are the cluster client's; whoever repeats finds the node.
-		var node *redis.Client
-		if node, err = c.MasterForKey(ctx, key); err == nil {
-			if err = bounded(ctx, node).Process(ctx, cmd); isReply(err, "MOVED", "ASK") {
-				c.ReloadState(ctx)
-			}
-		}
-	default:
-		err = fmt.Errorf("client of type %T: expected *redis.Client or *redis.ClusterClient", c)
+	cmd := redis.NewCmd(ctx, s.args...)
+	once := redisconn.NoRetry(cmd)
+	if c, ok := s.client.(*redis.ClusterClient); ok && patient(ctx, c.Options().ReadTimeout) {
+		err := c.Process(ctx, once) // it follows redirections
+		return cmd.Val(), err
+	}
+	node, err := redisconn.Master(ctx, s.client, key)
+	if err != nil {
+		return nil, err
+	}
+	if err = bounded(ctx, node).Process(ctx, once); redisconn.IsReply(err, "MOVED", "ASK") {
+		redisconn.Refresh(ctx, s.client) // whoever repeats the call finds the node
 	}
 	return cmd.Val(), err
 }
 
-// bounded returns c, or a copy with less patience where ctx ends earlier than
-// an answer may take: go-redis does not look at ctx while it waits for one. A
-// copy has none of the caller's hooks, so that it is the exception.
+// bounded returns c, or a copy with a shorter timeout if ctx ends before an answer
+// would time out: go-redis does not look at ctx while it waits for one. A copy has
+// none of the caller's hooks, so it is made only if it must be.
 func bounded(ctx context.Context, c *redis.Client) *redis.Client {
-	left, ok := timeLeft(ctx)
-	o := c.Options()
-	if !ok || o.ReadTimeout > 0 && left >= o.ReadTimeout {
+	timeout := c.Options().ReadTimeout
+	if patient(ctx, timeout) {
 		return c
 	}
-	patience := left
-	if o.ReadTimeout > 0 {
-		patience = min(patience, o.ReadTimeout)
+	deadline, _ := ctx.Deadline()
+	left := time.Until(deadline)
+	if timeout > 0 {
+		left = min(left, timeout)
 	}
-	return c.WithTimeout(max(patience, time.Millisecond))
+	return c.WithTimeout(max(left, time.Millisecond))
 }
 
-func timeLeft(ctx context.Context) (time.Duration, bool) {
+// patient says whether ctx lasts as long as an answer may take.
+func patient(ctx context.Context, readTimeout time.Duration) bool {
 	deadline, ok := ctx.Deadline()
-	return time.Until(deadline), ok
+	return !ok || readTimeout > 0 && time.Until(deadline) >= readTimeout
 }
 
 // read takes the script's reply apart.
@@ -194,23 +191,17 @@ func read(answer any) (r Reply, err error) {
 	word, _ := first(a).(string)
 	switch {
 	case word == "done" && len(a) == 3:
-		r.Published, r.Unheard = number(a[1]), number(a[2])
+		r.Published, r.NoReceivers = number(a[1]), number(a[2])
 	case word == "stopped" && len(a) == 5:
 		r.Stopped, r.At = errors.New(str(a[1])), number(a[2])-1
-		r.Published, r.Unheard = number(a[3]), number(a[4])
-	case (word == "elsewhere" || word == "rewound") && len(a) == 5:
-		s := Standing{Empty: str(a[1]) == "", Place: Place{CommitID: str(a[2])}, Branch: -1, Last: str(a[4])}
-		if !s.Empty {
-			if s.TID, err = strconv.ParseInt(str(a[1]), 10, 64); err == nil {
-				s.Branch, err = strconv.ParseInt(str(a[3]), 10, 64)
-			}
-		}
-		if r.Elsewhere = &s; word == "rewound" {
-			r.Elsewhere, r.Rewound = nil, &s
-		}
+		r.Published, r.NoReceivers = number(a[3]), number(a[4])
+	case word == "elsewhere" && len(a) == 5:
+		r.Mismatch, err = offset(a)
+	case word == "rewound" && len(a) == 5:
+		r.Rewound, err = offset(a)
 	case word == "branch" && len(a) == 2:
-		r.Other = true
-		r.Branch, err = strconv.ParseInt(str(a[1]), 10, 64)
+		r.OtherGeneration = true
+		r.Generation, err = strconv.ParseInt(str(a[1]), 10, 64)
 	default:
 		return r, fmt.Errorf("answer of the script: got %.200q, expected one of its words", fmt.Sprint(answer))
 	}
@@ -218,6 +209,19 @@ func read(answer any) (r Reply, err error) {
 		return Reply{}, fmt.Errorf("state in Redis: got %.200q, expected numbers for tid and branch: %w", fmt.Sprint(a), err)
 	}
 	return r, nil
+}
+
+// offset reads the word, tid, mark, branch and last id of a reply.
+func offset(a []any) (*Offset, error) {
+	o := &Offset{Empty: str(a[1]) == "", At: Place{CommitID: str(a[2])}, Generation: -1, LastEntry: str(a[4])}
+	if o.Empty {
+		return o, nil
+	}
+	var err error
+	if o.At.TID, err = strconv.ParseInt(str(a[1]), 10, 64); err == nil {
+		o.Generation, err = strconv.ParseInt(str(a[3]), 10, 64)
+	}
+	return o, err
 }
 
 func first(a []any) any {
@@ -229,33 +233,3 @@ func first(a []any) any {
 
 func str(v any) string { s, _ := v.(string); return s }
 func number(v any) int { n, _ := v.(int64); return int(n) }
-
-// isReply says whether err is Redis's answer, and begins with one of the words.
-func isReply(err error, words ...string) bool {
-	var reply redis.Error
-	if !errors.As(err, &reply) {
-		return false
-	}
-	for _, w := range words {
-		if strings.HasPrefix(reply.Error(), w) {
-			return true
-		}
-	}
-	return false
-}
-
-// command is one that go-redis does not repeat by itself.
-type command struct{ *redis.Cmd }
-
-// NoRetry overrides go-redis's default.
-func (command) NoRetry() bool { return true }
-
-// bytesArg is an argument that needs no allocation: go-redis asks a pointer to
-// it for its bytes.
-type bytesArg []byte
-
-// MarshalBinary implements encoding.BinaryMarshaler.
-func (b *bytesArg) MarshalBinary() ([]byte, error) { return *b, nil }
-
-// String makes hooks that trace commands print text.
-func (b *bytesArg) String() string { return string(*b) }
