@@ -67,7 +67,7 @@ type Reply struct {
 // Sender calls the script. It is not for concurrent use.
 type Sender struct {
 	client redis.UniversalClient
-	sha    string
+	sha    any // a string
 	args   []any
 	bytes  []redisconn.Bytes
 }
