@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus/internal/consumer"
+	"github.com/tracbus/tracbus/internal/publish"
 	"github.com/tracbus/tracbus/internal/store"
 	"github.com/tracbus/tracbus/internal/testserver"
 )
@@ -57,11 +58,11 @@ func BenchmarkChained(b *testing.B) {
 	chainedBy := func(config PublisherConfig, batch int) func() {
 		p := NewPublisher(client, config)
 		return func() {
-			key := stateKey(config.StreamKey, "uuid", "redis")
+			key := publish.StateKey(config.StreamKey, "uuid", "redis")
 			require.NoError(b, client.Del(b.Context(), key, "changes").Err())
 			c := consumer.Span{Journal: "uuid", Consumer: "redis", Reset: &consumer.Reset{Expect: consumer.Offset{Empty: true, Generation: -1}}}
 			for i := 0; i < len(events); i += batch {
-				c.To = placeOf(events[i+batch-1])
+				c.To, _ = codec{}.Place(events[i+batch-1])
 				require.NoError(b, p.handleChained(context.Background(), c, events[i:i+batch]))
 				c.From, c.Reset = c.To, nil
 			}

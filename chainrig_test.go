@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus/internal/consumer"
+	"github.com/tracbus/tracbus/internal/publish"
 	"github.com/tracbus/tracbus/internal/store"
 	"github.com/tracbus/tracbus/internal/testkit"
 	"github.com/tracbus/tracbus/internal/testserver"
@@ -48,7 +49,7 @@ func eachChain(t *testing.T, test func(t *testing.T, r *chainRig)) {
 func newChainRig(t *testing.T, config PublisherConfig, options testserver.RedisOptions, user *redis.Options) *chainRig {
 	t.Helper()
 	testkit.NoLeaks(t)
-	r := &chainRig{t: t, server: testserver.Redis(t, options), state: stateKey(config.StreamKey, "uuid", "redis")}
+	r := &chainRig{t: t, server: testserver.Redis(t, options), state: publish.StateKey(config.StreamKey, "uuid", "redis")}
 	r.client = r.connect(&redis.Options{})
 	if user == nil {
 		user = &redis.Options{}
@@ -104,7 +105,7 @@ func (r *chainRig) heard() []string {
 // entries returns the channels of the stream, as "tid-seq".
 func (r *chainRig) entries() []string {
 	r.t.Helper()
-	entries, err := r.client.XRange(r.ctx(), r.publisher.config.StreamKey, "-", "+").Result()
+	entries, err := r.client.XRange(r.ctx(), r.publisher.codec.config.StreamKey, "-", "+").Result()
 	require.NoError(r.t, err)
 	all := []string{}
 	for _, e := range entries {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tracbus/tracbus/internal/publish"
 	"github.com/tracbus/tracbus/internal/redisconn"
 	"github.com/tracbus/tracbus/internal/tracini"
 )
@@ -202,8 +203,8 @@ func readStream(r *tracini.Section, p *PublisherConfig) {
 	alone("stream_length")
 	alone("stream_age")
 	switch {
-	case strings.Contains(slotTag(p.StreamKey), "}"):
-		r.Fail("stream", streamKeyWant)
+	case !publish.IsStreamKey(p.StreamKey):
+		r.Fail("stream", publish.StreamKeyWant)
 	case p.StreamMaxLen < 0:
 		r.Fail("stream_length", "a number of entries from 1, or 0 for 100000")
 	case p.StreamMaxAge > 0 && p.StreamMaxAge < time.Millisecond:

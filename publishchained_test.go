@@ -24,7 +24,7 @@ func TestChainGoesOn(t *testing.T) {
 		require.NoError(t, r.hand(0, 3, events[:6]))
 		require.NoError(t, r.hand(3, 6, events[6:]))
 		assert.Equal(t, names, r.heard())
-		if r.publisher.config.StreamKey != "" {
+		if r.publisher.codec.config.StreamKey != "" {
 			assert.Equal(t, names, r.entries())
 		}
 		s := r.publisher.Stats()
@@ -200,7 +200,7 @@ func TestChainWhenRedisForgets(t *testing.T) {
 		old := r.stands()
 		require.NoError(t, r.hand(2, 4, events[2:4]))
 		require.NoError(t, r.client.HSet(r.ctx(), r.state, old).Err())
-		if r.publisher.config.StreamKey != "" {
+		if r.publisher.codec.config.StreamKey != "" {
 			require.NoError(t, r.client.Do(r.ctx(), "del", "changes").Err())
 		}
 		wantElsewhere(t, r.hand(4, 6, events[4:]), consumer.Offset{At: at(2)})
@@ -362,7 +362,7 @@ func TestChainTriesOnceWithinItsTime(t *testing.T) {
 func TestChainWhenConnectionsAreCutAtAnyByte(t *testing.T) {
 	r := newChainRig(t, PublisherConfig{StreamKey: "changes"}, testserver.RedisOptions{}, nil)
 	proxy := testserver.Proxy(t, r.server.Addr())
-	r.publisher = NewPublisher(r.connect(&redis.Options{Addr: proxy.Addr(), PoolSize: 1}), r.publisher.config)
+	r.publisher = NewPublisher(r.connect(&redis.Options{Addr: proxy.Addr(), PoolSize: 1}), *r.publisher.codec.config)
 	r.mustBegin(0)
 	var all []string
 	var tid int64

@@ -89,7 +89,7 @@ func TestDurableMisused(t *testing.T) {
 	rdb := redis.NewClient(&redis.Options{})
 	defer rdb.Close()
 	streaming := tracbus.NewPublisher(rdb, tracbus.PublisherConfig{StreamKey: "changes"})
-	assert.ErrorContains(t, streaming.HandleBatch(testkit.Within(t), nil), `PublisherConfig.Stream is "changes"`)
+	assert.ErrorContains(t, streaming.HandleBatch(testkit.Within(t), nil), `PublisherConfig.StreamKey is "changes"`)
 	require.NoError(t, bus.Close(testkit.Within(t)))
 	_, in := tracbus.LeaseFrom(testkit.Within(t))
 	assert.False(t, in)

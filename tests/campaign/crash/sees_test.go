@@ -30,7 +30,7 @@ var (
 		{"internal/consumer/lease.go", "func() { l.cancel(ErrExpired) }", "func() {}"},
 	}
 	dedupeOff = []spoiling{
-		{"internal/relayed/relayed.lua", "elseif tid == '' or not stands(ARGV[6], ARGV[7]) then", "elseif tid == '' then"},
+		{"internal/publish/script/publish.lua", "elseif tid == '' or not stands(ARGV[6], ARGV[7]) then", "elseif tid == '' then"},
 	}
 	cursorFirst = []spoiling{
 		{"internal/consumer/deliver.go", "err = s.call(ctx, func(ctx context.Context) error { return s.listener.Tell(ctx, c.event) })",

@@ -1,8 +1,8 @@
-package relayed
+package script
 
 import "strconv"
 
-// Place is a transaction of a journal: its tid, and its mark.
+// Place is a transaction of a journal: its tid, and its commit id.
 type Place struct {
 	TID      int64
 	CommitID string
@@ -11,7 +11,7 @@ type Place struct {
 // Batch holds the messages of one call. Its memory is used again after Reset.
 //
 // A message is written argument by argument: its texts are appended to Buffer,
-// and Cut ends each. See relayed.lua for which they are.
+// and Cut ends each. See publish.lua for which they are.
 type Batch struct {
 	Buffer []byte
 
@@ -26,7 +26,7 @@ type transaction struct {
 	messages int
 }
 
-// Save is a moment of a batch, to which it can return.
+// Save is a state of a batch, to which it can return.
 type Save struct{ buffer, ends, messages, transactions, last int }
 
 // Reset empties b.
@@ -52,7 +52,7 @@ func (b *Batch) Text(s string) {
 	b.Cut()
 }
 
-// End ends a message, which is of the transaction at p.
+// End ends a message of the transaction p.
 func (b *Batch) End(p Place) {
 	b.messages++
 	if n := len(b.transactions); n == 0 || b.transactions[n-1].place != p {
@@ -61,7 +61,7 @@ func (b *Batch) End(p Place) {
 	b.transactions[len(b.transactions)-1].messages++
 }
 
-// Save returns the moment between two messages.
+// Save returns the state of b, between two messages.
 func (b *Batch) Save() Save {
 	s := Save{len(b.Buffer), len(b.ends), b.messages, len(b.transactions), 0}
 	if s.transactions > 0 {

@@ -1,17 +1,17 @@
-// Package ordered publishes messages in order over a connection that may break
-// at any byte. Its one secret is how to send again what was not answered,
-// without the first try arriving after the second.
-package ordered
+// Package pipeline publishes messages in order over a connection that may break
+// at any byte. Its one secret is how to send again what was not answered, without
+// the first try arriving after the second.
+package pipeline
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/tracbus/tracbus/internal/redisconn"
 )
 
 // Message is what PUBLISH takes.
@@ -25,8 +25,8 @@ type Outcome struct {
 	Replies []Reply
 	// Unknown says that the messages after these may have been published.
 	Unknown bool
-	// HungUp says that none was answered, because Redis closed a connection on
-	// which it had answered just before, as it does on what is too long for it.
+	// HungUp says that none was answered because Redis closed a connection on
+	// which it had answered just before, as it does if a message is too long.
 	HungUp bool
 	// Err says why these were not answered; nil if all were.
 	Err error
@@ -49,7 +49,7 @@ type Sender struct {
 	fresh    bool     // conn has answered, and carried no message yet
 	used     time.Time
 	idle     time.Duration // after which conn may have been closed
-	doubt    bool          // the connection before may yet execute commands
+	doubt    bool          // the previous connection may still execute commands
 	suspect  identity      // of that connection
 	unfenced bool
 	cmds     []*publish
@@ -90,16 +90,16 @@ func (s *Sender) Send(ctx context.Context, messages []Message) Outcome {
 		if i == len(s.cmds) {
 			s.cmds = append(s.cmds, newPublish())
 		}
-		_ = pipe.Process(ctx, s.cmds[i].with(m)) // only queues
+		_ = pipe.Process(ctx, s.cmds[i].with(m)) // only queues it
 	}
 	_, err := pipe.Exec(ctx)
 	out := s.outcome(messages, err)
-	out.HungUp = s.fresh && len(out.Replies) == 0 && isHangUp(out.Err)
+	out.HungUp = s.fresh && len(out.Replies) == 0 && redisconn.FailureOf(out.Err) == redisconn.HungUp
 	s.used, s.fresh = time.Now(), false
 	if out.Err != nil {
-		// Where the last one was answered, nothing is on its way any more.
-		last := s.cmds[len(messages)-1].Err()
-		s.doubt, s.suspect = last != nil && !isReply(last), s.self
+		// If the last one was answered, nothing is on its way any more.
+		last := s.cmds[len(messages)-1].cmd.Err()
+		s.doubt, s.suspect = last != nil && !redisconn.IsReply(last), s.self
 		s.Close()
 	}
 	return out
@@ -109,17 +109,19 @@ func (s *Sender) outcome(messages []Message, err error) Outcome {
 	s.replies = s.replies[:0]
 	for i := range messages {
 		// After a broken connection go-redis marks every command with its
-		// error, those that were answered before it too: the value tells.
-		receivers, answered := s.cmds[i].Val().(int64)
-		refused := s.cmds[i].Err()
-		switch {
-		case answered:
+		// error, even those that were answered before it: the value tells.
+		receivers, answered := s.cmds[i].cmd.Val().(int64)
+		if answered {
 			s.replies = append(s.replies, Reply{Receivers: receivers})
-		case isReply(refused, "NOPERM"):
+			continue
+		}
+		refused := s.cmds[i].cmd.Err()
+		switch redisconn.FailureOf(refused) {
+		case redisconn.Forbidden:
 			s.replies = append(s.replies, Reply{Err: refused})
-		case isReply(refused) && !isReply(refused, protocolError):
-			// Of the server's state, not of this message: those behind it may
-			// have met another state. All of them are sent again, in order.
+		case redisconn.Refused:
+			// Because of the server's state, not of this message: those after it
+			// may have met another state. All of them are sent again, in order.
 			return Outcome{Replies: s.replies, Unknown: i+1 < len(messages), Err: refused}
 		default:
 			return Outcome{Replies: s.replies, Unknown: true, Err: err}
@@ -129,15 +131,16 @@ func (s *Sender) outcome(messages []Message, err error) Outcome {
 }
 
 // connect takes a connection from the pool, and makes sure that nothing which
-// the one before it carried is executed from now on.
+// the previous one carried is executed from now on.
 func (s *Sender) connect(ctx context.Context) error {
-	if s.conn != nil && s.stands(ctx) {
+	if s.conn != nil && s.usable(ctx) {
 		return nil
 	}
-	conn, err := s.take(ctx)
+	node, err := redisconn.Master(ctx, s.client, anyKey)
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
+	conn := node.Conn()
 	self, err := identify(ctx, conn)
 	if err == nil && s.doubt {
 		err = s.fence(ctx, conn, self)
@@ -150,9 +153,9 @@ func (s *Sender) connect(ctx context.Context) error {
 	return nil
 }
 
-// stands says whether the connection can be used. Servers and firewalls close
-// idle ones; to find that out with a message would leave it in doubt.
-func (s *Sender) stands(ctx context.Context) bool {
+// usable says whether the connection can be used. Servers and firewalls close
+// idle ones; to find that out with a message would leave the message in doubt.
+func (s *Sender) usable(ctx context.Context) bool {
 	if time.Since(s.used) < s.idle {
 		return true
 	}
@@ -174,37 +177,25 @@ func (s *Sender) fence(ctx context.Context, conn *redis.Conn, self identity) err
 		return nil
 	}
 	err := conn.Do(ctx, "client", "kill", "id", s.suspect.client).Err()
-	if isReply(err, "NOPERM", "ERR ") {
+	if redisconn.IsReply(err, "NOPERM", "ERR ") {
 		s.unfenced, err = true, nil
 	}
 	return err
 }
 
-func (s *Sender) take(ctx context.Context) (*redis.Conn, error) {
-	switch c := s.client.(type) {
-	case *redis.Client:
-		return c.Conn(), nil
-	case *redis.ClusterClient:
-		// A cluster hands every message to all its nodes, so that any one will
-		// do; one and the same keeps the order.
-		node, err := c.MasterForKey(ctx, "tracbus")
-		if err != nil {
-			return nil, err
-		}
-		return node.Conn(), nil
-	}
-	return nil, fmt.Errorf("client of type %T: expected *redis.Client or *redis.ClusterClient", s.client)
-}
+// anyKey chooses a server of a cluster. It hands every message to all of its
+// servers, so that any one will do; always the same one keeps the order.
+const anyKey = "tracbus"
 
 // identify asks for the connection's number and the server's run id, in one
 // round trip. The identity is empty for a user without the right to ask, and on
 // a server without the commands.
 func identify(ctx context.Context, conn *redis.Conn) (identity, error) {
 	pipe := conn.Pipeline()
-	number := once{redis.NewIntCmd(ctx, "client", "id")}
-	_ = pipe.Process(ctx, number) // only queues
+	number := redis.NewIntCmd(ctx, "client", "id")
+	_ = pipe.Process(ctx, redisconn.NoRetry(number)) // only queues it
 	info := pipe.Info(ctx, "server")
-	if _, err := pipe.Exec(ctx); isReply(err, "NOPERM", "ERR ") {
+	if _, err := pipe.Exec(ctx); redisconn.IsReply(err, "NOPERM", "ERR ") {
 		return identity{}, nil
 	} else if err != nil {
 		return identity{}, err
@@ -217,68 +208,26 @@ func identify(ctx context.Context, conn *redis.Conn) (identity, error) {
 	return identity{run, number.Val()}, nil
 }
 
-// isReply says whether err is Redis's answer, and begins with one of the words,
-// if any are given.
-func isReply(err error, words ...string) bool {
-	var reply redis.Error
-	if !errors.As(err, &reply) {
-		return false
-	}
-	return len(words) == 0 || slices.ContainsFunc(words, func(w string) bool { return strings.HasPrefix(reply.Error(), w) })
-}
-
-// protocolError begins the last answer on a connection that Redis closes.
-const protocolError = "ERR Protocol error"
-
-// isHangUp says whether err is the other side's end of a connection. One that is
-// only silent is no such end: while CLIENT PAUSE lasts, say, it answers later.
-func isHangUp(err error) bool {
-	var waited interface{ Timeout() bool }
-	switch {
-	case err == nil, errors.Is(err, context.Canceled), errors.As(err, &waited) && waited.Timeout():
-		return false
-	}
-	return !isReply(err) || isReply(err, protocolError)
-}
-
-// once is a command whose pipeline go-redis does not repeat: whoever sends
-// messages decides himself when to try again.
-type once struct{ *redis.IntCmd }
-
-// NoRetry overrides go-redis's default.
-func (once) NoRetry() bool { return true }
-
 // publish is a PUBLISH that is used again and again, and that go-redis never
-// repeats by itself: it would not stop the first try. Its value is nil until it
-// was answered; that of an IntCmd would be 0 when reading the answer failed.
+// repeats by itself: it would not stop the first try.
 type publish struct {
-	*redis.Cmd
-	channel bytesArg
-	payload bytesArg
+	cmd     *redis.Cmd // its value is nil until it was answered; an IntCmd's would be 0 if the answer could not be read
+	once    redis.Cmder
+	channel redisconn.Bytes
+	payload redisconn.Bytes
 }
 
 func newPublish() *publish {
 	p := new(publish)
-	p.Cmd = redis.NewCmd(context.Background(), "publish", &p.channel, &p.payload)
+	p.cmd = redis.NewCmd(context.Background(), "publish", &p.channel, &p.payload)
+	p.once = redisconn.NoRetry(p.cmd)
 	return p
 }
 
-func (p *publish) with(m Message) *publish {
+// with returns the command for a message.
+func (p *publish) with(m Message) redis.Cmder {
 	p.channel, p.payload = m.Channel, m.Payload
-	p.SetVal(nil)
-	p.SetErr(nil)
-	return p
+	p.cmd.SetVal(nil)
+	p.cmd.SetErr(nil)
+	return p.once
 }
-
-// NoRetry overrides go-redis's default.
-func (p *publish) NoRetry() bool { return true }
-
-// bytesArg is an argument that needs no allocation: go-redis asks a pointer to
-// it for its bytes.
-type bytesArg []byte
-
-// MarshalBinary implements encoding.BinaryMarshaler.
-func (b *bytesArg) MarshalBinary() ([]byte, error) { return *b, nil }
-
-// String makes hooks that trace commands print text.
-func (b *bytesArg) String() string { return string(*b) }

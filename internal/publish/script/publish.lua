@@ -1,53 +1,57 @@
--- Publishes messages in a chain: each call names the place it lies behind, and
--- does nothing where Redis does not stand there. So it is harmless when it is
--- run twice, late, or by a process that should not any more.
+-- Publishes messages if Redis is at the offset that the call names, and moves the
+-- offset. Otherwise it does nothing, so that it is harmless if it is run twice,
+-- late, or by a process that has lost its lease.
+--
+-- A transaction of the journal is named by its tid and its mark, which Go calls
+-- its commit id. A branch is what Go calls a generation.
 --
 -- KEYS
 --   1  the state, a hash:
 --        tid, mark            the last transaction that is done as a whole
---        next_tid, next, seq  the transaction begun behind it: tid, mark, and the
---                             seq of its last change done, -1 if there is only an
---                             entry of it; next is '' if none is
---        branch               how often the chain began anew
+--        next_tid, next, seq  the transaction after it, if it has begun: its tid, its
+--                             mark, and the seq of its last change that is done, -1
+--                             if only an entry of it is; next is '' if none has begun
+--        branch               the generation: how often the offset was reset
 --        entry                id of the stream's last entry in this branch, or 0-0
---        at                   when a call was here last, by Redis's clock, in ms
---   2  the stream, or absent; in one slot with the state
+--        at                   time of the last call, by Redis's clock, in ms
+--   2  the stream, or absent; in the same slot as the state
 --
 -- ARGV
---   1      '1' to begin anew, if Redis stands exactly as 2 to 4 say; else '0'
---   2..4   the tid ('' if the state is to be empty), mark and branch expected
---   5      the branch: of the ids of entries, and the new one where 1 is '1'
---   6, 7   tid and mark that Redis must stand at
+--   1      '1' to reset, if Redis is exactly at what 2 to 4 say; otherwise '0'
+--   2..4   the tid ('' if the state must be empty), mark and branch expected
+--   5      the branch: that of the ids of entries, and the new one if 1 is '1'
+--   6, 7   tid and mark of the transaction that must be the last whole one
 --   8, 9   tid and mark of the last whole transaction when all is done
---   10..12 tid, mark and seq of the transaction within which the call ends; ''
---   13, 14 mark of the transaction within which the call begins, and the seq up to
+--   10..12 tid, mark and seq of the transaction inside which the call ends; ''
+--   13, 14 mark of the transaction inside which the call begins, and the seq up to
 --          which it must have been done; '' if none
---   15     the stream's cap in entries, about
---   16     the age in ms beyond which entries are trimmed; '0' never
---   17     how many messages follow, each as
+--   15     the stream's maximal length in entries, approximately
+--   16     the age in ms after which entries are trimmed; '0' never
+--   17     number of messages, each of which follows as
 --            seq, channel, payload
---          and with a stream also as
+--          and if there is a stream also as
 --            id, time, author, ipnr, authenticated, comment, types, old_types
 --          where types and old_types may be '' for none
---   then   how many transactions they are of, each as
---            tid, mark, how many of the messages
+--   then   number of transactions that these are of, each of which follows as
+--            tid, mark, number of its messages
 --
 -- Reply, an array
 --   'done', published, unheard
+--       unheard counts those of the published messages that nobody received
 --   'stopped', error, n, published, unheard
---       n counts the message that was refused, from 1. What was done before it is
+--       Redis refused the nth message, counted from 1. What was done before it is
 --       remembered.
 --   'elsewhere', tid, mark, branch, last
---       nothing was done; tid is '' where the state is empty; last is the last id
---       of the stream, or ''
+--       nothing was done, because Redis is at this offset; tid is '' if the state is
+--       empty; last is the last id of the stream, or ''
 --   'rewound', tid, mark, branch, last
---       nothing was done; Redis stands within this transaction, and the call is
+--       nothing was done, because Redis is inside this transaction, and the call is
 --       of a history that does not have it
 --   'branch', branch
---       nothing was done, for the ids of entries are of another branch
--- An error reply means that no message was handed on. All writes come behind one
--- that Redis refuses if it would refuse any (out of memory, read-only, MISCONF):
--- so it never stops between a message and the memory of it.
+--       nothing was done, because the call's ids of entries are of another branch
+-- An error reply means that no message was published. Every write comes after one
+-- that Redis refuses if it would refuse any (out of memory, read-only, MISCONF), so
+-- that it never stops between a message and the memory of it.
 
 local state, stream = KEYS[1], KEYS[2]
 local call, pcall = redis.call, redis.pcall
