@@ -11,7 +11,7 @@ import (
 type pending struct {
 	entries []*Entry // nil: what was created, and deleted again
 	latest  map[Resource]int
-	lasting map[Resource]bool // the tables tell of a change, also if it was undone
+	kept    map[Resource]bool // the tables keep a change in their history, even if it is undone
 }
 
 // of returns what is to be reported of a resource so far.
@@ -31,7 +31,7 @@ func (p *pending) add(e Entry) {
 	if i, ok := p.latest[e.Resource]; ok && p.entries[i] != nil {
 		before := *p.entries[i]
 		if merged, ok := merge(before, e); ok {
-			if merged != nil && !p.lasting[e.Resource] && undone(before, e, *merged) {
+			if merged != nil && !p.kept[e.Resource] && undone(before, e, *merged) {
 				merged = nil
 			}
 			p.entries[i] = merged
@@ -45,21 +45,22 @@ func (p *pending) add(e Entry) {
 	p.entries = append(p.entries, &e)
 }
 
-// forget takes back what was to be reported of a resource.
-func (p *pending) forget(r Resource) {
+// retract takes back what was to be reported of a resource.
+func (p *pending) retract(r Resource) {
 	if i, ok := p.latest[r]; ok {
 		p.entries[i] = nil
 	}
-	delete(p.lasting, r)
+	delete(p.kept, r)
 }
 
-// lasts says that a model has written a change of a resource to tables that tell
-// of it, such as a version of a page. It is told also if the next one undoes it.
-func (p *pending) lasts(r Resource) {
-	if p.lasting == nil {
-		p.lasting = map[Resource]bool{}
+// keep says that a model has written a change of a resource to tables that keep
+// its history, such as a version of a page. It is reported even if the next
+// change undoes it.
+func (p *pending) keep(r Resource) {
+	if p.kept == nil {
+		p.kept = map[Resource]bool{}
 	}
-	p.lasting[r] = true
+	p.kept[r] = true
 }
 
 // all returns what is to be reported.

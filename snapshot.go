@@ -38,8 +38,15 @@ type Snapshot struct {
 	journal *Journal
 }
 
-// Dialect returns the database's.
+// Dialect returns the database's dialect.
 func (s *Snapshot) Dialect() Dialect { return s.journal.dialect }
+
+// Schema returns the name of the schema that the journal's tables are in, as
+// [ModelTransaction.Schema] does.
+func (s *Snapshot) Schema() string { return s.journal.store.Schema() }
+
+// Realm returns what the journal was opened with for a realm, or nil.
+func (s *Snapshot) Realm(r Realm) JournalRealm { return s.journal.realm(r) }
 
 // query and queryRow run a statement of this library (see store.SQL).
 func (s *Snapshot) query(ctx context.Context, text string, args ...any) (*sql.Rows, error) {

@@ -237,10 +237,10 @@ func (e TicketEdit) change(ctx context.Context, tx *ModelTransaction) (Event, er
 		return nil, err
 	}
 	if !stands {
-		tx.forget(e.Resource())
+		tx.Retract(e.Resource())
 		return nil, nil
 	}
-	tx.pending.lasts(e.Resource())
+	tx.Keep(e.Resource())
 	values := maps.Clone(t.values)
 	maps.Copy(values, p.new)
 	values["changetime"] = time.UnixMicro(t.changed).UTC()

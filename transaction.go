@@ -310,16 +310,28 @@ func (tx *ModelTransaction) Actor() Actor { return tx.who }
 // microseconds.
 func (tx *ModelTransaction) Time() time.Time { return tx.time }
 
-// Dialect returns the database's.
+// Dialect returns the database's dialect.
 func (tx *ModelTransaction) Dialect() Dialect { return tx.journal.dialect }
+
+// Schema returns the name of the schema that the journal's tables are in, and
+// the tables of a [Model] beside them: that of JournalConfig, or else the one
+// that the connection used when the journal was opened. It is empty on SQLite.
+func (tx *ModelTransaction) Schema() string { return tx.journal.store.Schema() }
 
 // Pending returns what the transaction is going to report of a resource: of all
 // its changes so far, one.
 func (tx *ModelTransaction) Pending(r Resource) (Entry, bool) { return tx.pending.of(r) }
 
-// forget takes back what was to be reported of a resource, when a model has
-// undone it.
-func (tx *ModelTransaction) forget(r Resource) { tx.pending.forget(r) }
+// Retract takes back what the transaction was going to report of a resource. A
+// [Model] calls it from Save when its tables show that this change undoes those
+// that the transaction made before, and returns no event.
+func (tx *ModelTransaction) Retract(r Resource) { tx.pending.retract(r) }
+
+// Keep makes the transaction report the changes of a resource even if they undo
+// each other. A [Model] calls it from Save after it has written a change to
+// tables that keep a history, such as the versions of a page: a second change
+// that goes back to the first state then has a place in that history too.
+func (tx *ModelTransaction) Keep(r Resource) { tx.pending.keep(r) }
 
 // Realm returns what the journal was opened with for a realm, or nil.
 func (tx *ModelTransaction) Realm(r Realm) JournalRealm { return tx.journal.realm(r) }

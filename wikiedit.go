@@ -88,7 +88,7 @@ func (e WikiEdit) Save(ctx context.Context, tx *ModelTransaction) (Event, error)
 		return nil, fmt.Errorf("page %.100q: %w", e.Name, err)
 	}
 	if page.Version > old.Version {
-		tx.pending.lasts(e.Resource())
+		tx.Keep(e.Resource())
 	}
 	return changeOf(old, page), nil
 }

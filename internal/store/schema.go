@@ -33,7 +33,7 @@ func Text(dialect, schema string, realms []string) (string, error) {
 	}
 	statements = append(statements, d.upgrade()...) // last, where those who upgrade find it
 	for _, statement := range statements {
-		b.WriteString(strings.TrimSpace(d.write(schema, statement)) + "\n\n")
+		b.WriteString(strings.TrimSpace(d.text.Write(schema, statement)) + "\n\n")
 	}
 	return b.String(), nil
 }
@@ -223,7 +223,7 @@ func (s *Store) create(ctx context.Context) error {
 		return err
 	}
 	for _, statement := range s.needed(missing, found) {
-		if _, err := conn.ExecContext(ctx, s.dialect.write(s.schema, statement)); err != nil {
+		if _, err := conn.ExecContext(ctx, s.dialect.text.Write(s.schema, statement)); err != nil {
 			return fmt.Errorf("%.60q: %w", statement, err)
 		}
 	}

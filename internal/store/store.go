@@ -78,17 +78,20 @@ func Open(ctx context.Context, db *sql.DB, config Config) (*Store, error) {
 	return s, s.checkSequence(ctx)
 }
 
+// Schema returns the name of the schema that the tables are in, empty on SQLite.
+func (s *Store) Schema() string { return s.schema }
+
 // UUID names the journal.
 func (s *Store) UUID() string { return s.uuid }
 
 // RefusesNUL says whether texts cannot hold U+0000.
-func (s *Store) RefusesNUL() bool { return s.dialect.noNUL }
+func (s *Store) RefusesNUL() bool { return s.dialect.text.NoNUL }
 
 // OneWriter says whether a transaction excludes all others from its beginning.
 func (s *Store) OneWriter() bool { return s.dialect.oneWriter }
 
 // ReturnsID says whether an INSERT returns the new id as a row.
-func (s *Store) ReturnsID() bool { return s.dialect.returning }
+func (s *Store) ReturnsID() bool { return s.dialect.text.Returning }
 
 func (s *Store) findSchema(ctx context.Context) error {
 	if s.schema == "" {
@@ -299,13 +302,13 @@ func (s *Store) Lock(ctx context.Context, q SQL, resources ...[2]string) error {
 	slices.Sort(slots) // in one order, so that two who lock the same do not wait for each other
 	for _, slot := range slices.Compact(slots) {
 		args := []any{slot}
-		if s.dialect.numbered {
+		if s.dialect.text.Numbered {
 			args = []any{s.class, slot}
 		}
 		var err error
 		if c, ok := q.(*Conn); ok && s.batches {
 			err = c.QueryRowContext(ctx, s.SQL(s.dialect.lock), args...).Scan(&c.Session)
-		} else if ok && s.dialect.numbered {
+		} else if ok && s.dialect.text.Numbered {
 			var began string
 			if err = c.QueryRowContext(ctx, s.SQL(s.dialect.lock), args...).Scan(&began); c.began == "" {
 				c.began = began
