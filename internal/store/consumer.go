@@ -114,7 +114,7 @@ func (s *Store) DropConsumer(ctx context.Context, name string) error {
 		return err
 	}
 	defer conn.Rollback()
-	for _, table := range []string{"consumer", "aside"} { // in the order of all who lock both
+	for _, table := range []string{"once", "aside"} { // in the order of all who lock both
 		if _, err := conn.ExecContext(ctx, s.SQL("DELETE FROM {journal_"+table+"} WHERE name = ?"), name); err != nil {
 			return err
 		}
