@@ -136,7 +136,7 @@ func (tx *ModelTransaction) endable(verb string, want txState) error {
 func (tx *ModelTransaction) write(ctx context.Context, end bool) (tid int64, committed bool, err error) {
 	entries := tx.pending.all()
 	ordered := len(entries) > 0
-	if end && !(ordered && tx.journal.store.CommitsOnAppend()) && !(ordered && tx.journal.dialect == PostgreSQL) {
+	if end && tx.journal.store.MustCheckOpen(ordered) {
 		if err := tx.journal.store.StillOpen(ctx, tx.conn); err != nil {
 			return 0, false, err
 		}

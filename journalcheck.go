@@ -3,18 +3,9 @@ package tracbus
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/tracbus/tracbus/internal/value"
 )
-
-// checkText says why a text cannot be kept in this database.
-func (j *Journal) checkText(name, s string) error {
-	if j.store.RefusesNUL() && strings.IndexByte(s, 0) >= 0 {
-		return fmt.Errorf("%s %.60q: it has the character U+0000, which PostgreSQL cannot store", name, s)
-	}
-	return nil
-}
 
 // maxID is how many bytes an index of all databases takes.
 const maxID = 1000
@@ -41,7 +32,7 @@ func (j *Journal) checkEntry(e *Entry) (err error) {
 			return err
 		}
 	}
-	if err := errors.Join(j.checkText("id", id), j.checkText("comment", e.Change.Comment)); err != nil {
+	if err := errors.Join(j.store.CheckText("id", id), j.store.CheckText("comment", e.Change.Comment)); err != nil {
 		return err
 	}
 	for _, fields := range []Fields{e.New, e.Old} {
@@ -50,10 +41,13 @@ func (j *Journal) checkEntry(e *Entry) (err error) {
 				return fmt.Errorf("a field's name of %d bytes: expected 1 to %d", len(name), maxID)
 			}
 			s, _ := v.(string)
-			if err := errors.Join(j.checkText("field", name), j.checkText("field "+name, s)); err != nil {
+			if err := errors.Join(j.store.CheckText("field", name), j.store.CheckText("field "+name, s)); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
 }
+
+// checkText says why a text cannot be kept in this database.
+func (j *Journal) checkText(name, s string) error { return j.store.CheckText(name, s) }

@@ -101,14 +101,11 @@ func (t Transaction) has(realm string) bool {
 // transactions reads the decided ones behind a place. The place itself is read
 // with them, to see that this is still the history that it belongs to.
 func (s *Store) transactions(ctx context.Context, q SQL, from Place, limit int) (found []Transaction, more bool, err error) {
-	upTo := int64(1) << 48
-	if s.dialect.Name == "postgresql" {
-		bound, err := s.bound(ctx, q)
-		if err != nil {
-			return nil, false, err
-		}
-		upTo = max(bound, from.TID)
+	bound, err := s.dialect.bound(s, ctx, q)
+	if err != nil {
+		return nil, false, err
 	}
+	upTo := max(bound, from.TID)
 	rows, err := q.QueryContext(ctx, s.SQL("SELECT tid, mark, origin, realms FROM {journal_transaction} WHERE tid >= ? AND tid <= ? ORDER BY tid LIMIT ?"),
 		from.TID, upTo, limit+2) // the place itself, and one to know of more
 	if err != nil {
@@ -136,7 +133,7 @@ func (s *Store) transactions(ctx context.Context, q SQL, from Place, limit int) 
 		}
 	}
 	found, more = found[:min(len(found), limit)], len(found) > limit
-	if s.dialect.prefix {
+	if s.dialect.gapless {
 		found, more = contiguous(found, from.TID, more)
 	}
 	return found, more, nil
@@ -185,17 +182,6 @@ func (s *Store) kept(ctx context.Context, q SQL, from Place) error {
 func (s *Store) PrunedTo(ctx context.Context, q SQL) (floor int64, err error) {
 	err = q.QueryRowContext(ctx, s.SQL("SELECT floor FROM {journal_facts} WHERE one = 1")).Scan(&floor)
 	return floor, err
-}
-
-// bound returns the tid up to which every transaction has ended, on PostgreSQL.
-func (s *Store) bound(ctx context.Context, q SQL) (int64, error) {
-	var bound int64
-	var standby bool
-	err := q.QueryRowContext(ctx, s.SQL("SELECT bound, standby FROM {journal_bound}()")).Scan(&bound, &standby)
-	if err == nil && standby {
-		err = fmt.Errorf("%w: this server is a standby, which does not show the primary's locks: expected the primary", ErrUnsupported)
-	}
-	return bound, err
 }
 
 // selectChanges is ended by more of the join's condition, a WHERE and an ORDER BY
@@ -274,7 +260,7 @@ func (s *Store) HistoryBefore(ctx context.Context, q SQL, realm, id string, tid 
 func (s *Store) of(ctx context.Context, q SQL, realm, id, which string, tid int64, seq, limit int) (all []Change, err error) {
 	some := "(SELECT * FROM {REALM_journal} WHERE id = ? AND " + which + " LIMIT ?) j"
 	text := strings.Replace(selectChanges, "{REALM_journal} j", some, 1) + "ORDER BY j.tid, j.seq"
-	upTo, err := s.decided(ctx, q)
+	upTo, err := s.dialect.decided(s, ctx, q)
 	if err != nil {
 		return nil, err
 	}
