@@ -115,7 +115,7 @@ func testRollback(t *testing.T, s *testdatabase.Server, dsn string) {
 	assert.NoError(t, err)
 	assert.Zero(t, tid, "nothing to tell")
 
-	last := d.say(t, "consumer", 1)
+	last := d.say(t, "once", 1)
 	require.NoError(t, d.Wait(ticking(t), last))
 	all, primary := d.heard()
 	assert.Equal(t, []string{"once"}, comments(all))
