@@ -217,14 +217,7 @@ func (tx *ModelTransaction) Outcome(ctx context.Context) (tid int64, err error) 
 
 // sleep waits, and reports false if ctx has ended.
 func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return store.Sleep(ctx, d)
 }
 
 // Notify hints that the transaction was committed, so that it is told at once
@@ -253,6 +246,6 @@ func (tx *ModelTransaction) end(state txState, with func(*store.Conn)) {
 	tx.closing()
 	tx.state = state
 	with(tx.conn)
-	tx.journal.giveTurn()
+	tx.journal.store.GiveTurn()
 	tx.journal.ended()
 }

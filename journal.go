@@ -77,7 +77,6 @@ type Journal struct {
 	realms  []JournalRealm
 	origin  string // of this process: a random identity
 
-	turn     chan struct{} // held by who writes, where one can; else nil
 	kick     chan struct{} // there may be something to read
 	announce chan struct{} // other processes should know
 
@@ -164,7 +163,6 @@ func (j *Journal) connect(ctx context.Context) (err error) {
 		return err
 	}
 	if j.store.OneWriter() {
-		j.turn = make(chan struct{}, 1)
 		j.config.PollInterval = cmp.Or(j.config.PollInterval, 5*time.Millisecond)
 	}
 	j.config.PollInterval = cmp.Or(j.config.PollInterval, time.Second)
@@ -227,39 +225,6 @@ func (j *Journal) ended() {
 	defer j.mu.Unlock()
 	if j.opened--; j.opened == 0 && j.closed {
 		close(j.idle)
-	}
-}
-
-// turnPatience bounds the wait for other transactions of this process on SQLite:
-// one that waits for itself should hear of it.
-const turnPatience = 30 * time.Second
-
-// takeTurn lets one transaction of this process write at a time, in the order of
-// their coming, where the database would let them fight for it.
-func (j *Journal) takeTurn(ctx context.Context) error {
-	if j.turn == nil {
-		return nil
-	}
-	select {
-	case j.turn <- struct{}{}:
-		return nil
-	default:
-	}
-	timeout := time.NewTimer(turnPatience)
-	defer timeout.Stop()
-	select {
-	case j.turn <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("another transaction of this process is open: %w", ctx.Err())
-	case <-timeout.C:
-		return fmt.Errorf("another transaction of this process has been open for %v: SQLite has room for one, so no Update may wait within another", turnPatience)
-	}
-}
-
-func (j *Journal) giveTurn() {
-	if j.turn != nil {
-		<-j.turn
 	}
 }
 

@@ -79,12 +79,12 @@ func (j *Journal) Begin(ctx context.Context) (*ModelTransaction, error) {
 	if err != nil {
 		return nil, fmt.Errorf("begin: %w", err)
 	}
-	if err := j.takeTurn(ctx); err != nil {
+	if err := j.store.TakeTurn(ctx); err != nil {
 		j.ended()
 		return nil, fmt.Errorf("begin: %w", err)
 	}
 	if tx.conn, err = j.store.Begin(ctx); err != nil {
-		j.giveTurn()
+		j.store.GiveTurn()
 		j.ended()
 		return nil, fmt.Errorf("begin: %w", err)
 	}

@@ -100,7 +100,7 @@ func bearable(rows [][]any, most int) int {
 const longStatement = 1 << 20
 
 // write appends the statement's text, with tid in the place of the tid, and its
-// values. A tid that is a mark has its value before each row's.
+// values. If tid is a mark, value is its value, before each row's.
 func (in insert) write(b *strings.Builder, args []any, tid string, value ...any) []any {
 	b.WriteString("INSERT INTO " + in.into + " VALUES ")
 	row := "(" + tid + strings.Repeat(", ?", in.tuples) + ")"

@@ -51,8 +51,8 @@ func (s *Store) begin(ctx context.Context, statements []string) (*Conn, error) {
 // commitLimit is for the journal's own small transactions.
 const commitLimit = 15 * time.Second
 
-// Joined notes where an application's transaction stands, so that [Store.StillOpen]
-// can tell whether it is still the same.
+// Joined sets a savepoint in an application's transaction, so that
+// [Store.JoinedStillOpen] can tell whether it is still the same.
 func (s *Store) Joined(ctx context.Context, q SQL) error {
 	if s.dialect.oneWriter {
 		return nil
@@ -108,7 +108,7 @@ func (s *Store) Commit(ctx context.Context, c *Conn, limit time.Duration) error 
 		c.Rollback()
 		return err
 	case s.dialect.oneWriter:
-		if _, standing := c.ExecContext(ctx, "ROLLBACK"); standing == nil {
+		if _, open := c.ExecContext(ctx, "ROLLBACK"); open == nil {
 			c.Release()
 			return err
 		}
@@ -123,7 +123,7 @@ func (c *Conn) Release() {
 }
 
 // Rollback ends the transaction, and gives the connection back, or breaks it if
-// the transaction may still stand: the pool must not hand that out. It does
+// the transaction may still be open: the pool must not hand that out. It does
 // nothing after Commit, Release or Break.
 func (c *Conn) Rollback() {
 	if c.ended {

@@ -37,10 +37,10 @@ func (s *Store) Shown(ctx context.Context, q SQL, above int64) (tids []int64, er
 	return tids, errors.Join(rows.Err(), rows.Close())
 }
 
-// Has says whether the database still has a place.
+// Has says whether a place exists in the database.
 func (s *Store) Has(ctx context.Context, q SQL, p Place) (bool, error) {
-	_, stands, err := s.find(ctx, q, p.CommitID, p.TID)
-	return stands, err
+	_, exists, err := s.find(ctx, q, p.CommitID, p.TID)
+	return exists, err
 }
 
 // Before returns the last transaction up to a tid, as far as it is seen.

@@ -186,8 +186,8 @@ func (s *Store) sessionGone(ctx context.Context, session int64) error {
 		if err != nil || n == 0 {
 			return err
 		}
-		if err := wait(ctx, pause); err != nil {
-			return fmt.Errorf("connection %d has not ended: %w", session, err)
+		if !Sleep(ctx, pause) {
+			return fmt.Errorf("connection %d has not ended: %w", session, ctx.Err())
 		}
 	}
 }

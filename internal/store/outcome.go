@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"time"
 )
 
 // ErrInDoubt says that COMMIT was sent and its answer is not known.
@@ -18,25 +17,14 @@ func inDoubt(err error, committing bool) error {
 	return fmt.Errorf("%w: %w", ErrInDoubt, err)
 }
 
-// Find asks what became of a transaction by its mark. It waits until the answer
-// cannot change any more: landed is then the last word. tid is the one that it
-// took, or 0 where that is not known; session is [Conn.Session].
+// Find asks what became of a transaction, by its commit id. It waits until the answer
+// cannot change any more: landed is final. tid is the one that the transaction
+// took, or 0 if that is not known; session is [Conn.Session].
 func (s *Store) Find(ctx context.Context, commitID string, tid, session int64) (found int64, landed bool, err error) {
 	return s.dialect.find(s, ctx, commitID, tid, session)
 }
 
-func wait(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// find looks for a mark: with a tid, at that place; else from the newest on.
+// find looks for a commit id: at a tid, or, if that is 0, from the newest on.
 func (s *Store) find(ctx context.Context, q SQL, commitID string, tid int64) (found int64, landed bool, err error) {
 	text, args := "SELECT tid FROM {journal_transaction} WHERE mark = ? ORDER BY tid DESC LIMIT 1", []any{commitID}
 	if tid != 0 {

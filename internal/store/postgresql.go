@@ -149,8 +149,8 @@ func (s *Store) findPostgreSQL(ctx context.Context, commitID string, tid, _ int6
 		if err != nil || landed || bound >= tid {
 			return found, landed, err
 		}
-		if err := wait(ctx, pause); err != nil {
-			return 0, false, err
+		if !Sleep(ctx, pause) {
+			return 0, false, ctx.Err()
 		}
 	}
 }

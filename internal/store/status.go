@@ -28,7 +28,7 @@ type Blocker struct {
 	Age     time.Duration
 }
 
-// Status reads how the journal stands.
+// Status reads the state of the journal.
 func (s *Store) Status(ctx context.Context) (st Status, err error) {
 	if st.End, err = s.End(ctx, s.db); err != nil {
 		return st, err

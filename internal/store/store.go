@@ -31,6 +31,7 @@ type Store struct {
 	packet  int64 // how long a statement may be, on MySQL
 	batches bool  // the connection takes many statements, with values, at once
 	texts   sync.Map
+	turn    chan struct{} // held by who writes, where one can; else nil
 }
 
 // The ways in which a database can be no place for a journal.
@@ -55,6 +56,9 @@ func Open(ctx context.Context, db *sql.DB, config Config) (*Store, error) {
 	s := &Store{db: db, dialect: dialectOf(config.Dialect), schema: config.Schema, realms: config.Realms}
 	if s.dialect == nil {
 		return nil, fmt.Errorf("dialect %q: expected %s", config.Dialect, names())
+	}
+	if s.dialect.oneWriter {
+		s.turn = make(chan struct{}, 1)
 	}
 	err := s.patiently(ctx, func() error { // the first connections to a file may be making it one with a WAL
 		if err := s.findSchema(ctx); err != nil {
