@@ -8,13 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"regexp"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/tracbus/tracbus/internal/entry"
 	"github.com/tracbus/tracbus/internal/store"
 )
 
@@ -98,8 +98,6 @@ type Journal struct {
 	seen    trail // what was followed
 }
 
-var realmName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,29}$`)
-
 // OpenJournal finds or makes the journal's tables and ties it to a bus, which
 // from now on is told by the journal alone. What is committed from now on is
 // told, by [Journal.Run], which the caller starts. The db and its driver are the
@@ -145,10 +143,11 @@ func newJournal(db *sql.DB, bus *Bus, config JournalConfig) (*Journal, error) {
 		kick: make(chan struct{}, 1), announce: make(chan struct{}, 1), moved: make(chan struct{}), idle: make(chan struct{}),
 	}
 	for i, r := range j.realms {
-		switch name := r.Realm(); {
-		case !realmName.MatchString(string(name)):
-			return nil, fmt.Errorf("realm %q: expected lower-case letters, digits and _, a letter first, 30 at most", name)
-		case slices.ContainsFunc(j.realms[:i], func(other JournalRealm) bool { return other.Realm() == name }):
+		name := r.Realm()
+		if err := entry.CheckName("realm", string(name)); err != nil {
+			return nil, err
+		}
+		if slices.ContainsFunc(j.realms[:i], func(other JournalRealm) bool { return other.Realm() == name }) {
 			return nil, fmt.Errorf("realm %q: expected once, found twice", name)
 		}
 	}
@@ -178,8 +177,8 @@ func (j *Journal) connect(ctx context.Context) (err error) {
 func JournalSchema(dialect Dialect, schema string, realms ...Realm) (string, error) {
 	names := make([]string, len(realms))
 	for i, r := range realms {
-		if !realmName.MatchString(string(r)) {
-			return "", fmt.Errorf("journal schema: realm %q: expected lower-case letters, digits and _, a letter first, 30 at most", r)
+		if err := entry.CheckName("realm", string(r)); err != nil {
+			return "", fmt.Errorf("journal schema: %w", err)
 		}
 		names[i] = string(r)
 	}
@@ -195,6 +194,14 @@ func (j *Journal) realm(name Realm) JournalRealm {
 		if r.Realm() == name {
 			return r
 		}
+	}
+	return nil
+}
+
+// checkRealm refuses a realm that the journal was not opened with.
+func (j *Journal) checkRealm(name Realm) error {
+	if j.realm(name) == nil {
+		return fmt.Errorf("the journal has no such realm: expected one of %s", j.realmNames())
 	}
 	return nil
 }
@@ -262,3 +269,6 @@ func signal(c chan struct{}) {
 	default:
 	}
 }
+
+// checkText says why a text cannot be stored in this database.
+func (j *Journal) checkText(what, text string) error { return j.store.CheckText(what, text) }
