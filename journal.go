@@ -8,13 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"regexp"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/tracbus/tracbus/internal/entry"
 	"github.com/tracbus/tracbus/internal/follow"
 	"github.com/tracbus/tracbus/internal/store"
 )
@@ -77,7 +77,6 @@ type Journal struct {
 	realms  []JournalRealm
 	origin  string // of this process: a random identity
 
-	turn     chan struct{} // held by who writes, where one can; else nil
 	follower *follow.Follower
 
 	mu      sync.Mutex    // guards what follows; the follower's is taken after it
@@ -87,8 +86,6 @@ type Journal struct {
 	running chan struct{} // closed when Run ends; nil while it does not run
 	stop    context.CancelFunc
 }
-
-var realmName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,29}$`)
 
 // OpenJournal finds or makes the journal's tables and ties it to a bus, which
 // from now on is told by the journal alone. What is committed from now on is
@@ -135,10 +132,11 @@ func newJournal(db *sql.DB, bus *Bus, config JournalConfig) (*Journal, error) {
 		idle: make(chan struct{}),
 	}
 	for i, r := range j.realms {
-		switch name := r.Realm(); {
-		case !realmName.MatchString(string(name)):
-			return nil, fmt.Errorf("realm %q: expected lower-case letters, digits and _, a letter first, 30 at most", name)
-		case slices.ContainsFunc(j.realms[:i], func(other JournalRealm) bool { return other.Realm() == name }):
+		name := r.Realm()
+		if err := entry.CheckName("realm", string(name)); err != nil {
+			return nil, err
+		}
+		if slices.ContainsFunc(j.realms[:i], func(other JournalRealm) bool { return other.Realm() == name }) {
 			return nil, fmt.Errorf("realm %q: expected once, found twice", name)
 		}
 	}
@@ -153,7 +151,6 @@ func (j *Journal) connect(ctx context.Context) (err error) {
 		return err
 	}
 	if j.store.OneWriter() {
-		j.turn = make(chan struct{}, 1)
 		j.config.PollInterval = cmp.Or(j.config.PollInterval, 5*time.Millisecond)
 	}
 	j.config.PollInterval = cmp.Or(j.config.PollInterval, time.Second)
@@ -166,8 +163,8 @@ func (j *Journal) connect(ctx context.Context) (err error) {
 func JournalSchema(dialect Dialect, schema string, realms ...Realm) (string, error) {
 	names := make([]string, len(realms))
 	for i, r := range realms {
-		if !realmName.MatchString(string(r)) {
-			return "", fmt.Errorf("journal schema: realm %q: expected lower-case letters, digits and _, a letter first, 30 at most", r)
+		if err := entry.CheckName("realm", string(r)); err != nil {
+			return "", fmt.Errorf("journal schema: %w", err)
 		}
 		names[i] = string(r)
 	}
@@ -183,6 +180,14 @@ func (j *Journal) realm(name Realm) JournalRealm {
 		if r.Realm() == name {
 			return r
 		}
+	}
+	return nil
+}
+
+// checkRealm refuses a realm that the journal was not opened with.
+func (j *Journal) checkRealm(name Realm) error {
+	if j.realm(name) == nil {
+		return fmt.Errorf("the journal has no such realm: expected one of %s", j.realmNames())
 	}
 	return nil
 }
@@ -216,39 +221,6 @@ func (j *Journal) ended() {
 	}
 }
 
-// turnPatience bounds the wait for other transactions of this process on SQLite:
-// one that waits for itself should hear of it.
-const turnPatience = 30 * time.Second
-
-// takeTurn lets one transaction of this process write at a time, in the order of
-// their coming, where the database would let them fight for it.
-func (j *Journal) takeTurn(ctx context.Context) error {
-	if j.turn == nil {
-		return nil
-	}
-	select {
-	case j.turn <- struct{}{}:
-		return nil
-	default:
-	}
-	timeout := time.NewTimer(turnPatience)
-	defer timeout.Stop()
-	select {
-	case j.turn <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("another transaction of this process is open: %w", ctx.Err())
-	case <-timeout.C:
-		return fmt.Errorf("another transaction of this process has been open for %v: SQLite has room for one, so no Update may wait within another", turnPatience)
-	}
-}
-
-func (j *Journal) giveTurn() {
-	if j.turn != nil {
-		<-j.turn
-	}
-}
-
 // committed notes that a transaction of this process holds.
 func (j *Journal) committed(tx *ModelTransaction) {
 	j.follower.NoteCommit(store.Place{TID: tx.tid, CommitID: tx.mark}, tx.rewinds)
@@ -270,3 +242,6 @@ func signal(c chan struct{}) {
 	default:
 	}
 }
+
+// checkText says why a text cannot be stored in this database.
+func (j *Journal) checkText(what, text string) error { return j.store.CheckText(what, text) }

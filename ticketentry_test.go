@@ -9,6 +9,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/tracbus/tracbus/internal/entry"
+	"github.com/tracbus/tracbus/internal/store"
 )
 
 var _ = []Recordable{TicketCreated{}, TicketChanged{}, TicketDeleted{}, TicketCommentEdited{}, TicketChangeDeleted{}}
@@ -111,3 +114,6 @@ func TestAnEntryOfATicketKeepsAValueOnce(t *testing.T) {
 	want := Fields{"summary": "Crash", "=-colour": nil}
 	assert.Equal(t, fmt.Sprint(want), fmt.Sprint(entry.State))
 }
+
+// rowOf returns an event's entry as the journal's tables hold it.
+func rowOf(e Entry) (store.Change, error) { return entry.Row(e.plain()) }

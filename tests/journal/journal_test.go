@@ -118,7 +118,7 @@ func testRollback(t *testing.T, s *testdatabase.Server, dsn string) {
 	assert.NoError(t, err)
 	assert.Zero(t, tid, "nothing to tell")
 
-	last := d.Say(t, "consumer", 1)
+	last := d.Say(t, "once", 1)
 	require.NoError(t, d.Wait(testkit.Within(t), last))
 	all, primary := d.Heard()
 	assert.Equal(t, []string{"once"}, desk.Comments(all))

@@ -11,13 +11,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus/internal/store"
-	"github.com/tracbus/tracbus/internal/testdatabase"
+	"github.com/tracbus/tracbus/tests/testdatabase"
 )
 
 // run runs the statements of a file of schema/, in the schema of the connection.
 func run(t *testing.T, db *sql.DB, dialect, file, realm string) {
 	t.Helper()
-	text, err := os.ReadFile("schema/" + dialect + file)
+	text, err := os.ReadFile("../../internal/store/schema/" + dialect + file)
 	require.NoError(t, err)
 	words := strings.NewReplacer("{", "", "}", "", "REALM", realm)
 	if dialect == "mysql" {

@@ -105,8 +105,8 @@ func (j *Journal) Before(ctx context.Context, tid int64) iter.Seq2[Event, error]
 // yielded once and ends it.
 func (j *Journal) History(ctx context.Context, r Resource) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
-		if j.realm(r.Realm) == nil {
-			yield(nil, fmt.Errorf("history of %s: the journal has no such realm: expected one of %s", r, j.realmNames()))
+		if err := j.checkRealm(r.Realm); err != nil {
+			yield(nil, fmt.Errorf("history of %s: %w", r, err))
 			return
 		}
 		var tid int64
@@ -135,8 +135,8 @@ func (j *Journal) History(ctx context.Context, r Resource) iter.Seq2[Event, erro
 // that is decided. It yields what [Journal.History] does.
 func (j *Journal) HistoryBefore(ctx context.Context, r Resource, tid int64) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
-		if j.realm(r.Realm) == nil {
-			yield(nil, fmt.Errorf("history of %s: the journal has no such realm: expected one of %s", r, j.realmNames()))
+		if err := j.checkRealm(r.Realm); err != nil {
+			yield(nil, fmt.Errorf("history of %s: %w", r, err))
 			return
 		}
 		if tid <= 0 {

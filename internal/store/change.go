@@ -4,10 +4,10 @@ import "database/sql"
 
 // Transaction is a row of journal_transaction.
 type Transaction struct {
-	TID    int64
-	Mark   string
-	Origin string
-	Realms string // separated by commas
+	TID      int64
+	CommitID string
+	Origin   string
+	Realms   string // separated by commas
 }
 
 // Change is a row of <realm>_journal with its rows of <realm>_history.
@@ -15,7 +15,7 @@ type Change struct {
 	TID int64
 	Seq int
 
-	// Origin and Mark are of the transaction; they are read, not written.
+	// Origin and CommitID are of the transaction; they are read, not written.
 	Origin, CommitID string
 
 	Realm         string
@@ -31,7 +31,7 @@ type Change struct {
 	Fields        []Field
 
 	// Damage says why the row could not be read, or that it is missing. Then
-	// only TID, Seq, Origin, Mark and Realm are filled in. It is read, not written.
+	// only TID, Seq, Origin, CommitID and Realm are filled in. It is read, not written.
 	Damage error
 }
 
@@ -45,9 +45,9 @@ type Field struct {
 // Value is a value as a column holds it, and the type that it has.
 type Value struct{ Type, Text sql.NullString }
 
-// Place is a transaction that was seen: its tid, and its mark, which tells it
-// from another that has the same tid in another history of the database. A mark
-// that is empty is not known.
+// Place is a transaction that was seen: its tid, and its random commit id, by which
+// it differs from another transaction with the same tid in another history of the
+// database. An empty commit id is not known.
 type Place struct {
 	TID      int64
 	CommitID string

@@ -1,17 +1,17 @@
-package tracbus
+package entry
 
 import (
 	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/tracbus/tracbus/internal/store"
 	"github.com/tracbus/tracbus/internal/value"
+	"github.com/tracbus/tracbus/internal/wire"
 )
 
 // The types of values in <realm>_history, and of a time in a state document.
@@ -23,14 +23,13 @@ const (
 	timeType   = "time" // microseconds since 1970, UTC
 )
 
-// rowOf returns an entry as the journal's tables hold it. Its values have been
+// Row returns an entry as the journal's tables hold it. Its values have been
 // normalised.
-func rowOf(e Entry) (store.Change, error) {
-	c := e.Change
+func Row(e Entry) (store.Change, error) {
 	row := store.Change{
-		Realm: string(e.Resource.Realm), ID: e.Resource.ID, Kind: string(e.Kind),
-		Time: c.Time.UnixMicro(), Author: c.Author, IPNR: c.IPNR, Authenticated: c.Authenticated, Comment: c.Comment,
-		Attrs: int64(c.Null) | int64(c.Absent)<<16 | shape(e)<<32,
+		Realm: e.Resource.Realm, ID: e.Resource.ID, Kind: e.Kind,
+		Time: e.Time.UnixMicro(), Author: e.Author, IPNR: e.IPNR, Authenticated: e.Authenticated, Comment: e.Comment,
+		Attrs: int64(e.Null) | int64(e.Absent)<<16 | shape(e)<<32,
 	}
 	state, err := appendState(nil, e.State)
 	if err != nil {
@@ -85,23 +84,21 @@ func fieldsFor(shape int64, i, size int) Fields {
 	return make(Fields, size)
 }
 
-// entryOf returns the entry that rows hold. It does not say who told it.
-func entryOf(row store.Change) (Entry, error) {
+// FromRow returns the entry that rows hold.
+func FromRow(row store.Change) (Entry, error) {
 	if row.Damage != nil {
 		return Entry{}, row.Damage
 	}
 	shape := row.Attrs >> 32
 	e := Entry{
-		Resource: Resource{Realm(row.Realm), row.ID}, Kind: Kind(row.Kind),
-		Change: Change{
-			TID: row.TID, Seq: row.Seq, CommitID: row.CommitID, Time: time.UnixMicro(row.Time).UTC(),
-			Author: row.Author, IPNR: row.IPNR, Authenticated: row.Authenticated, Comment: row.Comment,
-			Null: Attrs(row.Attrs & 0xFFFF), Absent: Attrs(row.Attrs >> 16 & 0xFFFF),
-		},
+		Resource: Resource{row.Realm, row.ID}, Kind: row.Kind,
+		TID: row.TID, Seq: row.Seq, CommitID: row.CommitID, Time: time.UnixMicro(row.Time).UTC(),
+		Author: row.Author, IPNR: row.IPNR, Authenticated: row.Authenticated, Comment: row.Comment,
+		Null: wire.Attrs(row.Attrs & 0xFFFF), Absent: wire.Attrs(row.Attrs >> 16 & 0xFFFF),
 		New: fieldsFor(shape, 1, len(row.Fields)), Old: fieldsFor(shape, 2, len(row.Fields)),
 	}
-	if e.Change.Null.Has(AttrTime) && row.Time == (time.Time{}).UnixMicro() {
-		e.Change.Time = time.Time{}
+	if e.Null.Has(wire.Time) && row.Time == (time.Time{}).UnixMicro() {
+		e.Time = time.Time{}
 	}
 	var err error
 	if e.State, err = parseState(row.State, shape); err != nil {
@@ -217,32 +214,4 @@ func stateValue(m value.Member) (any, error) {
 		return valueOf(timeType, micros)
 	}
 	return nil, fmt.Errorf("expected a value, found %.60q", m.Text)
-}
-
-// journaled returns fields as they come back from a journal: normalised, and
-// times in UTC.
-func journaled(f Fields) (Fields, error) {
-	g, shared := f, true
-	for name, v := range f {
-		if value.Text(name) != name {
-			return nil, fmt.Errorf("field %.60q: expected a name in UTF-8", name)
-		}
-		n, changed, err := value.Normalize(v)
-		if !changed {
-			n = v
-		}
-		if t, ok := n.(time.Time); ok && err == nil && t.Location() != time.UTC {
-			n, changed, err = t.UTC(), true, value.CheckTime(t.UTC())
-		}
-		switch {
-		case err != nil:
-			return nil, fmt.Errorf("field %.60q: %w", name, err)
-		case changed && shared:
-			g, shared = maps.Clone(f), false
-			fallthrough
-		case changed:
-			g[name] = n
-		}
-	}
-	return g, nil
 }

@@ -10,11 +10,11 @@ import (
 	"unicode/utf8"
 )
 
-// Cursor is up to where a name's listener was told: all of a transaction, or
-// where Rest is set its changes up to Seq, with more of them behind.
+// Cursor is how far a consumer's listener was called: after all of a transaction,
+// or, if Partial is set, after its change Seq, which is not its last.
 type Cursor struct {
 	Place
-	Seq     int // says nothing without Rest
+	Seq     int // says nothing without Partial
 	Partial bool
 }
 
@@ -26,25 +26,25 @@ func (c Cursor) columns() (seq, rest int) {
 	return -1, 0
 }
 
-// Consumer is a name of which changes are told once: how far it came, and who holds
-// its lease. Times are by the database's clock, as of the reading.
+// Consumer is a durable consumer: how far it came, and who holds its lease. Times are
+// by the database's clock, as of the reading.
 type Consumer struct {
 	Name             string
 	Cursor           Cursor
-	Token, Heartbeat int64  // rise with each lease, and with each word of its holder
+	Token, Heartbeat int64  // rise with each lease, and with each statement of its holder
 	Holder           string // empty: nobody
 	Generation       int64  // of what the listener keeps outside; -1 at first
 
-	Left time.Duration // until the lease ends; zero or less: anybody may take it
-	Held time.Duration // since it was taken; zero: nobody holds it
+	Left time.Duration // until the lease ends; zero or less: anybody may acquire it
+	Held time.Duration // since it was acquired; zero: nobody holds it
 
 	Error   string        // of the last call; empty: it works
 	Failing time.Duration // since when; zero: it works
 
-	DeadLetters int // how many changes are set aside
+	DeadLetters int // how many it has
 }
 
-// AddConsumer makes a name known, told up to a place. It does nothing where the name
+// AddConsumer adds a consumer that begins after a place. It does nothing if the name
 // is known.
 func (s *Store) AddConsumer(ctx context.Context, name string, at Place) error {
 	_, err := s.exec(ctx, `INSERT INTO {journal_once} (name, tid, mark, seq, rest, epoch, beat, holder, taken, expires, branch, failing, error)
@@ -52,27 +52,27 @@ VALUES (?, ?, ?, -1, 0, 0, 0, '', 0, 0, -1, 0, '') {OR IS IT}`, name, at.TID, at
 	return err
 }
 
-const selectOnce = `SELECT o.name, o.tid, o.mark, o.seq, o.rest, o.epoch, o.beat, o.holder, o.branch, o.taken, o.expires, o.failing, o.error, {NOW},
+const selectConsumer = `SELECT o.name, o.tid, o.mark, o.seq, o.rest, o.epoch, o.beat, o.holder, o.branch, o.taken, o.expires, o.failing, o.error, {NOW},
 	(SELECT count(*) FROM {journal_aside} a WHERE a.name = o.name)
 FROM {journal_once} o`
 
-// FindConsumer reads how a name stands; found says whether it is known.
+// FindConsumer reads a consumer; found says whether the name is known.
 func (s *Store) FindConsumer(ctx context.Context, name string) (o Consumer, found bool, err error) {
-	all, err := s.once(ctx, selectOnce+" WHERE o.name = ?", name)
+	all, err := s.consumers(ctx, selectConsumer+" WHERE o.name = ?", name)
 	if err != nil || len(all) == 0 {
 		return Consumer{}, false, err
 	}
 	return all[0], true, nil
 }
 
-// Consumers reads how all names stand, in their order.
+// Consumers reads all consumers, in the order of their names.
 func (s *Store) Consumers(ctx context.Context) ([]Consumer, error) {
-	all, err := s.once(ctx, selectOnce)
+	all, err := s.consumers(ctx, selectConsumer)
 	slices.SortFunc(all, func(a, b Consumer) int { return cmp.Compare(a.Name, b.Name) }) // databases differ
 	return all, err
 }
 
-func (s *Store) once(ctx context.Context, text string, args ...any) (all []Consumer, err error) {
+func (s *Store) consumers(ctx context.Context, text string, args ...any) (all []Consumer, err error) {
 	rows, err := s.db.QueryContext(ctx, s.SQL(text), args...)
 	if err != nil {
 		return nil, err
@@ -106,7 +106,7 @@ func micros(n int64) time.Duration {
 	return time.Duration(min(max(n, -most), most)) * time.Microsecond
 }
 
-// DropConsumer forgets a name, its cursor and what it has set aside. Its holder is
+// DropConsumer deletes a consumer, its cursor and its dead letters. Its holder is
 // deposed.
 func (s *Store) DropConsumer(ctx context.Context, name string) error {
 	conn, err := s.Begin(ctx)
@@ -122,19 +122,19 @@ func (s *Store) DropConsumer(ctx context.Context, name string) error {
 	return s.Commit(ctx, conn, commitLimit)
 }
 
-// SlowestConsumer returns the tid up to which every name is done with every change;
-// found says whether there are names. What is set aside is not done, unless it
-// was pruned already. A tid below the floor belongs to a name that was pruned
-// past.
+// SlowestConsumer returns the tid up to which every consumer is done with every
+// change; found says whether there are consumers. A dead letter is not done, unless
+// its change was pruned already. A tid below the floor is of a consumer whose next
+// changes were pruned.
 func (s *Store) SlowestConsumer(ctx context.Context) (tid int64, found bool, err error) {
-	var done, aside *int64 // null if there are none
+	var done, dead *int64 // null if there are none
 	err = s.db.QueryRowContext(ctx, s.SQL(`SELECT (SELECT min(CASE WHEN rest = 1 THEN tid - 1 ELSE tid END) FROM {journal_once}),
-	(SELECT min(tid) - 1 FROM {journal_aside} WHERE tid > (SELECT floor FROM {journal_facts} WHERE one = 1))`)).Scan(&done, &aside)
+	(SELECT min(tid) - 1 FROM {journal_aside} WHERE tid > (SELECT floor FROM {journal_facts} WHERE one = 1))`)).Scan(&done, &dead)
 	switch {
 	case err != nil || done == nil:
 		return 0, false, err
-	case aside != nil:
-		return min(*done, *aside), true, nil
+	case dead != nil:
+		return min(*done, *dead), true, nil
 	}
 	return *done, true, nil
 }

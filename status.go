@@ -40,7 +40,7 @@ type Blocker struct {
 
 // Status asks the database how the journal stands.
 func (j *Journal) Status(ctx context.Context) (JournalStatus, error) {
-	s, err := j.holders(ctx)
+	s, _, err := j.blockers(ctx)
 	if err == nil {
 		s.Consumers, err = j.consumerStatus(ctx)
 	}
@@ -50,17 +50,18 @@ func (j *Journal) Status(ctx context.Context) (JournalStatus, error) {
 	return s, nil
 }
 
-// holders is Status without what takes longer the further a name is behind.
-func (j *Journal) holders(ctx context.Context) (JournalStatus, error) {
+// blockers is Status without the consumers: to count what a slow one has left
+// takes long. heldBack says that a transaction keeps this process from reading on.
+func (j *Journal) blockers(ctx context.Context) (s JournalStatus, heldBack bool, err error) {
 	st, err := j.store.Status(ctx)
 	if err != nil {
-		return JournalStatus{}, err
+		return JournalStatus{}, false, err
 	}
 	j.mu.Lock()
 	running := j.running != nil
 	j.mu.Unlock()
 	f := j.follower.Status()
-	s := JournalStatus{
+	s = JournalStatus{
 		UUID: j.store.UUID(), Realms: j.realmNames(), Head: max(st.Head, f.Place.TID), Position: f.Place.TID, PrunedTo: st.PrunedTo,
 		Running: running, Err: f.Err,
 	}
@@ -70,7 +71,7 @@ func (j *Journal) holders(ctx context.Context) (JournalStatus, error) {
 	for _, h := range st.Blockers {
 		s.Blockers = append(s.Blockers, Blocker(h))
 	}
-	return s, nil
+	return s, st.HeldBack(f.Place.TID), nil
 }
 
 // heldLong is how long a transaction may hold others back before the log says
@@ -93,13 +94,10 @@ func (h *holding) watch(ctx context.Context, j *Journal) {
 		return
 	}
 	h.looked = now
-	s, err := j.holders(ctx)
+	s, held, err := j.blockers(ctx)
 	if err != nil {
 		return // following will say so
 	}
-	// PostgreSQL's Head counts what was rolled back too, behind which nothing is
-	// held.
-	held := s.Head > s.Position && (len(s.Blockers) > 0 || j.dialect != PostgreSQL)
 	switch {
 	case !held || h.place != s.Position:
 		if h.logged {
