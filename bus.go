@@ -49,8 +49,8 @@ type BusConfig struct {
 	// means 1,024.
 	BatchSize int
 
-	// MaxRetries is how often an [Everywhere] listener is told again of an event
-	// on which it failed. Zero means 3; negative means never.
+	// MaxRetries is how often an [Everywhere] listener gets an event again on
+	// which it failed. Zero means 3; negative means never.
 	MaxRetries int
 
 	// Backoff is the pause before the first repetition; it doubles with each,
@@ -98,14 +98,14 @@ func (b *Bus) Env() string { return b.env }
 // is [ErrBusClosed], or [ErrBusHasJournal] on a bus with a journal, or [ErrNoJournal] on
 // one that needs it. The events belong to the caller again when Notify returns.
 func (b *Bus) Notify(events ...Event) error {
-	var one [1]delivery.Item[Event]
+	var one [1]Event
 	taken := one[:0]
 	for i, e := range events {
 		e, err := entering(e, b.env, true)
 		if err != nil {
 			return fmt.Errorf("notify: event %d of %d, %T: %w", i+1, len(events), events[i], err)
 		}
-		taken = append(taken, delivery.Item[Event]{TID: e.About().TID, Primary: true, Event: e})
+		taken = append(taken, e)
 	}
 	overflowing, err := b.push(taken)
 	for _, q := range overflowing { // after all locks are released
@@ -117,7 +117,7 @@ func (b *Bus) Notify(events ...Event) error {
 
 // push queues events for every listener, and returns the queues that begin to
 // overflow.
-func (b *Bus) push(items []delivery.Item[Event]) (overflowing []*delivery.Queue[Event], err error) {
+func (b *Bus) push(events []Event) (overflowing []*delivery.Queue[Event], err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
@@ -129,9 +129,9 @@ func (b *Bus) push(items []delivery.Item[Event]) (overflowing []*delivery.Queue[
 		d := b.durables[0].listener
 		return nil, fmt.Errorf("notify: %w: %s has the scope %s", ErrNoJournal, d.Name, d.Scope)
 	}
-	for _, item := range items {
+	for _, e := range events {
 		for _, q := range b.queues {
-			if q.Push(item) {
+			if q.Push(e, true) {
 				overflowing = append(overflowing, q)
 			}
 		}
@@ -172,8 +172,8 @@ func checkType(e Event) error {
 	return nil
 }
 
-// register starts the goroutine of a listener, which wants some events and is
-// told of them one by one; tell is nil if it takes batches only.
+// register starts the goroutine of a listener. wants says which events it has use
+// for, and tell delivers one of them; tell is nil if it takes batches only.
 func (b *Bus) register(scope Scope, listener any, wants func(Event) bool, tell func(context.Context, Event) error) *Registration {
 	if scope == nil {
 		panic(fmt.Sprintf("tracbus: registering %s needs a scope", nameOf(listener)))
@@ -236,7 +236,7 @@ func (b *Bus) queueConfig() delivery.Config[Event] {
 	}
 }
 
-// attach ties the bus to a journal, of which all has been told up to a tid.
+// attach ties the bus to a journal, of which all up to a place was delivered.
 func (b *Bus) attach(j *Journal, at store.Place) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()

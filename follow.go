@@ -13,7 +13,7 @@ import (
 	"github.com/tracbus/tracbus/internal/store"
 )
 
-// Run follows the journal and tells the bus of all that was committed since
+// Run follows the journal and delivers to the bus what was committed since
 // [OpenJournal], in one order, until ctx ends or [Journal.Close] is called; then
 // it returns nil. One call at a time. While the database is away it waits and
 // tries again, and goes on exactly where it stopped.

@@ -11,29 +11,29 @@ import (
 	"github.com/tracbus/tracbus/internal/delivery"
 )
 
-// Scope says which changes a listener is told of, and what a failure leads to.
+// Scope says which changes a listener gets, and what a failure leads to.
 // It is [Primary] or [Everywhere] (both from Trac's journaling proposal).
 type Scope interface {
 	// String returns the scope's name.
 	String() string
-	// has says whether a listener of this scope is told of a change that this
+	// has says whether a listener of this scope gets a change that this
 	// process made, or another.
 	has(primary bool) bool
-	// repeats says whether a change that failed is told again.
+	// repeats says whether a change that failed is delivered again.
 	repeats() bool
 }
 
 type scope uint8
 
 const (
-	// Primary listeners are told of what this process committed, so that of all
+	// Primary listeners get what this process committed, so that of all
 	// processes one does it: the place of side effects such as e-mail. A change
 	// on which one fails is reported, and not repeated.
 	Primary scope = iota + 1
 
-	// Everywhere listeners are told of every change in every process: the
+	// Everywhere listeners get every change in every process: the
 	// place of caches. A change on which one fails is repeated a few times.
-	// Then the listener is told [Resync], so that it does not stay stale.
+	// Then the listener gets a [Resync], so that it does not stay stale.
 	Everywhere
 )
 
@@ -60,8 +60,8 @@ type BatchListener interface {
 	HandleBatch(ctx context.Context, events []Event) error
 }
 
-// ResyncListener is a listener that is told when it missed changes, before the
-// next change. Until it returns nil, it is told again and nothing else.
+// ResyncListener is a listener that is called when it missed changes, before the
+// next change. Until it returns nil, it is called again, and gets nothing else.
 type ResyncListener interface {
 	Resync(ctx context.Context, e Resync) error
 }
@@ -120,8 +120,8 @@ func (b *Bus) listenerOf(scope Scope, l any, wants func(Event) bool, tell func(c
 }
 
 // loader returns how a listener is loaded from tables, if there is a journal
-// that tells which changes they hold; else it is told of the gap, if it has use
-// for that.
+// that tells which changes they hold; else it hears of the gap, if it has use for
+// that.
 func (b *Bus) loader(l LoadListener, resync func(context.Context, delivery.Gap) error) func(context.Context, delivery.Gap) (func(tid int64) bool, error) {
 	return func(ctx context.Context, g delivery.Gap) (func(tid int64) bool, error) {
 		b.mu.Lock()

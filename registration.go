@@ -54,18 +54,18 @@ type ListenerStatus struct {
 	Listener string
 	Scope    Scope
 
-	Waiting   int    // events not told yet, with those in the call that goes on
-	Delivered uint64 // events told, whether the listener failed on them or not
+	Waiting   int    // events not delivered yet, with those in the call that goes on
+	Delivered uint64 // events delivered, whether the listener failed on them or not
 	Failed    uint64 // of these, given up after a failure
 	Retried   uint64 // calls made again after a failure
-	Dropped   uint64 // events never told: too many waited, or the bus was closed
+	Dropped   uint64 // events never delivered: too many waited, or the bus was closed
 
 	LastError error // of the last call that failed; nil if none did
 }
 
-// Wait returns when the listener has been told of all that the bus has taken so
-// far, whether it could handle it or not, and of what it missed; or when ctx
-// ends. A listener that calls it waits for itself. Under [Durable] it returns when
+// Wait returns when all that the bus has taken so far was delivered to the
+// listener, whether it could handle it or not, and it heard of what it missed; or
+// when ctx ends. A listener that calls it waits for itself. Under [Durable] it returns when
 // the listener has handled all of that, and all that this process has committed,
 // in whatever process.
 func (r *Registration) Wait(ctx context.Context) error {
@@ -84,9 +84,9 @@ func (r *Registration) Status() ListenerStatus {
 	}
 }
 
-// Close takes the listener off the bus: it is told what waits, and nothing
-// more. If ctx ends before, its context ends, and a [*CloseError] says what it
-// was not told. It may be called again, to wait for a call that was going on.
+// Close takes the listener off the bus: it gets what waits, and nothing more. If
+// ctx ends before, its context ends, and a [*CloseError] says what was not
+// delivered. It may be called again, to wait for a call that was going on.
 func (r *Registration) Close(ctx context.Context) error {
 	r.calls().Leave(func() { r.bus.forget(r) })
 	waitForEnd(ctx, r.calls().Done())
@@ -123,13 +123,17 @@ type CloseError struct {
 	Undelivered []Undelivered
 }
 
-// Undelivered is what one listener was not told.
+// Undelivered is what was not delivered to one listener.
 type Undelivered struct {
 	Listener    string
 	Count       int   // how many, with those in the call that goes on
 	Oldest      Event // the oldest of them
 	CallRunning bool  // a call of the listener had not returned
-	After       int64 // the tid behind which the journal was not read for it, for its queue was full; 0 if all that this process committed was
+
+	// After is the tid after which the journal was not read for this listener,
+	// because its queue was full. Zero if everything that this process committed
+	// was read.
+	After int64
 }
 
 func closeError(registrations []*Registration) error {
@@ -145,7 +149,7 @@ func closeError(registrations []*Registration) error {
 	return &e
 }
 
-// Error names each listener, with how many events it was not told.
+// Error names each listener, with how many events were not delivered to it.
 func (e *CloseError) Error() string {
 	var s strings.Builder
 	s.WriteString("close: not delivered: ")

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// Item is an event with what a queue has to know of it to take it. What waits in
-// a queue is the event alone, because there may be many.
+// Item is an event of a journal, with what a queue has to know of it to take it.
+// What waits in a queue is the event alone, because there may be many.
 type Item[E any] struct {
-	TID     int64 // of its transaction; zero if there is no journal
+	TID     int64 // of its transaction
 	Primary bool  // this process committed it
 	Event   E
 }

@@ -76,8 +76,9 @@ func (q *Queue[E]) Scope() string { return q.listener.Scope }
 
 // Push queues an event that the listener wants, and never waits: if there is no
 // room, it drops the oldest. It reports true if the queue begins to overflow.
-func (q *Queue[E]) Push(item Item[E]) (overflows bool) {
-	if q.listener.PrimaryOnly && !item.Primary || !q.listener.Wants(item.Event) {
+// primary says that this process committed the event.
+func (q *Queue[E]) Push(e E, primary bool) (overflows bool) {
+	if q.listener.PrimaryOnly && !primary || !q.listener.Wants(e) {
 		return false
 	}
 	q.mu.Lock()
@@ -85,7 +86,7 @@ func (q *Queue[E]) Push(item Item[E]) (overflows bool) {
 		q.mu.Unlock()
 		return false
 	}
-	if q.waiting.Push(item.Event) {
+	if q.waiting.Push(e) {
 		overflows = !q.overflowing
 		q.drop()
 	}
