@@ -39,6 +39,7 @@ require (
 	github.com/prometheus/common v0.72.0 // indirect
 	github.com/prometheus/procfs v0.22.0 // indirect
 	github.com/remyoudompheng/bigfft v0.0.0-20230129092748-24d4a6f8daec // indirect
+	github.com/tracbus/tracbus/tests v0.0.0
 	github.com/yuin/gopher-lua v1.1.1 // indirect
 	go.uber.org/atomic v1.12.0 // indirect
 	go.yaml.in/yaml/v3 v3.0.5 // indirect
@@ -54,3 +55,5 @@ require (
 replace github.com/tracbus/tracbus => ../
 
 replace github.com/tracbus/tracbus/prom => ../prom
+
+replace github.com/tracbus/tracbus/tests => ../tests
