@@ -95,8 +95,8 @@ func (j *Journal) trimFor(s skimmer) func(*store.Change) {
 type offsetKeeper interface {
 	BatchListener
 
-	// handleChained does what [consumer.Sink.Send] says.
-	handleChained(ctx context.Context, span consumer.Span, events []Event) error
+	// sendSpan does what [consumer.Sink.Send] says.
+	sendSpan(ctx context.Context, span consumer.Span, events []Event) error
 }
 
 // sinkFunc is a function that is a [consumer.Sink].
