@@ -306,6 +306,3 @@ func (c codec) Name(e Event) string { return channelOf(e, c.config.Prefix).Strin
 
 // Sort returns e's realm and kind.
 func (codec) Sort(e Event) string { return string(e.Resource().Realm) + "." + string(e.Kind()) }
-
-// tidBits are how many bits of the first number of a stream entry's id are the tid.
-const tidBits = publish.TIDBits
