@@ -63,7 +63,7 @@ func BenchmarkChained(b *testing.B) {
 			c := consumer.Span{Journal: "uuid", Consumer: "redis", Reset: &consumer.Reset{Expect: consumer.Offset{Empty: true, Generation: -1}}}
 			for i := 0; i < len(events); i += batch {
 				c.To, _ = codec{}.Place(events[i+batch-1])
-				require.NoError(b, p.handleChained(context.Background(), c, events[i:i+batch]))
+				require.NoError(b, p.sendSpan(context.Background(), c, events[i:i+batch]))
 				c.From, c.Reset = c.To, nil
 			}
 			require.NotEqual(b, store.Place{}, c.From)

@@ -96,8 +96,8 @@ func (j *Journal) trimFor(s skimmer) func(*store.Change) {
 type offsetKeeper interface {
 	BatchListener
 
-	// handleChained does what [consumer.Sink.Send] says.
-	handleChained(ctx context.Context, span consumer.Span, events []Event) error
+	// sendSpan does what [consumer.Sink.Send] says.
+	sendSpan(ctx context.Context, span consumer.Span, events []Event) error
 }
 
 // sinkFunc is a function that is a [consumer.Sink].
@@ -123,7 +123,7 @@ type durable struct {
 func newDurable(ctx context.Context, scope durableScope, l any, d delivery.Listener[Event]) *durable {
 	r := &durable{name: scope.name, config: scope.config, listener: d, invoker: delivery.NewInvoker(ctx), memory: consumer.NewMemory()}
 	if k, ok := l.(offsetKeeper); ok {
-		r.sink = sinkFunc(k.handleChained)
+		r.sink = sinkFunc(k.sendSpan)
 	}
 	r.skimmer, _ = l.(skimmer)
 	return r

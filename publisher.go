@@ -223,9 +223,9 @@ func (p *Publisher) HandleBatch(ctx context.Context, events []Event) error {
 
 var _ offsetKeeper = (*Publisher)(nil)
 
-// handleChained implements [offsetKeeper]. Redis is what keeps the offset: see
+// sendSpan implements [offsetKeeper]. Redis is what keeps the offset: see
 // internal/publish/script for what it does with a call that comes twice or late.
-func (p *Publisher) handleChained(ctx context.Context, span consumer.Span, events []Event) error {
+func (p *Publisher) sendSpan(ctx context.Context, span consumer.Span, events []Event) error {
 	return p.sender.Send(ctx, span, events)
 }
 
@@ -306,6 +306,3 @@ func (c codec) Name(e Event) string { return channelOf(e, c.config.Prefix).Strin
 
 // Sort returns e's realm and kind.
 func (codec) Sort(e Event) string { return string(e.Resource().Realm) + "." + string(e.Kind()) }
-
-// tidBits are how many bits of the first number of a stream entry's id are the tid.
-const tidBits = publish.TIDBits

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tracbus/tracbus/internal/publish/script"
+	"github.com/tracbus/tracbus/internal/stream"
 	"github.com/tracbus/tracbus/internal/value"
 )
 
@@ -24,16 +25,12 @@ type Entry struct {
 	Values, Old map[string]any
 }
 
-// TIDBits are how many bits of the first number of an entry's id are the tid. The
-// upper ones are the generation.
-const TIDBits = 48
-
 // entryID returns the first number of an entry's id.
 func entryID(generation, tid int64) (uint64, error) {
-	if tid>>TIDBits != 0 || generation>>(64-TIDBits) != 0 {
+	if tid>>stream.TIDBits != 0 || generation>>(64-stream.TIDBits) != 0 {
 		return 0, fmt.Errorf("id of an entry: tid %d, generation %d: expected less than 2^48 and 2^16, from 0", tid, generation)
 	}
-	return uint64(generation)<<TIDBits | uint64(tid), nil
+	return uint64(generation)<<stream.TIDBits | uint64(tid), nil
 }
 
 // appendEntry appends an entry, in the order in which the script takes it.

@@ -10,6 +10,7 @@ import (
 	"github.com/tracbus/tracbus/internal/consumer"
 	"github.com/tracbus/tracbus/internal/publish/script"
 	"github.com/tracbus/tracbus/internal/store"
+	"github.com/tracbus/tracbus/internal/stream"
 )
 
 // transfer brings one span to Redis. It is a state machine:
@@ -152,7 +153,7 @@ func offsetOf(o script.Offset) consumer.Offset {
 	if o.Empty {
 		ms, _, _ := strings.Cut(o.LastEntry, "-")
 		if n, err := strconv.ParseUint(ms, 10, 64); err == nil && n > 0 {
-			o.Generation = int64(n >> TIDBits)
+			o.Generation = int64(n >> stream.TIDBits)
 		}
 	}
 	return consumer.Offset{Empty: o.Empty, At: store.Place(o.At), Generation: o.Generation}

@@ -1,4 +1,4 @@
-package tracbus_test
+package publish_test
 
 import (
 	"context"

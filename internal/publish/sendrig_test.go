@@ -1,9 +1,9 @@
-package tracbus
+package publish
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"strconv"
@@ -16,52 +16,50 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus/internal/consumer"
-	"github.com/tracbus/tracbus/internal/publish"
 	"github.com/tracbus/tracbus/internal/store"
 	"github.com/tracbus/tracbus/internal/testkit"
 	"github.com/tracbus/tracbus/internal/testserver"
 )
 
-// chainRig hands batches to a publisher as a relay does, over a Redis of its
-// own, and hears what is published there.
-type chainRig struct {
+// sendRig sends spans as a consumer does, over a Redis of its own, and hears what
+// is published there.
+type sendRig struct {
 	t         *testing.T
 	server    *testserver.RedisServer
 	client    *redis.Client // that may do everything
 	own       *redis.Client // the publisher's
-	publisher *Publisher
+	publisher *Publisher[event]
 	state     string // the key
 	ears      *redis.PubSub
 }
 
-// chainConfigs are what the rules are tested with.
-var chainConfigs = map[string]PublisherConfig{"channels": {}, "stream": {StreamKey: "changes"}}
+// configs are what the rules are tested with.
+var configs = map[string]Config{"channels": {}, "stream": {StreamKey: "changes"}}
 
-// eachChain runs a test with a stream and without.
-func eachChain(t *testing.T, test func(t *testing.T, r *chainRig)) {
-	for name, config := range chainConfigs {
-		t.Run(name, func(t *testing.T) { test(t, newChainRig(t, config, testserver.RedisOptions{}, nil)) })
+// eachWay runs a test with a stream and without.
+func eachWay(t *testing.T, test func(t *testing.T, r *sendRig)) {
+	for name, config := range configs {
+		t.Run(name, func(t *testing.T) { test(t, newSendRig(t, config, testserver.RedisOptions{}, nil)) })
 	}
 }
 
-// newChainRig starts a server, and a publisher over it as a user of its; nil is
+// newSendRig starts a server, and a publisher over it as a user of its; nil is
 // the default user, with go-redis's timeouts.
-func newChainRig(t *testing.T, config PublisherConfig, options testserver.RedisOptions, user *redis.Options) *chainRig {
+func newSendRig(t *testing.T, config Config, options testserver.RedisOptions, user *redis.Options) *sendRig {
 	t.Helper()
 	testkit.NoLeaks(t)
-	r := &chainRig{t: t, server: testserver.Redis(t, options), state: publish.StateKey(config.StreamKey, "uuid", "redis")}
+	r := &sendRig{t: t, server: testserver.Redis(t, options), state: StateKey(config.StreamKey, "uuid", "redis")}
 	r.client = r.connect(&redis.Options{})
 	if user == nil {
 		user = &redis.Options{}
 	}
-	config.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
 	r.own = r.connect(user)
-	r.publisher = NewPublisher(r.own, config)
+	r.publisher = newPublisher(r.own, config)
 	r.listen()
 	return r
 }
 
-func (r *chainRig) connect(o *redis.Options) *redis.Client {
+func (r *sendRig) connect(o *redis.Options) *redis.Client {
 	if o.Addr == "" {
 		o.Addr = r.server.Addr()
 	}
@@ -70,7 +68,7 @@ func (r *chainRig) connect(o *redis.Options) *redis.Client {
 	return c
 }
 
-func (r *chainRig) listen() {
+func (r *sendRig) listen() {
 	r.t.Helper()
 	if r.ears != nil {
 		_ = r.ears.Close()
@@ -81,14 +79,14 @@ func (r *chainRig) listen() {
 	require.NoError(r.t, err)
 }
 
-func (r *chainRig) ctx() context.Context {
+func (r *sendRig) ctx() context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	r.t.Cleanup(cancel)
 	return ctx
 }
 
 // heard returns what was published since it was last asked, as "tid-seq".
-func (r *chainRig) heard() []string {
+func (r *sendRig) heard() []string {
 	r.t.Helper()
 	require.NoError(r.t, r.client.Publish(r.ctx(), "end", "").Err())
 	heard := []string{}
@@ -103,9 +101,9 @@ func (r *chainRig) heard() []string {
 }
 
 // entries returns the channels of the stream, as "tid-seq".
-func (r *chainRig) entries() []string {
+func (r *sendRig) entries() []string {
 	r.t.Helper()
-	entries, err := r.client.XRange(r.ctx(), r.publisher.codec.config.StreamKey, "-", "+").Result()
+	entries, err := r.client.XRange(r.ctx(), r.publisher.script.config.StreamKey, "-", "+").Result()
 	require.NoError(r.t, err)
 	all := []string{}
 	for _, e := range entries {
@@ -122,68 +120,86 @@ func at(tid int64) store.Place {
 	return store.Place{TID: tid, CommitID: fmt.Sprintf("mark%d", tid)}
 }
 
-// chainEvent is published on a channel that ends in its tid and seq.
-type chainEvent struct {
-	Change
-	payload string
-	fails   error
+// event is published on a channel that ends in its tid and seq.
+type event struct {
+	tx       store.Place
+	seq      int
+	payload  string
+	fails    error // to encode it
+	unwanted bool
 }
 
-func (e chainEvent) Resource() Resource {
-	return Resource{RealmTicket, fmt.Sprintf("%d-%d", e.TID, e.Seq)}
-}
-func (chainEvent) Kind() Kind                     { return KindChanged }
-func (e chainEvent) WithChange(c Change) Event    { e.Change = c; return e }
-func (e chainEvent) Payload() (_ []byte, _ error) { return []byte(e.payload), e.fails }
+func eventAt(tx store.Place, seq int) event { return event{tx: tx, seq: seq, payload: "{}"} }
 
-func chainedEvent(p store.Place, seq int) chainEvent {
-	return chainEvent{Change: Change{Env: "test", TID: p.TID, CommitID: p.CommitID, Seq: seq}, payload: "{}"}
+// eventCodec is the Codec of events.
+type eventCodec struct{}
+
+func (eventCodec) Wants(e event) bool { return !e.unwanted }
+
+func (c eventCodec) Append(dst []byte, e event) (_ []byte, middle int, err error) {
+	dst = append(dst, c.Name(e)...)
+	return append(dst, e.payload...), len(dst), e.fails
+}
+
+func (eventCodec) Entry(event) Entry                { return Entry{} }
+func (eventCodec) Place(e event) (store.Place, int) { return e.tx, e.seq }
+func (eventCodec) Name(e event) string {
+	return fmt.Sprintf("trac.test.ticket.changed.%d-%d", e.tx.TID, e.seq)
+}
+func (eventCodec) Sort(event) string { return "ticket.changed" }
+
+// newPublisher fills in what every publisher has.
+func newPublisher(client redis.UniversalClient, config Config) *Publisher[event] {
+	config.StreamMaxLen = cmp.Or(config.StreamMaxLen, 100_000)
+	config.MaxBackoff = 2 * time.Second
+	config.Logger = slog.New(slog.DiscardHandler)
+	return New(client, eventCodec{}, config)
 }
 
 // transactions returns the events of transactions, each with so many changes,
 // and the names under which they are heard.
-func transactions(from, to int64, changes int) (events []Event, names []string) {
+func transactions(from, to int64, changes int) (events []event, names []string) {
 	names = []string{}
 	for tid := from; tid <= to; tid++ {
 		for seq := range changes {
-			events = append(events, chainedEvent(at(tid), seq))
+			events = append(events, eventAt(at(tid), seq))
 			names = append(names, fmt.Sprintf("%d-%d", tid, seq))
 		}
 	}
 	return events, names
 }
 
-func (r *chainRig) chain(before, end int64) consumer.Span {
+func (r *sendRig) span(before, end int64) consumer.Span {
 	return consumer.Span{Journal: "uuid", Consumer: "redis", From: at(before), To: at(end)}
 }
 
-// begin has Redis begin a branch at a place.
-func (r *chainRig) begin(tid, branch int64, expect consumer.Offset) error {
-	c := r.chain(tid, tid)
+// reset has Redis begin a generation after a tid.
+func (r *sendRig) reset(tid, branch int64, expect consumer.Offset) error {
+	c := r.span(tid, tid)
 	c.Reset = &consumer.Reset{Expect: expect, Generation: branch}
-	return r.publisher.handleChained(r.ctx(), c, nil)
+	return r.publisher.Send(r.ctx(), c, nil)
 }
 
-func (r *chainRig) mustBegin(tid int64) {
+func (r *sendRig) mustReset(tid int64) {
 	r.t.Helper()
-	require.NoError(r.t, r.begin(tid, 0, consumer.Offset{Empty: true, Generation: -1}))
+	require.NoError(r.t, r.reset(tid, 0, consumer.Offset{Empty: true, Generation: -1}))
 }
 
-// hand hands on the transactions behind a tid up to another.
-func (r *chainRig) hand(before, end int64, events []Event) error {
-	return r.publisher.handleChained(r.ctx(), r.chain(before, end), events)
+// send sends the transactions after a tid, up to another.
+func (r *sendRig) send(before, end int64, events []event) error {
+	return r.publisher.Send(r.ctx(), r.span(before, end), events)
 }
 
-// stands returns the state as Redis has it.
-func (r *chainRig) stands() map[string]string {
+// offset returns the state as Redis has it.
+func (r *sendRig) offset() map[string]string {
 	r.t.Helper()
 	s, err := r.client.HGetAll(r.ctx(), r.state).Result()
 	require.NoError(r.t, err)
 	return s
 }
 
-// wantElsewhere checks that an error says where Redis stands.
-func wantElsewhere(t *testing.T, err error, want consumer.Offset) {
+// wantMismatch checks that an error says where Redis is.
+func wantMismatch(t *testing.T, err error, want consumer.Offset) {
 	t.Helper()
 	var e *consumer.Mismatch
 	require.ErrorAs(t, err, &e)
