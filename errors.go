@@ -9,11 +9,11 @@ import (
 // What a journal returns, wrapped in an error that says where.
 var (
 	// ErrNotCommitted: the transaction was rolled back; nothing was stored and
-	// nothing is told. Returned by Update, Commit and Outcome.
+	// nothing is delivered. Returned by Update, Commit and Outcome.
 	ErrNotCommitted = errors.New("not committed")
 
 	// ErrCommitUnknown: the database's answer to COMMIT was lost, and it could
-	// not be asked since. If the transaction landed, it is told like any other.
+	// not be asked since. If it was committed, it is delivered like any other.
 	// Returned by Update, Commit and Outcome, within a [*CommitUnknownError].
 	ErrCommitUnknown = errors.New("commit unknown")
 
@@ -43,15 +43,15 @@ var (
 	// Returned by OpenJournal, and in JournalStatus.Err.
 	ErrUnsupportedDatabase = store.ErrUnsupported
 
-	// ErrNeedsLoad is returned by a [LoadListener] that cannot tell its new state
-	// from an event: it is loaded anew. It is no failure.
+	// ErrNeedsLoad is returned by a [LoadListener] that cannot work out its new
+	// state from an event: it is loaded again. It is no failure.
 	ErrNeedsLoad = errors.New("load anew")
 
-	// ErrBusHasJournal is returned by [Bus.Notify] on a bus that a journal tells.
+	// ErrBusHasJournal is returned by [Bus.Notify] on a bus that belongs to a journal.
 	ErrBusHasJournal = errors.New("the bus belongs to a journal")
 
 	// ErrNoJournal is returned by [Bus.Notify] on a bus that has a listener with
-	// the scope [Durable], which only a journal can tell.
+	// the scope [Durable], to which only a journal can deliver.
 	ErrNoJournal = errors.New("the bus has no journal")
 
 	// ErrJournalClosed is returned by Begin, Join and Update after Close.

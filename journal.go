@@ -28,15 +28,15 @@ const (
 	MySQL      Dialect = "mysql"
 )
 
-// JournalConfig says where a journal is, and holds what most trackers need not
-// decide.
+// JournalConfig says where a journal is, and has settings that most trackers need
+// not change.
 type JournalConfig struct {
 	// Dialect is the database's. There is no default.
 	Dialect Dialect
 
 	// Realms are the kinds of resources. Zero means [TracTickets] without
 	// custom fields and [TracWiki]. Processes may know different realms: each
-	// is told of those that it knows.
+	// gets the changes of those that it knows.
 	Realms []JournalRealm
 
 	// Schema is where the tables are, PostgreSQL's schema or MySQL's database.
@@ -47,9 +47,9 @@ type JournalConfig struct {
 	// [JournalSchema]. Zero means that OpenJournal makes those that are missing.
 	NoMigrate bool
 
-	// PollInterval is how often the database is asked for changes of other processes,
-	// where nothing wakes this one up. Zero means 1 s, and 5 ms on SQLite,
-	// where asking costs next to nothing.
+	// PollInterval is how often the database is asked for changes of other
+	// processes, if nothing wakes this one up. Zero means 1 s, and 5 ms on
+	// SQLite, because asking costs next to nothing there.
 	PollInterval time.Duration
 
 	// BatchSize bounds how many transactions are read at once. Zero means 256.
@@ -65,8 +65,8 @@ type JournalConfig struct {
 }
 
 // Journal keeps who changed what in tables beside those of the tracker, and
-// tells the bus of it: what this process committed as primary, what others did
-// as secondary, all in one order. Its methods may be called concurrently, also
+// delivers them through the bus: what this process committed as primary, what
+// others did as secondary, all in one order. Its methods may be called concurrently, also
 // by listeners, who may not call Wait or Close.
 type Journal struct {
 	db      *sql.DB
@@ -99,8 +99,8 @@ type Journal struct {
 }
 
 // OpenJournal finds or makes the journal's tables and ties it to a bus, which
-// from now on is told by the journal alone. What is committed from now on is
-// told, by [Journal.Run], which the caller starts. The db and its driver are the
+// from now on gets changes from the journal alone. What is committed from now on
+// is delivered by [Journal.Run], which the caller starts. The db and its driver are the
 // application's: OpenJournal borrows connections and does not close it.
 //
 // On PostgreSQL (13 and later) db must be the primary server: a standby does not
@@ -223,7 +223,7 @@ func (j *Journal) newTransaction() (*ModelTransaction, error) {
 	}
 	j.opened++
 	now := time.Now().UTC().Truncate(time.Microsecond)
-	return &ModelTransaction{journal: j, time: now, mark: rand.Text(), rewinds: j.rewinds}, nil
+	return &ModelTransaction{journal: j, time: now, commitID: rand.Text(), rewinds: j.rewinds}, nil
 }
 
 // ended counts a transaction off.
@@ -240,7 +240,7 @@ func (j *Journal) committed(tx *ModelTransaction) {
 	j.mu.Lock()
 	if tx.rewinds == j.rewinds { // else the tid may be of what is no more
 		if tx.tid > j.own.TID {
-			j.own = store.Place{TID: tx.tid, CommitID: tx.mark}
+			j.own = store.Place{TID: tx.tid, CommitID: tx.commitID}
 		}
 	}
 	j.mu.Unlock()
@@ -252,7 +252,7 @@ func (j *Journal) flushed(tx *ModelTransaction) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if tx.tid > 0 && tx.rewinds == j.rewinds {
-		j.said = store.Place{TID: tx.tid, CommitID: tx.mark}
+		j.said = store.Place{TID: tx.tid, CommitID: tx.commitID}
 	}
 }
 
@@ -262,7 +262,7 @@ func (j *Journal) hint() {
 	signal(j.announce)
 }
 
-// signal leaves a token, where none lies yet.
+// signal leaves a token in a channel, unless one is there.
 func signal(c chan struct{}) {
 	select {
 	case c <- struct{}{}:

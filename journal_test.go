@@ -591,7 +591,7 @@ func testPrune(t *testing.T, s *testdatabase.Server, dsn string) {
 	}
 	require.NoError(t, d.Wait(ticking(t), tids[9]))
 	_, err := d.Prune(ticking(t), tracbus.Retention{})
-	assert.ErrorContains(t, err, "expected Age or Transactions above zero")
+	assert.ErrorContains(t, err, "expected KeepFor or KeepLast above zero")
 	n, err := d.Prune(ticking(t), tracbus.Retention{KeepFor: patience, KeepLast: 4})
 	require.NoError(t, err)
 	assert.Zero(t, n, "all are young")
