@@ -115,7 +115,7 @@ func (tx *ModelTransaction) Retract(r Resource) { tx.pending.Retract(plainResour
 func (tx *ModelTransaction) Keep(r Resource) { tx.pending.Keep(plainResource(r)) }
 
 // Commit writes the journal's rows and commits. nil says that the commit holds.
-// tid is 0 if there was nothing to tell. Other errors are as those of
+// tid is 0 if there was nothing to report. Other errors are as those of
 // [Journal.Update].
 func (tx *ModelTransaction) Commit(ctx context.Context) (tid int64, err error) {
 	if err := tx.endable("commit", txPrepared); err != nil {
@@ -158,7 +158,7 @@ func (tx *ModelTransaction) commit(ctx context.Context) (tid int64, err error) {
 // Flush writes the journal's rows into a joined transaction. Whatever the
 // application writes after it comes too late to be ordered by it, and the commit
 // should follow at once: in MySQL all writers wait for it. tid is 0 if there was
-// nothing to tell.
+// nothing to report.
 func (tx *ModelTransaction) Flush(ctx context.Context) (tid int64, err error) {
 	if err := tx.endable("flush", txPrepared); err != nil {
 		return 0, err
@@ -198,7 +198,7 @@ func (tx *ModelTransaction) endable(verb string, want txState) error {
 	return nil
 }
 
-// write writes the journal's rows, if there is something to tell.
+// write writes the journal's rows, if there is something to report.
 func (tx *ModelTransaction) write(ctx context.Context, end bool) (tid int64, committed bool, err error) {
 	entries := tx.pending.All()
 	ordered := len(entries) > 0
@@ -216,7 +216,7 @@ func (tx *ModelTransaction) write(ctx context.Context, end bool) (tid int64, com
 			return 0, false, fmt.Errorf("%s %s: %w", e.Resource.Realm, e.Resource.ID, err)
 		}
 	}
-	return tx.journal.store.Append(ctx, tx.sql.q, tx.mark, tx.journal.origin, rows, end)
+	return tx.journal.store.Append(ctx, tx.sql.q, tx.commitID, tx.journal.origin, rows, end)
 }
 
 // clearUp finds out what became of a commit whose answer was lost. Its
@@ -239,9 +239,9 @@ func (tx *ModelTransaction) clearUp(ctx context.Context, lost error) (tid int64,
 	return tid, nil
 }
 
-// Outcome says what became of the transaction, by its mark: nil if it was
+// Outcome says what became of the transaction, by its commit id: nil if it was
 // committed, with its tid; [ErrNotCommitted] if it was not and never will be;
-// [ErrCommitUnknown] if that cannot be told before ctx ends, or some seconds
+// [ErrCommitUnknown] if that cannot be found out before ctx ends, or some seconds
 // have passed. It asks the database where Commit could not find out, and where
 // the application committed.
 func (tx *ModelTransaction) Outcome(ctx context.Context) (tid int64, err error) {
@@ -266,7 +266,7 @@ func (tx *ModelTransaction) Outcome(ctx context.Context) (tid int64, err error) 
 	ctx, cancel := context.WithTimeout(ctx, commitPatience)
 	defer cancel()
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
-		tid, landed, err := tx.journal.store.Find(ctx, tx.mark, tx.tid, session)
+		tid, landed, err := tx.journal.store.Find(ctx, tx.commitID, tx.tid, session)
 		switch {
 		case landed:
 			tx.tid, tx.state = tid, txCommitted
@@ -286,7 +286,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	return store.Sleep(ctx, d)
 }
 
-// Notify hints that the transaction was committed, so that it is told at once
+// Notify says that the transaction was committed, so that it is delivered at once
 // and not at the next poll, here and in other processes.
 func (tx *ModelTransaction) Notify() {
 	switch {

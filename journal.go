@@ -29,14 +29,14 @@ const (
 	MySQL      Dialect = "mysql"
 )
 
-// JournalConfig says where a journal is, and holds what most trackers need not
-// decide.
+// JournalConfig says where a journal is, and has settings that most trackers need
+// not change.
 type JournalConfig struct {
 	// Dialect is the database's. There is no default.
 	Dialect Dialect
 
 	// Realms are the kinds of resources. Zero means [Tickets] and [Pages].
-	// Processes may know different realms: each is told of those that it knows.
+	// Processes may know different realms: each gets the changes of those that it knows.
 	Realms []JournalRealm
 
 	// Schema is where the tables are, PostgreSQL's schema or MySQL's database.
@@ -47,9 +47,9 @@ type JournalConfig struct {
 	// [JournalSchema]. Zero means that OpenJournal makes those that are missing.
 	NoMigrate bool
 
-	// PollInterval is how often the database is asked for changes of other processes,
-	// where nothing wakes this one up. Zero means 1 s, and 5 ms on SQLite,
-	// where asking costs next to nothing.
+	// PollInterval is how often the database is asked for changes of other
+	// processes, if nothing wakes this one up. Zero means 1 s, and 5 ms on
+	// SQLite, because asking costs next to nothing there.
 	PollInterval time.Duration
 
 	// BatchSize bounds how many transactions are read at once. Zero means 256.
@@ -65,8 +65,8 @@ type JournalConfig struct {
 }
 
 // Journal keeps who changed what in tables beside those of the tracker, and
-// tells the bus of it: what this process committed as primary, what others did
-// as secondary, all in one order. Its methods may be called concurrently, also
+// delivers them through the bus: what this process committed as primary, what
+// others did as secondary, all in one order. Its methods may be called concurrently, also
 // by listeners, who may not call Wait or Close.
 type Journal struct {
 	db      *sql.DB
@@ -88,8 +88,8 @@ type Journal struct {
 }
 
 // OpenJournal finds or makes the journal's tables and ties it to a bus, which
-// from now on is told by the journal alone. What is committed from now on is
-// told, by [Journal.Run], which the caller starts. The db and its driver are the
+// from now on gets changes from the journal alone. What is committed from now on
+// is delivered by [Journal.Run], which the caller starts. The db and its driver are the
 // application's: OpenJournal borrows connections and does not close it.
 //
 // On PostgreSQL (13 and later) db must be the primary server: a standby does not
@@ -209,7 +209,7 @@ func (j *Journal) newTransaction() (*ModelTransaction, error) {
 	}
 	j.opened++
 	now := time.Now().UTC().Truncate(time.Microsecond)
-	return &ModelTransaction{journal: j, time: now, mark: rand.Text(), rewinds: j.follower.Rewinds()}, nil
+	return &ModelTransaction{journal: j, time: now, commitID: rand.Text(), rewinds: j.follower.Rewinds()}, nil
 }
 
 // ended counts a transaction off.
@@ -223,19 +223,19 @@ func (j *Journal) ended() {
 
 // committed notes that a transaction of this process holds.
 func (j *Journal) committed(tx *ModelTransaction) {
-	j.follower.NoteCommit(store.Place{TID: tx.tid, CommitID: tx.mark}, tx.rewinds)
+	j.follower.NoteCommit(store.Place{TID: tx.tid, CommitID: tx.commitID}, tx.rewinds)
 	j.hint()
 }
 
 // flushed notes what the application is about to commit.
 func (j *Journal) flushed(tx *ModelTransaction) {
-	j.follower.NoteFlush(store.Place{TID: tx.tid, CommitID: tx.mark}, tx.rewinds)
+	j.follower.NoteFlush(store.Place{TID: tx.tid, CommitID: tx.commitID}, tx.rewinds)
 }
 
 // hint has this process and others look for what was committed.
 func (j *Journal) hint() { j.follower.Hint() }
 
-// signal leaves a token, where none lies yet.
+// signal leaves a token in a channel, unless one is there.
 func signal(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
@@ -249,11 +249,11 @@ func (j *Journal) checkText(what, text string) error { return j.store.CheckText(
 // What a journal returns, wrapped in an error that says where.
 var (
 	// ErrNotCommitted: the transaction was rolled back; nothing was stored and
-	// nothing is told. Returned by Update, Commit and Outcome.
+	// nothing is delivered. Returned by Update, Commit and Outcome.
 	ErrNotCommitted = errors.New("not committed")
 
 	// ErrCommitUnknown: the database's answer to COMMIT was lost, and it could
-	// not be asked since. If the transaction landed, it is told like any other.
+	// not be asked since. If it was committed, it is delivered like any other.
 	// Returned by Update, Commit and Outcome, within a [*CommitUnknownError].
 	ErrCommitUnknown = errors.New("commit unknown")
 
@@ -283,15 +283,15 @@ var (
 	// Returned by OpenJournal, and in JournalStatus.Err.
 	ErrUnsupportedDatabase = store.ErrUnsupported
 
-	// ErrNeedsLoad is returned by a [LoadListener] that cannot tell its new state
-	// from an event: it is loaded anew. It is no failure.
+	// ErrNeedsLoad is returned by a [LoadListener] that cannot work out its new
+	// state from an event: it is loaded again. It is no failure.
 	ErrNeedsLoad = errors.New("load anew")
 
-	// ErrBusHasJournal is returned by [Bus.Notify] on a bus that a journal tells.
+	// ErrBusHasJournal is returned by [Bus.Notify] on a bus that belongs to a journal.
 	ErrBusHasJournal = errors.New("the bus belongs to a journal")
 
 	// ErrNoJournal is returned by [Bus.Notify] on a bus that has a listener with
-	// the scope [Durable], which only a journal can tell.
+	// the scope [Durable], to which only a journal can deliver.
 	ErrNoJournal = errors.New("the bus has no journal")
 
 	// ErrJournalClosed is returned by Begin, Join and Update after Close.

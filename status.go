@@ -7,23 +7,23 @@ import (
 	"time"
 )
 
-// JournalStatus says how a journal stands, for operators.
+// JournalStatus is the state of a journal, for operators.
 type JournalStatus struct {
 	UUID   string // names the journal
 	Realms []string
 
-	Head     int64 // the highest tid that was taken, by transactions that have not ended too
-	Position int64 // up to which this process has told its bus
+	Head     int64 // the highest tid allocated, including by transactions still open
+	Position int64 // up to which this process has delivered to its bus
 	PrunedTo int64 // up to which changes are pruned
 
 	// Blockers are the transactions that have taken a place in the order and not
-	// ended, the oldest first: nobody is told of what comes after them, and on
+	// ended, the oldest first: what comes after them is not delivered, and on
 	// MySQL nobody else can commit. PostgreSQL names them; MySQL and MariaDB name
 	// all that hold locks while one of them holds the counter, to users with the
-	// right PROCESS, and as of the last tenth of a second. SQLite does not tell.
+	// right PROCESS, and as of the last tenth of a second. SQLite names none.
 	Blockers []Blocker
 
-	// Consumers says how each name stands, in the order of the names.
+	// Consumers are the durable consumers, in the order of their names.
 	Consumers []ConsumerStatus
 
 	// Running says that Run is running; Err why it cannot read, since Since.
@@ -34,11 +34,11 @@ type JournalStatus struct {
 
 // Blocker is a transaction that others wait for.
 type Blocker struct {
-	Session string        // what the database tells of it
+	Session string        // what the database says about it
 	Age     time.Duration // of the transaction
 }
 
-// Status asks the database how the journal stands.
+// Status asks the database for the state of the journal.
 func (j *Journal) Status(ctx context.Context) (JournalStatus, error) {
 	s, _, err := j.blockers(ctx)
 	if err == nil {
@@ -86,8 +86,8 @@ type holding struct {
 	logged bool
 }
 
-// watch looks now and then whether the follower stands still although there is
-// something behind its place.
+// watch looks now and then whether the follower does not move on although there is
+// something after its place.
 func (h *holding) watch(ctx context.Context, j *Journal) {
 	now := time.Now()
 	if now.Sub(h.looked) < heldLong/2 {

@@ -22,7 +22,7 @@ type Actor struct {
 }
 
 // ModelTransaction is a unit of work (Trac's journaling proposal): it writes
-// resources, and the journal's rows that tell of them, in one SQL transaction.
+// resources, and the journal's rows about them, in one SQL transaction.
 // [Journal.Update] is all of it in one call. The long form is
 //
 //	tx, err := j.Begin(ctx)
@@ -42,14 +42,14 @@ type ModelTransaction struct {
 	conn    *store.Conn        // its own; nil in a joined transaction
 	joined  bool
 
-	who     Actor
-	kind    Kind // that was prepared; "" is any
-	time    time.Time
-	mark    string
-	rewinds int
-	inside  bool // an Update, which ends it
-	touched bool // a joined one: its place is noted
-	pending entry.Pending
+	who      Actor
+	kind     Kind // that was prepared; "" is any
+	time     time.Time
+	commitID string
+	rewinds  int
+	inside   bool // an Update, which ends it
+	touched  bool // a joined one: its place is noted
+	pending  entry.Pending
 
 	mu    sync.Mutex // guards what follows against misuse by goroutines
 	state txState
@@ -182,12 +182,12 @@ func (tx *ModelTransaction) change(ctx context.Context, verb string, m Model, do
 // Record reports a change whose rows the application writes itself, in this
 // transaction: through [ModelTransaction.SQL], before or after. It knows what
 // changed: a TicketChanged has the state in Values, and Old. TID, Seq, Author,
-// IPNR and Authenticated are the transaction's; Time is, where it is zero.
-// The resource is locked, so that changes of one are told in the order of their
+// IPNR and Authenticated are the transaction's, and so is Time if it is zero.
+// The resource is locked, so that its changes are delivered in the order of their
 // commits; to read old values that cannot change any more, call
 // [ModelTransaction.Lock] first. Two changes of a resource in one transaction are
-// told as one; if the second takes the first back, without a comment, and the
-// rest of the state is the same but for times, nothing is stored or told.
+// reported as one; if the second takes the first back, without a comment, and the
+// rest of the state is the same but for times, nothing is stored or delivered.
 func (tx *ModelTransaction) Record(ctx context.Context, e Event) error {
 	if err := checkType(e); err != nil {
 		return tx.call("record", func() error { return err })
@@ -264,7 +264,7 @@ func (tx *ModelTransaction) Lock(ctx context.Context, resources ...Resource) err
 // SQL runs the application's own statements within the transaction: its methods
 // are those that GORM and sqlc ask for. Statements that begin or end a
 // transaction must not be among them, nor ROLLBACK TO a savepoint that was set
-// before a change was saved or recorded: it would be told all the same. What is
+// before a change was saved or recorded: that change would be delivered all the same. What is
 // still open of a query is closed before the commit.
 func (tx *ModelTransaction) SQL() SQL { return tx.sql }
 
