@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/internal/testkit"
 	"github.com/tracbus/tracbus/internal/testserver"
 )
 
@@ -55,14 +56,14 @@ func TestEveryWayToRedis(t *testing.T) {
 		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			noLeaks(t)
+			testkit.NoLeaks(t)
 			client, err := tc.config(testserver.Redis(t, tc.options)).NewClient()
 			require.NoError(t, err)
 			t.Cleanup(func() { _ = client.Close() })
 			l := listen(t, client, tracbus.SubscriberConfig{}, "trac.*")
 			l.resync(tracbus.ResyncSubscribed)
 			bus := tracbus.NewBus("test")
-			var log logRecorder
+			var log testkit.LogRecorder
 			publisher := tracbus.NewPublisher(client, tracbus.PublisherConfig{Logger: slog.New(&log)})
 			bus.All(tracbus.Primary, publisher)
 			defer publisher.Close()
@@ -73,9 +74,9 @@ func TestEveryWayToRedis(t *testing.T) {
 				assert.Equal(t, e.Resource(), s.event.Resource())
 				assert.Equal(t, e.Kind(), s.event.Kind())
 			}
-			require.NoError(t, bus.Close(within(t)))
+			require.NoError(t, bus.Close(testkit.Within(t)))
 			assert.Equal(t, uint64(6), publisher.Stats().Published)
-			assert.Empty(t, log.with(""), "nothing happened that is worth a line")
+			assert.Empty(t, log.With(""), "nothing happened that is worth a line")
 		})
 	}
 }
@@ -87,40 +88,40 @@ type userRig struct {
 	proxy     *testserver.TCPProxy
 	bus       *tracbus.Bus
 	publisher *tracbus.Publisher
-	log       logRecorder
-	ear       *ear
+	log       testkit.LogRecorder
+	ear       *testkit.Ear
 }
 
 // newUserRig makes one that waits for Redis's answers as long as timeout.
 func newUserRig(t *testing.T, rules string, timeout time.Duration) *userRig {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	r := &userRig{server: testserver.Redis(t, testserver.RedisOptions{Users: []testserver.RedisUser{
 		{Name: "few", Password: "pw", Rules: "resetchannels " + rules},
 	}})}
 	r.proxy = testserver.Proxy(t, r.server.Addr())
 	client := redis.NewClient(&redis.Options{Addr: r.proxy.Addr(), Username: "few", Password: "pw", ReadTimeout: timeout})
 	t.Cleanup(func() { _ = client.Close() })
-	r.ear = newEar(t, hastyClient(t, r.server.Addr()))
+	r.ear = testkit.NewEar(t, testkit.HastyClient(t, r.server.Addr()))
 	r.bus = tracbus.NewBus("test")
 	r.publisher = tracbus.NewPublisher(client, tracbus.PublisherConfig{Logger: slog.New(&r.log)})
 	r.bus.All(tracbus.Primary, r.publisher)
 	t.Cleanup(func() {
-		_ = r.bus.Close(within(t))
+		_ = r.bus.Close(testkit.Within(t))
 		r.publisher.Close()
 	})
 	return r
 }
 
 func (r *userRig) channels(n int, t *testing.T) (channels []string) {
-	until(t, "the raw subscriber hears", func() bool { return len(r.ear.all()) >= n })
-	for _, m := range r.ear.all() {
+	testkit.Until(t, "the raw subscriber hears", func() bool { return len(r.ear.All()) >= n })
+	for _, m := range r.ear.All() {
 		channels = append(channels, m.Channel)
 	}
 	return channels
 }
 
 func TestSubscriberThatMayOnlySubscribe(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	server := testserver.Redis(t, testserver.RedisOptions{Users: []testserver.RedisUser{
 		{Name: "few", Password: "pw", Rules: "resetchannels &trac.* +psubscribe"},
 	}})
@@ -128,8 +129,8 @@ func TestSubscriberThatMayOnlySubscribe(t *testing.T) {
 	t.Cleanup(func() { _ = client.Close() })
 	l := listen(t, client, tracbus.SubscriberConfig{PingAfter: 20 * time.Millisecond}, "trac.*")
 	l.resync(tracbus.ResyncSubscribed)
-	admin := patientClient(t, server.Addr())
-	until(t, "the server has refused some PINGs", func() bool {
+	admin := testkit.PatientClient(t, server.Addr())
+	testkit.Until(t, "the server has refused some PINGs", func() bool {
 		info, err := admin.Info(context.Background(), "errorstats").Result()
 		_, count, _ := strings.Cut(info, "errorstat_NOPERM:count=")
 		n, _ := strconv.Atoi(strings.TrimSpace(count))
@@ -141,22 +142,22 @@ func TestSubscriberThatMayOnlySubscribe(t *testing.T) {
 func TestPublisherThatMayOnlyPublish(t *testing.T) {
 	r := newUserRig(t, "+publish &trac.*", 200*time.Millisecond)
 	require.NoError(t, r.bus.Notify(tracbus.TicketCreated{ID: 1}))
-	require.NoError(t, r.bus.Wait(within(t)))
+	require.NoError(t, r.bus.Wait(testkit.Within(t)))
 	for id := int64(2); id < 5; id++ {
 		r.proxy.DropReplies()
 		require.NoError(t, r.bus.Notify(tracbus.TicketCreated{ID: id}))
-		until(t, "Redis is away", func() bool { return r.publisher.Stats().Disconnected })
+		testkit.Until(t, "Redis is away", func() bool { return r.publisher.Stats().Disconnected })
 		r.proxy.Resume()
-		require.NoError(t, r.bus.Wait(within(t)))
+		require.NoError(t, r.bus.Wait(testkit.Within(t)))
 	}
-	assert.Len(t, r.log.with("may also arrive late"), 1, "said once")
+	assert.Len(t, r.log.With("may also arrive late"), 1, "said once")
 	s := r.publisher.Stats()
 	assert.Equal(t, uint64(4), s.Published)
 	assert.GreaterOrEqual(t, s.Resent, uint64(3))
 }
 
 func TestPublisherThatMayNotPublishAll(t *testing.T) {
-	r := newUserRig(t, "+publish &trac.test.ticket.created &trac.test.wiki.*", 2*patience)
+	r := newUserRig(t, "+publish &trac.test.ticket.created &trac.test.wiki.*", 2*testkit.Patience)
 	page := tracbus.WikiPage{Name: "A", Version: 1}
 	for round := range 3 {
 		require.NoError(t, r.bus.Notify(
@@ -167,7 +168,7 @@ func TestPublisherThatMayNotPublishAll(t *testing.T) {
 			tracbus.TicketChanged{ID: 2, Values: tracbus.Fields{"a": "b"}},
 			tracbus.WikiPageDeleted{Page: page},
 		))
-		require.NoError(t, r.bus.Wait(within(t)))
+		require.NoError(t, r.bus.Wait(testkit.Within(t)))
 		s := r.publisher.Stats()
 		assert.Equal(t, uint64(3*(round+1)), s.Published)
 		assert.Equal(t, uint64(3*(round+1)), s.Rejected)
@@ -176,22 +177,22 @@ func TestPublisherThatMayNotPublishAll(t *testing.T) {
 	}
 	one := []string{"trac.test.ticket.created", "trac.test.wiki.created", "trac.test.wiki.deleted"}
 	assert.Equal(t, append(append(append([]string(nil), one...), one...), one...), r.channels(9, t))
-	assert.Len(t, r.log.with("refused"), 2, "once for ticket.changed, once for ticket.deleted")
+	assert.Len(t, r.log.With("refused"), 2, "once for ticket.changed, once for ticket.deleted")
 
 	// Allowed, it goes out again; forbidden again, it is said again.
-	admin := patientClient(t, r.server.Addr())
+	admin := testkit.PatientClient(t, r.server.Addr())
 	require.NoError(t, admin.Do(context.Background(), "acl", "setuser", "few", "&trac.*").Err())
 	require.NoError(t, r.bus.Notify(tracbus.TicketChanged{ID: 1, Values: tracbus.Fields{"a": "b"}}))
 	assert.Equal(t, "trac.test.ticket.changed.1", r.channels(10, t)[9])
-	assert.Len(t, r.log.with("away", "back"), 0)
+	assert.Len(t, r.log.With("away", "back"), 0)
 }
 
 func TestPublisherThatMayPublishNothing(t *testing.T) {
-	r := newUserRig(t, "&trac.*", 2*patience)
+	r := newUserRig(t, "&trac.*", 2*testkit.Patience)
 	require.NoError(t, r.bus.Notify(tracbus.TicketCreated{ID: 1}, tracbus.TicketCreated{ID: 2}))
-	require.NoError(t, r.bus.Close(within(t)))
+	require.NoError(t, r.bus.Close(testkit.Within(t)))
 	s := r.publisher.Stats()
 	assert.Equal(t, uint64(2), s.Rejected)
 	assert.Zero(t, s.Published)
-	assert.Len(t, r.log.with("refused"), 1)
+	assert.Len(t, r.log.With("refused"), 1)
 }

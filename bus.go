@@ -185,7 +185,7 @@ func (b *Bus) register(scope Scope, listener any, wants func(Event) bool, tell f
 	}
 	d := b.listenerOf(scope, listener, wants, tell)
 	r := &Registration{bus: b, name: d.Name, scope: scope}
-	if once, ok := scope.(onceScope); !ok {
+	if once, ok := scope.(durableScope); !ok {
 		r.queue = delivery.New(b.ctx, b.queueConfig(), d)
 	} else if d.Load != nil {
 		panic(fmt.Sprintf("tracbus: registering %s under %s: a LoadListener needs Everywhere: its state is of each process", d.Name, scope))
@@ -313,6 +313,12 @@ func (b *Bus) all() []*Registration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.registrations
+}
+
+func (b *Bus) allDurables() []*durable {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.durables
 }
 
 func (b *Bus) allQueues() []*delivery.Queue[Event] {

@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/internal/testkit"
 )
 
 // logs keeps what a bus has logged.
@@ -72,32 +73,6 @@ func comment(n int) tracbus.TicketChanged {
 	return tracbus.TicketChanged{ID: int64(n), Change: tracbus.Change{Author: "joe"}}
 }
 
-// diary is what one listener was told.
-type diary struct {
-	mu      sync.Mutex
-	entries []string
-}
-
-func (d *diary) write(format string, args ...any) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.entries = append(d.entries, fmt.Sprintf(format, args...))
-}
-
-func (d *diary) read() []string {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return slices.Clone(d.entries)
-}
-
-// keep registers a listener that writes down the tickets it is told of.
-func (d *diary) keep(bus *tracbus.Bus, scope tracbus.Scope) *tracbus.Registration {
-	return tracbus.On(bus, scope, func(_ context.Context, e tracbus.TicketChanged) error {
-		d.write("%d", e.ID)
-		return nil
-	})
-}
-
 func tickets(from, to int) []string {
 	var all []string
 	for n := from; n <= to; n++ {
@@ -111,10 +86,10 @@ func tickets(from, to int) []string {
 // goroutine, one publishes, and two good ones are told everything in one order.
 func TestBadListenersSpareTheOthers(t *testing.T) {
 	inBubble(t, tracbus.BusConfig{QueueSize: 1000}, func(t *testing.T, bus *tracbus.Bus, l *logs) {
-		var before, after, answers diary
+		var before, after, answers testkit.Diary
 		release := make(chan struct{})
 
-		before.keep(bus, tracbus.Primary)
+		keep(&before, bus, tracbus.Primary)
 		tracbus.On(bus, tracbus.Primary, func(context.Context, tracbus.TicketChanged) error { panic("out of tea") })
 		tracbus.On(bus, tracbus.Primary, func(context.Context, tracbus.TicketChanged) error {
 			<-release // a listener that does not heed its context
@@ -126,19 +101,19 @@ func TestBadListenersSpareTheOthers(t *testing.T) {
 			return bus.Notify(tracbus.WikiPageCreated{Page: tracbus.WikiPage{Name: fmt.Sprint("Answer", e.ID), Version: 1}})
 		})
 		tracbus.On(bus, tracbus.Primary, func(_ context.Context, e tracbus.WikiPageCreated) error {
-			answers.write("%s", e.Page.Name)
+			answers.Write("%s", e.Page.Name)
 			return nil
 		})
-		after.keep(bus, tracbus.Everywhere)
+		keep(&after, bus, tracbus.Everywhere)
 
 		for n := 1; n <= 100; n++ {
 			require.NoError(t, bus.Notify(comment(n)))
 		}
 		synctest.Wait()
-		assert.Equal(t, tickets(1, 100), before.read())
-		assert.Equal(t, tickets(1, 100), after.read())
-		assert.Len(t, answers.read(), 100)
-		assert.Equal(t, "Answer1", answers.read()[0])
+		assert.Equal(t, tickets(1, 100), before.Read())
+		assert.Equal(t, tickets(1, 100), after.Read())
+		assert.Len(t, answers.Read(), 100)
+		assert.Equal(t, "Answer1", answers.Read()[0])
 
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
@@ -173,9 +148,9 @@ func TestBadListenersSpareTheOthers(t *testing.T) {
 // becomes, it is the same for every listener, and that of each goroutine.
 func TestOneOrderForAll(t *testing.T) {
 	bus := tracbus.NewBus("test")
-	var diaries [4]diary
+	var diaries [4]testkit.Diary
 	for i := range diaries {
-		diaries[i].keep(bus, tracbus.Primary)
+		keep(&diaries[i], bus, tracbus.Primary)
 	}
 	var writers sync.WaitGroup
 	for w := range 8 {
@@ -190,10 +165,10 @@ func TestOneOrderForAll(t *testing.T) {
 	require.NoError(t, bus.Wait(t.Context()))
 	require.NoError(t, bus.Close(t.Context()))
 
-	first := diaries[0].read()
+	first := diaries[0].Read()
 	require.Len(t, first, 8000)
 	for i := range diaries[1:] {
-		require.Equal(t, first, diaries[i+1].read())
+		require.Equal(t, first, diaries[i+1].Read())
 	}
 	var last [8]int
 	for i := 0; i < len(first); i += 2 {
@@ -208,9 +183,9 @@ func TestOneOrderForAll(t *testing.T) {
 
 func TestPrimaryIsNotRepeated(t *testing.T) {
 	inBubble(t, tracbus.BusConfig{}, func(t *testing.T, bus *tracbus.Bus, l *logs) {
-		var d diary
+		var d testkit.Diary
 		r := tracbus.On(bus, tracbus.Primary, func(_ context.Context, e tracbus.TicketChanged) error {
-			d.write("%d", e.ID)
+			d.Write("%d", e.ID)
 			if e.ID == 2 {
 				return errors.New("no luck")
 			}
@@ -218,7 +193,7 @@ func TestPrimaryIsNotRepeated(t *testing.T) {
 		})
 		require.NoError(t, bus.Notify(comment(1), comment(2), comment(3)))
 		require.NoError(t, bus.Close(t.Context()))
-		assert.Equal(t, []string{"1", "2", "3"}, d.read())
+		assert.Equal(t, []string{"1", "2", "3"}, d.Read())
 		assert.Equal(t, []string{"listener failed resource=ticket 2 err=no luck resync=false"}, l.lines("resource", "err", "resync"))
 		s := r.Status()
 		assert.EqualError(t, s.LastError, "no luck")
@@ -228,13 +203,13 @@ func TestPrimaryIsNotRepeated(t *testing.T) {
 
 // cache is a listener that must never be stale in silence.
 type cache struct {
-	diary
+	testkit.Diary
 	fail func(call string) error
 }
 
 func (c *cache) tell(format string, args ...any) error {
 	call := fmt.Sprintf(format, args...)
-	c.write("%s", call)
+	c.Write("%s", call)
 	if c.fail == nil {
 		return nil
 	}
@@ -281,7 +256,7 @@ func TestEverywhereIsRepeatedThenResynced(t *testing.T) {
 			"created A", "created B", "created B", "created B",
 			gaveUp, gaveUp, gaveUp, // until it has understood, and before anything else
 			"created C", "created C", "created D",
-		}, c.read())
+		}, c.Read())
 		assert.Equal(t, (1+2+1+2+1)*time.Second, time.Since(began), "the pause doubles")
 		assert.Equal(t, []string{
 			"listener failed resource=wiki B err=B is bad resync=true",
@@ -312,7 +287,7 @@ func TestFullQueueDropsTheOldestAndResyncs(t *testing.T) {
 		assert.Equal(t, uint64(3), r.Status().Dropped)
 		close(release)
 		require.NoError(t, bus.Wait(t.Context()))
-		assert.Equal(t, []string{"created P1", "resync overflowed, missed 3, err <nil>", "created P5", "created P6", "created P7"}, c.read())
+		assert.Equal(t, []string{"created P1", "resync overflowed, missed 3, err <nil>", "created P5", "created P6", "created P7"}, c.Read())
 		assert.Equal(t, []string{"a listener is too slow: its oldest changes are dropped bound=3"}, l.lines("bound"))
 		assert.Equal(t, uint64(4), r.Status().Delivered)
 		require.NoError(t, bus.Close(t.Context()))
@@ -347,7 +322,7 @@ func TestWhatIsMissedLaterIsToldLater(t *testing.T) {
 		assert.Equal(t, []string{
 			"created P0", "created P1", "resync gave up, missed 1, err no luck", "created P2", "created P3",
 			"resync overflowed, missed 2, err <nil>", "created P6", "created P7", "created P8",
-		}, c.read())
+		}, c.Read())
 	})
 }
 
@@ -374,7 +349,7 @@ func TestResyncsDoNotStarveEvents(t *testing.T) {
 		require.NoError(t, bus.Wait(ctx), "for what was missed until now")
 		require.NoError(t, bus.Close(t.Context()))
 		resyncs := 0
-		for _, call := range c.read() {
+		for _, call := range c.Read() {
 			if call[:6] == "resync" {
 				resyncs++
 			}
@@ -426,13 +401,13 @@ func TestLoggersMayAskTheBus(t *testing.T) {
 
 // batches takes events in batches, and may fail on some.
 type batches struct {
-	diary
+	testkit.Diary
 	fail func(events []tracbus.Event) error
 }
 
 func (b *batches) HandleBatch(_ context.Context, events []tracbus.Event) error {
 	first, last := events[0].Resource().ID, events[len(events)-1].Resource().ID
-	b.write("%s-%s", first, last)
+	b.Write("%s-%s", first, last)
 	if b.fail == nil {
 		return nil
 	}
@@ -458,27 +433,27 @@ func TestWhatWaitsGoesInBatches(t *testing.T) {
 		}
 		close(gate)
 		require.NoError(t, bus.Close(t.Context()))
-		assert.Equal(t, []string{"1-1", "2-11", "12-21", "22-25"}, b.read())
+		assert.Equal(t, []string{"1-1", "2-11", "12-21", "22-25"}, b.Read())
 		assert.Equal(t, []string{"listener failed resource=ticket 12 events=10 err=no luck"}, l.lines("resource", "events", "err"))
 		assert.Equal(t, []uint64{25, 10}, []uint64{r.Status().Delivered, r.Status().Failed})
 	})
 }
 
 // clerk is told of everything that can happen to a ticket.
-type clerk struct{ diary }
+type clerk struct{ testkit.Diary }
 
 func (c *clerk) TicketCreated(_ context.Context, e tracbus.TicketCreated) error {
-	c.write("created %d", e.ID)
+	c.Write("created %d", e.ID)
 	return nil
 }
 
 func (c *clerk) TicketChanged(_ context.Context, e tracbus.TicketChanged) error {
-	c.write("changed %d %v -> %v by %s in %s, primary %v", e.ID, e.Old["milestone"], e.New["milestone"], e.Author, e.Env, e.Primary)
+	c.Write("changed %d %v -> %v by %s in %s, primary %v", e.ID, e.Old["milestone"], e.New["milestone"], e.Author, e.Env, e.Primary)
 	return nil
 }
 
 func (c *clerk) TicketDeleted(_ context.Context, e tracbus.TicketDeleted) error {
-	c.write("deleted %d", e.ID)
+	c.Write("deleted %d", e.ID)
 	return nil
 }
 
@@ -486,12 +461,12 @@ func (c *clerk) TicketDeleted(_ context.Context, e tracbus.TicketDeleted) error 
 type archivist struct{ clerk }
 
 func (a *archivist) TicketCommentEdited(_ context.Context, e tracbus.TicketCommentEdited) error {
-	a.write("comment %d", e.ID)
+	a.Write("comment %d", e.ID)
 	return nil
 }
 
 func (a *archivist) TicketChangeDeleted(_ context.Context, e tracbus.TicketChangeDeleted) error {
-	a.write("history %d", e.ID)
+	a.Write("history %d", e.ID)
 	return nil
 }
 
@@ -499,15 +474,15 @@ func TestListenersAreToldWhatTheyAskFor(t *testing.T) {
 	bus := tracbus.NewBus("test")
 	var plain clerk
 	var rare archivist
-	var all, one diary
+	var all, one testkit.Diary
 	bus.Ticket(tracbus.Primary, &plain)
 	bus.Ticket(tracbus.Primary, &rare)
 	tracbus.On(bus, tracbus.Primary, func(_ context.Context, e tracbus.Event) error {
-		all.write("%s %s", e.Resource(), e.Kind())
+		all.Write("%s %s", e.Resource(), e.Kind())
 		return nil
 	})
 	tracbus.On(bus, tracbus.Primary, func(_ context.Context, e tracbus.WikiPageRenamed) error {
-		one.write("%s -> %s", e.OldName, e.Page.Name)
+		one.Write("%s -> %s", e.OldName, e.Page.Name)
 		return nil
 	})
 	values := tracbus.Fields{"summary": "s", "milestone": "m1"}
@@ -522,16 +497,16 @@ func TestListenersAreToldWhatTheyAskFor(t *testing.T) {
 	require.NoError(t, bus.Close(t.Context()))
 
 	three := []string{"created 1", "changed 1  -> m1 by joe in test, primary true", "deleted 1"}
-	assert.Equal(t, three, plain.read())
-	assert.Equal(t, []string{three[0], three[1], "comment 1", "history 1", three[2]}, rare.read())
-	assert.Equal(t, []string{"Old -> New"}, one.read())
-	assert.Equal(t, []string{"ticket 1 created", "ticket 1 changed", "ticket 1 comment_edited", "ticket 1 change_deleted", "wiki New renamed", "ticket 1 deleted"}, all.read())
+	assert.Equal(t, three, plain.Read())
+	assert.Equal(t, []string{three[0], three[1], "comment 1", "history 1", three[2]}, rare.Read())
+	assert.Equal(t, []string{"Old -> New"}, one.Read())
+	assert.Equal(t, []string{"ticket 1 created", "ticket 1 changed", "ticket 1 comment_edited", "ticket 1 change_deleted", "wiki New renamed", "ticket 1 deleted"}, all.Read())
 }
 
 func TestMalformedEventsTellNobody(t *testing.T) {
 	bus := tracbus.NewBus("test")
-	var d diary
-	d.keep(bus, tracbus.Primary)
+	var d testkit.Diary
+	keep(&d, bus, tracbus.Primary)
 	long := time.Date(12000, 1, 1, 0, 0, 0, 0, time.UTC)
 	wiki := func(p tracbus.WikiPage) tracbus.Event { return tracbus.WikiPageCreated{Page: p} }
 	for _, c := range []struct {
@@ -569,7 +544,7 @@ func TestMalformedEventsTellNobody(t *testing.T) {
 	}
 	assert.ErrorIs(t, bus.Notify(wiki(tracbus.WikiPage{})), tracbus.ErrInvalidPageName)
 	require.NoError(t, bus.Close(t.Context()))
-	assert.Empty(t, d.read(), "all events are taken or none")
+	assert.Empty(t, d.Read(), "all events are taken or none")
 	assert.ErrorIs(t, bus.Notify(comment(1)), tracbus.ErrBusClosed)
 }
 
@@ -633,17 +608,17 @@ func TestAPageHasTheTimeOfItsChange(t *testing.T) {
 
 func TestARegistrationEnds(t *testing.T) {
 	inBubble(t, tracbus.BusConfig{}, func(t *testing.T, bus *tracbus.Bus, l *logs) {
-		var d, other diary
-		r := d.keep(bus, tracbus.Primary)
-		other.keep(bus, tracbus.Primary)
+		var d, other testkit.Diary
+		r := keep(&d, bus, tracbus.Primary)
+		keep(&other, bus, tracbus.Primary)
 		require.NoError(t, bus.Notify(comment(1)))
 		require.NoError(t, r.Close(t.Context()))
 		require.NoError(t, bus.Notify(comment(2)))
 		require.NoError(t, r.Close(t.Context()), "a second time")
 		require.Len(t, bus.Status(), 1)
 		require.NoError(t, bus.Close(t.Context()))
-		assert.Equal(t, []string{"1"}, d.read())
-		assert.Equal(t, []string{"1", "2"}, other.read())
+		assert.Equal(t, []string{"1"}, d.Read())
+		assert.Equal(t, []string{"1", "2"}, other.Read())
 	})
 }
 
@@ -716,7 +691,7 @@ func TestWaitIsForTheResyncToo(t *testing.T) {
 		assert.ErrorIs(t, bus.Wait(ctx), context.DeadlineExceeded)
 		close(release)
 		require.NoError(t, bus.Wait(t.Context()))
-		assert.Equal(t, []string{"created A", "resync gave up, missed 1, err no luck"}, c.read())
+		assert.Equal(t, []string{"created A", "resync gave up, missed 1, err no luck"}, c.Read())
 		for range 100 {
 			require.NoError(t, bus.Wait(ctx), "nothing waits")
 		}
@@ -727,7 +702,7 @@ func TestWaitIsForTheResyncToo(t *testing.T) {
 func TestClosingAnIdleBusNeedsNoTime(t *testing.T) {
 	for range 200 {
 		bus := tracbus.NewBus("test")
-		new(diary).keep(bus, tracbus.Primary)
+		keep(new(testkit.Diary), bus, tracbus.Primary)
 		ended, cancel := context.WithCancel(t.Context())
 		cancel()
 		require.NoError(t, bus.Close(ended))
@@ -769,7 +744,7 @@ func TestGoexitInResync(t *testing.T) {
 		require.NoError(t, bus.Notify(page("A"), page("B")))
 		require.NoError(t, bus.Close(t.Context()))
 		resync := "resync gave up, missed 1, err no luck"
-		assert.Equal(t, []string{"created A", resync, resync, resync, "created B"}, c.read())
+		assert.Equal(t, []string{"created A", resync, resync, resync, "created B"}, c.Read())
 		assert.Equal(t, []string{
 			"listener failed err=no luck",
 			"listener failed on resync, which is repeated err=the listener called runtime.Goexit",
@@ -789,4 +764,12 @@ func TestProgrammingMistakesPanic(t *testing.T) {
 	assert.PanicsWithValue(t, `tracbus: prefix "x" and NoPrefix contradict each other`, func() { tracbus.SubscriberConfig{Prefix: "x", NoPrefix: true}.Pattern() })
 	require.NoError(t, bus.Close(t.Context()))
 	assert.PanicsWithValue(t, "tracbus: registering *tracbus_test.cache on a bus that is closed", func() { bus.Wiki(tracbus.Primary, new(cache)) })
+}
+
+// keep registers a listener that writes down the tickets it is told of.
+func keep(d *testkit.Diary, bus *tracbus.Bus, scope tracbus.Scope) *tracbus.Registration {
+	return tracbus.On(bus, scope, func(_ context.Context, e tracbus.TicketChanged) error {
+		d.Write("%d", e.ID)
+		return nil
+	})
 }

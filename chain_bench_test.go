@@ -11,6 +11,8 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
+	"github.com/tracbus/tracbus/internal/consumer"
+	"github.com/tracbus/tracbus/internal/publish"
 	"github.com/tracbus/tracbus/internal/store"
 	"github.com/tracbus/tracbus/internal/testserver"
 )
@@ -56,15 +58,15 @@ func BenchmarkChained(b *testing.B) {
 	chainedBy := func(config PublisherConfig, batch int) func() {
 		p := NewPublisher(client, config)
 		return func() {
-			key := stateKey(config.StreamKey, "uuid", "redis")
+			key := publish.StateKey(config.StreamKey, "uuid", "redis")
 			require.NoError(b, client.Del(b.Context(), key, "changes").Err())
-			c := chain{journal: "uuid", name: "redis", anew: true, expect: standing{empty: true, branch: -1}}
+			c := consumer.Span{Journal: "uuid", Consumer: "redis", Reset: &consumer.Reset{Expect: consumer.Offset{Empty: true, Generation: -1}}}
 			for i := 0; i < len(events); i += batch {
-				c.end = placeOf(events[i+batch-1])
+				c.To, _ = codec{}.Place(events[i+batch-1])
 				require.NoError(b, p.handleChained(context.Background(), c, events[i:i+batch]))
-				c.before, c.anew = c.end, false
+				c.From, c.Reset = c.To, nil
 			}
-			require.NotEqual(b, store.Place{}, c.before)
+			require.NotEqual(b, store.Place{}, c.From)
 		}
 	}
 	ways := []struct {

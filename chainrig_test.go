@@ -14,9 +14,11 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
+	"github.com/tracbus/tracbus/internal/consumer"
+	"github.com/tracbus/tracbus/internal/publish"
 	"github.com/tracbus/tracbus/internal/store"
+	"github.com/tracbus/tracbus/internal/testkit"
 	"github.com/tracbus/tracbus/internal/testserver"
 )
 
@@ -46,9 +48,8 @@ func eachChain(t *testing.T, test func(t *testing.T, r *chainRig)) {
 // the default user, with go-redis's timeouts.
 func newChainRig(t *testing.T, config PublisherConfig, options testserver.RedisOptions, user *redis.Options) *chainRig {
 	t.Helper()
-	ignore := goleak.IgnoreCurrent()
-	t.Cleanup(func() { goleak.VerifyNone(t, ignore) })
-	r := &chainRig{t: t, server: testserver.Redis(t, options), state: stateKey(config.StreamKey, "uuid", "redis")}
+	testkit.NoLeaks(t)
+	r := &chainRig{t: t, server: testserver.Redis(t, options), state: publish.StateKey(config.StreamKey, "uuid", "redis")}
 	r.client = r.connect(&redis.Options{})
 	if user == nil {
 		user = &redis.Options{}
@@ -104,7 +105,7 @@ func (r *chainRig) heard() []string {
 // entries returns the channels of the stream, as "tid-seq".
 func (r *chainRig) entries() []string {
 	r.t.Helper()
-	entries, err := r.client.XRange(r.ctx(), r.publisher.config.StreamKey, "-", "+").Result()
+	entries, err := r.client.XRange(r.ctx(), r.publisher.codec.config.StreamKey, "-", "+").Result()
 	require.NoError(r.t, err)
 	all := []string{}
 	for _, e := range entries {
@@ -152,20 +153,20 @@ func transactions(from, to int64, changes int) (events []Event, names []string) 
 	return events, names
 }
 
-func (r *chainRig) chain(before, end int64) chain {
-	return chain{journal: "uuid", name: "redis", before: at(before), end: at(end)}
+func (r *chainRig) chain(before, end int64) consumer.Span {
+	return consumer.Span{Journal: "uuid", Consumer: "redis", From: at(before), To: at(end)}
 }
 
 // begin has Redis begin a branch at a place.
-func (r *chainRig) begin(tid, branch int64, expect standing) error {
+func (r *chainRig) begin(tid, branch int64, expect consumer.Offset) error {
 	c := r.chain(tid, tid)
-	c.anew, c.expect, c.branch = true, expect, branch
+	c.Reset = &consumer.Reset{Expect: expect, Generation: branch}
 	return r.publisher.handleChained(r.ctx(), c, nil)
 }
 
 func (r *chainRig) mustBegin(tid int64) {
 	r.t.Helper()
-	require.NoError(r.t, r.begin(tid, 0, standing{empty: true, branch: -1}))
+	require.NoError(r.t, r.begin(tid, 0, consumer.Offset{Empty: true, Generation: -1}))
 }
 
 // hand hands on the transactions behind a tid up to another.
@@ -182,11 +183,11 @@ func (r *chainRig) stands() map[string]string {
 }
 
 // wantElsewhere checks that an error says where Redis stands.
-func wantElsewhere(t *testing.T, err error, want standing) {
+func wantElsewhere(t *testing.T, err error, want consumer.Offset) {
 	t.Helper()
-	var e *elsewhere
+	var e *consumer.Mismatch
 	require.ErrorAs(t, err, &e)
-	require.Equal(t, want, e.standing)
+	require.Equal(t, want, e.Offset)
 }
 
 // scriptCounter notes how many messages each call of the script has.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/tracbus/tracbus/internal/entry"
 	"github.com/tracbus/tracbus/internal/store"
 )
 
@@ -47,6 +48,71 @@ func (j *Journal) Update(ctx context.Context, who Actor, f func(tx *ModelTransac
 	tx.Notify()
 	return tid, nil
 }
+
+// report takes an event, as listeners will get it.
+func (tx *ModelTransaction) report(e Event) error {
+	if err := checkType(e); err != nil {
+		return err
+	}
+	c := e.About()
+	switch {
+	case c.Absent&^AttrValues != 0:
+		return errors.New("the event has parts that are absent: expected one that is complete")
+	case tx.kind != "" && e.Kind() != tx.kind:
+		return fmt.Errorf("it is %q, and the transaction was prepared for %q", e.Kind(), tx.kind)
+	case tx.journal.realm(e.Resource().Realm) == nil:
+		return fmt.Errorf("the journal has no realm %q: expected one of %s", e.Resource().Realm, tx.journal.realmNames())
+	}
+	if c.Time.IsZero() {
+		c.Time = tx.time
+	}
+	c.TID, c.Seq, c.Author, c.IPNR, c.Authenticated = 0, 0, tx.who.Author, tx.who.IPNR, tx.who.Authenticated
+	if c.Author == "" && e.About().Null.Has(AttrAuthor) {
+		c.Null |= AttrAuthor
+	}
+	reported, err := entering(e.WithChange(c), tx.journal.bus.env, true)
+	if err != nil {
+		return err
+	}
+	recordable, ok := reported.(Recordable)
+	if !ok {
+		return fmt.Errorf("event of type %T: expected one with a method Entry", e)
+	}
+	made := recordable.Entry()
+	if made.Resource != reported.Resource() || made.Kind != reported.Kind() {
+		return fmt.Errorf("its Entry is of %s %s: expected what the event is of", made.Resource, made.Kind)
+	}
+	made.Change = reported.About()
+	plain := made.plain()
+	if err := plain.Check(tx.journal.store.CheckText); err != nil {
+		return err
+	}
+	tx.pending.Add(plain)
+	return nil
+}
+
+// Pending returns what the transaction is going to report of a resource: of all
+// its changes so far, one.
+func (tx *ModelTransaction) Pending(r Resource) (Entry, bool) {
+	e, ok := tx.pending.Of(plainResource(r))
+	if !ok {
+		return Entry{}, false
+	}
+	made := madeOf(e)
+	made.Change.Env, made.Change.Primary = tx.journal.bus.env, true
+	return made, true
+}
+
+// Retract takes back what the transaction was going to report of a resource. A
+// [Model] calls it from Save when its tables show that this change undoes those
+// that the transaction made before, and returns no event.
+func (tx *ModelTransaction) Retract(r Resource) { tx.pending.Retract(plainResource(r)) }
+
+// Keep makes the transaction report the changes of a resource even if they undo
+// each other. A [Model] calls it from Save after it has written a change to
+// tables that keep a history, such as the versions of a page: a second change
+// that goes back to the first state then has a place in that history too.
+func (tx *ModelTransaction) Keep(r Resource) { tx.pending.Keep(plainResource(r)) }
 
 // Commit writes the journal's rows and commits. nil says that the commit holds.
 // tid is 0 if there was nothing to tell. Other errors are as those of
@@ -134,9 +200,9 @@ func (tx *ModelTransaction) endable(verb string, want txState) error {
 
 // write writes the journal's rows, if there is something to tell.
 func (tx *ModelTransaction) write(ctx context.Context, end bool) (tid int64, committed bool, err error) {
-	entries := tx.pending.all()
+	entries := tx.pending.All()
 	ordered := len(entries) > 0
-	if end && !(ordered && tx.journal.store.CommitsOnAppend()) && !(ordered && tx.journal.dialect == PostgreSQL) {
+	if end && tx.journal.store.MustCheckOpen(ordered) {
 		if err := tx.journal.store.StillOpen(ctx, tx.conn); err != nil {
 			return 0, false, err
 		}
@@ -146,8 +212,8 @@ func (tx *ModelTransaction) write(ctx context.Context, end bool) (tid int64, com
 	}
 	rows := make([]store.Change, len(entries))
 	for i, e := range entries {
-		if rows[i], err = rowOf(e); err != nil {
-			return 0, false, fmt.Errorf("%s: %w", e.Resource, err)
+		if rows[i], err = entry.Row(e); err != nil {
+			return 0, false, fmt.Errorf("%s %s: %w", e.Resource.Realm, e.Resource.ID, err)
 		}
 	}
 	return tx.journal.store.Append(ctx, tx.sql.q, tx.mark, tx.journal.origin, rows, end)
@@ -190,7 +256,7 @@ func (tx *ModelTransaction) Outcome(ctx context.Context) (tid int64, err error) 
 	case txRolledBack:
 		return 0, fmt.Errorf("%w: it is %s", ErrNotCommitted, tx.state)
 	}
-	if len(tx.pending.all()) == 0 {
+	if len(tx.pending.All()) == 0 {
 		return 0, &CommitUnknownError{tx, errors.New("it changed nothing that leaves a mark in the journal")}
 	}
 	var session int64
@@ -217,14 +283,7 @@ func (tx *ModelTransaction) Outcome(ctx context.Context) (tid int64, err error) 
 
 // sleep waits, and reports false if ctx has ended.
 func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return store.Sleep(ctx, d)
 }
 
 // Notify hints that the transaction was committed, so that it is told at once
@@ -253,6 +312,6 @@ func (tx *ModelTransaction) end(state txState, with func(*store.Conn)) {
 	tx.closing()
 	tx.state = state
 	with(tx.conn)
-	tx.journal.giveTurn()
+	tx.journal.store.GiveTurn()
 	tx.journal.ended()
 }

@@ -1,15 +1,18 @@
 package tracbus
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
-	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/tracbus/tracbus/internal/publish"
+	"github.com/tracbus/tracbus/internal/redisconn"
 	"github.com/tracbus/tracbus/internal/tracini"
 )
 
@@ -29,10 +32,37 @@ type Config struct {
 	// CustomFields are the custom fields of [ticket-custom], in Trac's order.
 	CustomFields []CustomField
 
-	// Warnings are for the log: what Trac passes over, such as an inherited file
-	// that is not there, an unknown word where "enabled" is expected, or an unknown
+	// Warnings are for the log: what Trac ignores, such as an inherited file
+	// that is missing, an unknown word where "enabled" is expected, or an unknown
 	// option of [redispub] or [redis_client].
 	Warnings []string
+}
+
+// A CustomField is a custom field of tickets, as [ticket-custom] in trac.ini
+// defines it (Trac's TracTicketsCustomFields).
+type CustomField struct {
+	// Name is the field's name in the database and in messages, in lower case.
+	Name string
+
+	// Type is text, checkbox, select, radio, textarea or time. Another one is
+	// kept, as Trac keeps it, with a warning.
+	Type string
+
+	// Label is for people. Trac makes one from the name if none is set.
+	Label string
+
+	// Default is the value of a new ticket; "0" or "1" for a checkbox.
+	Default string
+
+	// Options are the values of a select or radio field, without the empty one.
+	Options []string
+
+	// Format is plain, wiki, reference or list for a text, plain or wiki for a
+	// textarea, relative, date or datetime for a time. Other types have none.
+	Format string
+
+	// Order sorts fields; those of the same order are sorted by name.
+	Order int
 }
 
 // ErrConfig is what every [*ConfigError] is, by [errors.Is].
@@ -43,9 +73,9 @@ var ErrConfig = errors.New("configuration")
 type ConfigError struct {
 	File    string // trac.ini or one it inherits; "" for settings made in Go
 	Line    int    // from 1; 0 where no line is to blame
-	Section string // "" where the file as a whole is to blame
+	Section string // "" if the file as a whole is to blame
 	Option  string
-	Value   string // "" also where it may hold a secret
+	Value   string // "" also if it may hold a secret
 	Want    string // what was expected
 	Err     error  // the cause, or nil
 }
@@ -85,18 +115,13 @@ func (e *ConfigError) Unwrap() error { return e.Err }
 // Is makes every ConfigError an [ErrConfig].
 func (e *ConfigError) Is(target error) bool { return target == ErrConfig }
 
-// because adds the cause; a path in it would tell what Value leaves out.
-func (e *ConfigError) because(err error) *ConfigError {
-	e.Err = err
-	var pathError *fs.PathError
-	if errors.As(err, &pathError) {
-		e.Err = pathError.Err
-	}
-	return e
+// configError makes an error of a file one of this package.
+func configError(bad *tracini.Error) *ConfigError {
+	return &ConfigError{File: bad.File, Line: bad.Line, Section: bad.Section, Option: bad.Option, Value: bad.Value, Want: bad.Want, Err: bad.Err}
 }
 
 // LoadConfig reads a trac.ini as Trac does, unchanged, with what it inherits.
-// path is the file, or the folder of the environment, where it is
+// path is the file, or the folder of the environment that has it as
 // conf/trac.ini. Paths in it are relative to its folder.
 //
 // Every error is found here and is a [*ConfigError]: also settings that Trac
@@ -110,33 +135,28 @@ func LoadConfig(path string) (*Config, error) {
 		file = filepath.Join(file, "conf", "trac.ini")
 	}
 	ini, err := tracini.Load(file)
-	if err != nil {
-		return nil, configError(err)
+	if bad, ok := errors.AsType[*tracini.Error](err); ok {
+		return nil, configError(bad)
+	} else if err != nil {
+		return nil, err
 	}
 	env, err := envName(file)
 	if err != nil {
 		return nil, err
 	}
-	found := &findings{}
-	for _, missing := range ini.Missing {
-		found.warn(missing, "[inherit] file: there is no file "+missing.Text)
+	found := &tracini.Findings{}
+	ini.WarnOfMissing(found)
+	publisher, client := ini.Section("redispub", found), ini.Section("redis_client", found)
+	c := &Config{Env: env, Publisher: readPublisher(publisher), Redis: readRedis(client)}
+	for _, f := range ini.Section("ticket-custom", found).TicketFields() {
+		c.CustomFields = append(c.CustomFields, CustomField(f))
 	}
-	section := func(name string) *iniSection {
-		return &iniSection{ini: ini, file: file, name: name, found: found, known: map[string]bool{}}
-	}
-	publisher, client := section("redispub"), section("redis_client")
-	c := &Config{
-		Env:          env,
-		Publisher:    readPublisher(publisher),
-		Redis:        readRedis(client),
-		CustomFields: readTicketFields(section("ticket-custom")),
-	}
-	c.Publisher.SkipRealms = readComponents(section("components"))
-	publisher.warnOfUnknown()
-	client.warnOfUnknown()
-	c.Warnings = found.warnings
-	if found.err != nil {
-		return nil, found.err
+	c.Publisher.SkipRealms = readComponents(ini.Section("components", found))
+	publisher.WarnOfUnknown()
+	client.WarnOfUnknown()
+	c.Warnings = found.Warnings
+	if found.Err != nil {
+		return nil, configError(found.Err)
 	}
 	return c, nil
 }
@@ -155,40 +175,40 @@ func envName(file string) (string, error) {
 	return name, nil
 }
 
-func readPublisher(r *iniSection) PublisherConfig {
-	p := PublisherConfig{Prefix: r.textOr("channel_prefix", DefaultPrefix)}
+func readPublisher(r *tracini.Section) PublisherConfig {
+	p := PublisherConfig{Prefix: r.StringOr("channel_prefix", DefaultPrefix)}
 	p.NoPrefix = p.Prefix == ""
-	switch strings.ToLower(r.text("new_values")) {
+	switch strings.ToLower(r.String("new_values")) {
 	case "", "changed":
 	case "all":
 		p.FullNewValues = true
 	default:
-		r.fail("new_values", "changed (as plugin 0.1 sends them) or all (as plugin 0.2 does)")
+		r.Fail("new_values", "changed (as plugin 0.1 sends them) or all (as plugin 0.2 does)")
 	}
-	p.ExtraEvents = r.flag("rare_events", false)
+	p.ExtraEvents = r.Bool("rare_events", false)
 	readStream(r, &p)
 	return p
 }
 
 // readStream reads what the plugin never had: the stream.
-func readStream(r *iniSection, p *PublisherConfig) {
-	p.StreamKey = r.text("stream")
-	p.StreamMaxLen = int64(r.number("stream_length", 0))
-	p.StreamMaxAge = r.duration("stream_age")
+func readStream(r *tracini.Section, p *PublisherConfig) {
+	p.StreamKey = r.String("stream")
+	p.StreamMaxLen = int64(r.Int("stream_length", 0))
+	p.StreamMaxAge = r.Duration("stream_age")
 	alone := func(option string) {
-		if p.StreamKey == "" && r.text(option) != "" {
-			r.fail(option, "an option stream too")
+		if p.StreamKey == "" && r.String(option) != "" {
+			r.Fail(option, "an option stream too")
 		}
 	}
 	alone("stream_length")
 	alone("stream_age")
 	switch {
-	case strings.Contains(slotTag(p.StreamKey), "}"):
-		r.fail("stream", streamKeyWant)
+	case !publish.IsStreamKey(p.StreamKey):
+		r.Fail("stream", publish.StreamKeyWant)
 	case p.StreamMaxLen < 0:
-		r.fail("stream_length", "a number of entries from 1, or 0 for 100000")
+		r.Fail("stream_length", "a number of entries from 1, or 0 for 100000")
 	case p.StreamMaxAge > 0 && p.StreamMaxAge < time.Millisecond:
-		r.fail("stream_age", "a millisecond at least")
+		r.Fail("stream_age", "a millisecond at least")
 	}
 }
 
@@ -199,44 +219,98 @@ const (
 	wikiComponent   = "tracext.redispub.wiki.rediswikistream"
 )
 
-// readComponents returns the realms whose component is not enabled. The longest
-// rule that is a component's name or a beginning of it decides (Trac's
-// Environment.is_component_enabled).
-func readComponents(r *iniSection) (skip []Realm) {
-	rules := map[string]string{} // option by name
-	for option := range r.ini.Options(r.name) {
-		rules[strings.TrimRight(option, ".*")] = option
-	}
-	client, clientOption := r.enabled(rules, clientComponent)
+// readComponents returns the realms whose component is not enabled.
+func readComponents(r *tracini.Section) (skip []Realm) {
+	client, clientOption := r.Enabled(clientComponent)
 	for _, stream := range []struct {
 		realm     Realm
 		component string
 	}{{RealmTicket, ticketComponent}, {RealmWiki, wikiComponent}} {
-		on, _ := r.enabled(rules, stream.component)
+		on, _ := r.Enabled(stream.component)
 		switch {
 		case !on:
 			skip = append(skip, stream.realm)
 		case !client:
-			r.fail(clientOption, "enabled, as "+stream.component+" is: without it Trac fails at every change")
+			r.Fail(clientOption, "enabled, as "+stream.component+" is: without it Trac fails at every change")
 		}
 	}
 	return skip
 }
 
-// enabled also returns the option that says so.
-func (r *iniSection) enabled(rules map[string]string, component string) (on bool, option string) {
-	for name := component; name != ""; {
-		if option, ok := rules[name]; ok {
-			on, known, err := tracini.Bool(r.text(option))
-			switch {
-			case err != nil:
-				r.fail(option, "enabled or disabled, without "+err.Error())
-			case !known:
-				r.warn(option, fmt.Sprintf("= %q is neither enabled nor disabled, so it is disabled", r.text(option)))
-			}
-			return on, option
-		}
-		name = name[:max(0, strings.LastIndexByte(name, '.'))]
+// readRedis reads [redis_client]: the plugin's options host, port, db, password
+// and unix_socket_path as the plugin does, and those it promised.
+func readRedis(r *tracini.Section) RedisConfig {
+	var c RedisConfig
+	if r.String("url") != "" {
+		c = readRedisURL(r)
+	} else {
+		c.Addr, c.DB = readRedisAddr(r), r.Int("db", 0)
+		c.Username, c.Password = r.String("username"), NewSecret(r.String("password"))
 	}
-	return false, component
+	c.Sentinel = RedisSentinel{
+		MasterName: r.String("master_name"),
+		Addrs:      r.Addrs("sentinel_addrs", "26379"),
+		Username:   r.String("sentinel_username"),
+		Password:   NewSecret(r.String("sentinel_password")),
+	}
+	c.Cluster = r.Addrs("cluster_addrs", "6379")
+	c.TLS = readRedisTLS(r, c.TLS)
+	c.DialTimeout = cmp.Or(r.Duration("dial_timeout"), c.DialTimeout)
+	c.ReadTimeout = cmp.Or(r.Duration("read_timeout"), c.ReadTimeout)
+	c.WriteTimeout = cmp.Or(r.Duration("write_timeout"), c.WriteTimeout)
+	c.PoolSize = cmp.Or(r.Int("pool_size", 0), c.PoolSize)
+	if _, bad := c.check(); bad != nil {
+		failRedis(r, bad)
+	}
+	return c
+}
+
+func failRedis(r *tracini.Section, bad *redisconn.BadSetting) {
+	r.FailWith(&tracini.Error{Option: bad.Option, Value: tracini.Printable(bad.Option, bad.Value), Want: bad.Want, Err: bad.Err})
+}
+
+func readRedisURL(r *tracini.Section) RedisConfig {
+	for _, option := range []string{"host", "port", "db", "username", "password", "unix_socket_path", "master_name", "cluster_addrs"} {
+		if r.String(option) != "" {
+			r.Fail("url", "no "+option+" beside it: the URL says it all")
+		}
+	}
+	c, bad := parseRedisURL(r.String("url"))
+	if bad != nil {
+		failRedis(r, bad)
+	}
+	return c
+}
+
+// readRedisAddr returns where the plugin would connect to: a socket's path wins
+// over host and port, which must then be readable, but nothing more.
+func readRedisAddr(r *tracini.Section) string {
+	host, port := r.StringOr("host", "localhost"), r.Int("port", 6379)
+	if socket := r.String("unix_socket_path"); socket != "" {
+		return tracini.RealPath(r.Path("unix_socket_path"))
+	}
+	if !r.Has("host") && !r.Has("port") {
+		return ""
+	}
+	if bad := redisconn.CheckHost("host", host); bad != nil {
+		failRedis(r, bad)
+	}
+	if port < 1 || port > 65535 {
+		r.Fail("port", "a number from 1 to 65535")
+	}
+	return net.JoinHostPort(host, strconv.Itoa(port))
+}
+
+// readRedisTLS adds the options to what the URL's scheme says. The option tls =
+// enabled is only needed if there is no other.
+func readRedisTLS(r *tracini.Section, byURL *RedisTLS) *RedisTLS {
+	t := RedisTLS{CAFile: r.Path("tls_ca"), CertFile: r.Path("tls_cert"), KeyFile: r.Path("tls_key"), ServerName: r.String("tls_server_name")}
+	asked := byURL != nil || t != RedisTLS{}
+	if on := r.Bool("tls", asked); !on {
+		if asked {
+			r.Fail("tls", "enabled, as there are other options for TLS or a rediss:// URL")
+		}
+		return nil
+	}
+	return &t
 }

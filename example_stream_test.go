@@ -7,9 +7,6 @@ import (
 	"fmt"
 	"log"
 	"log/slog"
-	"net/http"
-	"net/http/httptest"
-	"strings"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
@@ -17,8 +14,8 @@ import (
 	"github.com/tracbus/tracbus"
 )
 
-// A subscriber that was away catches up from a stream, which a publisher under
-// Once appends to.
+// A subscriber that was away catches up from a stream, to which a publisher under
+// Durable appends.
 func ExampleSubscriber_Stream() {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -29,7 +26,7 @@ func ExampleSubscriber_Stream() {
 	defer server.Close()
 	rdb := redis.NewClient(&redis.Options{Addr: server.Addr()})
 	defer rdb.Close()
-	db, remove := tracDatabase(`INSERT INTO ticket (id, summary) VALUES (17, 'It does not start.')`)
+	db, remove := openFile("")
 	defer remove()
 	defer db.Close()
 	if err := streamTwoChanges(ctx, db, rdb); err != nil {
@@ -37,38 +34,29 @@ func ExampleSubscriber_Stream() {
 	}
 
 	saved := "1-0" // the id of the first change: it was handled before
-	load := func() string { return saved }
-	save := func(id string) { fmt.Println("handled", id); cancel() }
-	reload := func() { fmt.Println("loading all tickets") }
-	show := func(what ...any) { fmt.Println(what...) }
-	followStream(ctx, rdb, load, save, reload, show)
-	// Output:
+	subscriber := tracbus.NewSubscriber(rdb, tracbus.SubscriberConfig{})
+	for entry, err := range subscriber.Stream(ctx, "trac:stream", saved) {
+		switch e := entry.Event.(type) {
+		case tracbus.Resync: // the stream begins here for us, or some changes are missing
+			fmt.Println("load the tickets: missed after tid", e.After, "up to", e.Through)
+		case tracbus.TicketChanged:
+			fmt.Println(e.Author, e.New)
+		case nil: // an error; the loop goes on
+			fmt.Println(err)
+		}
+		saved = entry.ID // it is handled: store the id
+		fmt.Println("handled", saved)
+		cancel() // a real program goes on
+	}
+	// Prints:
 	// joe map[milestone:m2]
 	// handled 2-0
-}
-
-// followStream is code in README.md.
-func followStream(ctx context.Context, rdb redis.UniversalClient, load func() string, save func(string), reload func(), show func(...any)) {
-	subscriber := tracbus.NewSubscriber(rdb, tracbus.SubscriberConfig{})
-	for entry, err := range subscriber.Stream(ctx, "trac:stream", load()) {
-		switch e := entry.Event.(type) {
-		case tracbus.Resync: // begun here, or some are missing: e.Reason, behind tid e.Behind up to e.UpTo
-			reload()
-		case tracbus.TicketChanged:
-			show(e.Author, e.New)
-		case nil: // the loop goes on
-			show(err)
-		}
-		if entry.ID != "" {
-			save(entry.ID) // it is handled
-		}
-	}
 }
 
 // streamTwoChanges is a tracker that lives for two changes.
 func streamTwoChanges(ctx context.Context, db *sql.DB, rdb redis.UniversalClient) error {
 	bus := tracbus.NewBus("myenv")
-	all := bus.All(tracbus.Durable("redis"), tracbus.NewPublisher(rdb, tracbus.PublisherConfig{StreamKey: "trac:stream"}))
+	published := bus.All(tracbus.Durable("redis"), tracbus.NewPublisher(rdb, tracbus.PublisherConfig{StreamKey: "trac:stream"}))
 	j, err := tracbus.OpenJournal(ctx, db, bus, tracbus.JournalConfig{Dialect: tracbus.SQLite, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err
@@ -76,52 +64,13 @@ func streamTwoChanges(ctx context.Context, db *sql.DB, rdb redis.UniversalClient
 	go j.Run(context.Background())
 	for _, milestone := range []string{"m1", "m2"} {
 		_, err := j.Update(ctx, tracbus.Actor{Author: "joe"}, func(tx *tracbus.ModelTransaction) error {
-			return tx.Save(ctx, tracbus.TicketEdit{ID: 17, Set: tracbus.Fields{"milestone": milestone}})
+			return tx.Record(ctx, tracbus.TicketChanged{
+				ID: 17, Values: tracbus.Fields{"milestone": milestone}, Old: tracbus.Fields{"milestone": "m0"},
+			})
 		})
 		if err != nil {
 			return err
 		}
 	}
-	return errors.Join(all.Wait(ctx), j.Close(ctx), bus.Close(ctx))
-}
-
-func ExampleWriteMetrics() {
-	ctx := context.Background()
-	db, remove := issues()
-	defer remove()
-	t, err := newTracker(ctx, db)
-	if err != nil {
-		log.Fatal(err)
-	}
-	if err := t.setStatus(ctx, "joe", 17, "closed"); err != nil {
-		log.Fatal(err)
-	}
-	answer := httptest.NewRecorder()
-	metrics(t.journal).ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics", nil))
-	if err := t.close(ctx); err != nil {
-		log.Fatal(err)
-	}
-	for line := range strings.Lines(answer.Body.String()) {
-		if strings.HasPrefix(line, "tracbus_journal_head_tid ") {
-			fmt.Print(line)
-		}
-	}
-	// Output:
-	// mail: joe changed ticket 17: map[status:closed], before map[status:open]
-	// tracbus_journal_head_tid 1
-}
-
-// metrics is code in README.md.
-func metrics(j *tracbus.Journal) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		status, err := j.Status(r.Context())
-		if err != nil {
-			http.Error(w, "the database does not answer", http.StatusServiceUnavailable)
-			return
-		}
-		w.Header().Set("Content-Type", "text/plain; version=0.0.4")
-		if err := tracbus.WriteMetrics(w, status.Metrics()); err != nil {
-			slog.Warn("metrics", "err", err)
-		}
-	}
+	return errors.Join(published.Wait(ctx), j.Close(ctx), bus.Close(ctx))
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/tracbus/tracbus"
 )
 
-// The whole trail of one change: a listener in the same process is told of it,
-// and so is another program, through Redis.
+// The whole way of one change: a listener in the same process receives it, and so does
+// another program, through Redis.
 func Example() {
 	ctx := context.Background()
 	server, err := miniredis.Run() // stands for your Redis
@@ -33,7 +33,22 @@ func Example() {
 	fmt.Println("subscriber:", event.(tracbus.Resync).Reason)
 
 	// The tracker.
-	if err := tellOfATicket(ctx, rdb); err != nil {
+	bus := tracbus.NewBus("myenv") // its short name
+	bus.All(tracbus.Primary, tracbus.NewPublisher(rdb, tracbus.PublisherConfig{}))
+	tracbus.On(bus, tracbus.Primary, func(ctx context.Context, e tracbus.TicketChanged) error {
+		_, err := fmt.Printf("listener: %s changed %s: %v\n", e.Author, e.Resource(), e.New)
+		return err
+	})
+	err = bus.Notify(tracbus.TicketChanged{ // after your commit
+		Change: tracbus.Change{Author: "joe", Comment: "Updated milestone."},
+		ID:     17,
+		Values: tracbus.Fields{"summary": "Test ticket", "milestone": "milestone1"},
+		Old:    tracbus.Fields{"milestone": ""},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := bus.Close(ctx); err != nil { // before the program ends: delivers what is queued
 		log.Fatal(err)
 	}
 
@@ -50,28 +65,7 @@ func Example() {
 	// subscriber: myenv ticket 17 changed map[milestone:milestone1] Updated milestone.
 }
 
-// tellOfATicket is the code in README.md.
-func tellOfATicket(ctx context.Context, rdb redis.UniversalClient) error {
-	bus := tracbus.NewBus("myenv") // the tracker's short name
-	bus.All(tracbus.Primary, tracbus.NewPublisher(rdb, tracbus.PublisherConfig{}))
-	tracbus.On(bus, tracbus.Primary, func(ctx context.Context, e tracbus.TicketChanged) error {
-		_, err := fmt.Printf("listener: %s changed %s: %v\n", e.Author, e.Resource(), e.New)
-		return err
-	})
-
-	err := bus.Notify(tracbus.TicketChanged{ // after your commit
-		Change: tracbus.Change{Author: "joe", Comment: "Updated milestone."},
-		ID:     17,
-		Values: tracbus.Fields{"summary": "Test ticket", "milestone": "milestone1"},
-		Old:    tracbus.Fields{"milestone": ""},
-	})
-	if err != nil {
-		return err
-	}
-	return bus.Close(ctx) // before the program ends: delivers what waits
-}
-
-// A function is told of one type of event, or of all: [tracbus.Event].
+// A function receives one type of event, or all of them: [tracbus.Event].
 func ExampleOn() {
 	ctx := context.Background()
 	bus := tracbus.NewBus("myenv")
@@ -95,8 +89,8 @@ func ExampleOn() {
 	// ann created wiki A Page
 }
 
-// mailer is a TicketListener: the compiler checks that it knows all three
-// changes.
+// mailer is a TicketListener: the compiler checks that it has a method for each of the
+// three changes.
 type mailer struct{}
 
 func (mailer) TicketCreated(ctx context.Context, e tracbus.TicketCreated) error {
@@ -116,7 +110,8 @@ func mail(to, text string) error {
 	return err
 }
 
-// Mail is a side effect: Primary, so that one process of all sends it.
+// Mail is a side effect: Primary, so that only the process that made the change sends
+// it.
 func ExampleBus_Ticket() {
 	ctx := context.Background()
 	bus := tracbus.NewBus("myenv")
@@ -165,7 +160,7 @@ func (c pageCache) Resync(ctx context.Context, e tracbus.Resync) error {
 	return nil
 }
 
-// A cache is to be right in every process: Everywhere.
+// A cache has to be right in every process: Everywhere.
 func ExampleBus_Wiki() {
 	ctx := context.Background()
 	bus := tracbus.NewBus("myenv")
@@ -181,7 +176,7 @@ func ExampleBus_Wiki() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	if err := bus.Wait(ctx); err != nil { // until every listener was told
+	if err := bus.Wait(ctx); err != nil { // until every listener has received it
 		log.Fatal(err)
 	}
 	fmt.Println(cache)
@@ -210,10 +205,10 @@ func ExampleDecode() {
 	// all fields known: false
 }
 
-// The loop of the original README: it gets typed events, and knows when it may
-// have missed some.
+// The loop of the plugin's README: it receives typed events, and knows when it may have
+// missed some.
 func ExampleSubscriber_Events() {
-	server, err := miniredis.Run()
+	server, err := miniredis.Run() // stands for your Redis
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -221,44 +216,67 @@ func ExampleSubscriber_Events() {
 	rdb := redis.NewClient(&redis.Options{Addr: server.Addr()})
 	defer rdb.Close()
 
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	reload := func() {
-		fmt.Println("loading all tickets")
-		server.Publish("trac.myenv.ticket.changed.17",
-			`{"new_values": {"milestone": "milestone1"}, "old_values": {"milestone": ""}, "author": "joe", "comment": "", "id": 17}`)
-		server.Publish("trac.myenv.ticket.created", `{}`)
-	}
-	shown := 0
-	show := func(what ...any) {
-		fmt.Println(what...)
-		if shown++; shown == 2 {
-			cancel() // ends the loop
-		}
-	}
-	followTickets(ctx, rdb, reload, show)
-	// Output:
-	// loading all tickets
-	// joe map[milestone:milestone1]
-	// message on channel "trac.myenv.ticket.created": not a payload of this channel: expected a member "id" or "name"
-}
-
-// followTickets is the other code in README.md.
-func followTickets(ctx context.Context, rdb redis.UniversalClient, reload func(), show func(...any)) {
 	subscriber := tracbus.NewSubscriber(rdb, tracbus.SubscriberConfig{})
-	for event, err := range subscriber.Events(ctx, "trac.*.ticket.*") {
+	for event, err := range subscriber.Events(context.Background(), "trac.*.ticket.*") {
 		switch e := event.(type) {
-		case tracbus.Resync: // subscribed, or again after a loss
-			reload()
+		case tracbus.Resync: // subscribed, or subscribed again after a loss
+			fmt.Println("load the tickets now:", e.Reason)
+			server.Publish("trac.myenv.ticket.created", `{}`)
+			server.Publish("trac.myenv.ticket.changed.17",
+				`{"new_values": {"milestone": "milestone1"}, "old_values": {"milestone": ""}, "author": "joe", "comment": "", "id": 17}`)
 		case tracbus.TicketChanged:
-			show(e.Author, e.New)
-		case nil: // the loop goes on
-			show(err)
+			fmt.Println(e.Author, "changed", e.Resource(), e.New)
+			return // a real program goes on
+		case nil: // an error; the loop goes on
+			fmt.Println(err)
 		}
 	}
+	// Output:
+	// load the tickets now: subscribed
+	// message on channel "trac.myenv.ticket.created": not a payload of this channel: expected a member "id" or "name"
+	// joe changed ticket 17 map[milestone:milestone1]
 }
 
-// The settings of a Trac environment, as they are: nothing is to be rewritten.
+// A publisher is a listener for all realms. Any Redis client can subscribe.
+func ExampleNewPublisher() {
+	ctx := context.Background()
+	server, err := miniredis.Run() // stands for your Redis
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer server.Close()
+	rdb := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	defer rdb.Close()
+	subscription := rdb.PSubscribe(ctx, "tracker.*")
+	defer subscription.Close()
+	if _, err := subscription.Receive(ctx); err != nil { // subscribed
+		log.Fatal(err)
+	}
+
+	bus := tracbus.NewBus("myenv")
+	publisher := tracbus.NewPublisher(rdb, tracbus.PublisherConfig{Prefix: "tracker"})
+	bus.All(tracbus.Primary, publisher)
+	err = bus.Notify(tracbus.TicketDeleted{ID: 17, Values: tracbus.Fields{"summary": "Test ticket"}})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	message, err := subscription.ReceiveMessage(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(message.Channel, message.Payload)
+	if err := bus.Close(ctx); err != nil {
+		log.Fatal(err)
+	}
+	publisher.Close()
+	fmt.Println("published:", publisher.Stats().Published)
+	// Output:
+	// tracker.myenv.ticket.deleted {"summary":"Test ticket","id":17}
+	// published: 1
+}
+
+// The settings of a Trac environment, unchanged.
 func ExampleLoadConfig() {
 	root, err := os.MkdirTemp("", "trac")
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/internal/testkit"
 	"github.com/tracbus/tracbus/internal/testserver"
 )
 
@@ -68,8 +69,8 @@ type faultRig struct {
 	bus       *tracbus.Bus
 	publisher *tracbus.Publisher
 	trips     tripRecorder
-	log       logRecorder
-	ear       *ear
+	log       testkit.LogRecorder
+	ear       *testkit.Ear
 	deaf      bool
 
 	mu       sync.Mutex // makes the order of notes that of Notify
@@ -79,23 +80,12 @@ type faultRig struct {
 
 func newFaultRig(t testing.TB, config tracbus.BusConfig) *faultRig {
 	t.Helper()
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	server := testserver.Redis(t, testserver.RedisOptions{})
 	proxy := testserver.Proxy(t, server.Addr())
-	r := newFaultRigVia(t, server, hastyClient(t, proxy.Addr()), config)
+	r := newFaultRigVia(t, server, testkit.HastyClient(t, proxy.Addr()), config)
 	r.proxy = proxy
 	return r
-}
-
-// patientClient makes a client that never gives up before the test does.
-func patientClient(t testing.TB, addr string) *redis.Client {
-	t.Helper()
-	c := redis.NewClient(&redis.Options{
-		Addr:        addr,
-		ReadTimeout: 2 * patience, WriteTimeout: 2 * patience, DialTimeout: 2 * patience, PoolTimeout: 2 * patience,
-	})
-	t.Cleanup(func() { _ = c.Close() })
-	return c
 }
 
 // newFaultRigVia makes the publisher use a client, whatever leads from there to
@@ -104,7 +94,7 @@ func newFaultRigVia(t testing.TB, server *testserver.RedisServer, client *redis.
 	t.Helper()
 	r := &faultRig{t: t, server: server, client: client}
 	r.client.AddHook(&r.trips)
-	r.ear = newEar(t, hastyClient(t, r.server.Addr()))
+	r.ear = testkit.NewEar(t, testkit.HastyClient(t, r.server.Addr()))
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -117,7 +107,7 @@ func newFaultRigVia(t testing.TB, server *testserver.RedisServer, client *redis.
 		ended, cancel := context.WithCancel(context.Background())
 		cancel()
 		_ = r.bus.Close(ended) // of a test that failed before its end
-		_ = r.bus.Close(within(t))
+		_ = r.bus.Close(testkit.Within(t))
 		r.publisher.Close()
 	})
 	return r
@@ -173,44 +163,44 @@ func (r *faultRig) underLoad(ahead int, do func()) {
 func (r *faultRig) published(n int) {
 	r.t.Helper()
 	want := r.publisher.Stats().Published + uint64(n)
-	until(r.t, fmt.Sprintf("%d messages are published", want), func() bool { return r.publisher.Stats().Published >= want })
+	testkit.Until(r.t, fmt.Sprintf("%d messages are published", want), func() bool { return r.publisher.Stats().Published >= want })
 }
 
 // away waits until the publisher has noticed that Redis is away.
 func (r *faultRig) away() {
 	r.t.Helper()
-	until(r.t, "the publisher sees that Redis is away", func() bool { return r.publisher.Stats().Disconnected })
+	testkit.Until(r.t, "the publisher sees that Redis is away", func() bool { return r.publisher.Stats().Disconnected })
 }
 
 // settled waits until all is published.
 func (r *faultRig) settled() {
 	r.t.Helper()
-	require.NoError(r.t, r.bus.Wait(within(r.t)))
+	require.NoError(r.t, r.bus.Wait(testkit.Within(r.t)))
 }
 
 // finish closes the bus and checks the history. It returns it, for what a
 // scenario checks beyond.
 func (r *faultRig) finish() history {
 	r.t.Helper()
-	require.NoError(r.t, r.bus.Close(within(r.t)))
+	require.NoError(r.t, r.bus.Close(testkit.Within(r.t)))
 	return r.check()
 }
 
 func (r *faultRig) check() history {
 	r.t.Helper()
 	// What the server sends after these, it sent before to the ear.
-	last := "the end " + strconv.Itoa(len(r.ear.all()))
+	last := "the end " + strconv.Itoa(len(r.ear.All()))
 	direct := directClient(r)
-	until(r.t, "the raw subscriber is there at the end", func() bool {
+	testkit.Until(r.t, "the raw subscriber is there at the end", func() bool {
 		n, err := direct.Publish(context.Background(), "end", last).Result()
 		return err == nil && n > 0
 	})
 	h := history{notified: r.notified, sent: r.trips.trips, stats: r.publisher.Stats(), deaf: r.deaf}
-	until(r.t, "the raw subscriber hears the end", func() bool {
-		all := r.ear.all()
+	testkit.Until(r.t, "the raw subscriber hears the end", func() bool {
+		all := r.ear.All()
 		return len(all) > 0 && all[len(all)-1].Payload == last
 	})
-	for _, m := range r.ear.all() {
+	for _, m := range r.ear.All() {
 		if m.Channel != "end" {
 			h.received = append(h.received, noteOf(m.Payload))
 		}
@@ -225,12 +215,12 @@ func (r *faultRig) check() history {
 	return h
 }
 
-func directClient(r *faultRig) *redis.Client { return hastyClient(r.t, r.server.Addr()) }
+func directClient(r *faultRig) *redis.Client { return testkit.HastyClient(r.t, r.server.Addr()) }
 
 // checkLog wants "away" and "back" in turn.
 func (r *faultRig) checkLog(s tracbus.PublisherStats) {
 	r.t.Helper()
-	lines := r.log.with("away", "back")
+	lines := r.log.With("away", "back")
 	for i, line := range lines {
 		want := "Redis is away"
 		if i%2 == 1 {

@@ -13,10 +13,6 @@ import (
 	"github.com/tracbus/tracbus/internal/store"
 )
 
-// fullPoll is how often the database is really read if a cheaper question is
-// asked in between.
-const fullPoll = follow.FullPoll
-
 // Run follows the journal and delivers to the bus what was committed since
 // [OpenJournal], in one order, until ctx ends or [Journal.Close] is called; then
 // it returns nil. One call at a time. While the database is away it waits and
@@ -45,7 +41,7 @@ func (j *Journal) Run(ctx context.Context) error {
 	var consumers sync.WaitGroup
 	defer consumers.Wait()
 	defer cancel()
-	consumers.Go(func() { j.runOnce(ctx) })
+	consumers.Go(func() { j.runConsumers(ctx) })
 	var held holding
 	j.follower.Run(ctx, func(ctx context.Context) { held.watch(ctx, j) })
 	return nil
@@ -169,7 +165,7 @@ func (s journalSink) Feed(changes []store.Change, upTo int64) {
 		q.Feed(items, upTo)
 	}
 	for _, d := range b.durables {
-		signal(d.kick)
+		d.memory.Kick()
 	}
 }
 
@@ -183,7 +179,7 @@ func (s journalSink) Rewound(tid int64, err error) {
 		q.Rewind(tid, err)
 	}
 	for _, d := range b.durables {
-		d.missed(err)
+		d.memory.Missed(err)
 	}
 }
 
@@ -205,7 +201,7 @@ func (s journalSink) Nudge() {
 	durables := b.durables
 	b.mu.Unlock()
 	for _, d := range durables {
-		signal(d.kick)
+		d.memory.Kick()
 	}
 }
 

@@ -1,13 +1,13 @@
 package tracbus_test
 
 import (
-	"fmt"
 	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/internal/testkit"
 )
 
 // A note is a message as a test knows it again: the n-th that was notified, and
@@ -30,7 +30,7 @@ type history struct {
 
 // faults returns everything that contradicts the guarantees.
 func (h history) faults() []string {
-	var f findings
+	var f testkit.Findings
 	h.checkVersions(&f)
 	h.checkRuns(&f)
 	h.checkSent(&f)
@@ -48,21 +48,17 @@ func (h history) lost() int {
 	return int(h.stats.Published) - len(seen)
 }
 
-type findings []string
-
-func (f *findings) add(format string, args ...any) { *f = append(*f, fmt.Sprintf(format, args...)) }
-
 // checkVersions: of one ticket, no version is seen for the first time after a
 // later one.
-func (h history) checkVersions(f *findings) {
+func (h history) checkVersions(f *testkit.Findings) {
 	newest := map[int]int{}
 	seen := map[note]bool{}
 	for i, r := range h.received {
 		if r.n < 0 || r.n >= len(h.notified) || h.notified[r.n] != r {
-			f.add("invented: received[%d] = %+v was never notified", i, r)
+			f.Add("invented: received[%d] = %+v was never notified", i, r)
 		}
 		if !seen[r] && r.version < newest[r.ticket] {
-			f.add("order: received[%d]: ticket %d version %d after version %d", i, r.ticket, r.version, newest[r.ticket])
+			f.Add("order: received[%d]: ticket %d version %d after version %d", i, r.ticket, r.version, newest[r.ticket])
 		}
 		seen[r] = true
 		newest[r.ticket] = max(newest[r.ticket], r.version)
@@ -71,7 +67,7 @@ func (h history) checkVersions(f *findings) {
 
 // checkRuns: whoever steps back, goes on from there without a leap. "1 2 1 2 3"
 // is a repetition; "1 2 3 1 4" and "1 2 3 1 3" are late arrivals.
-func (h history) checkRuns(f *findings) {
+func (h history) checkRuns(f *testkit.Findings) {
 	if h.deaf {
 		return
 	}
@@ -84,7 +80,7 @@ func (h history) checkRuns(f *findings) {
 			place[r.n] = p
 		}
 		if p > before+1 {
-			f.add("late: received[%d] = message %d, after a step back that did not go on to it", i, r.n)
+			f.Add("late: received[%d] = message %d, after a step back that did not go on to it", i, r.n)
 		}
 		before = p
 	}
@@ -92,14 +88,14 @@ func (h history) checkRuns(f *findings) {
 
 // checkSent: each round trip begins within the one before it or right behind it,
 // or behind all: what it repeats is what was not answered, before anything new.
-func (h history) checkSent(f *findings) {
+func (h history) checkSent(f *testkit.Findings) {
 	newest := -1
 	for i, s := range h.sent {
 		if !slices.IsSorted(s) || len(slices.Compact(slices.Clone(s))) != len(s) {
-			f.add("sent[%d] is not in order: %v", i, s)
+			f.Add("sent[%d] is not in order: %v", i, s)
 		}
 		if s[0] <= newest && !slices.Contains(h.sent[i-1], s[0]) && s[0] != h.sent[i-1][len(h.sent[i-1])-1]+1 {
-			f.add("sent[%d] begins with message %d, which was not next after the round trip before", i, s[0])
+			f.Add("sent[%d] begins with message %d, which was not next after the round trip before", i, s[0])
 		}
 		newest = max(newest, s[len(s)-1])
 	}
@@ -108,7 +104,7 @@ func (h history) checkSent(f *findings) {
 // checkArrival: what was received is the beginning of each round trip, one
 // behind the other. Something of a round trip that comes after something of a
 // later one has no place.
-func (h history) checkArrival(f *findings) {
+func (h history) checkArrival(f *testkit.Findings) {
 	type place struct{ trip, next int } // received up to before next
 	at := []place{{-1, 0}}
 	for i, r := range h.received {
@@ -132,7 +128,7 @@ func (h history) checkArrival(f *findings) {
 			}
 		}
 		if len(found) == 0 {
-			f.add("late: received[%d] = message %d belongs to no round trip from %v on", i, r.n, at)
+			f.Add("late: received[%d] = message %d belongs to no round trip from %v on", i, r.n, at)
 			return
 		}
 		at = at[:0]
@@ -143,10 +139,10 @@ func (h history) checkArrival(f *findings) {
 }
 
 // checkNumbers: the publisher's figures are those of what happened.
-func (h history) checkNumbers(f *findings) {
+func (h history) checkNumbers(f *testkit.Findings) {
 	s := h.stats
 	if sum := s.Published + s.Rejected + s.Dropped + s.Unacknowledged; sum != uint64(len(h.notified)) || s.Waiting != 0 {
-		f.add("sum: Published %d + Refused %d + Dropped %d + Unacknowledged %d = %d of %d notified, Waiting %d",
+		f.Add("sum: Published %d + Refused %d + Dropped %d + Unacknowledged %d = %d of %d notified, Waiting %d",
 			s.Published, s.Rejected, s.Dropped, s.Unacknowledged, sum, len(h.notified), s.Waiting)
 	}
 	arrived := map[int]bool{}
@@ -154,7 +150,7 @@ func (h history) checkNumbers(f *findings) {
 		arrived[r.n] = true
 	}
 	if again := len(h.received) - len(arrived); uint64(again) > s.Resent {
-		f.add("repeated: %d messages came again, Repeated = %d", again, s.Resent)
+		f.Add("repeated: %d messages came again, Repeated = %d", again, s.Resent)
 	}
 	sent, times := map[int]bool{}, 0
 	for _, trip := range h.sent {
@@ -164,19 +160,19 @@ func (h history) checkNumbers(f *findings) {
 		}
 	}
 	if uint64(times-len(sent)) != s.Resent {
-		f.add("repeated: %d messages were sent again, Repeated = %d", times-len(sent), s.Resent)
+		f.Add("repeated: %d messages were sent again, Repeated = %d", times-len(sent), s.Resent)
 	}
 	if got, want := uint64(len(sent)), s.Published+s.Rejected+s.Unacknowledged; got != want {
-		f.add("dropped: %d messages were sent, Published + Refused + Unacknowledged = %d", got, want)
+		f.Add("dropped: %d messages were sent, Published + Refused + Unacknowledged = %d", got, want)
 	}
 	for n := range arrived {
 		if !sent[n] {
-			f.add("dropped: message %d was received and never sent", n)
+			f.Add("dropped: message %d was received and never sent", n)
 		}
 	}
 	missing := len(sent) - len(arrived) - int(s.Rejected)
 	if !h.deaf && (missing < 0 || uint64(missing) > s.Unacknowledged || s.NoReceivers > 0) {
-		f.add("lost: %d messages of those sent were not received, Unacknowledged = %d, Unheard = %d", missing, s.Unacknowledged, s.NoReceivers)
+		f.Add("lost: %d messages of those sent were not received, Unacknowledged = %d, Unheard = %d", missing, s.Unacknowledged, s.NoReceivers)
 	}
 }
 

@@ -8,13 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"regexp"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/tracbus/tracbus/internal/entry"
 	"github.com/tracbus/tracbus/internal/follow"
 	"github.com/tracbus/tracbus/internal/store"
 )
@@ -35,9 +35,8 @@ type JournalConfig struct {
 	// Dialect is the database's. There is no default.
 	Dialect Dialect
 
-	// Realms are the kinds of resources. Zero means [TracTickets] without
-	// custom fields and [TracWiki]. Processes may know different realms: each
-	// is told of those that it knows.
+	// Realms are the kinds of resources. Zero means [Tickets] and [Pages].
+	// Processes may know different realms: each is told of those that it knows.
 	Realms []JournalRealm
 
 	// Schema is where the tables are, PostgreSQL's schema or MySQL's database.
@@ -78,7 +77,6 @@ type Journal struct {
 	realms  []JournalRealm
 	origin  string // of this process: a random identity
 
-	turn     chan struct{} // held by who writes, where one can; else nil
 	follower *follow.Follower
 
 	mu      sync.Mutex    // guards what follows; the follower's is taken after it
@@ -88,8 +86,6 @@ type Journal struct {
 	running chan struct{} // closed when Run ends; nil while it does not run
 	stop    context.CancelFunc
 }
-
-var realmName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,29}$`)
 
 // OpenJournal finds or makes the journal's tables and ties it to a bus, which
 // from now on is told by the journal alone. What is committed from now on is
@@ -106,7 +102,7 @@ func OpenJournal(ctx context.Context, db *sql.DB, bus *Bus, config JournalConfig
 		err = j.connect(ctx)
 	}
 	if err == nil {
-		err = j.addAllOnce(ctx, j.follower.Place())
+		err = j.createConsumers(ctx, j.follower.Place())
 	}
 	if err == nil {
 		err = bus.attach(j, j.follower.Place())
@@ -125,7 +121,7 @@ func newJournal(db *sql.DB, bus *Bus, config JournalConfig) (*Journal, error) {
 		return nil, errors.New("JournalConfig: expected PollInterval and BatchSize from zero")
 	}
 	if config.Realms == nil {
-		config.Realms = tracRealms()
+		config.Realms = []JournalRealm{Tickets{}, Pages{}}
 	}
 	if config.Logger == nil {
 		config.Logger = slog.Default()
@@ -136,10 +132,11 @@ func newJournal(db *sql.DB, bus *Bus, config JournalConfig) (*Journal, error) {
 		idle: make(chan struct{}),
 	}
 	for i, r := range j.realms {
-		switch name := r.Realm(); {
-		case !realmName.MatchString(string(name)):
-			return nil, fmt.Errorf("realm %q: expected lower-case letters, digits and _, a letter first, 30 at most", name)
-		case slices.ContainsFunc(j.realms[:i], func(other JournalRealm) bool { return other.Realm() == name }):
+		name := r.Realm()
+		if err := entry.CheckName("realm", string(name)); err != nil {
+			return nil, err
+		}
+		if slices.ContainsFunc(j.realms[:i], func(other JournalRealm) bool { return other.Realm() == name }) {
 			return nil, fmt.Errorf("realm %q: expected once, found twice", name)
 		}
 	}
@@ -154,7 +151,6 @@ func (j *Journal) connect(ctx context.Context) (err error) {
 		return err
 	}
 	if j.store.OneWriter() {
-		j.turn = make(chan struct{}, 1)
 		j.config.PollInterval = cmp.Or(j.config.PollInterval, 5*time.Millisecond)
 	}
 	j.config.PollInterval = cmp.Or(j.config.PollInterval, time.Second)
@@ -167,8 +163,8 @@ func (j *Journal) connect(ctx context.Context) (err error) {
 func JournalSchema(dialect Dialect, schema string, realms ...Realm) (string, error) {
 	names := make([]string, len(realms))
 	for i, r := range realms {
-		if !realmName.MatchString(string(r)) {
-			return "", fmt.Errorf("journal schema: realm %q: expected lower-case letters, digits and _, a letter first, 30 at most", r)
+		if err := entry.CheckName("realm", string(r)); err != nil {
+			return "", fmt.Errorf("journal schema: %w", err)
 		}
 		names[i] = string(r)
 	}
@@ -184,6 +180,14 @@ func (j *Journal) realm(name Realm) JournalRealm {
 		if r.Realm() == name {
 			return r
 		}
+	}
+	return nil
+}
+
+// checkRealm refuses a realm that the journal was not opened with.
+func (j *Journal) checkRealm(name Realm) error {
+	if j.realm(name) == nil {
+		return fmt.Errorf("the journal has no such realm: expected one of %s", j.realmNames())
 	}
 	return nil
 }
@@ -217,39 +221,6 @@ func (j *Journal) ended() {
 	}
 }
 
-// turnPatience bounds the wait for other transactions of this process on SQLite:
-// one that waits for itself should hear of it.
-const turnPatience = 30 * time.Second
-
-// takeTurn lets one transaction of this process write at a time, in the order of
-// their coming, where the database would let them fight for it.
-func (j *Journal) takeTurn(ctx context.Context) error {
-	if j.turn == nil {
-		return nil
-	}
-	select {
-	case j.turn <- struct{}{}:
-		return nil
-	default:
-	}
-	timeout := time.NewTimer(turnPatience)
-	defer timeout.Stop()
-	select {
-	case j.turn <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("another transaction of this process is open: %w", ctx.Err())
-	case <-timeout.C:
-		return fmt.Errorf("another transaction of this process has been open for %v: SQLite has room for one, so no Update may wait within another", turnPatience)
-	}
-}
-
-func (j *Journal) giveTurn() {
-	if j.turn != nil {
-		<-j.turn
-	}
-}
-
 // committed notes that a transaction of this process holds.
 func (j *Journal) committed(tx *ModelTransaction) {
 	j.follower.NoteCommit(store.Place{TID: tx.tid, CommitID: tx.mark}, tx.rewinds)
@@ -271,3 +242,71 @@ func signal(c chan struct{}) {
 	default:
 	}
 }
+
+// checkText says why a text cannot be stored in this database.
+func (j *Journal) checkText(what, text string) error { return j.store.CheckText(what, text) }
+
+// What a journal returns, wrapped in an error that says where.
+var (
+	// ErrNotCommitted: the transaction was rolled back; nothing was stored and
+	// nothing is told. Returned by Update, Commit and Outcome.
+	ErrNotCommitted = errors.New("not committed")
+
+	// ErrCommitUnknown: the database's answer to COMMIT was lost, and it could
+	// not be asked since. If the transaction landed, it is told like any other.
+	// Returned by Update, Commit and Outcome, within a [*CommitUnknownError].
+	ErrCommitUnknown = errors.New("commit unknown")
+
+	// ErrConflict: somebody else changed the resource meanwhile (Trac's mid-air
+	// collision). Returned by Save and Delete, with ErrNotCommitted by Update.
+	ErrConflict = errors.New("changed by somebody else meanwhile")
+
+	// ErrNotFound: there is no such resource. Returned by Save and Delete, with
+	// ErrNotCommitted by Update.
+	ErrNotFound = errors.New("does not exist")
+
+	// ErrPruned: changes after the place that was asked for are pruned.
+	// Returned by Since and Resume, and the Err of a [Resync] with the reason
+	// Pruned.
+	ErrPruned = store.ErrPruned
+
+	// ErrRewound: the database's history is not the one that was seen before;
+	// it was restored from a backup, or a replica was promoted. Returned by
+	// Resume, and the Err of a [Resync] with the reason Rewound.
+	ErrRewound = store.ErrRewound
+
+	// ErrSchema: the journal's tables are missing, or of a version that this
+	// library does not know. Returned by OpenJournal.
+	ErrSchema = store.ErrSchema
+
+	// ErrUnsupportedDatabase: the database, or how it is set up, cannot give the guarantees.
+	// Returned by OpenJournal, and in JournalStatus.Err.
+	ErrUnsupportedDatabase = store.ErrUnsupported
+
+	// ErrNeedsLoad is returned by a [LoadListener] that cannot tell its new state
+	// from an event: it is loaded anew. It is no failure.
+	ErrNeedsLoad = errors.New("load anew")
+
+	// ErrBusHasJournal is returned by [Bus.Notify] on a bus that a journal tells.
+	ErrBusHasJournal = errors.New("the bus belongs to a journal")
+
+	// ErrNoJournal is returned by [Bus.Notify] on a bus that has a listener with
+	// the scope [Durable], which only a journal can tell.
+	ErrNoJournal = errors.New("the bus has no journal")
+
+	// ErrJournalClosed is returned by Begin, Join and Update after Close.
+	ErrJournalClosed = errors.New("journal is closed")
+)
+
+// CommitUnknownError is what wraps [ErrCommitUnknown]: it has the transaction,
+// which can be asked again.
+type CommitUnknownError struct {
+	Transaction *ModelTransaction // its Outcome asks what became of it
+	Err         error             // why that is not known
+}
+
+// Error says why.
+func (e *CommitUnknownError) Error() string { return ErrCommitUnknown.Error() + ": " + e.Err.Error() }
+
+// Unwrap returns [ErrCommitUnknown] and Err.
+func (e *CommitUnknownError) Unwrap() []error { return []error{ErrCommitUnknown, e.Err} }

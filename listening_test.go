@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/internal/testkit"
 )
 
 // told is one step of a loop over Events.
@@ -65,8 +66,8 @@ func (l *listening) stop() {
 	l.cancel()
 	select {
 	case <-l.ended:
-	case <-time.After(patience):
-		l.t.Errorf("the loop did not end within %v", patience)
+	case <-time.After(testkit.Patience):
+		l.t.Errorf("the loop did not end within %v", testkit.Patience)
 	}
 }
 
@@ -75,8 +76,8 @@ func (l *listening) next() told {
 	select {
 	case s := <-l.steps:
 		return s
-	case <-time.After(patience):
-		l.t.Fatalf("the loop yielded nothing within %v", patience)
+	case <-time.After(testkit.Patience):
+		l.t.Fatalf("the loop yielded nothing within %v", testkit.Patience)
 		return told{}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/tracbus/tracbus/internal/delivery"
+	"github.com/tracbus/tracbus/internal/entry"
 	"github.com/tracbus/tracbus/internal/value"
 	"github.com/tracbus/tracbus/internal/wire"
 )
@@ -49,10 +50,8 @@ func appendOwn(dst []byte, e Payloader) (_ []byte, err error) {
 			err = &delivery.PanicError{Value: p, Stack: debug.Stack()}
 		}
 	}()
-	for _, part := range []string{string(e.Resource().Realm), string(e.Kind())} {
-		if !realmName.MatchString(part) {
-			return dst, fmt.Errorf("realm %q, kind %q: expected lower-case letters, digits and _, a letter first, 30 at most", e.Resource().Realm, e.Kind())
-		}
+	if err := errors.Join(entry.CheckName("realm", string(e.Resource().Realm)), entry.CheckName("kind", string(e.Kind()))); err != nil {
+		return dst, err
 	}
 	payload, err := e.Payload()
 	if err != nil {

@@ -1,12 +1,20 @@
 package tracbus
 
-import "context"
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"github.com/tracbus/tracbus/internal/entry"
+	"github.com/tracbus/tracbus/internal/store"
+	"github.com/tracbus/tracbus/internal/wire"
+)
 
 // Model is a change of one resource, as [ModelTransaction.Save] and Delete take
-// it: it knows how the resource's rows are read and written. [TicketEdit] and
-// [WikiEdit] write the tables of Trac. An application with tables of its own
-// implements Model for them, or writes its rows itself and reports the change
-// with [ModelTransaction.Record].
+// it: it knows how the resource's rows are read and written. Those of package trac
+// write Trac's tables. An application with tables of its own implements Model for
+// them, or writes its rows itself and reports the change with
+// [ModelTransaction.Record].
 //
 // A Model is used by one transaction, and by one goroutine at a time.
 type Model interface {
@@ -30,4 +38,166 @@ type Model interface {
 
 	// Delete deletes the resource in the same manner.
 	Delete(ctx context.Context, tx *ModelTransaction) (Event, error)
+}
+
+// Entry is a change as a journal keeps it: one row of <realm>_journal with the
+// rows of <realm>_history that belong to it, in the form that all realms share.
+type Entry struct {
+	Resource Resource
+	Kind     Kind
+
+	// Change is the event's common part.
+	Change Change
+
+	// State is what the event tells of the resource, but for the fields in New,
+	// which a journal keeps once only.
+	State Fields
+
+	// New and Old are the fields that changed, after and before. A field that
+	// only one of them has came or went.
+	New, Old Fields
+}
+
+// Recordable is an [Event] that a journal can keep. All event types of this
+// package but [Resync] are; those of a realm of your own need this method, and a
+// [JournalRealm] that understands the result.
+type Recordable interface {
+	Event
+	// Entry returns the event in the form that the journal keeps. What it
+	// returns is not changed by anybody; it may share the event's Fields.
+	Entry() Entry
+}
+
+// JournalRealm is a kind of resource that a journal has tables for,
+// <realm>_journal and <realm>_history. [TracTickets] and [TracWiki] are two.
+type JournalRealm interface {
+	// Realm returns the realm's name: lower-case letters, digits and _, a
+	// letter first, 30 at most.
+	Realm() Realm
+
+	// Event returns the event that an entry tells, exactly as it was when
+	// [Recordable.Entry] was called on it. An error says that the entry is not
+	// one of this realm.
+	Event(Entry) (Event, error)
+}
+
+// NewState returns the full state that the entry tells: State with New laid over it.
+func (e Entry) NewState() Fields {
+	return entry.Entry{State: e.State, New: e.New}.NewState()
+}
+
+// plain returns the entry in the form of package entry, which knows no event. It
+// does not say who committed it.
+func (e Entry) plain() entry.Entry {
+	c := e.Change
+	return entry.Entry{
+		Resource: plainResource(e.Resource), Kind: string(e.Kind),
+		TID: c.TID, Seq: c.Seq, CommitID: c.CommitID, Time: c.Time,
+		Author: c.Author, IPNR: c.IPNR, Authenticated: c.Authenticated, Comment: c.Comment,
+		Null: wire.Attrs(c.Null), Absent: wire.Attrs(c.Absent),
+		State: e.State, New: e.New, Old: e.Old,
+	}
+}
+
+func plainResource(r Resource) entry.Resource {
+	return entry.Resource{Realm: string(r.Realm), ID: r.ID}
+}
+
+// madeOf is the reverse of plain.
+func madeOf(e entry.Entry) Entry {
+	return Entry{
+		Resource: Resource{Realm(e.Resource.Realm), e.Resource.ID}, Kind: Kind(e.Kind),
+		Change: Change{
+			TID: e.TID, Seq: e.Seq, CommitID: e.CommitID, Time: e.Time,
+			Author: e.Author, IPNR: e.IPNR, Authenticated: e.Authenticated, Comment: e.Comment,
+			Null: Attrs(e.Null), Absent: Attrs(e.Absent),
+		},
+		State: e.State, New: e.New, Old: e.Old,
+	}
+}
+
+// entryOf returns the entry that rows hold. It does not say who committed it.
+func entryOf(row store.Change) (Entry, error) {
+	e, err := entry.FromRow(row)
+	return madeOf(e), err
+}
+
+// SQL is what *sql.DB, *sql.Conn and *sql.Tx have in common, and what GORM's
+// ConnPool and sqlc's DBTX ask for.
+type SQL interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+	PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
+}
+
+// LoadListener is a listener, with the scope [Everywhere], whose state is built
+// from the database's tables and kept up to date by events. On a bus with a
+// journal it is called before the first event, and again in the place of each
+// [Resync]. Until it returns nil, it is called again and told nothing else.
+// Without a journal it is not called. A listener's method that returns
+// [ErrNeedsLoad] asks for it.
+type LoadListener interface {
+	// Load builds the state anew from what s shows. The listener is then told
+	// of exactly the changes that s did not show: none is missing, none twice.
+	Load(ctx context.Context, s *Snapshot) error
+}
+
+// Snapshot shows the database as of one moment, read-only. It is valid until
+// [LoadListener.Load] returns, and for one goroutine.
+type Snapshot struct {
+	SQL
+	// TID is the place in the journal that the snapshot is of: it shows every
+	// change up to it. It may show some later ones too.
+	TID int64
+
+	journal *Journal
+}
+
+// Dialect returns the database's dialect.
+func (s *Snapshot) Dialect() Dialect { return s.journal.dialect }
+
+// Schema returns the name of the schema that the journal's tables are in, as
+// [ModelTransaction.Schema] does.
+func (s *Snapshot) Schema() string { return s.journal.store.Schema() }
+
+// Realm returns what the journal was opened with for a realm, or nil.
+func (s *Snapshot) Realm(r Realm) JournalRealm { return s.journal.realm(r) }
+
+// shown says which changes a snapshot showed.
+type shown struct {
+	journal bool // there is one, and the listener was loaded
+	upTo    int64
+	later   []int64 // in their order; those that were passed are forgotten
+}
+
+// has says whether a change was shown. It is asked in the order of tids.
+func (s *shown) has(tid int64) bool {
+	for len(s.later) > 0 && s.later[0] < tid {
+		s.later = s.later[1:]
+	}
+	if len(s.later) == 0 {
+		s.later = nil // and its memory
+	}
+	return s.journal && (tid <= s.upTo || len(s.later) > 0 && s.later[0] == tid)
+}
+
+// load calls f with a snapshot. Everything that the bus was told before is
+// committed, so every snapshot shows it; what else it shows stands in the table
+// of transactions that it shows.
+func (j *Journal) load(ctx context.Context, f func(context.Context, *Snapshot) error) (shown, error) {
+	fed := j.bus.fedTo()
+	conn, err := j.store.Snapshot(ctx)
+	if err != nil {
+		return shown{}, fmt.Errorf("load: %w", err)
+	}
+	defer conn.Rollback()
+	tids, err := j.store.Shown(ctx, conn, fed)
+	if err != nil {
+		return shown{}, fmt.Errorf("load: %w", err)
+	}
+	s := shown{journal: true, upTo: fed, later: tids}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // closes rows that were left open: they would keep the connection
+	return s, f(ctx, &Snapshot{SQL: conn, TID: fed, journal: j})
 }

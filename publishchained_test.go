@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/tracbus/tracbus/internal/consumer"
 	"github.com/tracbus/tracbus/internal/store"
 	"github.com/tracbus/tracbus/internal/testserver"
 )
@@ -18,12 +19,12 @@ import (
 func TestChainGoesOn(t *testing.T) {
 	eachChain(t, func(t *testing.T, r *chainRig) {
 		events, names := transactions(1, 6, 2)
-		wantElsewhere(t, r.hand(0, 3, events[:6]), standing{empty: true, branch: -1})
+		wantElsewhere(t, r.hand(0, 3, events[:6]), consumer.Offset{Empty: true, Generation: -1})
 		r.mustBegin(0)
 		require.NoError(t, r.hand(0, 3, events[:6]))
 		require.NoError(t, r.hand(3, 6, events[6:]))
 		assert.Equal(t, names, r.heard())
-		if r.publisher.config.StreamKey != "" {
+		if r.publisher.codec.config.StreamKey != "" {
 			assert.Equal(t, names, r.entries())
 		}
 		s := r.publisher.Stats()
@@ -42,7 +43,7 @@ func TestChainTakesNothingTwice(t *testing.T) {
 		require.NoError(t, r.hand(0, 3, events[:3]), "its answer was lost")
 		require.NoError(t, r.hand(0, 5, events[:5]), "cut otherwise")
 		require.NoError(t, r.hand(5, 9, events[5:]))
-		wantElsewhere(t, r.hand(0, 3, events[:3]), standing{place: at(9)})
+		wantElsewhere(t, r.hand(0, 3, events[:3]), consumer.Offset{At: at(9)})
 		assert.Equal(t, names, r.heard())
 	})
 }
@@ -199,14 +200,14 @@ func TestChainWhenRedisForgets(t *testing.T) {
 		old := r.stands()
 		require.NoError(t, r.hand(2, 4, events[2:4]))
 		require.NoError(t, r.client.HSet(r.ctx(), r.state, old).Err())
-		if r.publisher.config.StreamKey != "" {
+		if r.publisher.codec.config.StreamKey != "" {
 			require.NoError(t, r.client.Do(r.ctx(), "del", "changes").Err())
 		}
-		wantElsewhere(t, r.hand(4, 6, events[4:]), standing{place: at(2)})
+		wantElsewhere(t, r.hand(4, 6, events[4:]), consumer.Offset{At: at(2)})
 		require.NoError(t, r.hand(2, 6, events[2:]))
 		assert.Equal(t, append(names[:4:4], names[2:]...), r.heard())
 		require.NoError(t, r.client.FlushAll(r.ctx()).Err())
-		wantElsewhere(t, r.hand(6, 7, nil), standing{empty: true, branch: -1})
+		wantElsewhere(t, r.hand(6, 7, nil), consumer.Offset{Empty: true, Generation: -1})
 	})
 }
 
@@ -215,18 +216,18 @@ func TestChainWhenRedisForgets(t *testing.T) {
 func TestChainBeginsAnewOnce(t *testing.T) {
 	eachChain(t, func(t *testing.T, r *chainRig) {
 		events, names := transactions(5, 6, 1)
-		empty := standing{empty: true, branch: -1}
+		empty := consumer.Offset{Empty: true, Generation: -1}
 		require.NoError(t, r.begin(4, 0, empty))
 		require.NoError(t, r.begin(4, 0, empty), "its answer was lost")
-		wantElsewhere(t, r.begin(3, 1, empty), standing{place: at(4)})
-		wantElsewhere(t, r.begin(9, 1, standing{place: store.Place{TID: 4, CommitID: "another"}}), standing{place: at(4)})
+		wantElsewhere(t, r.begin(3, 1, empty), consumer.Offset{At: at(4)})
+		wantElsewhere(t, r.begin(9, 1, consumer.Offset{At: store.Place{TID: 4, CommitID: "another"}}), consumer.Offset{At: at(4)})
 		require.NoError(t, r.hand(4, 5, events[:1]))
 
-		require.NoError(t, r.begin(5, 7, standing{place: at(5)}), "at the same place, as a new branch")
+		require.NoError(t, r.begin(5, 7, consumer.Offset{At: at(5)}), "at the same place, as a new branch")
 		assert.Equal(t, "7", r.stands()["branch"])
-		wantElsewhere(t, r.begin(3, 8, standing{place: at(5), branch: 0}), standing{place: at(5), branch: 7})
+		wantElsewhere(t, r.begin(3, 8, consumer.Offset{At: at(5), Generation: 0}), consumer.Offset{At: at(5), Generation: 7})
 		c := r.chain(5, 6)
-		c.anew, c.expect, c.branch = true, standing{place: at(5), branch: 7}, 8
+		c.Reset = &consumer.Reset{Expect: consumer.Offset{At: at(5), Generation: 7}, Generation: 8}
 		require.NoError(t, r.publisher.handleChained(r.ctx(), c, events[1:]), "with a batch")
 		require.NoError(t, r.publisher.handleChained(r.ctx(), c, events[1:]))
 		assert.Equal(t, "8", r.stands()["branch"])
@@ -246,11 +247,11 @@ func TestChainStandsWithinATransactionThatIsGone(t *testing.T) {
 	for _, tid := range []int64{1, 2} {
 		other := store.Place{TID: tid, CommitID: "other"}
 		c := r.chain(1, 0)
-		c.end = other
+		c.To = other
 		gone := []Event{chainedEvent(other, 0)}
-		wantElsewhere(t, r.publisher.handleChained(r.ctx(), c, gone), standing{place: at(2)})
+		wantElsewhere(t, r.publisher.handleChained(r.ctx(), c, gone), consumer.Offset{At: at(2)})
 	}
-	require.NoError(t, r.begin(1, 1, standing{place: at(2)}))
+	require.NoError(t, r.begin(1, 1, consumer.Offset{At: at(2)}))
 }
 
 // The same where the journal has nothing new for a while, and where of the
@@ -272,8 +273,8 @@ func TestChainRemembersWhatItBegan(t *testing.T) {
 				require.NoError(t, r.hand(1, 1, nil))
 				other := store.Place{TID: 2, CommitID: "other"}
 				c := r.chain(1, 0)
-				c.end = other
-				wantElsewhere(t, r.publisher.handleChained(r.ctx(), c, []Event{chainedEvent(other, 0)}), standing{place: at(2)})
+				c.To = other
+				wantElsewhere(t, r.publisher.handleChained(r.ctx(), c, []Event{chainedEvent(other, 0)}), consumer.Offset{At: at(2)})
 				require.NoError(t, r.hand(1, 2, events))
 				assert.Equal(t, names, r.heard())
 				if config.StreamKey != "" {
@@ -361,7 +362,7 @@ func TestChainTriesOnceWithinItsTime(t *testing.T) {
 func TestChainWhenConnectionsAreCutAtAnyByte(t *testing.T) {
 	r := newChainRig(t, PublisherConfig{StreamKey: "changes"}, testserver.RedisOptions{}, nil)
 	proxy := testserver.Proxy(t, r.server.Addr())
-	r.publisher = NewPublisher(r.connect(&redis.Options{Addr: proxy.Addr(), PoolSize: 1}), r.publisher.config)
+	r.publisher = NewPublisher(r.connect(&redis.Options{Addr: proxy.Addr(), PoolSize: 1}), *r.publisher.codec.config)
 	r.mustBegin(0)
 	var all []string
 	var tid int64

@@ -3,16 +3,18 @@ package tracbus
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/tracbus/tracbus/internal/ordered"
-	"github.com/tracbus/tracbus/internal/relayed"
+	"github.com/tracbus/tracbus/internal/consumer"
+	"github.com/tracbus/tracbus/internal/publish"
+	"github.com/tracbus/tracbus/internal/redisconn"
+	"github.com/tracbus/tracbus/internal/store"
 )
 
 // DefaultPrefix is the first part of every channel unless configured otherwise
@@ -26,7 +28,7 @@ type PublisherConfig struct {
 	Prefix string
 
 	// NoPrefix publishes on channels without a prefix and without a leading
-	// dot, as Trac does where channel_prefix is empty.
+	// dot, as Trac does if channel_prefix is empty.
 	NoPrefix bool
 
 	// FullNewValues sends every field of a changed ticket in new_values, as plugin
@@ -34,32 +36,32 @@ type PublisherConfig struct {
 	FullNewValues bool
 
 	// ExtraEvents also publishes the events that the plugin never had. Zero means
-	// that subscribers to "trac.*" see nothing new.
+	// that subscribers to "trac.*" see nothing that they do not know.
 	ExtraEvents bool
 
 	// SkipRealms names realms that are not published. Zero means that all are.
 	SkipRealms []Realm
 
-	// StreamKey is the key of a Redis stream to which every message is appended
-	// too, so that a subscriber that was away catches up. It needs the scope
-	// Once, and belongs to one journal and name alone. Zero means that there is
-	// none.
+	// StreamKey is the key of a Redis stream to which every message is also
+	// appended, so that a subscriber that was away can catch up. It needs the
+	// scope Durable, and must belong to one journal and consumer alone. Zero
+	// means that there is no stream.
 	StreamKey string
 
-	// StreamMaxLen bounds the stream, in entries: the oldest go. Redis trims in
-	// steps, so that some hundred more can be there. Zero means 100,000.
+	// StreamMaxLen bounds the stream, in entries: the oldest are trimmed. Redis
+	// trims in steps, so that there can be some hundred more. Zero means 100,000.
 	StreamMaxLen int64
 
-	// StreamMaxAge bounds how long the stream keeps an entry, to whole
-	// milliseconds. What is older goes when the next change is published. Zero
-	// means any age.
+	// StreamMaxAge bounds how long the stream keeps an entry, in whole
+	// milliseconds. Older ones are trimmed when the next change is published.
+	// Zero means any age.
 	StreamMaxAge time.Duration
 
-	// MaxBackoff bounds the pause between tries while Redis is away, which
-	// begins at 50 ms and doubles. Zero means 2 s.
+	// MaxBackoff bounds the pause between tries while Redis is away. It begins at
+	// 50 ms and doubles. Zero means 2 s.
 	MaxBackoff time.Duration
 
-	// Logger is told once when Redis goes away and once when it is back. Zero
+	// Logger gets one line when Redis goes away, and one when it is back. Zero
 	// means slog.Default().
 	Logger *slog.Logger
 }
@@ -76,75 +78,65 @@ func prefixOf(prefix string, none bool) string {
 }
 
 // Publisher is a listener that publishes every event on Redis, as the plugin
-// tracext-redispub does. Register it with [Bus.All], whose queue is what waits
-// while Redis is away: beyond [BusConfig.QueueSize] the oldest are dropped, and
-// counted in [Publisher.Stats].
+// tracext-redispub does. Register it with [Bus.All]. While Redis is away, events
+// wait in the bus's queue: beyond [BusConfig.QueueSize] the oldest are dropped,
+// and counted in [Publisher.Stats].
 //
-// It sends what waits in one round trip, over one connection of the client's
-// pool, and the next when that was answered. A message whose answer was lost is
-// sent again, at once and before any other, after the connection that carried
-// it was killed; for that its Redis user needs "+client|id +client|kill +info"
-// beside "+publish". Where it does not have them, a message sent again may
-// arrive late.
+// It sends the waiting events in one round trip, over one connection of the
+// client's pool, and sends the next ones when that was answered. A message whose
+// answer was lost is sent again, at once and before any other, after the
+// connection that carried it was killed. For that the Redis user needs
+// "+client|id +client|kill +info" besides "+publish". Without these rights, a
+// message that is sent again may arrive late.
 //
-// On a message that is too long for it, Redis closes the connection. Where it
-// does so again and again, the publisher sends messages one by one, and refuses
-// one of 64 KiB or more that alone ends five new connections in a row, so that
-// it does not block what is behind it. A Redis that is away, or silent, never
-// makes it refuse one.
+// Redis closes the connection on a message that is too long for it. If it does so
+// several times in a row, the publisher sends messages one by one, and rejects one
+// of 64 KiB or more that alone ends five new connections in a row, so that it
+// does not block the ones after it. A Redis that is away, or silent, never makes
+// it reject a message.
 //
 // # Under Durable
 //
-// Redis itself keeps how far it has come, in a hash whose key begins with
-// "tracbus:" and holds the journal's UUID and the name. A script publishes a
-// batch only if it lies behind that place, and moves the place: so nothing is
-// published twice, whoever dies or is late, and nothing is left out. A Redis
-// that was emptied, put back, or lost its last writes in a failover stands
-// elsewhere, and gets from the journal what it lost. What Redis published
-// before it was killed and had not yet written to its disk comes twice.
+// Redis itself keeps how far the publisher has come, in a hash whose key begins
+// with "tracbus:" and has the journal's UUID and the consumer's name. A script
+// publishes a batch only if it comes after that offset, and moves the offset: so
+// nothing is published twice, even if a process dies or is late, and nothing is
+// left out. If Redis was emptied, restored, or lost its last writes in a failover,
+// its offset is another one, and it gets from the journal what it lost. Only what
+// Redis published before it was killed, and had not yet written to its disk, comes
+// twice.
 //
-// Nothing is refused: an event that cannot be encoded, a channel that is
-// forbidden, a message that is too long, or no memory for it, blocks all behind
-// it until that is mended; the error names channel, tid and seq. The hash never
-// expires; a maxmemory-policy that may evict it (allkeys-…) should not be used.
+// No event is rejected. One that cannot be encoded, a channel that is forbidden, a
+// message that is too long, or a Redis without memory blocks all events after it
+// until that is mended; the error names channel, tid and seq. The hash never
+// expires. Do not use a maxmemory-policy that may evict it (allkeys-…).
 //
-// With Stream, the same script appends each message to the stream before it
-// publishes it, and the hash lies in the stream's slot of a cluster. An entry's
-// id is branch<<48 + tid, a dash, and seq, so that it has the journal's order. A
-// new branch begins where Redis forgot, or the journal's history went back. The
-// entry has the fields channel, payload, mark (of the transaction), time
-// (microseconds since 1970; empty if not known), author, ipnr, authenticated (0
-// or 1), comment, types and old_types (JSON: which fields of new or all values,
-// and of old ones, are of type "time"; absent if none is), before (id of the
-// entry before it in its branch, or 0-0) and at (milliseconds, by Redis's clock).
+// With StreamKey, the same script appends each message to the stream before it
+// publishes it, and the hash is in the stream's slot of a cluster. An entry's id
+// is generation<<48 + tid, a dash, and seq, so that entries have the journal's
+// order. A new generation begins if Redis forgot its offset, or if the journal's
+// history went back. An entry has the fields channel, payload, mark (the
+// transaction's commit id), time (microseconds since 1970; empty if not known),
+// author, ipnr, authenticated (0 or 1), comment, types and old_types (JSON: which
+// fields of the new or all values, and of the old ones, are of type "time"; absent
+// if none is), before (the id of the previous entry in its generation, or 0-0) and
+// at (milliseconds, by Redis's clock).
 //
 // The Redis user needs these rights; the keys are the hash and the stream:
 //
 //	~tracbus:* &trac.* +evalsha +eval +publish +hmget +hset +time
-//	~changes +xadd +xtrim +xrange +xlen +xinfo|stream     with Stream
+//	~changes +xadd +xtrim +xrange +xlen +xinfo|stream     with StreamKey
 //
 // An event of a realm of your own is published if it is a [Payloader].
 //
-// It starts no goroutine. Its methods may be called concurrently.
+// A Publisher starts no goroutine. Its methods may be called concurrently.
 type Publisher struct {
-	config PublisherConfig
-
-	sending sync.Mutex // held through HandleBatch and handleChained; guards what follows
-	sender  *ordered.Sender
-	boxes   [2]outbox
-	warned  bool // that a message may arrive late
-
-	chains   *relayed.Sender
-	links    [2]link
-	branches map[string]int64 // by the key of the state: which it was last
-
-	mu      sync.Mutex
-	stats   PublisherStats
-	refused map[string]bool // realms and kinds that cannot be published; logged once
+	codec  codec
+	sender *publish.Publisher[Event]
 }
 
 // PublisherStats counts messages since the publisher was made. Every message
-// that it was given ends in one of Published, Refused, Dropped and
+// that it was given ends in one of Published, Rejected, Dropped and
 // Unacknowledged.
 type PublisherStats struct {
 	Published      uint64 // Redis has acknowledged them
@@ -154,20 +146,20 @@ type PublisherStats struct {
 	Unacknowledged uint64 // sent, and the bus was closed before an answer came
 	Resent         uint64 // sent again, because the answer was lost
 
-	Waiting      int       // held in this moment, without the bus's queue
+	Waiting      int       // held at the moment, without those in the bus's queue
 	Disconnected bool      // Redis did not answer the last try
-	Since        time.Time // of the last change of Away; zero if there was none
+	Since        time.Time // of the last change of Disconnected; zero if there was none
 	LastError    error     // of the last message that failed; nil if none did
 }
 
 // NewPublisher returns a publisher over a client that the caller keeps and
-// closes, after the bus. It should have finite timeouts, as go-redis's defaults
-// are; while one runs, Redis's silence is waited for.
+// closes, after the bus. The client should have finite timeouts, as go-redis's
+// defaults are: if Redis is silent, the publisher waits until they expire.
 //
 // From the first message until [Publisher.Close] it keeps one connection of the
-// client's pool for itself. Where others use the client too, another publisher
-// or the caller, PoolSize must leave one for them: of a pool of one, they wait
-// for a connection in vain.
+// client's pool for itself. If others use the client too, another publisher or
+// the caller, PoolSize must leave one for them: if it is 1, they wait for a
+// connection in vain.
 //
 // It panics if the client is nil or of a kind that cannot serve, or if the
 // configuration contradicts itself.
@@ -180,103 +172,94 @@ func NewPublisher(client redis.UniversalClient, config PublisherConfig) *Publish
 		panic("tracbus: PublisherConfig " + err.Error())
 	}
 	config.Prefix = prefixOf(config.Prefix, config.NoPrefix)
-	p := &Publisher{
-		config: config, sender: ordered.New(client), refused: make(map[string]bool),
-		chains: relayed.New(client), branches: make(map[string]int64),
-	}
-	p.config.StreamMaxLen = cmp.Or(config.StreamMaxLen, 100_000)
-	p.config.MaxBackoff = cmp.Or(config.MaxBackoff, 2*time.Second)
+	config.StreamMaxLen = cmp.Or(config.StreamMaxLen, 100_000)
+	config.MaxBackoff = cmp.Or(config.MaxBackoff, 2*time.Second)
 	if config.Logger == nil {
-		p.config.Logger = slog.Default()
+		config.Logger = slog.Default()
 	}
-	return p
+	codec := codec{&config}
+	return &Publisher{codec, publish.New[Event](client, codec, publish.Config{
+		StreamKey: config.StreamKey, StreamMaxLen: config.StreamMaxLen, StreamMaxAge: config.StreamMaxAge,
+		MaxBackoff: config.MaxBackoff, Logger: config.Logger,
+	})}
 }
 
 // mustServe panics with what is wrong with a client.
 func mustServe(what string, client redis.UniversalClient) {
-	switch client {
-	case nil, (*redis.Client)(nil), (*redis.ClusterClient)(nil):
-		panic(fmt.Sprintf("tracbus: %s needs a Redis client, got nil", what))
+	if err := redisconn.Check(client); err != nil {
+		panic("tracbus: " + what + " " + err.Error())
 	}
-	switch client.(type) {
-	case *redis.Client, *redis.ClusterClient:
-	default:
-		panic(fmt.Sprintf("tracbus: %s needs a *redis.Client or *redis.ClusterClient, got %T", what, client))
+}
+
+// checkStream says what is wrong with the settings of a stream.
+func (c PublisherConfig) checkStream() error {
+	switch {
+	case !publish.IsStreamKey(c.StreamKey):
+		return fmt.Errorf("with StreamKey %q: expected %s", c.StreamKey, publish.StreamKeyWant)
+	case c.StreamMaxLen < 0 || c.StreamMaxAge < 0 || c.StreamMaxAge > 0 && c.StreamMaxAge < time.Millisecond:
+		return fmt.Errorf("with StreamMaxLen %d and StreamMaxAge %v: expected none below zero, and no age below a millisecond", c.StreamMaxLen, c.StreamMaxAge)
+	case c.StreamKey == "" && (c.StreamMaxLen != 0 || c.StreamMaxAge != 0):
+		return errors.New("with StreamMaxLen or StreamMaxAge: expected a StreamKey too")
 	}
+	return nil
 }
 
 // Stats returns what was counted so far.
-func (p *Publisher) Stats() PublisherStats {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.stats
-}
+func (p *Publisher) Stats() PublisherStats { return PublisherStats(p.sender.Stats()) }
 
-func (p *Publisher) countDropped(messages int) {
-	p.count(func(s *PublisherStats) { s.Dropped += uint64(messages) })
-}
-
-func (p *Publisher) count(add func(*PublisherStats)) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	add(&p.stats)
-}
-
-// Close gives the publisher's connection back to the client's pool, which
-// matters only where the client is used on. Close the bus before.
-func (p *Publisher) Close() {
-	p.sending.Lock()
-	defer p.sending.Unlock()
-	p.sender.Close()
-}
+// Close gives the publisher's connection back to the client's pool, which matters
+// only if the client is used further. Close the bus before.
+func (p *Publisher) Close() { p.sender.Close() }
 
 // HandleBatch publishes events. It is called by the bus, and returns when Redis
 // has acknowledged them all or ctx has ended. While Redis works on one round
 // trip, it prepares the next.
 func (p *Publisher) HandleBatch(ctx context.Context, events []Event) error {
-	if p.config.StreamKey != "" {
-		return fmt.Errorf("publish: PublisherConfig.Stream is %q: expected a relay's call, as under Durable, and got one of HandleBatch, which appends to no stream", p.config.StreamKey)
+	if key := p.codec.config.StreamKey; key != "" {
+		return fmt.Errorf("publish: PublisherConfig.StreamKey is %q: expected a relay's call, as under Durable, and got one of HandleBatch, which appends to no stream", key)
 	}
-	p.sending.Lock()
-	defer p.sending.Unlock()
-	var preparing sync.WaitGroup
-	defer preparing.Wait()
-
-	box, spare := &p.boxes[0], &p.boxes[1]
-	rest := p.encode(box, events)
-	for {
-		next := rest
-		if len(rest) > 0 {
-			preparing.Go(func() { next = p.encode(spare, rest) })
-		}
-		err := p.send(ctx, box)
-		preparing.Wait()
-		switch {
-		case err != nil && len(rest) > 0:
-			p.countDropped(len(spare.messages) + p.published(next))
-			fallthrough
-		case err != nil:
-			return fmt.Errorf("publish: %w", err)
-		case len(rest) == 0:
-			return nil
-		}
-		box, spare, rest = spare, box, next
-	}
+	return p.sender.Publish(ctx, events)
 }
 
-// published counts the events that are published at all.
-func (p *Publisher) published(events []Event) (n int) {
-	for _, e := range events {
-		if p.wants(e) {
-			n++
-		}
-	}
-	return n
+var _ offsetKeeper = (*Publisher)(nil)
+
+// handleChained implements [offsetKeeper]. Redis is what keeps the offset: see
+// internal/publish/script for what it does with a call that comes twice or late.
+func (p *Publisher) handleChained(ctx context.Context, span consumer.Span, events []Event) error {
+	return p.sender.Send(ctx, span, events)
 }
 
-// wants says whether e is published at all: the bus queues nothing else.
-func (p *Publisher) wants(e Event) bool {
-	if !hasPayload(e) || slices.Contains(p.config.SkipRealms, e.Resource().Realm) {
+// checkScope implements [scopeChecker].
+func (p *Publisher) checkScope(s Scope, listener any) error {
+	if _, queued := s.(scope); queued && p.codec.config.StreamKey != "" {
+		return fmt.Errorf("PublisherConfig.StreamKey is %q: a stream is only appended to under Durable, which knows what is in it already", p.codec.config.StreamKey)
+	}
+	once, ok := s.(durableScope)
+	switch {
+	case ok && once.config.MaxAttempts > 0:
+		return fmt.Errorf("DurableConfig.MaxAttempts is %d: expected zero, for what is published keeps its order", once.config.MaxAttempts)
+	case ok && listener != any(p):
+		return errors.New("it embeds a Publisher, which would be told in its place: expected the Publisher, or a type that has one in a named field")
+	}
+	return nil
+}
+
+// countDropped implements [dropCounter].
+func (p *Publisher) countDropped(messages int) { p.sender.CountDropped(messages) }
+
+// skims implements [skimmer]: a payload of the plugin's first form has only what
+// changed.
+func (p *Publisher) skims() bool { return !p.codec.config.FullNewValues }
+
+// wants implements [eventFilter]: the bus queues nothing else.
+func (p *Publisher) wants(e Event) bool { return p.codec.Wants(e) }
+
+// codec makes messages of events, for [publish.Publisher].
+type codec struct{ config *PublisherConfig }
+
+// Wants says whether e is published at all.
+func (c codec) Wants(e Event) bool {
+	if !hasPayload(e) || slices.Contains(c.config.SkipRealms, e.Resource().Realm) {
 		return false
 	}
 	if _, ours := e.(message); !ours {
@@ -286,5 +269,43 @@ func (p *Publisher) wants(e Event) bool {
 	case KindCreated, KindChanged, KindDeleted:
 		return true
 	}
-	return p.config.ExtraEvents
+	return c.config.ExtraEvents
 }
+
+// Append appends e's channel and payload.
+func (c codec) Append(dst []byte, e Event) (_ []byte, middle int, err error) {
+	return c.config.append(dst, e)
+}
+
+// Entry returns what a stream's entry of e has besides.
+func (c codec) Entry(e Event) publish.Entry {
+	about := e.About()
+	entry := publish.Entry{
+		Time: about.Time, Author: about.Author, IPNR: about.IPNR, Authenticated: about.Authenticated, Comment: about.Comment,
+	}
+	if e, ok := e.(sentFields); ok {
+		entry.Values, entry.Old = e.sent(c.config.FullNewValues)
+	}
+	return entry
+}
+
+// A sentFields is an event whose payload holds fields of any type.
+type sentFields interface {
+	// sent returns those that are in the payload, and the old ones.
+	sent(all bool) (values, old Fields)
+}
+
+// Place returns e's transaction, and its place in that.
+func (codec) Place(e Event) (tx store.Place, seq int) {
+	about := e.About()
+	return store.Place{TID: about.TID, CommitID: about.CommitID}, about.Seq
+}
+
+// Name returns e's channel.
+func (c codec) Name(e Event) string { return channelOf(e, c.config.Prefix).String() }
+
+// Sort returns e's realm and kind.
+func (codec) Sort(e Event) string { return string(e.Resource().Realm) + "." + string(e.Kind()) }
+
+// tidBits are how many bits of the first number of a stream entry's id are the tid.
+const tidBits = publish.TIDBits

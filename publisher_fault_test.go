@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/internal/testkit"
 	"github.com/tracbus/tracbus/internal/testserver"
 )
 
@@ -44,7 +45,7 @@ func TestPublisherWhileRedisIsKilledAndRestarted(t *testing.T) {
 	h := r.finish()
 	assert.Equal(t, uint64(len(h.notified)), h.stats.Published)
 	t.Logf("Unheard while the subscriber was away too: %d; taken to the grave: %d", h.stats.NoReceivers, h.lost()-int(h.stats.NoReceivers))
-	assert.Len(t, r.log.with("Redis is away"), rounds(3))
+	assert.Len(t, r.log.With("Redis is away"), rounds(3))
 }
 
 func TestPublisherWhileRedisIsStopped(t *testing.T) {
@@ -62,7 +63,7 @@ func TestPublisherWhileRedisIsStopped(t *testing.T) {
 	})
 	h := r.finish()
 	assert.Equal(t, uint64(len(h.notified)), h.stats.Published)
-	assert.Len(t, r.log.with("Redis is away"), rounds(5))
+	assert.Len(t, r.log.With("Redis is away"), rounds(5))
 }
 
 func TestPublisherWhileClientsArePaused(t *testing.T) {
@@ -161,10 +162,10 @@ func TestPublisherInFrontOfABlackHole(t *testing.T) {
 // over the connection that was given up reaches the server after all that was
 // sent over the next one.
 func TestPublisherWhenAnOldConnectionIsSlow(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	server := testserver.Redis(t, testserver.RedisOptions{})
 	d := newDetour(t, server.Addr())
-	r := newFaultRigVia(t, server, hastyClient(t, d.addr()), tracbus.BusConfig{})
+	r := newFaultRigVia(t, server, testkit.HastyClient(t, d.addr()), tracbus.BusConfig{})
 	r.underLoad(400, func() {
 		for range rounds(4) {
 			r.published(500)
@@ -177,13 +178,13 @@ func TestPublisherWhenAnOldConnectionIsSlow(t *testing.T) {
 	})
 	h := r.finish()
 	assert.Equal(t, uint64(len(h.notified)), h.stats.Published)
-	assert.Empty(t, r.log.with("late"))
+	assert.Empty(t, r.log.With("late"))
 }
 
 func TestPublisherWithMessagesThatRedisDoesNotTake(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	server := testserver.Redis(t, testserver.RedisOptions{Args: []string{"--proto-max-bulk-len", "1048576"}})
-	r := newFaultRigVia(t, server, patientClient(t, server.Addr()), tracbus.BusConfig{})
+	r := newFaultRigVia(t, server, testkit.PatientClient(t, server.Addr()), tracbus.BusConfig{})
 	for range 2 { // with others before, between and behind
 		r.notify(20)
 		r.filler = strings.Repeat("x", 2<<20)
@@ -199,7 +200,7 @@ func TestPublisherWithMessagesThatRedisDoesNotTake(t *testing.T) {
 	assert.Equal(t, uint64(62), h.stats.Published)
 	assert.Error(t, h.stats.LastError)
 	assert.False(t, h.stats.Disconnected)
-	assert.Len(t, r.log.with("message refused"), 2, "the second is news, for others of its sort went out between")
+	assert.Len(t, r.log.With("message refused"), 2, "the second is news, for others of its sort went out between")
 }
 
 // saboteur is what a client meets instead of its server.
@@ -259,9 +260,9 @@ func TestPublisherRefusesNothingThatRedisMightTake(t *testing.T) {
 		}, 0},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			noLeaks(t)
+			testkit.NoLeaks(t)
 			server := testserver.Redis(t, testserver.RedisOptions{})
-			client := patientClient(t, server.Addr())
+			client := testkit.PatientClient(t, server.Addr())
 			r := newFaultRigVia(t, server, client, tracbus.BusConfig{})
 			n, failed := 0, 0
 			client.AddHook(&saboteur{func(publish bool) error {

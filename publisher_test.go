@@ -13,18 +13,19 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/internal/testkit"
 	"github.com/tracbus/tracbus/internal/testserver"
 )
 
 func TestPublisherWithAHealthyRedis(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	server := testserver.Redis(t, testserver.RedisOptions{})
-	r := newFaultRigVia(t, server, patientClient(t, server.Addr()), tracbus.BusConfig{})
+	r := newFaultRigVia(t, server, testkit.PatientClient(t, server.Addr()), tracbus.BusConfig{})
 	r.underLoad(400, func() { r.published(2000) })
 	h := r.finish()
 	assert.Zero(t, h.stats.Resent)
 	assert.Len(t, h.received, len(h.notified))
-	assert.Empty(t, r.log.with(""))
+	assert.Empty(t, r.log.With(""))
 }
 
 func TestPublisherWhenMoreWaitsThanTheBoundHolds(t *testing.T) {
@@ -77,7 +78,7 @@ func TestCloseWhileRedisIsAway(t *testing.T) {
 			assert.Equal(t, 200, u.Count)
 			assert.Equal(t, tracbus.Resource{Realm: tracbus.RealmTicket, ID: "3"}, u.Oldest.Resource())
 
-			_ = r.bus.Close(within(t)) // waits for the call that was going on
+			_ = r.bus.Close(testkit.Within(t)) // waits for the call that was going on
 			assert.ErrorIs(t, r.bus.Notify(tracbus.TicketDeleted{ID: 1}), tracbus.ErrBusClosed)
 			tc.returns(r)
 			h := r.check()
@@ -158,8 +159,8 @@ func TestWhatCannotServePanicsAtOnce(t *testing.T) {
 		{publisher(cluster, tracbus.PublisherConfig{}), "tracbus: NewPublisher needs a Redis client, got nil"},
 		{publisher(client, tracbus.PublisherConfig{MaxBackoff: -1}), "tracbus: PublisherConfig needs MaxBackoff from zero"},
 		{subscriber(none, tracbus.SubscriberConfig{}), "tracbus: NewSubscriber needs a Redis client, got nil"},
-		{subscriber(client, tracbus.SubscriberConfig{PingAfter: -1}), "tracbus: SubscriberConfig needs Silence and MaxBackoff from zero"},
-		{subscriber(client, tracbus.SubscriberConfig{MaxBackoff: -1}), "tracbus: SubscriberConfig needs Silence and MaxBackoff from zero"},
+		{subscriber(client, tracbus.SubscriberConfig{PingAfter: -1}), "tracbus: SubscriberConfig needs PingAfter and MaxBackoff from zero"},
+		{subscriber(client, tracbus.SubscriberConfig{MaxBackoff: -1}), "tracbus: SubscriberConfig needs PingAfter and MaxBackoff from zero"},
 	} {
 		assert.PanicsWithValue(t, tc.want, tc.call)
 	}

@@ -14,6 +14,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/tracbus/tracbus/internal/consumer"
+	"github.com/tracbus/tracbus/internal/publish"
 	"github.com/tracbus/tracbus/internal/testserver"
 )
 
@@ -61,12 +63,12 @@ func TestStreamEntry(t *testing.T) {
 // none is before it. A publisher that does not know of it finds out.
 func TestStreamOfANewBranch(t *testing.T) {
 	r := newChainRig(t, PublisherConfig{StreamKey: "changes"}, testserver.RedisOptions{}, nil)
-	other := NewPublisher(r.own, r.publisher.config)
+	other := NewPublisher(r.own, *r.publisher.codec.config)
 	events, names := transactions(1, 4, 1)
 	r.mustBegin(0)
 	require.NoError(t, r.hand(0, 2, events[:2]))
 	require.NoError(t, other.handleChained(r.ctx(), r.chain(2, 3), events[2:3]))
-	require.NoError(t, r.begin(1, 5, standing{place: at(3)}), "the history went back")
+	require.NoError(t, r.begin(1, 5, consumer.Offset{At: at(3)}), "the history went back")
 	require.NoError(t, other.handleChained(r.ctx(), r.chain(1, 3), events[1:3]))
 	require.NoError(t, other.handleChained(r.ctx(), r.chain(3, 4), events[3:]))
 	assert.Equal(t, append(names[:3:3], names[1:]...), r.entries())
@@ -89,7 +91,7 @@ func TestStreamThatIsNotEmpty(t *testing.T) {
 		require.NoError(t, r.client.XAdd(r.ctx(), &redis.XAddArgs{Stream: "changes", ID: "1407374883553290-0", Values: []string{"channel", "x"}}).Err())
 	}
 	foreign()
-	wantElsewhere(t, r.hand(0, 2, events), standing{empty: true, branch: 5})
+	wantElsewhere(t, r.hand(0, 2, events), consumer.Offset{Empty: true, Generation: 5})
 	require.NoError(t, r.client.Del(r.ctx(), "changes").Err())
 	r.mustBegin(0)
 	foreign()
@@ -98,8 +100,8 @@ func TestStreamThatIsNotEmpty(t *testing.T) {
 	assert.ErrorContains(t, err, `somebody else appended to "changes", which must be this journal's and name's alone; deleting "tracbus:{changes}:uuid:redis:place" has it go on behind that`)
 	assert.Empty(t, r.heard())
 	require.NoError(t, r.client.Del(r.ctx(), r.state).Err())
-	wantElsewhere(t, r.hand(0, 2, events), standing{empty: true, branch: 5})
-	require.NoError(t, r.begin(0, 6, standing{empty: true, branch: 5}))
+	wantElsewhere(t, r.hand(0, 2, events), consumer.Offset{Empty: true, Generation: 5})
+	require.NoError(t, r.begin(0, 6, consumer.Offset{Empty: true, Generation: 5}))
 	require.NoError(t, r.hand(0, 2, events))
 	assert.Equal(t, append([]string{"x"}, names...), r.entries())
 }
@@ -200,11 +202,11 @@ func TestRightsUnderOnce(t *testing.T) {
 				if err := r.client.Del(r.ctx(), r.state, "changes").Err(); err != nil {
 					return err
 				}
-				var empty *elsewhere
+				var empty *consumer.Mismatch
 				if err := r.hand(0, 3, events); !errors.As(err, &empty) {
 					return fmt.Errorf("to an empty Redis: %w", err)
 				}
-				if err := r.begin(tid, 0, standing{empty: true, branch: -1}); err != nil {
+				if err := r.begin(tid, 0, consumer.Offset{Empty: true, Generation: -1}); err != nil {
 					return err
 				}
 				if tc.config.StreamKey != "" { // an old entry, so that there is something to trim
@@ -240,18 +242,18 @@ func TestStateKeyIsInTheStreamsSlot(t *testing.T) {
 		require.NoError(t, PublisherConfig{StreamKey: key}.checkStream(), key)
 		want, err := client.ClusterKeySlot(t.Context(), key).Result()
 		require.NoError(t, err)
-		got, err := client.ClusterKeySlot(t.Context(), stateKey(key, "uuid", "redis")).Result()
+		got, err := client.ClusterKeySlot(t.Context(), publish.StateKey(key, "uuid", "redis")).Result()
 		require.NoError(t, err)
 		assert.Equal(t, want, got, key)
 	}
 	for _, key := range []string{"a}b", "{}x", "x{}", "}{", "}{a", "{}{a}"} {
 		assert.ErrorContains(t, PublisherConfig{StreamKey: key}.checkStream(), "expected a key without }", key)
 	}
-	assert.PanicsWithValue(t, `tracbus: PublisherConfig with Stream "a}b": expected a key without }, or with braces around a part of it, as in {trac}:changes`,
+	assert.PanicsWithValue(t, `tracbus: PublisherConfig with StreamKey "a}b": expected a key without }, or with braces around a part of it, as in {trac}:changes`,
 		func() { NewPublisher(client, PublisherConfig{StreamKey: "a}b"}) })
-	assert.PanicsWithValue(t, "tracbus: PublisherConfig with StreamLength -1 and StreamAge 0s: expected none below zero, and no age below a millisecond",
+	assert.PanicsWithValue(t, "tracbus: PublisherConfig with StreamMaxLen -1 and StreamMaxAge 0s: expected none below zero, and no age below a millisecond",
 		func() { NewPublisher(client, PublisherConfig{StreamKey: "a", StreamMaxLen: -1}) })
-	assert.PanicsWithValue(t, "tracbus: PublisherConfig with StreamLength or StreamAge: expected a Stream too",
+	assert.PanicsWithValue(t, "tracbus: PublisherConfig with StreamMaxLen or StreamMaxAge: expected a StreamKey too",
 		func() { NewPublisher(client, PublisherConfig{StreamMaxAge: time.Hour}) })
 }
 
@@ -260,7 +262,7 @@ func TestChainOnACluster(t *testing.T) {
 	for name, config := range chainConfigs {
 		t.Run(name, func(t *testing.T) {
 			server := testserver.Redis(t, testserver.RedisOptions{Args: []string{"--cluster-enabled", "yes"}})
-			r := &chainRig{t: t, server: server, state: stateKey(config.StreamKey, "uuid", "redis")}
+			r := &chainRig{t: t, server: server, state: publish.StateKey(config.StreamKey, "uuid", "redis")}
 			r.client = r.connect(&redis.Options{})
 			require.NoError(t, r.client.ClusterAddSlotsRange(r.ctx(), 0, 16383).Err())
 			for !strings.Contains(r.client.ClusterInfo(r.ctx()).Val(), "cluster_state:ok") {
@@ -293,7 +295,7 @@ func TestStreamNeedsOnce(t *testing.T) {
 	p := NewPublisher(client, PublisherConfig{StreamKey: "changes"})
 	for _, scope := range []Scope{Primary, Everywhere} {
 		assert.PanicsWithValue(t, "tracbus: registering *tracbus.Publisher under "+scope.String()+
-			`: PublisherConfig.Stream is "changes": a stream is only appended to under Durable, which knows what is in it already`,
+			`: PublisherConfig.StreamKey is "changes": a stream is only appended to under Durable, which knows what is in it already`,
 			func() { bus.All(scope, p) })
 	}
 }
@@ -302,7 +304,7 @@ func TestStreamNeedsOnce(t *testing.T) {
 func TestChainOnMiniredis(t *testing.T) {
 	for name, config := range chainConfigs {
 		t.Run(name, func(t *testing.T) {
-			r := &chainRig{t: t, state: stateKey(config.StreamKey, "uuid", "redis")}
+			r := &chainRig{t: t, state: publish.StateKey(config.StreamKey, "uuid", "redis")}
 			r.client = r.connect(&redis.Options{Addr: miniredis.RunT(t).Addr()})
 			r.publisher = NewPublisher(r.client, config)
 			r.listen()
@@ -311,7 +313,7 @@ func TestChainOnMiniredis(t *testing.T) {
 			require.NoError(t, r.hand(0, 2, events[:4]))
 			require.NoError(t, r.hand(0, 2, events[:4]))
 			require.NoError(t, r.hand(2, 4, events[4:]))
-			wantElsewhere(t, r.hand(0, 2, events[:4]), standing{place: at(4)})
+			wantElsewhere(t, r.hand(0, 2, events[:4]), consumer.Offset{At: at(4)})
 			assert.Equal(t, names, r.heard())
 		})
 	}

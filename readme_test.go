@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -13,47 +14,41 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/internal/docprogram"
 )
 
-// blocksOf returns README.md's blocks of a language.
-func blocksOf(t *testing.T, language string) []string {
+// documents returns README.md and the files in docs.
+func documents(t *testing.T) []string {
 	t.Helper()
-	readme, err := os.ReadFile("README.md")
+	files, err := filepath.Glob(filepath.Join("docs", "*.md"))
 	require.NoError(t, err)
-	var blocks []string
-	for _, m := range regexp.MustCompile("(?s)```"+language+"\n(.*?)```").FindAllSubmatch(readme, -1) {
-		blocks = append(blocks, string(m[1]))
-	}
-	require.NotEmpty(t, blocks)
-	return blocks
+	return append(files, "README.md")
 }
 
-// The code in README.md is code in the examples, which compile and run.
-func TestReadmeCodeRuns(t *testing.T) {
-	var examples []byte
-	names, err := filepath.Glob("example*_test.go")
+// Every block of Go in the documentation is a whole program or file that compiles.
+// Those that open a database are built in the module tests, which has the drivers.
+func TestDocumentedProgramsBuild(t *testing.T) {
+	found, err := docprogram.Find(documents(t)...)
 	require.NoError(t, err)
-	for _, name := range names {
-		file, err := os.ReadFile(name)
-		require.NoError(t, err)
-		examples = append(examples, file...)
-	}
-	for _, block := range blocksOf(t, "go") {
-		indented := regexp.MustCompile(`(?m)^(.)`).ReplaceAllString(block, "\t$1")
-		deeper := regexp.MustCompile(`(?m)^(.)`).ReplaceAllString(indented, "\t$1")
-		if !strings.Contains(string(examples), indented) && !strings.Contains(string(examples), deeper) {
-			t.Errorf("README.md has code that is in no example:\n%s", block)
-		}
-	}
+	ours := slices.DeleteFunc(found, func(p docprogram.Program) bool {
+		return slices.ContainsFunc(p.Imports(), func(path string) bool {
+			return strings.HasPrefix(path, "modernc.org/sqlite") || strings.HasPrefix(path, "github.com/jackc/pgx") ||
+				strings.HasPrefix(path, "github.com/go-sql-driver/mysql")
+		})
+	})
+	require.NotEmpty(t, ours)
+	require.NoError(t, docprogram.Compile(".", t.TempDir(), ours))
 }
 
-// The messages in README.md are what a publisher sends for what a subscriber
+// The messages in docs/channels.md are what a publisher sends for what a subscriber
 // understands.
-func TestReadmeMessagesAreReal(t *testing.T) {
+func TestDocumentedMessagesAreReal(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("docs", "channels.md"))
+	require.NoError(t, err)
 	kinds := map[string]bool{}
-	for _, line := range strings.Split(strings.Join(blocksOf(t, "text"), ""), "\n") {
-		channel, payload, ok := strings.Cut(line, " {")
-		if !ok {
+	for line := range strings.Lines(string(text)) {
+		channel, payload, ok := strings.Cut(strings.TrimSuffix(line, "\n"), " {")
+		if !ok || !strings.HasPrefix(channel, "trac.") {
 			continue
 		}
 		payload = "{" + payload
@@ -68,20 +63,94 @@ func TestReadmeMessagesAreReal(t *testing.T) {
 	assert.Len(t, kinds, 6)
 }
 
-// README.md promises what the package comment promises, in its words.
-func TestReadmePromisesWhatThePackageDoes(t *testing.T) {
+// The contract is in one place, the package comment, and README.md links to it.
+func TestTheContractIsInThePackageComment(t *testing.T) {
 	file, err := parser.ParseFile(token.NewFileSet(), "doc.go", nil, parser.ParseComments|parser.PackageClauseOnly)
 	require.NoError(t, err)
-	_, promises, ok := strings.Cut(file.Doc.Text(), "# Guarantees\n")
-	require.True(t, ok, "doc.go has no Guarantees")
+	for _, heading := range []string{"# Guarantees\n", "# Not promised\n", "# Asked of listeners\n"} {
+		assert.Contains(t, file.Doc.Text(), heading)
+	}
 	readme, err := os.ReadFile("README.md")
 	require.NoError(t, err)
-	words := func(text string) string { // without the marks of links and code
-		return strings.Join(strings.Fields(regexp.MustCompile("[][`#]").ReplaceAllString(text, "")), " ")
-	}
-	for _, sentence := range regexp.MustCompile(`\n\n|\n *- `).Split(promises, -1) {
-		if !strings.Contains(words(string(readme)), words(sentence)) {
-			t.Errorf("doc.go says what README.md does not:\n%s", words(sentence))
+	_, guarantees, ok := strings.Cut(string(readme), "## Guarantees\n")
+	require.True(t, ok)
+	guarantees, _, _ = strings.Cut(guarantees, "\n## ")
+	assert.Contains(t, guarantees, "(doc.go)")
+	assert.LessOrEqual(t, strings.Count(guarantees, "\n- "), 10, "the full list is in doc.go")
+}
+
+// README.md is short.
+func TestReadmeIsShort(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	assert.LessOrEqual(t, strings.Count(string(readme), "\n"), 220)
+}
+
+// Every link of the documentation to a file of the repository, and to a heading in it,
+// leads somewhere.
+func TestDocumentedLinksLead(t *testing.T) {
+	link := regexp.MustCompile(`\]\(([^)#\s]*)(?:#([^)\s]*))?\)|(?:src|srcset)="([^"]+)"`)
+	for _, from := range append(documents(t), "CONTRIBUTING.md", "CHANGELOG.md") {
+		text, err := os.ReadFile(from)
+		require.NoError(t, err)
+		for _, m := range link.FindAllStringSubmatch(string(text), -1) {
+			target := m[1] + m[3]
+			if strings.Contains(target, "://") {
+				continue
+			}
+			path := from
+			if target != "" {
+				path = filepath.Join(filepath.Dir(from), filepath.FromSlash(target))
+			}
+			if _, err := os.Stat(path); !assert.NoError(t, err, "%s links to %s", from, m[0]) || m[2] == "" {
+				continue
+			}
+			there, err := os.ReadFile(path)
+			require.NoError(t, err)
+			assert.Contains(t, anchors(string(there)), m[2], "%s links to %s", from, m[0])
 		}
 	}
+}
+
+// anchors returns the names by which GitHub links to the headings of a Markdown file.
+func anchors(markdown string) []string {
+	var names []string
+	for _, m := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(markdown, -1) {
+		name := strings.ToLower(m[1])
+		name = regexp.MustCompile(`[^\p{L}\p{N} _-]`).ReplaceAllString(name, "")
+		names = append(names, strings.ReplaceAll(name, " ", "-"))
+	}
+	return names
+}
+
+// An application with tables of its own adds fewer than 30 lines, also with Join.
+func TestAnApplicationAddsFewLines(t *testing.T) {
+	source, err := os.ReadFile("example_journal_test.go")
+	require.NoError(t, err)
+	application, _, ok := strings.Cut(string(source), "\n// An application with tables of its own")
+	require.True(t, ok)
+	_, application, ok = strings.Cut(application, "\n)\n") // the imports
+	require.True(t, ok)
+	name, lines := "", map[string]int{}
+	added := false
+	for line := range strings.SplitSeq(application, "\n") {
+		if m := regexp.MustCompile(`^(?:func \(t \*tracker\) |func |type )(\w+)`).FindStringSubmatch(line); m != nil {
+			name = m[1]
+		}
+		switch line = strings.TrimSpace(line); {
+		case strings.HasPrefix(line, "// Added"):
+			added = true
+		case strings.HasPrefix(line, "// As before"):
+			added = false
+		case added && line != "":
+			lines[name]++
+		default:
+			assert.NotRegexp(t, `tracbus\.|journal|\bbus\b`, regexp.MustCompile(`//.*`).ReplaceAllString(line, ""), "not after Added")
+		}
+	}
+	t.Logf("lines added: %v", lines)
+	common := lines["tracker"] + lines["newTracker"] + lines["close"]
+	assert.Less(t, common+lines["setStatus"], 30)
+	assert.Less(t, lines["setStatusInOwn"], 30)
+	assert.NotZero(t, lines["setStatusInOwn"])
 }

@@ -2,16 +2,19 @@ package tracbus
 
 import (
 	"cmp"
+	"crypto/subtle"
 	"crypto/tls"
-	"net"
-	"net/netip"
+	"fmt"
+	"log/slog"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/tracbus/tracbus/internal/redisconn"
+	"github.com/tracbus/tracbus/internal/tracini"
 )
 
 // DefaultRedisAddr is where Redis is unless configured otherwise (plugin README,
@@ -27,7 +30,7 @@ const DefaultRedisTimeout = 5 * time.Second
 // [ParseRedisURL] from a URL; in Go it is filled in by hand. Zero means one
 // server on [DefaultRedisAddr].
 //
-// Each field names the option of [redis_client] in trac.ini that sets it; errors
+// Each field names the option of [redis_client] in trac.ini that sets it. Errors
 // name settings by these options.
 type RedisConfig struct {
 	// Addr is host:port, or the absolute path of a unix socket (options host
@@ -46,7 +49,7 @@ type RedisConfig struct {
 	// Password (option password). Zero means that none is sent.
 	Password Secret
 
-	// TLS encrypts connections (option tls, and those of [RedisTLS]). Zero means
+	// TLS encrypts connections (option tls, and the options of [RedisTLS]). Zero means
 	// plain text.
 	TLS *RedisTLS
 
@@ -59,9 +62,16 @@ type RedisConfig struct {
 	// cluster.
 	Cluster []string
 
-	// Limits are time-outs and the number of connections. Zero means the
-	// defaults.
-	Limits RedisLimits
+	// DialTimeout is how long one attempt to connect may take, ReadTimeout how
+	// long Redis may take to answer, WriteTimeout how long a command may take to
+	// be sent (options dial_timeout, read_timeout, write_timeout). Zero means
+	// [DefaultRedisTimeout]. None can be switched off: a Redis that stays silent
+	// must not hold its callers for ever.
+	DialTimeout, ReadTimeout, WriteTimeout time.Duration
+
+	// PoolSize is the number of connections kept for each server (option
+	// pool_size). Zero means ten for each processor, five in a cluster.
+	PoolSize int
 }
 
 // RedisSentinel says which Sentinels know the server.
@@ -80,24 +90,21 @@ type RedisSentinel struct {
 	Password Secret
 }
 
-// RedisLimits bound what a client waits for and opens. None can be switched off:
-// a Redis that stays silent must not hold its callers for ever.
-type RedisLimits struct {
-	// DialTimeout is how long one attempt to connect may take (option
-	// dial_timeout). Zero means [DefaultRedisTimeout].
-	DialTimeout time.Duration
+// RedisTLS says how connections are encrypted. Zero means that the server's
+// certificate is checked against the system's authorities. All files are PEM; in
+// a trac.ini their paths are relative to its folder.
+type RedisTLS struct {
+	// CAFile holds the authorities that may have signed the server's certificate
+	// (option tls_ca). Zero means the system's.
+	CAFile string
 
-	// ReadTimeout is how long Redis may take to answer (option read_timeout).
-	// Zero means [DefaultRedisTimeout].
-	ReadTimeout time.Duration
+	// CertFile and KeyFile are this client's own certificate and its key (options
+	// tls_cert and tls_key). Zero means that none is shown.
+	CertFile, KeyFile string
 
-	// WriteTimeout is how long a command may take to be sent (option
-	// write_timeout). Zero means [DefaultRedisTimeout].
-	WriteTimeout time.Duration
-
-	// PoolSize is the number of connections kept for each server (option
-	// pool_size). Zero means ten for each processor, five in a cluster.
-	PoolSize int
+	// ServerName is the name that the server's certificate must have (option
+	// tls_server_name). Zero means the host that is connected to.
+	ServerName string
 }
 
 // NewClient makes a client, which connects when it is first used. The caller
@@ -105,24 +112,26 @@ type RedisLimits struct {
 func (c RedisConfig) NewClient() (redis.UniversalClient, error) {
 	tlsConfig, bad := c.check()
 	if bad != nil {
-		return nil, bad
+		return nil, redisError(bad)
 	}
-	l := c.Limits.withDefaults()
+	c.DialTimeout = cmp.Or(c.DialTimeout, DefaultRedisTimeout)
+	c.ReadTimeout = cmp.Or(c.ReadTimeout, DefaultRedisTimeout)
+	c.WriteTimeout = cmp.Or(c.WriteTimeout, DefaultRedisTimeout)
 	switch {
 	case c.Sentinel.MasterName != "":
 		return redis.NewFailoverClient(&redis.FailoverOptions{
 			MasterName: c.Sentinel.MasterName, SentinelAddrs: c.Sentinel.Addrs,
 			SentinelUsername: c.Sentinel.Username, SentinelPassword: c.Sentinel.Password.Reveal(),
 			DB: c.DB, Username: c.Username, Password: c.Password.Reveal(), TLSConfig: tlsConfig,
-			DialTimeout: l.DialTimeout, ReadTimeout: l.ReadTimeout, WriteTimeout: l.WriteTimeout,
-			PoolSize: l.PoolSize, ContextTimeoutEnabled: true,
+			DialTimeout: c.DialTimeout, ReadTimeout: c.ReadTimeout, WriteTimeout: c.WriteTimeout,
+			PoolSize: c.PoolSize, ContextTimeoutEnabled: true,
 		}), nil
 	case len(c.Cluster) > 0:
 		return redis.NewClusterClient(&redis.ClusterOptions{
 			Addrs:    c.Cluster,
 			Username: c.Username, Password: c.Password.Reveal(), TLSConfig: tlsConfig,
-			DialTimeout: l.DialTimeout, ReadTimeout: l.ReadTimeout, WriteTimeout: l.WriteTimeout,
-			PoolSize: l.PoolSize, ContextTimeoutEnabled: true,
+			DialTimeout: c.DialTimeout, ReadTimeout: c.ReadTimeout, WriteTimeout: c.WriteTimeout,
+			PoolSize: c.PoolSize, ContextTimeoutEnabled: true,
 		}), nil
 	}
 	addr, network := cmp.Or(c.Addr, DefaultRedisAddr), "tcp"
@@ -132,22 +141,14 @@ func (c RedisConfig) NewClient() (redis.UniversalClient, error) {
 	return redis.NewClient(&redis.Options{
 		Network: network, Addr: addr,
 		DB: c.DB, Username: c.Username, Password: c.Password.Reveal(), TLSConfig: tlsConfig,
-		DialTimeout: l.DialTimeout, ReadTimeout: l.ReadTimeout, WriteTimeout: l.WriteTimeout,
-		PoolSize: l.PoolSize, ContextTimeoutEnabled: true,
+		DialTimeout: c.DialTimeout, ReadTimeout: c.ReadTimeout, WriteTimeout: c.WriteTimeout,
+		PoolSize: c.PoolSize, ContextTimeoutEnabled: true,
 	}), nil
 }
 
-func (l RedisLimits) withDefaults() RedisLimits {
-	l.DialTimeout = cmp.Or(l.DialTimeout, DefaultRedisTimeout)
-	l.ReadTimeout = cmp.Or(l.ReadTimeout, DefaultRedisTimeout)
-	l.WriteTimeout = cmp.Or(l.WriteTimeout, DefaultRedisTimeout)
-	return l
-}
-
-// check finds what cannot work, and reads the certificates. The error names
-// options of [redis_client]; whoever knows the file adds it.
-func (c RedisConfig) check() (*tls.Config, *ConfigError) {
-	for _, bad := range []*ConfigError{c.checkPlace(), c.Limits.check()} {
+// check finds what cannot work, and reads the certificates.
+func (c RedisConfig) check() (*tls.Config, *redisconn.BadSetting) {
+	for _, bad := range []*redisconn.BadSetting{c.checkPlace(), c.checkLimits()} {
 		if bad != nil {
 			return nil, bad
 		}
@@ -162,11 +163,11 @@ func (c RedisConfig) check() (*tls.Config, *ConfigError) {
 	case c.TLS == nil:
 		return nil, nil
 	}
-	return c.TLS.load()
+	return redisconn.LoadTLS(c.TLS.CAFile, c.TLS.CertFile, c.TLS.KeyFile, c.TLS.ServerName)
 }
 
 // checkPlace checks that there is one place to connect to, and that it can be one.
-func (c RedisConfig) checkPlace() *ConfigError {
+func (c RedisConfig) checkPlace() *redisconn.BadSetting {
 	s := c.Sentinel
 	switch {
 	case s.MasterName == "" && len(s.Addrs) > 0:
@@ -187,73 +188,139 @@ func (c RedisConfig) checkPlace() *ConfigError {
 		return badRedis("unix_socket_path", c.Addr, "no TLS: a unix socket does not leave the machine")
 	}
 	if c.Addr != "" && !filepath.IsAbs(c.Addr) {
-		if bad := checkAddr("host", c.Addr); bad != nil {
+		if bad := redisconn.CheckAddr("host", c.Addr); bad != nil {
 			return bad
 		}
 	}
 	for _, addr := range s.Addrs {
-		if bad := checkAddr("sentinel_addrs", addr); bad != nil {
+		if bad := redisconn.CheckAddr("sentinel_addrs", addr); bad != nil {
 			return bad
 		}
 	}
 	for _, addr := range c.Cluster {
-		if bad := checkAddr("cluster_addrs", addr); bad != nil {
+		if bad := redisconn.CheckAddr("cluster_addrs", addr); bad != nil {
 			return bad
 		}
 	}
 	return nil
 }
 
-func (l RedisLimits) check() *ConfigError {
+// checkLimits checks the time-outs and the size of the pool.
+func (c RedisConfig) checkLimits() *redisconn.BadSetting {
 	switch {
-	case l.DialTimeout < 0:
-		return badRedis("dial_timeout", l.DialTimeout.String(), "a time above zero")
-	case l.ReadTimeout < 0:
-		return badRedis("read_timeout", l.ReadTimeout.String(), "a time above zero")
-	case l.WriteTimeout < 0:
-		return badRedis("write_timeout", l.WriteTimeout.String(), "a time above zero")
-	case l.PoolSize < 0:
-		return badRedis("pool_size", strconv.Itoa(l.PoolSize), "a number from 1")
+	case c.DialTimeout < 0:
+		return badRedis("dial_timeout", c.DialTimeout.String(), "a time above zero")
+	case c.ReadTimeout < 0:
+		return badRedis("read_timeout", c.ReadTimeout.String(), "a time above zero")
+	case c.WriteTimeout < 0:
+		return badRedis("write_timeout", c.WriteTimeout.String(), "a time above zero")
+	case c.PoolSize < 0:
+		return badRedis("pool_size", strconv.Itoa(c.PoolSize), "a number from 1")
 	}
 	return nil
 }
 
-// checkAddr checks host:port.
-func checkAddr(option, addr string) *ConfigError {
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return badRedis(option, addr, "host:port, an IPv6 address in brackets")
-	}
-	if bad := checkHost(option, host); bad != nil {
-		return bad
-	}
-	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
-		return badRedis(option, addr, "a port from 1 to 65535")
-	}
-	return nil
+// badRedis returns what is wrong with a setting, by its option in [redis_client].
+func badRedis(option, value, want string) *redisconn.BadSetting {
+	return &redisconn.BadSetting{Option: option, Value: value, Want: want}
 }
 
-// checkHost refuses what cannot be a name or an IP address, so that it is found
-// at load rather than at every change.
-func checkHost(option, host string) *ConfigError {
-	if _, err := netip.ParseAddr(host); err == nil {
-		return nil
-	}
-	odd := func(r rune) bool {
-		return unicode.IsSpace(r) || unicode.IsControl(r) || strings.ContainsRune(`:/\@[]?#`, r)
-	}
-	switch {
-	case host == "":
-		return badRedis(option, "", "a name or an IP address")
-	case strings.Contains(host, "://"):
-		return badRedis(option, "", "a name or an IP address (option url takes a URL)")
-	case strings.ContainsFunc(host, odd):
-		return badRedis(option, host, "a name or an IP address alone")
-	}
-	return nil
+// redisError is the error of a setting that was made in Go.
+func redisError(bad *redisconn.BadSetting) *ConfigError {
+	return &ConfigError{Option: bad.Option, Value: tracini.Printable(bad.Option, bad.Value), Want: bad.Want, Err: bad.Err}
 }
 
-// badRedis is an error about a setting, which is called as in [redis_client].
-func badRedis(option, value, want string) *ConfigError {
-	return &ConfigError{Option: option, Value: printable(option, value), Want: want}
+// ParseRedisURL reads where Redis is from a URL, as [redis.ParseURL] does:
+//
+//	redis://user:password@host:6379/0
+//	rediss://host?read_timeout=3s
+//	unix://user:password@/path/of/redis.sock?db=0
+//
+// rediss means TLS. Parameters may be db, dial_timeout, read_timeout,
+// write_timeout and pool_size. An error is a [*ConfigError], which never holds
+// any part of the URL.
+func ParseRedisURL(text string) (RedisConfig, error) {
+	c, bad := parseRedisURL(text)
+	if bad != nil {
+		return RedisConfig{}, redisError(bad)
+	}
+	return c, nil
+}
+
+func parseRedisURL(text string) (RedisConfig, *redisconn.BadSetting) {
+	o, want := redisconn.ParseURL(text)
+	if want != "" {
+		return RedisConfig{}, badRedis("url", text, want)
+	}
+	c := RedisConfig{
+		Addr: o.Addr, DB: o.DB, Username: o.Username, Password: NewSecret(o.Password),
+		DialTimeout: o.DialTimeout, ReadTimeout: o.ReadTimeout, WriteTimeout: o.WriteTimeout, PoolSize: o.PoolSize,
+	}
+	if o.TLSConfig != nil {
+		c.TLS = &RedisTLS{}
+	}
+	if _, bad := c.check(); bad != nil {
+		// The value may be half a password, because an unescaped one moves the borders.
+		return RedisConfig{}, badRedis("url", text, bad.Want+" (its "+bad.Option+")")
+	}
+	return c, nil
+}
+
+// hidden is printed in place of a secret.
+const hidden = "[secret]"
+
+// A Secret is a password that is never printed: not by fmt with any verb, not by
+// log/slog, not as JSON or text, and not as a field of some other struct that
+// does not know of it. Zero means none.
+//
+// Secrets are compared by [Secret.Equal]: with == two of the same text are
+// different, except zero.
+type Secret struct {
+	text *string // behind a pointer: fmt prints unexported strings of foreign structs
+}
+
+// NewSecret keeps a text secret. An empty one is no secret, as zero.
+func NewSecret(text string) Secret {
+	if text == "" {
+		return Secret{}
+	}
+	return Secret{text: &text}
+}
+
+// Reveal returns the text.
+func (s Secret) Reveal() string {
+	if s.text == nil {
+		return ""
+	}
+	return *s.text
+}
+
+// Equal tells whether both are the same text, in a time that does not depend on
+// where they differ.
+func (s Secret) Equal(other Secret) bool {
+	return subtle.ConstantTimeCompare([]byte(s.Reveal()), []byte(other.Reveal())) == 1
+}
+
+// String returns "[secret]", or nothing if there is no secret.
+func (s Secret) String() string {
+	if s.text == nil {
+		return ""
+	}
+	return hidden
+}
+
+// Format prints the same for every verb and flag.
+func (s Secret) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "%q", s.String()) }
+
+// LogValue is what log/slog shows.
+func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
+
+// MarshalText is what JSON and other encodings show. It is not the way to store
+// a secret.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads a secret from an application's own settings.
+func (s *Secret) UnmarshalText(text []byte) error {
+	*s = NewSecret(string(text))
+	return nil
 }

@@ -1,8 +1,12 @@
 package tracbus_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -30,7 +34,7 @@ func TestLoadConfigRedis(t *testing.T) {
 		"unix_socket_path = /r.sock\nhost = ": {Addr: "/r.sock"},
 		"url = redis://joe:p%40@[::1]:1/2?pool_size=9&read_timeout=3": {
 			Addr: "[::1]:1", DB: 2, Username: "joe", Password: tracbus.NewSecret("p@"),
-			Limits: tracbus.RedisLimits{ReadTimeout: 3 * time.Second, PoolSize: 9},
+			ReadTimeout: 3 * time.Second, PoolSize: 9,
 		},
 		"url = rediss://r":                              {Addr: "r:6379", TLS: &tracbus.RedisTLS{}},
 		"url = rediss://r\ntls_server_name = s":         {Addr: "r:6379", TLS: &tracbus.RedisTLS{ServerName: "s"}},
@@ -38,8 +42,8 @@ func TestLoadConfigRedis(t *testing.T) {
 		"tls = enabled":                                 {TLS: &tracbus.RedisTLS{}},
 		"tls = disabled":                                {},
 		"tls_server_name = s\nhost = r":                 {Addr: "r:6379", TLS: &tracbus.RedisTLS{ServerName: "s"}},
-		"dial_timeout = 1.5\nread_timeout = 200ms":      {Limits: tracbus.RedisLimits{DialTimeout: 1500 * time.Millisecond, ReadTimeout: 200 * time.Millisecond}},
-		"write_timeout = 2m\npool_size = 4":             {Limits: tracbus.RedisLimits{WriteTimeout: 2 * time.Minute, PoolSize: 4}},
+		"dial_timeout = 1.5\nread_timeout = 200ms":      {DialTimeout: 1500 * time.Millisecond, ReadTimeout: 200 * time.Millisecond},
+		"write_timeout = 2m\npool_size = 4":             {WriteTimeout: 2 * time.Minute, PoolSize: 4},
 		"cluster_addrs = a, b:7000, ::1, [::1]:7001, ,": {Cluster: []string{"a:6379", "b:7000", "[::1]:6379", "[::1]:7001"}},
 		"master_name = m\nsentinel_addrs = a,b:1\nsentinel_username = u\nsentinel_password = s\npassword = p\ndb = 1": {
 			DB: 1, Password: tracbus.NewSecret("p"),
@@ -122,7 +126,7 @@ func TestRedisConfigErrorsInGo(t *testing.T) {
 	for want, c := range map[string]tracbus.RedisConfig{
 		`host = "r": want host:port, an IPv6 address in brackets`: {Addr: "r"},
 		`host = "r:x": want a port from 1 to 65535`:               {Addr: "r:x"},
-		`read_timeout = "-1ns": want a time above zero`:           {Limits: tracbus.RedisLimits{ReadTimeout: -1}},
+		`read_timeout = "-1ns": want a time above zero`:           {ReadTimeout: -1},
 	} {
 		client, err := c.NewClient()
 		assert.EqualError(t, err, want)
@@ -250,4 +254,72 @@ func errString(err error) string {
 		return ""
 	}
 	return err.Error()
+}
+
+func TestSecretNeverPrints(t *testing.T) {
+	const password = "hunter2"
+	secret := tracbus.NewSecret(password)
+	redis := tracbus.RedisConfig{Password: secret, Sentinel: tracbus.RedisSentinel{Password: secret}}
+	config, _, err := loadIni(t, "[redis_client]\nusername = joe\npassword = "+password+"\nmaster_name = m\nsentinel_addrs = a\nsentinel_password = "+password)
+	require.NoError(t, err)
+	require.Equal(t, password, config.Redis.Password.Reveal())
+	type foreign struct { // knows nothing of secrets; fmt cannot ask unexported fields
+		config tracbus.Config
+		redis  *tracbus.RedisConfig
+		secret tracbus.Secret
+	}
+	for _, value := range []any{
+		secret, &secret, redis, &redis, *config, config, config.Redis, &config.Redis, redis.Sentinel,
+		[]tracbus.Secret{secret}, map[string]tracbus.Secret{"k": secret}, map[tracbus.Secret]int{secret: 1},
+		foreign{*config, &redis, secret}, &foreign{*config, &redis, secret}, []any{secret}, struct{ tracbus.Secret }{secret},
+	} {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%t", "%p", "%08.3f", "%U", "% x", "%#q", "%+q", "%T", "%c", "%o", "%e", "%g", "%b", "%w"} {
+			assertHidden(t, password, fmt.Sprintf(verb, value), "%s of %T", verb, value)
+		}
+		assertHidden(t, password, fmt.Sprint(value), "Sprint of %T", value)
+		assertHidden(t, password, fmt.Errorf("x: %v", value).Error(), "Errorf of %T", value)
+		if encoded, err := json.Marshal(value); err == nil {
+			assertHidden(t, password, string(encoded), "JSON of %T", value)
+		}
+		for name, handler := range map[string]func(*bytes.Buffer) slog.Handler{
+			"text": func(b *bytes.Buffer) slog.Handler { return slog.NewTextHandler(b, nil) },
+			"json": func(b *bytes.Buffer) slog.Handler { return slog.NewJSONHandler(b, nil) },
+		} {
+			var log bytes.Buffer
+			slog.New(handler(&log)).Info("connect", "value", value, slog.Group("g", "value", value))
+			assertHidden(t, password, log.String(), "slog %s of %T", name, value)
+		}
+	}
+}
+
+// assertHidden also finds the hexadecimal forms that %x and %X would give.
+func assertHidden(t *testing.T, password, text, format string, args ...any) {
+	t.Helper()
+	for _, form := range []string{password, fmt.Sprintf("%x", password), fmt.Sprintf("%X", password), fmt.Sprintf("% x", password)} {
+		assert.NotContains(t, text, form, fmt.Sprintf(format, args...))
+	}
+}
+
+func TestSecretShowsWhetherThereIsOne(t *testing.T) {
+	assert.Equal(t, `"[secret]" ""`, fmt.Sprintf("%v %v", tracbus.NewSecret("p"), tracbus.Secret{}))
+	assert.Equal(t, tracbus.Secret{}, tracbus.NewSecret(""))
+
+	var read struct{ Password tracbus.Secret }
+	require.NoError(t, json.Unmarshal([]byte(`{"Password": "p"}`), &read))
+	assert.Equal(t, "p", read.Password.Reveal())
+	written, err := json.Marshal(read)
+	require.NoError(t, err)
+	assert.Equal(t, `{"Password":"[secret]"}`, string(written))
+}
+
+func TestSecretEqual(t *testing.T) {
+	for _, c := range []struct {
+		a, b string
+		want bool
+	}{{"p", "p", true}, {"", "", true}, {"p", "q", false}, {"p", "pp", false}, {"p", "", false}} {
+		a, b := tracbus.NewSecret(c.a), tracbus.NewSecret(c.b)
+		assert.Equal(t, c.want, a.Equal(b), "%q and %q", c.a, c.b)
+		assert.Equal(t, c.want, b.Equal(a), "%q and %q", c.b, c.a)
+	}
+	assert.True(t, tracbus.NewSecret("") == tracbus.Secret{}, "zero may be compared by ==")
 }

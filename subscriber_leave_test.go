@@ -12,29 +12,30 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/internal/testkit"
 	"github.com/tracbus/tracbus/internal/testserver"
 )
 
 func TestLeavingTheLoopLeavesNothing(t *testing.T) {
 	t.Run("break", func(t *testing.T) {
-		noLeaks(t)
+		testkit.NoLeaks(t)
 		server := testserver.Redis(t, testserver.RedisOptions{})
-		client := hastyClient(t, server.Addr())
+		client := testkit.HastyClient(t, server.Addr())
 		for e, err := range tracbus.NewSubscriber(client, tracbus.SubscriberConfig{}).Events(context.Background()) {
 			require.NoError(t, err)
 			require.IsType(t, tracbus.Resync{}, e)
 			break
 		}
-		until(t, "the server has no subscriber any more", func() bool {
+		testkit.Until(t, "the server has no subscriber any more", func() bool {
 			n, err := client.Publish(context.Background(), "trac.x", "").Result()
 			return err == nil && n == 0
 		})
 	})
 	t.Run("break on an error", func(t *testing.T) {
-		noLeaks(t)
+		testkit.NoLeaks(t)
 		server := testserver.Redis(t, testserver.RedisOptions{})
 		server.Kill()
-		for _, err := range tracbus.NewSubscriber(hastyClient(t, server.Addr()), tracbus.SubscriberConfig{}).Events(context.Background()) {
+		for _, err := range tracbus.NewSubscriber(testkit.HastyClient(t, server.Addr()), tracbus.SubscriberConfig{}).Events(context.Background()) {
 			require.ErrorIs(t, err, tracbus.ErrDisconnected)
 			break
 		}
@@ -47,7 +48,7 @@ func TestLeavingTheLoopLeavesNothing(t *testing.T) {
 		return c
 	}
 	t.Run("cancelled in front of a black hole", func(t *testing.T) {
-		noLeaks(t)
+		testkit.NoLeaks(t)
 		server := testserver.Redis(t, testserver.RedisOptions{})
 		proxy := testserver.Proxy(t, server.Addr())
 		l := listen(t, patient(t, proxy.Addr()), tracbus.SubscriberConfig{PingAfter: time.Hour})
@@ -56,14 +57,14 @@ func TestLeavingTheLoopLeavesNothing(t *testing.T) {
 		l.stop()
 	})
 	t.Run("cancelled while it connects to a black hole", func(t *testing.T) {
-		noLeaks(t)
+		testkit.NoLeaks(t)
 		addr, asked := hole(t)
 		l := listen(t, patient(t, addr), tracbus.SubscriberConfig{})
 		<-asked
 		l.stop()
 	})
 	t.Run("cancelled while it connects again to a black hole", func(t *testing.T) {
-		noLeaks(t)
+		testkit.NoLeaks(t)
 		server := testserver.Redis(t, testserver.RedisOptions{})
 		proxy := testserver.Proxy(t, server.Addr())
 		l := listen(t, patient(t, proxy.Addr()), tracbus.SubscriberConfig{})
@@ -74,7 +75,7 @@ func TestLeavingTheLoopLeavesNothing(t *testing.T) {
 		l.stop()
 	})
 	t.Run("cancelled while nobody is there", func(t *testing.T) {
-		noLeaks(t)
+		testkit.NoLeaks(t)
 		server := testserver.Redis(t, testserver.RedisOptions{})
 		server.Kill()
 		l := listen(t, patient(t, server.Addr()), tracbus.SubscriberConfig{MaxBackoff: time.Hour})

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/internal/testkit"
 	"github.com/tracbus/tracbus/internal/testserver"
 )
 
@@ -33,9 +34,9 @@ func sixEvents() []tracbus.Event {
 }
 
 func TestSubscriberReceivesWhatThePublisherSends(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	server := testserver.Redis(t, testserver.RedisOptions{})
-	client := patientClient(t, server.Addr())
+	client := testkit.PatientClient(t, server.Addr())
 	l := listen(t, client, tracbus.SubscriberConfig{})
 	l.resync(tracbus.ResyncSubscribed)
 
@@ -82,13 +83,13 @@ func TestSubscriberReceivesWhatThePublisherSends(t *testing.T) {
 			assert.Equal(t, sent.(tracbus.WikiPageDeleted).Page, got.Page)
 		}
 	}
-	require.NoError(t, bus.Close(within(t)))
+	require.NoError(t, bus.Close(testkit.Within(t)))
 }
 
 func TestSubscriberYieldsWhatItCannotDecode(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	server := testserver.Redis(t, testserver.RedisOptions{})
-	client := patientClient(t, server.Addr())
+	client := testkit.PatientClient(t, server.Addr())
 	l := listen(t, client, tracbus.SubscriberConfig{}, "*")
 	l.resync(tracbus.ResyncSubscribed)
 	for _, tc := range []struct {
@@ -140,11 +141,11 @@ func TestSubscriberReconnects(t *testing.T) {
 			func(_ *testserver.RedisServer, p *testserver.TCPProxy) { p.Accept() }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			noLeaks(t)
+			testkit.NoLeaks(t)
 			server := testserver.Redis(t, testserver.RedisOptions{})
 			proxy := testserver.Proxy(t, server.Addr())
-			direct := hastyClient(t, server.Addr())
-			l := listen(t, hastyClient(t, proxy.Addr()), tracbus.SubscriberConfig{PingAfter: 100 * time.Millisecond})
+			direct := testkit.HastyClient(t, server.Addr())
+			l := listen(t, testkit.HastyClient(t, proxy.Addr()), tracbus.SubscriberConfig{PingAfter: 100 * time.Millisecond})
 			l.resync(tracbus.ResyncSubscribed)
 			for id := range int64(3) {
 				l.hears(direct, 3*id+1)
@@ -160,26 +161,26 @@ func TestSubscriberReconnects(t *testing.T) {
 }
 
 func TestSubscriberBeforeTheServer(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	server := testserver.Redis(t, testserver.RedisOptions{})
 	server.Kill()
-	l := listen(t, hastyClient(t, server.Addr()), tracbus.SubscriberConfig{})
+	l := listen(t, testkit.HastyClient(t, server.Addr()), tracbus.SubscriberConfig{})
 	l.lost()
 	server.Restart()
 	l.resync(tracbus.ResyncSubscribed)
-	l.hears(hastyClient(t, server.Addr()), 1)
+	l.hears(testkit.HastyClient(t, server.Addr()), 1)
 }
 
 func TestSubscriberWithASlowBodyLosesNothing(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	server := testserver.Redis(t, testserver.RedisOptions{})
-	direct := patientClient(t, server.Addr())
+	direct := testkit.PatientClient(t, server.Addr())
 	proxy := testserver.Proxy(t, server.Addr())
 	config := tracbus.SubscriberConfig{PingAfter: 50 * time.Millisecond}
-	l := listen(t, patientClient(t, server.Addr()), config)
+	l := listen(t, testkit.PatientClient(t, server.Addr()), config)
 	l.resync(tracbus.ResyncSubscribed)
 	l.hears(direct, 1)
-	dead := listen(t, hastyClient(t, proxy.Addr()), config, "nothing")
+	dead := listen(t, testkit.HastyClient(t, proxy.Addr()), config, "nothing")
 	dead.resync(tracbus.ResyncSubscribed)
 	proxy.Pause()
 	for id := int64(2); id < 100; id++ { // the body waits with the first of them
@@ -200,11 +201,11 @@ func TestSubscriberWithASlowBodyLosesNothing(t *testing.T) {
 }
 
 func TestSubscriberThatLagsTooFarIsToldSo(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	server := testserver.Redis(t, testserver.RedisOptions{})
-	direct := patientClient(t, server.Addr())
+	direct := testkit.PatientClient(t, server.Addr())
 	require.NoError(t, direct.ConfigSet(context.Background(), "client-output-buffer-limit", "pubsub 1mb 512kb 1").Err())
-	l := listen(t, patientClient(t, server.Addr()), tracbus.SubscriberConfig{PingAfter: 50 * time.Millisecond})
+	l := listen(t, testkit.PatientClient(t, server.Addr()), tracbus.SubscriberConfig{PingAfter: 50 * time.Millisecond})
 	l.resync(tracbus.ResyncSubscribed)
 	payload := `{"id": 1, "text": "` + strings.Repeat("x", 1<<20) + `"}`
 	sent := 0
@@ -226,9 +227,9 @@ func TestSubscriberThatLagsTooFarIsToldSo(t *testing.T) {
 }
 
 func TestSubscriberPatterns(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	server := testserver.Redis(t, testserver.RedisOptions{})
-	direct := patientClient(t, server.Addr())
+	direct := testkit.PatientClient(t, server.Addr())
 
 	twice := listen(t, direct, tracbus.SubscriberConfig{}, "trac.*", "*.ticket.*", "trac.*")
 	twice.resync(tracbus.ResyncSubscribed)
@@ -250,11 +251,11 @@ func TestSubscriberPatterns(t *testing.T) {
 }
 
 func TestSubscriberWithoutTheRight(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	server := testserver.Redis(t, testserver.RedisOptions{Users: []testserver.RedisUser{
 		{Name: "deaf", Password: "pw", Rules: "resetchannels &trac.* +publish"},
 	}})
-	admin := patientClient(t, server.Addr())
+	admin := testkit.PatientClient(t, server.Addr())
 	client := redis.NewClient(&redis.Options{Addr: server.Addr(), Username: "deaf", Password: "pw"})
 	defer client.Close()
 	l := listen(t, client, tracbus.SubscriberConfig{}, "trac.*")

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tracbus/tracbus/internal/entry"
 	"github.com/tracbus/tracbus/internal/store"
 	"github.com/tracbus/tracbus/internal/value"
 )
@@ -48,7 +49,7 @@ type ModelTransaction struct {
 	rewinds int
 	inside  bool // an Update, which ends it
 	touched bool // a joined one: its place is noted
-	pending pending
+	pending entry.Pending
 
 	mu    sync.Mutex // guards what follows against misuse by goroutines
 	state txState
@@ -79,12 +80,12 @@ func (j *Journal) Begin(ctx context.Context) (*ModelTransaction, error) {
 	if err != nil {
 		return nil, fmt.Errorf("begin: %w", err)
 	}
-	if err := j.takeTurn(ctx); err != nil {
+	if err := j.store.TakeTurn(ctx); err != nil {
 		j.ended()
 		return nil, fmt.Errorf("begin: %w", err)
 	}
 	if tx.conn, err = j.store.Begin(ctx); err != nil {
-		j.giveTurn()
+		j.store.GiveTurn()
 		j.ended()
 		return nil, fmt.Errorf("begin: %w", err)
 	}
@@ -143,7 +144,7 @@ func (tx *ModelTransaction) Prepare(who Actor, kind Kind) error {
 // if m does, or if they contradict what was prepared.
 func (tx *ModelTransaction) Save(ctx context.Context, m Model) error {
 	if m == nil {
-		return tx.guarded("save", errNoModel)
+		return tx.call("save", errNoModel)
 	}
 	return tx.change(ctx, "save", m, m.Save)
 }
@@ -151,7 +152,7 @@ func (tx *ModelTransaction) Save(ctx context.Context, m Model) error {
 // Delete deletes what m names, like Save.
 func (tx *ModelTransaction) Delete(ctx context.Context, m Model) error {
 	if m == nil {
-		return tx.guarded("delete", errNoModel)
+		return tx.call("delete", errNoModel)
 	}
 	return tx.change(ctx, "delete", m, m.Delete)
 }
@@ -164,7 +165,7 @@ func (tx *ModelTransaction) change(ctx context.Context, verb string, m Model, do
 	if r.ID == "" {
 		what = verb + " a new " + string(r.Realm)
 	}
-	return tx.guarded(what, func() error {
+	return tx.call(what, func() error {
 		if r.ID != "" {
 			if err := tx.Lock(ctx, r); err != nil {
 				return err
@@ -189,9 +190,9 @@ func (tx *ModelTransaction) change(ctx context.Context, verb string, m Model, do
 // rest of the state is the same but for times, nothing is stored or told.
 func (tx *ModelTransaction) Record(ctx context.Context, e Event) error {
 	if err := checkType(e); err != nil {
-		return tx.guarded("record", func() error { return err })
+		return tx.call("record", func() error { return err })
 	}
-	return tx.guarded("record "+e.Resource().String(), func() error {
+	return tx.call("record "+e.Resource().String(), func() error {
 		if err := tx.Lock(ctx, e.Resource()); err != nil {
 			return err
 		}
@@ -199,81 +200,45 @@ func (tx *ModelTransaction) Record(ctx context.Context, e Event) error {
 	})
 }
 
-// guarded runs one call at a time, poisons the transaction if it fails, and
-// refuses it where it makes no sense.
-func (tx *ModelTransaction) guarded(what string, f func() error) (err error) {
-	tx.mu.Lock()
-	switch {
-	case tx.busy:
-		err = errors.New("another call of this transaction goes on: it is for one goroutine, and a Model must not save others")
-	case tx.err != nil:
-		err = fmt.Errorf("the transaction was poisoned by: %w", tx.err)
-	case tx.state != txPrepared:
-		err = fmt.Errorf("the transaction is %s: expected one that is prepared", tx.state)
-	}
-	if err != nil {
-		tx.mu.Unlock()
+// call runs one call of the transaction. It refuses a second one meanwhile, and one
+// that makes no sense in the transaction's state. A call that fails or panics
+// poisons the transaction.
+func (tx *ModelTransaction) call(what string, f func() error) error {
+	if err := tx.enter(); err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	tx.busy = true
-	tx.mu.Unlock()
-	ended := false
-	defer func() {
-		tx.mu.Lock()
-		defer tx.mu.Unlock()
-		tx.busy = false
-		if !ended {
-			err = errors.New("it panicked")
-		}
-		if err != nil {
-			err = fmt.Errorf("%s: %w", what, err)
-			tx.err = err
-		}
-	}()
-	err = f()
-	ended = true
-	return err
+	err := errPanicked // unless f returns
+	defer func() { tx.leave(what, err) }()
+	if err = f(); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
 }
 
-// report takes an event as it will be told.
-func (tx *ModelTransaction) report(e Event) error {
-	if err := checkType(e); err != nil {
-		return err
-	}
-	c := e.About()
+var errPanicked = errors.New("it panicked")
+
+func (tx *ModelTransaction) enter() error {
+	tx.mu.Lock()
+	defer tx.mu.Unlock()
 	switch {
-	case c.Absent&^AttrValues != 0:
-		return errors.New("the event has parts that are absent: expected one that is complete")
-	case tx.kind != "" && e.Kind() != tx.kind:
-		return fmt.Errorf("it is %q, and the transaction was prepared for %q", e.Kind(), tx.kind)
-	case tx.journal.realm(e.Resource().Realm) == nil:
-		return fmt.Errorf("the journal has no realm %q: expected one of %s", e.Resource().Realm, tx.journal.realmNames())
+	case tx.busy:
+		return errors.New("another call of this transaction goes on: it is for one goroutine, and a Model must not save others")
+	case tx.err != nil:
+		return fmt.Errorf("the transaction was poisoned by: %w", tx.err)
+	case tx.state != txPrepared:
+		return fmt.Errorf("the transaction is %s: expected one that is prepared", tx.state)
 	}
-	if c.Time.IsZero() {
-		c.Time = tx.time
-	}
-	c.TID, c.Seq, c.Author, c.IPNR, c.Authenticated = 0, 0, tx.who.Author, tx.who.IPNR, tx.who.Authenticated
-	if c.Author == "" && e.About().Null.Has(AttrAuthor) {
-		c.Null |= AttrAuthor
-	}
-	told, err := entering(e.WithChange(c), tx.journal.bus.env, true)
-	if err != nil {
-		return err
-	}
-	j, ok := told.(Recordable)
-	if !ok {
-		return fmt.Errorf("event of type %T: expected one with a method Entry", e)
-	}
-	entry := j.Entry()
-	if entry.Resource != told.Resource() || entry.Kind != told.Kind() {
-		return fmt.Errorf("its Entry is of %s %s: expected what the event is of", entry.Resource, entry.Kind)
-	}
-	entry.Change = told.About()
-	if err := tx.journal.checkEntry(&entry); err != nil {
-		return err
-	}
-	tx.pending.add(entry)
+	tx.busy = true
 	return nil
+}
+
+func (tx *ModelTransaction) leave(what string, err error) {
+	tx.mu.Lock()
+	defer tx.mu.Unlock()
+	tx.busy = false
+	if err != nil {
+		tx.err = fmt.Errorf("%s: %w", what, err)
+	}
 }
 
 // Lock locks resources among all transactions of this journal until this one
@@ -310,16 +275,73 @@ func (tx *ModelTransaction) Actor() Actor { return tx.who }
 // microseconds.
 func (tx *ModelTransaction) Time() time.Time { return tx.time }
 
-// Dialect returns the database's.
+// Dialect returns the database's dialect.
 func (tx *ModelTransaction) Dialect() Dialect { return tx.journal.dialect }
 
-// Pending returns what the transaction is going to report of a resource: of all
-// its changes so far, one.
-func (tx *ModelTransaction) Pending(r Resource) (Entry, bool) { return tx.pending.of(r) }
-
-// forget takes back what was to be reported of a resource, when a model has
-// undone it.
-func (tx *ModelTransaction) forget(r Resource) { tx.pending.forget(r) }
+// Schema returns the name of the schema that the journal's tables are in, and
+// the tables of a [Model] beside them: that of JournalConfig, or else the one
+// that the connection used when the journal was opened. It is empty on SQLite.
+func (tx *ModelTransaction) Schema() string { return tx.journal.store.Schema() }
 
 // Realm returns what the journal was opened with for a realm, or nil.
 func (tx *ModelTransaction) Realm(r Realm) JournalRealm { return tx.journal.realm(r) }
+
+// txSQL is what a transaction lets the application use, as long as it lasts.
+type txSQL struct {
+	tx    *ModelTransaction
+	q     SQL
+	until context.Context // ends before the transaction does
+}
+
+var errTxEnded = errors.New("the ModelTransaction has ended")
+
+func (s txSQL) check() error {
+	if s.tx.state >= txFlushed {
+		return errTxEnded
+	}
+	return nil
+}
+
+// ExecContext implements [SQL].
+func (s txSQL) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	if err := s.check(); err != nil {
+		return nil, err
+	}
+	return s.q.ExecContext(ctx, query, args...)
+}
+
+// QueryContext implements [SQL].
+func (s txSQL) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	if err := s.check(); err != nil {
+		return nil, err
+	}
+	return s.q.QueryContext(s.lasting(ctx), query, args...)
+}
+
+// QueryRowContext implements [SQL].
+func (s txSQL) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	return s.q.QueryRowContext(s.lasting(ctx), query, args...) // the connection itself says where it has ended
+}
+
+// lasting returns a context that ends with the transaction too: rows that are
+// left open would keep the connection from committing, and for ever.
+func (s txSQL) lasting(ctx context.Context) context.Context {
+	ctx, cancel := context.WithCancel(ctx)
+	context.AfterFunc(s.until, cancel)
+	return ctx
+}
+
+// openSQL lets the application use q until closing is called.
+func (tx *ModelTransaction) openSQL(q SQL) {
+	until, closing := context.WithCancel(context.Background())
+	tx.closing = closing
+	tx.sql = txSQL{tx, q, until}
+}
+
+// PrepareContext implements [SQL].
+func (s txSQL) PrepareContext(ctx context.Context, query string) (*sql.Stmt, error) {
+	if err := s.check(); err != nil {
+		return nil, err
+	}
+	return s.q.PrepareContext(ctx, query)
+}

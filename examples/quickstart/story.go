@@ -12,6 +12,7 @@ import (
 
 	"github.com/tracbus/tracbus"
 	"github.com/tracbus/tracbus/examples/internal/tracdb"
+	"github.com/tracbus/tracbus/trac"
 )
 
 // process is one of those that share the database: all that a tracker sets up.
@@ -60,28 +61,28 @@ func story(ctx context.Context, j *tracbus.Journal) (ticket, tid int64, err erro
 	who := tracbus.Actor{Author: "anonymous", IPNR: "192.0.2.17"}
 	for _, change := range []func(tx *tracbus.ModelTransaction) error{
 		func(tx *tracbus.ModelTransaction) error {
-			return tx.Save(ctx, tracbus.WikiEdit{
-				Name: page, Text: new("Page contents."), Comment: "Change comment", Base: tracbus.NewPage,
+			return tx.Save(ctx, trac.PageEdit{
+				Name: page, Text: new("Page contents."), Comment: "Change comment", Base: trac.NoPage,
 			})
 		},
 		func(tx *tracbus.ModelTransaction) error {
-			return tx.Save(ctx, tracbus.WikiEdit{
+			return tx.Save(ctx, trac.PageEdit{
 				Name: page, Text: new("Page contents.\r\nAdditional contents."), Comment: "Editing page.", Base: 1,
 			})
 		},
 		func(tx *tracbus.ModelTransaction) error {
-			return tx.Save(ctx, tracbus.TicketEdit{NewID: &ticket, Set: tracbus.Fields{
+			return tx.Save(ctx, trac.TicketEdit{AssignedID: &ticket, Set: tracbus.Fields{
 				"summary": "Test ticket", "description": "Problem description.", "type": "defect",
 				"priority": "major", "component": "component1", "owner": "somebody",
 			}})
 		},
 		func(tx *tracbus.ModelTransaction) error {
-			return tx.Save(ctx, tracbus.TicketEdit{
+			return tx.Save(ctx, trac.TicketEdit{
 				ID: ticket, Set: tracbus.Fields{"milestone": "milestone1"}, Comment: "Updated milestone.",
 			})
 		},
-		func(tx *tracbus.ModelTransaction) error { return tx.Delete(ctx, tracbus.WikiEdit{Name: page}) },
-		func(tx *tracbus.ModelTransaction) error { return tx.Delete(ctx, tracbus.TicketEdit{ID: ticket}) },
+		func(tx *tracbus.ModelTransaction) error { return tx.Delete(ctx, trac.PageEdit{Name: page}) },
+		func(tx *tracbus.ModelTransaction) error { return tx.Delete(ctx, trac.TicketEdit{ID: ticket}) },
 	} {
 		if tid, err = j.Update(ctx, who, change); err != nil {
 			return 0, 0, err

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/trac"
 )
 
 // refusal is an error that the visitor can do something about.
@@ -33,7 +34,7 @@ func refusalOf(err error) (refusal, bool) {
 		return refusal{http.StatusRequestEntityTooLarge, fmt.Sprintf("That is too long: expected %d KiB at most. Nothing was stored.", long.Limit>>10)}, true
 	case errors.Is(err, tracbus.ErrConflict):
 		return refusal{http.StatusConflict, "Somebody else was faster. Nothing was stored."}, true
-	case errors.Is(err, tracbus.ErrPageExists):
+	case errors.Is(err, trac.ErrPageExists):
 		return refusal{http.StatusConflict, "A page of that name exists. Nothing was stored."}, true
 	case errors.Is(err, tracbus.ErrInvalidPageName):
 		return refusal{http.StatusUnprocessableEntity, "A page cannot have that name: expected parts between slashes, none of them empty, . or .."}, true

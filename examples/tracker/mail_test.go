@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/tracbus/tracbus/internal/testdatabase"
+	"github.com/tracbus/tracbus/tests/testdatabase"
 )
 
 // postOffice is a mail server. It has no mailbox for those in refused.
@@ -125,10 +125,10 @@ func TestMail(t *testing.T) {
 	c.ticket("summary", "for nobody")
 
 	holder, other := p, q
-	if strings.Contains(newClient(t, q).get("/metrics").body, `tracbus_once_mine{once="mail"} 1`) {
+	if strings.Contains(newClient(t, q).get("/metrics").body, `tracbus_consumer_leased_here{consumer="mail"} 1`) {
 		holder, other = q, p
 	}
-	require.Contains(t, newClient(t, holder).get("/metrics").body, `tracbus_once_mine{once="mail"} 1`)
+	require.Contains(t, newClient(t, holder).get("/metrics").body, `tracbus_consumer_leased_here{consumer="mail"} 1`)
 	holder.kill() // another one sends the next
 	c = newClient(t, other)
 	c.send("/tickets/2", "/tickets/2", "summary", "one\r\nBcc: eve@example.org", "comment", "so it is", "author", "joe")
@@ -172,5 +172,5 @@ func TestMail(t *testing.T) {
 	assert.Equal(t, 409, c.send("/status", "/status", "do", "retire", "name", "mail").status)
 	assert.Equal(t, 404, c.send("/status", "/status", "do", "retire", "name", "nobody").status)
 	assert.Equal(t, 400, c.send("/status", "/status", "do", "x", "name", "mail").status)
-	assert.Contains(t, c.get("/metrics").body, `tracbus_once_held{once="mail"} 1`)
+	assert.Contains(t, c.get("/metrics").body, `tracbus_consumer_leased{consumer="mail"} 1`)
 }

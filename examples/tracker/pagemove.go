@@ -8,6 +8,7 @@ import (
 
 	"github.com/tracbus/tracbus"
 	"github.com/tracbus/tracbus/examples/tracker/internal/markup"
+	"github.com/tracbus/tracbus/trac"
 )
 
 // renamePage has a page go by another name, with its history.
@@ -28,7 +29,7 @@ func (s *site) renamePage(w http.ResponseWriter, r *http.Request, name string) e
 	}
 	base, _ := strconv.ParseInt(r.PostFormValue("base"), 10, 64) // else it is no form of ours, and any version will do
 	err = s.update(r.Context(), whoOf(r), func(tx *tracbus.ModelTransaction) error {
-		return tx.Save(r.Context(), tracbus.WikiRename{Name: name, To: to, Comment: comment, Base: base})
+		return tx.Save(r.Context(), trac.PageRename{Name: name, NewName: to, Comment: comment, Base: base})
 	})
 	if err != nil {
 		return err
@@ -52,7 +53,7 @@ func (s *site) deletePage(w http.ResponseWriter, r *http.Request, name string) e
 	}
 	base, _ := strconv.ParseInt(r.PostFormValue("base"), 10, 64) // else it is no form of ours, and any version will do
 	err = s.update(r.Context(), whoOf(r), func(tx *tracbus.ModelTransaction) error {
-		return tx.Delete(r.Context(), tracbus.WikiEdit{Name: name, Comment: comment, Base: base})
+		return tx.Delete(r.Context(), trac.PageEdit{Name: name, Comment: comment, Base: base})
 	})
 	if err != nil {
 		return err

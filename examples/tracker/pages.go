@@ -11,6 +11,8 @@ import (
 
 	"github.com/tracbus/tracbus"
 	"github.com/tracbus/tracbus/examples/tracker/internal/markup"
+	"github.com/tracbus/tracbus/pages"
+	"github.com/tracbus/tracbus/trac"
 )
 
 // wikiView is what the pages of a wiki page show.
@@ -20,8 +22,8 @@ type wikiView struct {
 	HTML    template.HTML
 	History history
 	Form    wikiForm
-	Links   []tracbus.InterMapEntry // of InterMapTxt, as they are in use
-	Broken  error                   // why the page's text is not the one in use
+	Links   []pages.InterMapEntry // of InterMapTxt, as they are in use
+	Broken  error                 // why the page's text is not the one in use
 }
 
 // wikiForm is a form with a page's text.
@@ -171,9 +173,9 @@ func (s *site) storePage(r *http.Request, tx *tracbus.ModelTransaction, name str
 	if err := tx.Lock(ctx, tracbus.PageResource(name)); err != nil {
 		return err
 	}
-	edit := tracbus.WikiEdit{Name: name, Text: &form.Text, Comment: form.Comment, Base: form.Base}
+	edit := trac.PageEdit{Name: name, Text: &form.Text, Comment: form.Comment, Base: form.Base}
 	if form.Base == 0 {
-		edit.Base = tracbus.NewPage
+		edit.Base = trac.NoPage
 	}
 	if form.Readonly != form.WasReadonly && visitorOf(r).Name != "" {
 		edit.Readonly = &form.Readonly

@@ -25,6 +25,7 @@ type site struct {
 	hosts     []string
 	operators []string
 	process   string // which one of those that share the database this is
+	metrics   http.Handler
 
 	streams    chan struct{} // holds a token for each browser that watches
 	working    chan struct{} // holds a token for each request that needs much of the processor
@@ -35,7 +36,7 @@ type site struct {
 func newSite(c *changes, db *tracdb.DB, o settings, address string) *site {
 	s := &site{
 		changes: c, db: db, env: o.env, hosts: o.hosts, operators: o.operators,
-		streams: make(chan struct{}, mostStreams), working: make(chan struct{}, runtime.GOMAXPROCS(0)),
+		metrics: newMetrics(c), streams: make(chan struct{}, mostStreams), working: make(chan struct{}, runtime.GOMAXPROCS(0)),
 	}
 	s.process = fmt.Sprintf("process %d on %s", os.Getpid(), address)
 	s.closing, s.endStreams = context.WithCancel(context.Background())

@@ -11,7 +11,11 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/prom"
 )
 
 // statusPage is what the operator sees.
@@ -156,17 +160,18 @@ func (s *site) writeMetrics(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "expected a request that comes from this machine and through no proxy", http.StatusForbidden)
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), requestLimit)
-	defer cancel()
-	status, err := s.journal.Status(ctx)
-	if err != nil {
-		http.Error(w, "the database does not answer", http.StatusServiceUnavailable)
-		return
+	s.metrics.ServeHTTP(w, r)
+}
+
+// newMetrics returns what answers with the figures of this process.
+func newMetrics(c *changes) http.Handler {
+	var publishers []*tracbus.Publisher
+	if c.publisher != nil {
+		publishers = append(publishers, c.publisher)
 	}
-	w.Header().Set("Content-Type", "text/plain; version=0.0.4")
-	if err := tracbus.WriteMetrics(w, status.Metrics()); err != nil {
-		slog.Warn("metrics", "err", err)
-	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(prom.NewCollector(c.journal, c.bus, publishers...))
+	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
 }
 
 // forwarded says whether a proxy handed a request on.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/trac"
 )
 
 // ticketPage is what the page of a ticket shows.
@@ -86,7 +87,7 @@ func (s *site) createTicket(w http.ResponseWriter, r *http.Request) error {
 	var id int64
 	if err == nil {
 		err = s.update(r.Context(), whoOf(r), func(tx *tracbus.ModelTransaction) error {
-			return tx.Save(r.Context(), tracbus.TicketEdit{NewID: &id, Set: values})
+			return tx.Save(r.Context(), trac.TicketEdit{AssignedID: &id, Set: values})
 		})
 	}
 	if refused, ok := refusalOf(err); ok {
@@ -107,7 +108,7 @@ func (s *site) changeTicket(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	form := readForm(r)
-	edit := tracbus.TicketEdit{ID: id, Set: form.changes(), Comment: form.Comment, Base: form.base()}
+	edit := trac.TicketEdit{ID: id, Set: form.changes(), Comment: form.Comment, Base: form.base()}
 	err = s.checkTicket(r, form, edit.Set)
 	if err == nil {
 		err = s.update(r.Context(), whoOf(r), func(tx *tracbus.ModelTransaction) error {
@@ -137,7 +138,7 @@ func (s *site) deleteTicket(w http.ResponseWriter, r *http.Request) error {
 	}
 	form := readForm(r)
 	err = s.update(r.Context(), whoOf(r), func(tx *tracbus.ModelTransaction) error {
-		return tx.Delete(r.Context(), tracbus.TicketEdit{ID: id, Base: form.base()})
+		return tx.Delete(r.Context(), trac.TicketEdit{ID: id, Base: form.base()})
 	})
 	if errors.Is(err, tracbus.ErrConflict) {
 		err = refusal{http.StatusConflict, "Somebody changed this ticket after you had loaded it. Look at it again; it is not deleted."}
@@ -213,7 +214,7 @@ func (s *site) storeBatch(ctx context.Context, tx *tracbus.ModelTransaction, ids
 		if err != nil {
 			return err
 		}
-		edit := tracbus.TicketEdit{ID: id, Set: maps.Clone(set), Comment: comment}
+		edit := trac.TicketEdit{ID: id, Set: maps.Clone(set), Comment: comment}
 		closing(edit.Set, now.Values["resolution"])
 		if err := tx.Save(ctx, edit); err != nil {
 			return fmt.Errorf("ticket %d: %w", id, err)

@@ -12,6 +12,8 @@ import (
 
 	"github.com/tracbus/tracbus"
 	"github.com/tracbus/tracbus/examples/internal/tracdb"
+	"github.com/tracbus/tracbus/pages"
+	"github.com/tracbus/tracbus/trac"
 )
 
 // changes is what ties tracbus in: who is told of changes, and how one is made.
@@ -20,10 +22,10 @@ type changes struct {
 	journal *tracbus.Journal
 
 	// Every process keeps these up to date. Reading them never waits.
-	pages    *tracbus.PageIndex  // which pages there are
-	links    *tracbus.InterMap   // what the page InterMapTxt says
-	bad      *tracbus.BadContent // what the page BadContent forbids
-	timeline *timeline           // the last changes, for browsers that watch
+	pages    *pages.Index      // which pages there are
+	links    *pages.InterMap   // what the page InterMapTxt says
+	bad      *pages.BadContent // what the page BadContent forbids
+	timeline *timeline         // the last changes, for browsers that watch
 
 	redis     redis.UniversalClient // nil: there is none
 	publisher *tracbus.Publisher    // nil: there is none
@@ -34,9 +36,9 @@ type changes struct {
 func openChanges(ctx context.Context, db *tracdb.DB, s settings) (*changes, error) {
 	c := &changes{
 		bus:      tracbus.NewBus(s.env),
-		pages:    tracbus.NewPageIndex(tracbus.PagesConfig{}),
-		links:    tracbus.NewInterMap(tracbus.InterMapConfig{}),
-		bad:      tracbus.NewBadContent(tracbus.PagesConfig{}),
+		pages:    pages.NewIndex(pages.Config{}),
+		links:    pages.NewInterMap(pages.InterMapConfig{}),
+		bad:      pages.NewBadContent(pages.Config{}),
 		timeline: newTimeline(),
 	}
 	config := tracbus.JournalConfig{Dialect: db.Dialect}
@@ -128,7 +130,7 @@ func (c *changes) welcome(ctx context.Context) error {
 		return nil
 	}
 	err := c.update(ctx, tracbus.Actor{Author: "tracker"}, func(tx *tracbus.ModelTransaction) error {
-		return tx.Save(ctx, tracbus.WikiEdit{Name: "WikiStart", Text: &welcomeText, Base: tracbus.NewPage})
+		return tx.Save(ctx, trac.PageEdit{Name: "WikiStart", Text: &welcomeText, Base: trac.NoPage})
 	})
 	if errors.Is(err, tracbus.ErrConflict) {
 		return nil

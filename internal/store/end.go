@@ -6,15 +6,10 @@ import (
 	"errors"
 )
 
-// recent is how many tids before the counter's are looked at for one that is
-// not seen yet. What commits out of sight of a snapshot does so within
-// microseconds of its neighbours.
-const recent = 1000
-
 // End returns the last transaction up to which all are decided. In a journal
 // without any, its tid is that up to which it is pruned.
 func (s *Store) End(ctx context.Context, q SQL) (Place, error) {
-	upTo, err := s.decided(ctx, q)
+	upTo, err := s.dialect.decided(s, ctx, q)
 	if err != nil {
 		return Place{}, err
 	}
@@ -23,41 +18,6 @@ func (s *Store) End(ctx context.Context, q SQL) (Place, error) {
 		p.TID, err = s.PrunedTo(ctx, q)
 	}
 	return p, err
-}
-
-// decided returns a tid up to which every transaction has ended and is seen.
-func (s *Store) decided(ctx context.Context, q SQL) (tid int64, err error) {
-	switch {
-	case s.dialect.Name == "postgresql":
-		return s.bound(ctx, q)
-	case !s.dialect.prefix:
-		return 1 << 48, nil
-	}
-	var head int64
-	if err := q.QueryRowContext(ctx, s.SQL(readTID)).Scan(&head); err != nil {
-		return 0, err
-	}
-	floor, err := s.PrunedTo(ctx, q)
-	if err != nil {
-		return 0, err
-	}
-	tid = max(floor, head-recent)
-	rows, err := q.QueryContext(ctx, s.SQL("SELECT tid FROM {journal_transaction} WHERE tid > ? ORDER BY tid"), tid)
-	if err != nil {
-		return 0, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var next int64
-		if err := rows.Scan(&next); err != nil {
-			return 0, err
-		}
-		if next != tid+1 {
-			break
-		}
-		tid = next
-	}
-	return tid, errors.Join(rows.Err(), rows.Close())
 }
 
 // Shown returns the tids above one that q shows, decided or not.
@@ -77,10 +37,10 @@ func (s *Store) Shown(ctx context.Context, q SQL, above int64) (tids []int64, er
 	return tids, errors.Join(rows.Err(), rows.Close())
 }
 
-// Has says whether the database still has a place.
+// Has says whether a place exists in the database.
 func (s *Store) Has(ctx context.Context, q SQL, p Place) (bool, error) {
-	_, stands, err := s.find(ctx, q, p.CommitID, p.TID)
-	return stands, err
+	_, exists, err := s.find(ctx, q, p.CommitID, p.TID)
+	return exists, err
 }
 
 // Before returns the last transaction up to a tid, as far as it is seen.

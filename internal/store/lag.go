@@ -7,21 +7,21 @@ import (
 	"math"
 )
 
-// Lag returns how many changes of these realms lie behind a cursor, and when the
+// Lag returns how many changes of these realms come after a cursor, and when the
 // first of them was made, in microseconds since 1970; 0 if there is none. It
-// tells what is seen now, decided or not, and of what was pruned nothing.
+// counts what is seen now, decided or not, and nothing that was pruned.
 func (s *Store) Lag(ctx context.Context, c Cursor, realms []string) (changes, oldest int64, err error) {
 	seq := math.MaxInt32
 	if c.Partial {
 		seq = c.Seq
 	}
-	const behind = "_journal} WHERE tid >= ? AND (tid > ? OR seq > ?)"
+	const after = "_journal} WHERE tid >= ? AND (tid > ? OR seq > ?)"
 	for _, realm := range realms {
 		var n, made int64
-		if err := s.db.QueryRowContext(ctx, s.SQL("SELECT count(*) FROM {"+realm+behind), c.TID, c.TID, seq).Scan(&n); err != nil {
+		if err := s.db.QueryRowContext(ctx, s.SQL("SELECT count(*) FROM {"+realm+after), c.TID, c.TID, seq).Scan(&n); err != nil {
 			return 0, 0, err
 		}
-		err := s.db.QueryRowContext(ctx, s.SQL("SELECT time FROM {"+realm+behind+" ORDER BY tid, seq LIMIT 1"), c.TID, c.TID, seq).Scan(&made)
+		err := s.db.QueryRowContext(ctx, s.SQL("SELECT time FROM {"+realm+after+" ORDER BY tid, seq LIMIT 1"), c.TID, c.TID, seq).Scan(&made)
 		switch {
 		case errors.Is(err, sql.ErrNoRows): // pruned since it was counted
 			continue

@@ -10,10 +10,10 @@ import (
 	"strings"
 )
 
-// Batch is what follows a place: whole transactions, in their order.
+// Batch is what comes after a place: whole transactions, in their order.
 type Batch struct {
-	// Places are the transactions, those without a change that was asked for
-	// too. The batch reaches to the last of them.
+	// Places are the transactions, including those without a change of the realms
+	// asked for. The batch reaches to the last of them.
 	Places  []Place
 	Changes []Change
 	// More says that there is more to read at once.
@@ -23,9 +23,9 @@ type Batch struct {
 // batchBytes bounds the texts of a batch, but for those of one transaction.
 const batchBytes = 8 << 20
 
-// Read reads up to limit transactions behind a place, of these realms. It takes
-// only what is decided: no transaction can appear before or among them any more.
-// It returns ErrPruned or ErrRewound, wrapped, where the place is gone.
+// Read reads up to limit transactions after a place, of these realms. It takes only
+// what is decided: no transaction can appear before or among them any more. It
+// returns ErrPruned or ErrRewound, wrapped, if the place is gone.
 func (s *Store) Read(ctx context.Context, q SQL, from Place, limit int, realms []string) (Batch, error) {
 	transactions, more, err := s.transactions(ctx, q, from, limit)
 	if err != nil || len(transactions) == 0 {
@@ -36,8 +36,8 @@ func (s *Store) Read(ctx context.Context, q SQL, from Place, limit int, realms [
 	return b, err
 }
 
-// collect reads what transactions behind a place consist of, or, where that is
-// long, what the first of them do; then there is More.
+// collect reads the changes of transactions after a place; if they are long, those
+// of the first transactions, and sets More.
 func (s *Store) collect(ctx context.Context, q SQL, from Place, transactions []Transaction, realms []string) (b Batch, err error) {
 	upTo := transactions[len(transactions)-1].TID
 	parts := 0
@@ -72,17 +72,17 @@ func (s *Store) collect(ctx context.Context, q SQL, from Place, transactions []T
 		if t.TID > upTo {
 			break
 		}
-		b.Places = append(b.Places, Place{t.TID, t.Mark})
+		b.Places = append(b.Places, Place{t.TID, t.CommitID})
 		n := i
 		for ; i < len(b.Changes) && b.Changes[i].TID == t.TID; i++ {
-			b.Changes[i].Origin, b.Changes[i].CommitID = t.Origin, t.Mark
+			b.Changes[i].Origin, b.Changes[i].CommitID = t.Origin, t.CommitID
 		}
 		if known := slices.IndexFunc(realms, t.has); i == n && known >= 0 {
 			damage := fmt.Errorf("the transaction has no rows in %s", t.Realms)
 			if err := s.gone(ctx, q, from, damage); err != damage { // pruned since it was read
 				return Batch{}, err
 			}
-			b.Changes = slices.Insert(b.Changes, i, Change{TID: t.TID, Origin: t.Origin, CommitID: t.Mark, Realm: realms[known], Damage: damage})
+			b.Changes = slices.Insert(b.Changes, i, Change{TID: t.TID, Origin: t.Origin, CommitID: t.CommitID, Realm: realms[known], Damage: damage})
 			i++
 		}
 	}
@@ -98,17 +98,14 @@ func (t Transaction) has(realm string) bool {
 	return false
 }
 
-// transactions reads the decided ones behind a place. The place itself is read
-// with them, to see that this is still the history that it belongs to.
+// transactions reads the decided transactions after a place. The place itself is
+// read with them, to see that this is still the history that it belongs to.
 func (s *Store) transactions(ctx context.Context, q SQL, from Place, limit int) (found []Transaction, more bool, err error) {
-	upTo := int64(1) << 48
-	if s.dialect.Name == "postgresql" {
-		bound, err := s.bound(ctx, q)
-		if err != nil {
-			return nil, false, err
-		}
-		upTo = max(bound, from.TID)
+	bound, err := s.dialect.bound(s, ctx, q)
+	if err != nil {
+		return nil, false, err
 	}
+	upTo := max(bound, from.TID)
 	rows, err := q.QueryContext(ctx, s.SQL("SELECT tid, mark, origin, realms FROM {journal_transaction} WHERE tid >= ? AND tid <= ? ORDER BY tid LIMIT ?"),
 		from.TID, upTo, limit+2) // the place itself, and one to know of more
 	if err != nil {
@@ -117,7 +114,7 @@ func (s *Store) transactions(ctx context.Context, q SQL, from Place, limit int) 
 	defer rows.Close()
 	for rows.Next() {
 		var t Transaction
-		if err := rows.Scan(&t.TID, &t.Mark, &t.Origin, &t.Realms); err != nil {
+		if err := rows.Scan(&t.TID, &t.CommitID, &t.Origin, &t.Realms); err != nil {
 			return nil, false, err
 		}
 		found = append(found, t)
@@ -125,7 +122,7 @@ func (s *Store) transactions(ctx context.Context, q SQL, from Place, limit int) 
 	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
 		return nil, false, err
 	}
-	if len(found) > 0 && found[0].TID == from.TID && (from.CommitID == "" || found[0].Mark == from.CommitID) {
+	if len(found) > 0 && found[0].TID == from.TID && (from.CommitID == "" || found[0].CommitID == from.CommitID) {
 		found = found[1:]
 	} else {
 		if err := s.gone(ctx, q, from, nil); err != nil {
@@ -136,7 +133,7 @@ func (s *Store) transactions(ctx context.Context, q SQL, from Place, limit int) 
 		}
 	}
 	found, more = found[:min(len(found), limit)], len(found) > limit
-	if s.dialect.prefix {
+	if s.dialect.gapless {
 		found, more = contiguous(found, from.TID, more)
 	}
 	return found, more, nil
@@ -153,30 +150,30 @@ func contiguous(found []Transaction, after int64, more bool) ([]Transaction, boo
 	return found, more
 }
 
-// gone says why a place is not there: it was pruned, with what came after it, or
-// this is not the history that it was seen in. Pruned up to the place itself is
-// as good as there. Otherwise it returns the error that is given.
+// gone says why a place does not exist: it was pruned, with what came after it, or
+// this is not the history that it was seen in. If the journal is pruned up to the
+// place itself, that is as good as if it existed. Else it returns the error given.
 func (s *Store) gone(ctx context.Context, q SQL, from Place, otherwise error) error {
 	floor, err := s.PrunedTo(ctx, q)
 	switch {
 	case err != nil:
 		return err
 	case floor > from.TID:
-		return fmt.Errorf("%w: it begins behind tid %d, and tid %d is the place", ErrPruned, floor, from.TID)
+		return fmt.Errorf("%w: it begins after tid %d, and tid %d is the place", ErrPruned, floor, from.TID)
 	case otherwise != nil:
 		return otherwise
 	case floor < from.TID && from.CommitID != "":
-		return fmt.Errorf("%w: tid %d with the mark %s is not in it", ErrRewound, from.TID, from.CommitID)
+		return fmt.Errorf("%w: tid %d with the commit id %s is not in it", ErrRewound, from.TID, from.CommitID)
 	}
 	return nil
 }
 
-// kept returns ErrPruned where what is behind a place is pruned, in part or all
-// of it: the floor rises before the rows go.
+// kept returns ErrPruned if changes after a place are pruned, some or all of them:
+// the floor rises before the rows are deleted.
 func (s *Store) kept(ctx context.Context, q SQL, from Place) error {
 	floor, err := s.PrunedTo(ctx, q)
 	if err == nil && floor > from.TID {
-		err = fmt.Errorf("%w: it begins behind tid %d, and tid %d is the place", ErrPruned, floor, from.TID)
+		err = fmt.Errorf("%w: it begins after tid %d, and tid %d is the place", ErrPruned, floor, from.TID)
 	}
 	return err
 }
@@ -187,17 +184,6 @@ func (s *Store) PrunedTo(ctx context.Context, q SQL) (floor int64, err error) {
 	return floor, err
 }
 
-// bound returns the tid up to which every transaction has ended, on PostgreSQL.
-func (s *Store) bound(ctx context.Context, q SQL) (int64, error) {
-	var bound int64
-	var standby bool
-	err := q.QueryRowContext(ctx, s.SQL("SELECT bound, standby FROM {journal_bound}()")).Scan(&bound, &standby)
-	if err == nil && standby {
-		err = fmt.Errorf("%w: this server is a standby, which does not show the primary's locks: expected the primary", ErrUnsupported)
-	}
-	return bound, err
-}
-
 // selectChanges is ended by more of the join's condition, a WHERE and an ORDER BY
 // that both tables' keys can follow: PostgreSQL else reads all of the history,
 // and MySQL sorts on disk.
@@ -206,7 +192,7 @@ const selectChanges = `SELECT j.tid, j.seq, j.id, j."change", j.time, j.author, 
 FROM {REALM_journal} j LEFT JOIN {REALM_history} h ON h.tid = j.tid AND h.seq = j.seq `
 
 // changes reads a realm's changes of some transactions, and says up to which
-// tid: less than asked for, where they are long.
+// tid: less than asked for if they are long.
 func (s *Store) changes(ctx context.Context, q SQL, realm string, after, upTo int64) (all []Change, reached int64, err error) {
 	text := selectChanges + "AND h.tid > ? AND h.tid <= ? WHERE j.tid > ? AND j.tid <= ? ORDER BY j.tid, j.seq"
 	rows, err := q.QueryContext(ctx, s.SQL(strings.ReplaceAll(text, "REALM", realm)), after, upTo, after, upTo)
@@ -220,16 +206,23 @@ func (s *Store) changes(ctx context.Context, q SQL, realm string, after, upTo in
 		if err != nil {
 			return nil, 0, err
 		}
-		if last := len(all) - 1; last >= 0 && all[last].TID == c.TID && all[last].Seq == c.Seq {
-			all[last].Fields = append(all[last].Fields, c.Fields...)
-		} else if bytes > batchBytes && last >= 0 && all[last].TID != c.TID {
+		if last := len(all) - 1; bytes > batchBytes && last >= 0 && all[last].TID != c.TID {
 			return all, all[last].TID, rows.Close()
-		} else {
-			all = append(all, c)
 		}
+		all = fold(all, c)
 		bytes += n
 	}
 	return all, upTo, errors.Join(rows.Err(), rows.Close())
+}
+
+// fold adds a joined row to the changes that were read before it: it is one more
+// field of the last of them, or another change.
+func fold(all []Change, row Change) []Change {
+	if last := len(all) - 1; last >= 0 && all[last].TID == row.TID && all[last].Seq == row.Seq {
+		all[last].Fields = append(all[last].Fields, row.Fields...)
+		return all
+	}
+	return append(all, row)
 }
 
 // scanChange reads a change with one of its fields, and how long it is. SQLite's
@@ -258,7 +251,7 @@ func scanChange(rows *sql.Rows, realm string) (c Change, bytes int, err error) {
 	return c, len(c.State) + len(c.Comment) + len(f.Old.Text.String) + len(f.New.Text.String), err
 }
 
-// History returns the changes of one resource behind a tid and seq, oldest first, up to
+// History returns the changes of one resource after a tid and seq, oldest first, up to
 // limit, as far as they are decided.
 func (s *Store) History(ctx context.Context, q SQL, realm, id string, tid int64, seq, limit int) ([]Change, error) {
 	return s.of(ctx, q, realm, id, "(tid > ? OR tid = ? AND seq > ?) AND tid <= ? ORDER BY tid, seq", tid, seq, limit)
@@ -274,7 +267,7 @@ func (s *Store) HistoryBefore(ctx context.Context, q SQL, realm, id string, tid 
 func (s *Store) of(ctx context.Context, q SQL, realm, id, which string, tid int64, seq, limit int) (all []Change, err error) {
 	some := "(SELECT * FROM {REALM_journal} WHERE id = ? AND " + which + " LIMIT ?) j"
 	text := strings.Replace(selectChanges, "{REALM_journal} j", some, 1) + "ORDER BY j.tid, j.seq"
-	upTo, err := s.decided(ctx, q)
+	upTo, err := s.dialect.decided(s, ctx, q)
 	if err != nil {
 		return nil, err
 	}
@@ -288,11 +281,7 @@ func (s *Store) of(ctx context.Context, q SQL, realm, id, which string, tid int6
 		if err != nil {
 			return nil, err
 		}
-		if last := len(all) - 1; last >= 0 && all[last].TID == c.TID && all[last].Seq == c.Seq {
-			all[last].Fields = append(all[last].Fields, c.Fields...)
-		} else {
-			all = append(all, c)
-		}
+		all = fold(all, c)
 	}
 	if err := errors.Join(rows.Err(), rows.Close()); err != nil || len(all) == 0 {
 		return nil, err
@@ -310,12 +299,12 @@ func (s *Store) sign(ctx context.Context, q SQL, changes []Change, realm, id str
 	defer rows.Close()
 	for rows.Next() {
 		var t Transaction
-		if err := rows.Scan(&t.TID, &t.Mark, &t.Origin); err != nil {
+		if err := rows.Scan(&t.TID, &t.CommitID, &t.Origin); err != nil {
 			return err
 		}
 		i, _ := slices.BinarySearchFunc(changes, t.TID, func(c Change, tid int64) int { return cmp.Compare(c.TID, tid) })
 		for ; i < len(changes) && changes[i].TID == t.TID; i++ {
-			changes[i].CommitID, changes[i].Origin = t.Mark, t.Origin
+			changes[i].CommitID, changes[i].Origin = t.CommitID, t.Origin
 		}
 	}
 	return errors.Join(rows.Err(), rows.Close())

@@ -11,9 +11,9 @@ import (
 
 // ReadBack reads the changes of up to limit transactions that end with the tid
 // last, in their order. first is the tid they begin with, or 0 if there are none.
-// The caller knows that all are decided up to there. That is not asked again, for
-// on PostgreSQL the answer can be a lower one: a writer that takes its place late
-// lowers it until it has ended.
+// The caller knows that all are decided up to there. That is not asked again,
+// because on PostgreSQL the answer can be a lower one: a writer that takes its tid
+// late lowers it until it has ended.
 func (s *Store) ReadBack(ctx context.Context, q SQL, last int64, limit int, realms []string) (all []Change, first int64, err error) {
 	for {
 		floor, err := s.PrunedTo(ctx, q) // what is below it may not be deleted yet
@@ -53,7 +53,7 @@ func (s *Store) upTo(ctx context.Context, q SQL, floor, last int64, limit int) (
 	defer rows.Close()
 	for rows.Next() {
 		var t Transaction
-		if err := rows.Scan(&t.TID, &t.Mark, &t.Origin, &t.Realms); err != nil {
+		if err := rows.Scan(&t.TID, &t.CommitID, &t.Origin, &t.Realms); err != nil {
 			return nil, err
 		}
 		found = append(found, t)
@@ -62,23 +62,23 @@ func (s *Store) upTo(ctx context.Context, q SQL, floor, last int64, limit int) (
 	return found, errors.Join(rows.Err(), rows.Close())
 }
 
-// Rest reads what a transaction that was seen has behind a seq; nothing if that is
-// below zero. It returns ErrPruned or ErrRewound, wrapped, where the transaction
-// is gone. It does not ask whether all before it are decided: whoever has seen
-// it knows that, and on PostgreSQL another process may not be able to tell yet.
+// Rest reads the changes that a transaction has after a seq; none if that is below
+// zero. It returns ErrPruned or ErrRewound, wrapped, if the transaction is gone. It
+// does not ask whether all before it are decided: whoever has seen it knows that,
+// and on PostgreSQL another process may not be able to tell yet.
 func (s *Store) Rest(ctx context.Context, q SQL, p Place, seq int, realms []string) (all []Change, err error) {
 	if p.TID == 0 || seq < 0 {
 		return nil, nil
 	}
 	t := Transaction{TID: p.TID}
-	err = q.QueryRowContext(ctx, s.SQL("SELECT mark, origin, realms FROM {journal_transaction} WHERE tid = ?"), p.TID).Scan(&t.Mark, &t.Origin, &t.Realms)
+	err = q.QueryRowContext(ctx, s.SQL("SELECT mark, origin, realms FROM {journal_transaction} WHERE tid = ?"), p.TID).Scan(&t.CommitID, &t.Origin, &t.Realms)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return nil, s.restGone(ctx, q, p, seq)
 	case err != nil:
 		return nil, err
-	case p.CommitID != "" && t.Mark != p.CommitID:
-		return nil, fmt.Errorf("%w: tid %d has the mark %s, and not %s", ErrRewound, p.TID, t.Mark, p.CommitID)
+	case p.CommitID != "" && t.CommitID != p.CommitID:
+		return nil, fmt.Errorf("%w: tid %d has the commit id %s, and not %s", ErrRewound, p.TID, t.CommitID, p.CommitID)
 	}
 	batch, err := s.collect(ctx, q, Place{TID: p.TID - 1}, []Transaction{t}, realms)
 	if err != nil {
@@ -95,12 +95,12 @@ func (s *Store) Rest(ctx context.Context, q SQL, p Place, seq int, realms []stri
 	return all, nil
 }
 
-// restGone says why a transaction is not there. One that is pruned may have had
-// more, also where it was the last to be pruned.
+// restGone says why a transaction does not exist. One that is pruned may have had
+// more changes, even if it was the last to be pruned.
 func (s *Store) restGone(ctx context.Context, q SQL, p Place, seq int) error {
 	floor, err := s.PrunedTo(ctx, q)
 	if err == nil && floor == p.TID {
-		err = fmt.Errorf("%w: with what tid %d has behind seq %d", ErrPruned, p.TID, seq)
+		err = fmt.Errorf("%w: with what tid %d has after seq %d", ErrPruned, p.TID, seq)
 	}
 	if err != nil {
 		return err

@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// ReadOne reads one change of a realm, with its Origin and Mark. found is false
-// if it is not there, or not any more.
+// ReadOne reads one change of a realm, with its Origin and CommitID. found is
+// false if it does not exist, or not any more.
 func (s *Store) ReadOne(ctx context.Context, q SQL, tid int64, seq int, realm string) (c Change, found bool, err error) {
 	var t Transaction
-	err = q.QueryRowContext(ctx, s.SQL("SELECT mark, origin FROM {journal_transaction} WHERE tid = ?"), tid).Scan(&t.Mark, &t.Origin)
+	err = q.QueryRowContext(ctx, s.SQL("SELECT mark, origin FROM {journal_transaction} WHERE tid = ?"), tid).Scan(&t.CommitID, &t.Origin)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return Change{}, false, nil
@@ -23,17 +23,17 @@ func (s *Store) ReadOne(ctx context.Context, q SQL, tid int64, seq int, realm st
 		return Change{}, false, err
 	}
 	defer rows.Close()
+	var all []Change // one at most
 	for rows.Next() {
 		next, _, err := scanChange(rows, realm)
-		switch {
-		case err != nil:
+		if err != nil {
 			return Change{}, false, err
-		case found:
-			c.Fields = append(c.Fields, next.Fields...)
-		default:
-			c, found = next, true
 		}
+		all = fold(all, next)
 	}
-	c.CommitID, c.Origin = t.Mark, t.Origin
+	if len(all) > 0 {
+		c, found = all[0], true
+	}
+	c.CommitID, c.Origin = t.CommitID, t.Origin
 	return c, found, errors.Join(rows.Err(), rows.Close())
 }

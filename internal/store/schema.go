@@ -19,9 +19,9 @@ const version = 2
 // Text returns the statements that make the tables of a journal, for those who
 // have a migration tool of their own.
 func Text(dialect, schema string, realms []string) (string, error) {
-	d := dialects[dialect]
+	d := dialectOf(dialect)
 	if d == nil {
-		return "", fmt.Errorf("dialect %q: expected sqlite, postgresql or mysql", dialect)
+		return "", fmt.Errorf("dialect %q: expected %s", dialect, names())
 	}
 	if err := d.checkSchema(schema); err != nil {
 		return "", err
@@ -33,14 +33,14 @@ func Text(dialect, schema string, realms []string) (string, error) {
 	}
 	statements = append(statements, d.upgrade()...) // last, where those who upgrade find it
 	for _, statement := range statements {
-		b.WriteString(strings.TrimSpace(d.write(schema, statement)) + "\n\n")
+		b.WriteString(strings.TrimSpace(d.text.Write(schema, statement)) + "\n\n")
 	}
 	return b.String(), nil
 }
 
 // statements returns what makes the common tables of version 1, or those of a
 // realm.
-func (d *Dialect) statements(realm string) []string {
+func (d *dialect) statements(realm string) []string {
 	name := ".sql"
 	if realm != "" {
 		name = "_realm.sql"
@@ -49,10 +49,10 @@ func (d *Dialect) statements(realm string) []string {
 }
 
 // upgrade returns what makes version 2 of version 1. It can be repeated.
-func (d *Dialect) upgrade() []string { return strings.Split(d.file("_2.sql"), "\n\n") }
+func (d *dialect) upgrade() []string { return strings.Split(d.file("_2.sql"), "\n\n") }
 
-func (d *Dialect) file(name string) string {
-	text, err := files.ReadFile("schema/" + d.Name + name)
+func (d *dialect) file(name string) string {
+	text, err := files.ReadFile("schema/" + d.text.Name + name)
 	if err != nil {
 		panic("tracbus: " + err.Error()) // embedded with the program
 	}
@@ -79,7 +79,7 @@ func (s *Store) migrate(ctx context.Context, manual bool) error {
 	if err := s.readFacts(ctx); err != nil {
 		return err
 	}
-	return s.checkParts(ctx)
+	return s.dialect.checkTables(s, ctx)
 }
 
 // refuse says what an application has to make that makes the tables itself.
@@ -169,12 +169,8 @@ func (s *Store) readFacts(ctx context.Context) error {
 func upgraded() []string { return []string{"journal_once", "journal_aside"} }
 
 // common returns the names of the tables that all realms share, of version 1.
-func (d *Dialect) common() []string {
-	tables := []string{"journal_facts", "journal_transaction"}
-	if d.Name == "mysql" {
-		tables = append(tables, "journal_head", "journal_lock")
-	}
-	return tables
+func (d *dialect) common() []string {
+	return append([]string{"journal_facts", "journal_transaction"}, d.ownTables...)
 }
 
 // missing names the tables that are not there: common ones, "<realm>_journal" or
@@ -223,7 +219,7 @@ func (s *Store) create(ctx context.Context) error {
 		return err
 	}
 	for _, statement := range s.needed(missing, found) {
-		if _, err := conn.ExecContext(ctx, s.dialect.write(s.schema, statement)); err != nil {
+		if _, err := conn.ExecContext(ctx, s.dialect.text.Write(s.schema, statement)); err != nil {
 			return fmt.Errorf("%.60q: %w", statement, err)
 		}
 	}

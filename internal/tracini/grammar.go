@@ -1,7 +1,8 @@
 // Package tracini reads trac.ini as Trac does: the grammar of Python's
 // configparser without interpolation and inline comments, files that inherit
-// others, and the loose reading of switches and numbers. What it accepts and
-// refuses is recorded from Trac itself, in testdata/config_cases.json of the
+// others, and the loose reading of switches and numbers. A [Section] has options
+// of each type, and [Findings] what is wrong with them. What the package accepts
+// and refuses is recorded from Trac itself, in testdata/config_cases.json of the
 // root package; the general ini libraries differ from it in what they do with
 // duplicates, continuation lines, quotes and encodings.
 package tracini
@@ -24,19 +25,21 @@ type Value struct {
 	Section string // also "DEFAULT", which lends its options to every section
 }
 
-// An Error is a file that Trac would refuse, too. It never holds text of the
-// file other than names: the line at fault may be half a password.
+// An Error is a file that Trac refuses, or an option that cannot work. Of a file
+// that Trac refuses it holds no text but names, because the line at fault may be
+// half a password.
 type Error struct {
 	File    string
-	Line    int // from 1; 0 where no line is to blame
+	Line    int // from 1; 0 if no line is to blame
 	Section string
 	Option  string
-	Want    string // what was expected, or "" where Err says it all
+	Value   string // of the option, if it is [Printable]
+	Want    string // what was expected, or "" if Err says it all
 	Err     error  // cause, or nil
 }
 
 func (e *Error) Error() string {
-	return fmt.Sprintf("%s:%d: [%s] %s: %s: %v", e.File, e.Line, e.Section, e.Option, e.Want, e.Err)
+	return fmt.Sprintf("%s:%d: [%s] %s = %q: %s: %v", e.File, e.Line, e.Section, e.Option, e.Value, e.Want, e.Err)
 }
 
 func (e *Error) Unwrap() error { return e.Err }

@@ -35,6 +35,9 @@ func Load(path string) (*Config, error) {
 	return &l.config, nil
 }
 
+// file is the path of trac.ini itself.
+func (c *Config) file() string { return c.docs[0].path }
+
 // Lookup finds an option, whose name must be in lower case.
 func (c *Config) Lookup(section, option string) (Value, bool) {
 	for _, d := range c.docs {

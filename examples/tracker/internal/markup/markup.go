@@ -18,6 +18,7 @@ import (
 	"github.com/yuin/goldmark/util"
 
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/pages"
 )
 
 // HTML returns a text as a part of a page. It is Markdown with Trac's links in it:
@@ -29,7 +30,7 @@ import (
 //
 // A text that would take the parser long, or become a page of many times its
 // size, is shown as it stands.
-func HTML(source string, pages *tracbus.PageSet, links *tracbus.InterMap) (template.HTML, error) {
+func HTML(source string, pages *pages.Set, links *pages.InterMap) (template.HTML, error) {
 	if tooDeep(source) || tooWide(source) {
 		return asItStands(source), nil
 	}
@@ -124,8 +125,8 @@ func withoutTags(parsers []util.PrioritizedValue, tags any) (rest []util.Priorit
 
 // linker makes links of words.
 type linker struct {
-	pages *tracbus.PageSet
-	links *tracbus.InterMap
+	pages *pages.Set
+	links *pages.InterMap
 }
 
 // trackerLink finds what may be a link: wiki:"a page" or wiki:Page, #17, the name

@@ -9,11 +9,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/pages"
 )
 
 // known is a wiki with some pages and a prefix.
-func known(t testing.TB) (*tracbus.PageSet, *tracbus.InterMap) {
-	pages, links := tracbus.NewPageIndex(tracbus.PagesConfig{}), tracbus.NewInterMap(tracbus.InterMapConfig{})
+func known(t testing.TB) (*pages.Set, *pages.InterMap) {
+	pages, links := pages.NewIndex(pages.Config{}), pages.NewInterMap(pages.InterMapConfig{})
 	created := func(name, text string) tracbus.WikiPageCreated {
 		return tracbus.WikiPageCreated{Page: tracbus.WikiPage{Name: name, Version: 1, Text: text}}
 	}

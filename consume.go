@@ -1,0 +1,140 @@
+package tracbus
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/tracbus/tracbus/internal/consumer"
+	"github.com/tracbus/tracbus/internal/delivery"
+	"github.com/tracbus/tracbus/internal/follow"
+	"github.com/tracbus/tracbus/internal/store"
+)
+
+// This file joins internal/consumer, which runs durable consumers, to what it
+// needs of a registration and of a journal.
+
+// runConsumers runs the consumers that are registered, also later, until ctx ends
+// and their runners have ended.
+func (j *Journal) runConsumers(ctx context.Context) {
+	var runners sync.WaitGroup
+	defer runners.Wait()
+	running := map[*durable]bool{}
+	for {
+		maps.DeleteFunc(running, func(d *durable, _ bool) bool { return d.over() })
+		for _, d := range j.bus.allDurables() {
+			if !running[d] && !d.over() {
+				running[d] = true
+				runner := j.newRunner(d)
+				runners.Go(func() { runner.Run(ctx) })
+			}
+		}
+		select {
+		case <-j.bus.registered:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (j *Journal) newRunner(d *durable) *consumer.Runner[Event] {
+	c := d.config
+	config := consumer.Config{
+		Name: d.name, Holder: consumer.HolderName(j.origin), FromOldest: c.FromOldest,
+		LeaseFor: c.LeaseFor, CallTimeout: c.CallTimeout, Backoff: c.Backoff, MaxAttempts: c.MaxAttempts, BatchSize: j.bus.config.BatchSize,
+	}
+	journal := consumer.Journal[Event]{
+		Store: j.store, DB: j.db, Logger: j.config.Logger, Poll: follow.FullPoll,
+		Realms: j.realmNames, Decode: j.eventOf, Trim: j.trimFor(d.skimmer), Position: j.follower.Place, Announce: j.announceFree,
+	}
+	return consumer.NewRunner(config, journal, d.listener, d.invoker, d.sink, d.memory)
+}
+
+// createConsumers makes the consumers known that are registered already, before
+// the bus is attached to the journal.
+func (j *Journal) createConsumers(ctx context.Context, at store.Place) error {
+	for _, d := range j.bus.allDurables() {
+		if err := consumer.Create(ctx, j.store, j.db, d.name, d.config.FromOldest, at); err != nil {
+			return fmt.Errorf("begin the consumer %q: %w", d.name, err)
+		}
+	}
+	return nil
+}
+
+// announceFree lets the other processes know that a consumer's lease can be had.
+func (j *Journal) announceFree(ctx context.Context) {
+	j.hint()
+	if j.config.WakeRedis != nil && ctx.Err() != nil { // who else would announce it has ended
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		_ = j.callOthers(ctx) // if that fails, they look for themselves
+	}
+}
+
+// A skimmer is a listener that may have no use for those fields of a changed
+// ticket that did not change: they are most of what there is to read of it.
+type skimmer interface{ skims() bool }
+
+// trimFor returns a function that takes out of a row what the listener has no use
+// for, or nil. Only if the realm of tickets allows it, rows can be trimmed.
+func (j *Journal) trimFor(s skimmer) func(*store.Change) {
+	_, allows := j.realm(RealmTicket).(interface{ skipsUnchanged() })
+	if !allows || s == nil || !s.skims() {
+		return nil
+	}
+	return func(row *store.Change) {
+		if row.Realm == string(RealmTicket) && row.Kind == string(KindChanged) && row.Damage == nil {
+			row.State = "{}"
+		}
+	}
+}
+
+// An offsetKeeper is a listener that keeps, where it sends to, how far that has
+// come. Under [Durable] it is called in the place of HandleBatch.
+type offsetKeeper interface {
+	BatchListener
+
+	// handleChained does what [consumer.Sink.Send] says.
+	handleChained(ctx context.Context, span consumer.Span, events []Event) error
+}
+
+// sinkFunc is a function that is a [consumer.Sink].
+type sinkFunc func(ctx context.Context, span consumer.Span, events []Event) error
+
+func (f sinkFunc) Send(ctx context.Context, span consumer.Span, events []Event) error {
+	return f(ctx, span, events)
+}
+
+// durable is what a registration has under the scope [Durable]: the runner of its
+// consumer, which belongs to [Journal.Run], orders calls, and its invoker, which
+// belongs to the bus, makes them.
+type durable struct {
+	name     string // of the consumer
+	config   DurableConfig
+	listener delivery.Listener[Event]
+	sink     consumer.Sink[Event] // nil unless the listener keeps its own offset
+	skimmer  skimmer              // nil unless the listener may have no use for some fields
+	invoker  *delivery.Invoker
+	memory   *consumer.Memory
+}
+
+func newDurable(ctx context.Context, scope durableScope, l any, d delivery.Listener[Event]) *durable {
+	r := &durable{name: scope.name, config: scope.config, listener: d, invoker: delivery.NewInvoker(ctx), memory: consumer.NewMemory()}
+	if k, ok := l.(offsetKeeper); ok {
+		r.sink = sinkFunc(k.handleChained)
+	}
+	r.skimmer, _ = l.(skimmer)
+	return r
+}
+
+// over says whether the registration is closed, and its last call has returned.
+func (d *durable) over() bool {
+	select {
+	case <-d.invoker.Done():
+		return true
+	default:
+		return false
+	}
+}

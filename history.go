@@ -1,0 +1,227 @@
+package tracbus
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"slices"
+	"time"
+
+	"github.com/tracbus/tracbus/internal/store"
+)
+
+// Since iterates over the changes behind a tid, in their order, up to those that
+// are decided when it comes to them: what comes next may yet be uncommitted. An
+// error is yielded once and ends it; it wraps [ErrPruned] where changes behind
+// the tid are pruned. Events are those that listeners were told, and Primary
+// says of each whether this process committed it.
+func (j *Journal) Since(ctx context.Context, tid int64) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		j.readOn(ctx, store.Place{TID: tid}, yield)
+	}
+}
+
+// Resume is Since for those who remember the last change that they have handled,
+// such as a browser that reconnects, perhaps to another process: it iterates
+// over what is behind seen, of which it heeds TID, Seq and Mark. An error is
+// yielded once and ends it; it wraps [ErrRewound] where that change is not in the
+// journal, for the database's history went back, and [ErrPruned] where changes
+// behind it are pruned. Then only loading anew helps.
+//
+// A Seq below zero stands for the end of its transaction, and a TID of zero for
+// the journal's beginning. Without a Mark, it is not checked that the change is
+// the one that was seen.
+func (j *Journal) Resume(ctx context.Context, seen Change) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		place := store.Place{TID: seen.TID, CommitID: seen.CommitID}
+		rest, err := j.store.Rest(ctx, j.db, place, seen.Seq, j.realmNames())
+		if err != nil {
+			yield(nil, fmt.Errorf("changes behind tid %d, seq %d: %w", seen.TID, seen.Seq, err))
+			return
+		}
+		for _, row := range rest {
+			if e, err := j.eventOf(row); !yield(e, err) || err != nil {
+				return
+			}
+		}
+		j.readOn(ctx, place, yield)
+	}
+}
+
+// readOn yields what is behind a place.
+func (j *Journal) readOn(ctx context.Context, place store.Place, yield func(Event, error) bool) {
+	for more := true; more; {
+		batch, err := j.store.Read(ctx, j.db, place, j.config.BatchSize, j.realmNames())
+		if err != nil {
+			yield(nil, fmt.Errorf("changes since tid %d: %w", place.TID, err))
+			return
+		}
+		for _, row := range batch.Changes {
+			if e, err := j.eventOf(row); !yield(e, err) || err != nil {
+				return
+			}
+		}
+		if n := len(batch.Places); n > 0 {
+			place = batch.Places[n-1]
+		}
+		more = batch.More
+	}
+}
+
+// Before iterates over the changes before a tid, the newest first: what a
+// timeline shows, and its earlier pages. A tid of 0 begins at the newest change
+// that is decided. It ends where the journal begins; what is pruned is not there.
+// An error is yielded once and ends it. Events are those that [Journal.Since]
+// yields.
+func (j *Journal) Before(ctx context.Context, tid int64) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		end, err := j.store.End(ctx, j.db)
+		last := end.TID
+		if tid > 0 {
+			last = min(last, tid-1)
+		}
+		for most := min(16, j.config.BatchSize); err == nil && last > 0; most = min(2*most, j.config.BatchSize) {
+			var rows []store.Change
+			var first int64
+			if rows, first, err = j.store.ReadBack(ctx, j.db, last, most, j.realmNames()); err != nil {
+				break
+			}
+			for _, row := range slices.Backward(rows) {
+				if e, err := j.eventOf(row); !yield(e, err) || err != nil {
+					return
+				}
+			}
+			last = first - 1
+		}
+		if err != nil {
+			yield(nil, fmt.Errorf("changes before tid %d: %w", last+1, err))
+		}
+	}
+}
+
+// History iterates over the changes of one resource, the oldest first: who did
+// what, from where, signed in or not. What is pruned is not there. A page that
+// was renamed has its earlier history under its earlier name. An error is
+// yielded once and ends it.
+func (j *Journal) History(ctx context.Context, r Resource) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		if err := j.checkRealm(r.Realm); err != nil {
+			yield(nil, fmt.Errorf("history of %s: %w", r, err))
+			return
+		}
+		var tid int64
+		seq := -1
+		for {
+			rows, err := j.store.History(ctx, j.db, string(r.Realm), r.ID, tid, seq, j.config.BatchSize)
+			if err != nil {
+				yield(nil, fmt.Errorf("history of %s: %w", r, err))
+				return
+			}
+			for _, row := range rows {
+				if e, err := j.eventOf(row); !yield(e, err) || err != nil {
+					return
+				}
+				tid, seq = row.TID, row.Seq
+			}
+			if len(rows) < j.config.BatchSize {
+				return
+			}
+		}
+	}
+}
+
+// HistoryBefore iterates over the changes of one resource before a tid, the newest
+// first, those of the same transaction left out; a tid of 0 begins at the newest
+// that is decided. It yields what [Journal.History] does.
+func (j *Journal) HistoryBefore(ctx context.Context, r Resource, tid int64) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		if err := j.checkRealm(r.Realm); err != nil {
+			yield(nil, fmt.Errorf("history of %s: %w", r, err))
+			return
+		}
+		if tid <= 0 {
+			tid = 1 << 48
+		}
+		seq := 0
+		for most := min(16, j.config.BatchSize); ; most = min(2*most, j.config.BatchSize) {
+			rows, err := j.store.HistoryBefore(ctx, j.db, string(r.Realm), r.ID, tid, seq, most)
+			if err != nil {
+				yield(nil, fmt.Errorf("history of %s: %w", r, err))
+				return
+			}
+			for _, row := range slices.Backward(rows) {
+				if e, err := j.eventOf(row); !yield(e, err) || err != nil {
+					return
+				}
+				tid, seq = row.TID, row.Seq
+			}
+			if len(rows) < most {
+				return
+			}
+		}
+	}
+}
+
+// Retention says what [Journal.Prune] keeps. The last transaction is always
+// kept.
+type Retention struct {
+	// KeepFor keeps changes that are younger. Zero means that age keeps none.
+	KeepFor time.Duration
+	// KeepLast keeps as many of the last. Zero means that their number keeps none.
+	KeepLast int64
+
+	// DropUnconsumedAfter is the age from which on changes go although a [Durable] name has not
+	// been told of them, or they are set aside for it; then its listener goes on
+	// behind them, after a [Resync]. Zero means that they are kept for it at any
+	// age: a name that is used no more has to be retired, see [Journal.DropConsumer].
+	DropUnconsumedAfter time.Duration
+}
+
+// Prune deletes what neither Age nor Transactions keeps and every [Durable] name is
+// done with, and returns how many transactions
+// that were. Where one of them has changes of a realm that this journal was not
+// opened with, it deletes nothing and returns an error that names the realm: call
+// it in a process that knows all realms. Whoever reads behind a place that was
+// pruned is told so: followers by a [Resync], others by [ErrPruned].
+func (j *Journal) Prune(ctx context.Context, r Retention) (deleted int64, err error) {
+	if r.KeepFor < 0 || r.KeepLast < 0 || r.DropUnconsumedAfter < 0 || r.KeepFor == 0 && r.KeepLast == 0 {
+		return 0, fmt.Errorf("prune: %+v: expected Age or Transactions above zero, and DropUnconsumedAfter from zero", r)
+	}
+	upTo := int64(1) << 48
+	if r.KeepFor > 0 {
+		if upTo, err = j.store.MadeBefore(ctx, time.Now().Add(-r.KeepFor).UnixMicro(), j.realmNames()); err != nil {
+			return 0, fmt.Errorf("prune: %w", err)
+		}
+	}
+	if r.KeepLast > 0 {
+		kept, err := j.store.Keeping(ctx, r.KeepLast)
+		if err != nil {
+			return 0, fmt.Errorf("prune: %w", err)
+		}
+		upTo = min(upTo, kept)
+	}
+	if upTo, err = j.doneWith(ctx, upTo, r.DropUnconsumedAfter); err != nil {
+		return 0, fmt.Errorf("prune: %w", err)
+	}
+	if deleted, err = j.store.Prune(ctx, upTo, j.realmNames()); err != nil {
+		return deleted, fmt.Errorf("prune: %w", err)
+	}
+	return deleted, nil
+}
+
+// doneWith returns the tid, not above another, up to which every name is done, or
+// which lies behind what is abandoned.
+func (j *Journal) doneWith(ctx context.Context, upTo int64, abandon time.Duration) (int64, error) {
+	slowest, found, err := j.store.SlowestConsumer(ctx)
+	if err != nil || !found || slowest >= upTo {
+		return upTo, err
+	}
+	if abandon > 0 {
+		old, err := j.store.MadeBefore(ctx, time.Now().Add(-abandon).UnixMicro(), j.realmNames())
+		if err != nil {
+			return 0, err
+		}
+		slowest = max(slowest, old)
+	}
+	return min(upTo, slowest), nil
+}

@@ -1,0 +1,70 @@
+package consumer
+
+import (
+	"sync"
+	"time"
+
+	"github.com/tracbus/tracbus/internal/delivery"
+	"github.com/tracbus/tracbus/internal/store"
+)
+
+// Memory is what a process remembers about a consumer from one run of its
+// journal to the next, and how the process tells the consumer's [Runner] of what
+// happens to the journal. If the database no longer has what is remembered, the
+// listener was called for it all the same.
+type Memory struct {
+	kick chan struct{} // holds one token: there may be something to do
+
+	mu     sync.Mutex
+	start  store.Place // where the consumer begins if the journal does not know it
+	begun  bool        // start is known
+	missed error       // why a Resync is due before the next change
+
+	// Only the runner uses what follows.
+	seen          bool              // the journal has, or had, the consumer
+	highest       observation       // of its row
+	checkpoints   store.Checkpoints // what the listener has handled in this process
+	delivered     store.Place       // the last change that it has handled, if only a part of the transaction
+	pendingResync *delivery.Gap     // due before the next change
+}
+
+// observation is what a consumer's row was seen to be, and since when it has not
+// changed: a database clock that was set back must not keep a lease for ever.
+type observation struct {
+	token, heartbeat int64
+	since            time.Time
+}
+
+// NewMemory returns the memory of a consumer that was registered just now.
+func NewMemory() *Memory { return &Memory{kick: make(chan struct{}, 1)} }
+
+// Begin notes where the consumer begins if it is new: at the first place that is
+// given.
+func (m *Memory) Begin(at store.Place) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.begun {
+		m.start, m.begun = at, true
+	}
+	signal(m.kick)
+}
+
+// Missed notes that the journal's history went back, or was pruned, under this
+// process.
+func (m *Memory) Missed(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.missed = err
+	signal(m.kick)
+}
+
+// Kick says that there may be something to do.
+func (m *Memory) Kick() { signal(m.kick) }
+
+// signal leaves a token unless one lies there.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

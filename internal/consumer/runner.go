@@ -1,0 +1,200 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tracbus/tracbus/internal/delivery"
+	"github.com/tracbus/tracbus/internal/store"
+)
+
+// Runner competes for the lease of one consumer. While it holds the lease, a
+// session calls the listener. It belongs to one run of a journal.
+type Runner[E any] struct {
+	config   Config
+	journal  Journal[E]
+	listener delivery.Listener[E]
+	target   Target
+	sink     Sink[E] // nil unless the listener keeps its own offset
+	memory   *Memory
+
+	observed observation      // of the consumer's row
+	attempts map[changeID]int // at changes that failed
+	single   bool             // a batch has failed: deliver one by one, to find the change
+	givenUp  error            // why the lease was given up last; nil once the listener succeeds
+	failing  time.Time        // since when the log says that the listener fails; zero if it does not
+	blind    bool             // the log says that the consumer's row cannot be read
+}
+
+// changeID is a change's place in the journal.
+type changeID struct {
+	tid int64
+	seq int
+}
+
+// NewRunner returns a runner of one consumer, whose listener t calls. If the
+// listener keeps its own offset, sink is called instead of Tell and Batch; else
+// sink is nil.
+func NewRunner[E any](c Config, j Journal[E], l delivery.Listener[E], t Target, sink Sink[E], m *Memory) *Runner[E] {
+	return &Runner[E]{config: c, journal: j, listener: l, target: t, sink: sink, memory: m, attempts: map[changeID]int{}}
+}
+
+// Run acquires the lease whenever it is available, and then runs the consumer. It
+// returns when ctx ends or the listener is closed.
+func (r *Runner[E]) Run(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() { // the listener may be closed before
+		select {
+		case <-r.target.Done():
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	poll := r.config.LeaseFor / 3
+	var looked time.Time
+	for ctx.Err() == nil {
+		// A kick comes with every commit; a lease changes hands more rarely.
+		if !sleep(ctx, time.Until(looked.Add(poll/10))) {
+			return
+		}
+		looked = time.Now()
+		l, err := r.acquire(ctx)
+		if ctx.Err() != nil && l == nil {
+			return
+		}
+		r.logLookup(err)
+		if l == nil {
+			await(ctx, r.memory.kick, poll)
+			continue
+		}
+		err = newSession(r, l).run(ctx)
+		l.GiveUp()
+		if errors.Is(err, ErrMoved) {
+			r.memory.Missed(fmt.Errorf("%w: %w", store.ErrRewound, err))
+		}
+		r.journal.Announce(ctx) // the others can have it
+		if err != nil && ctx.Err() == nil {
+			r.logGivenUp(l.token, err)
+			r.givenUp = err
+			r.observed = observation{}      // what was seen before is of another time
+			sleep(ctx, r.config.LeaseFor/2) // others first
+		}
+	}
+}
+
+// await returns when there may be something to do.
+func await(ctx context.Context, kick <-chan struct{}, most time.Duration) {
+	timer := time.NewTimer(most)
+	defer timer.Stop()
+	select {
+	case <-kick:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// acquire acquires the lease if it is available. It returns nil if it is not.
+func (r *Runner[E]) acquire(ctx context.Context) (*Lease, error) {
+	if r.target.Busy() {
+		return nil, nil // a call under an earlier lease goes on
+	}
+	s, name, span := r.journal.Store, r.config.Name, r.config.LeaseFor
+	row, found, err := s.FindConsumer(ctx, name)
+	if err == nil && !found {
+		if err = r.create(ctx); err == nil {
+			row, found, err = s.FindConsumer(ctx, name)
+		}
+	}
+	if err != nil || !found {
+		return nil, err
+	}
+	r.compare(row)
+	r.memory.seen = true
+	now := time.Now()
+	if row.Token != r.observed.token || row.Heartbeat != r.observed.heartbeat || r.observed.since.IsZero() {
+		r.observed = observation{row.Token, row.Heartbeat, now}
+	}
+	ok, overdue := available(row, r.config.Holder, now.Sub(r.observed.since), span)
+	if !ok {
+		return nil, nil
+	}
+	asked := time.Now()
+	token, taken, err := s.AcquireLease(ctx, row, r.config.Holder, span, overdue)
+	if err != nil || !taken {
+		return nil, err
+	}
+	r.memory.highest = observation{token: token, heartbeat: row.Heartbeat + 1}
+	r.logAcquired(row, token)
+	l := NewLease(ctx, s, row, token, span, asked)
+	go l.Keep()
+	return l, nil
+}
+
+// compare looks whether the consumer's row went back, as it does if the database
+// is put back to an older state: otherwise token and heartbeat only rise. The
+// listener may have been called for changes that no longer exist, also if
+// nothing else of this process had come so far.
+func (r *Runner[E]) compare(row store.Consumer) {
+	highest := r.memory.highest
+	r.memory.highest = observation{token: row.Token, heartbeat: row.Heartbeat}
+	isNew := row.Token == 0 // perhaps after DropConsumer
+	if !isNew && (row.Token < highest.token || row.Token == highest.token && row.Heartbeat < highest.heartbeat) {
+		r.memory.Missed(fmt.Errorf("%w: the consumer %q had the token %d, and has the token %d at tid %d",
+			store.ErrRewound, r.config.Name, highest.token, row.Token, row.Cursor.TID))
+	}
+}
+
+// create makes the consumer that was not found. One that was seen before was
+// dropped, and begins where this process has read the journal to. Or the database
+// was put back to before the consumer was made: then where this process is
+// becomes known once it has noticed that.
+func (r *Runner[E]) create(ctx context.Context) error {
+	r.memory.mu.Lock()
+	at := r.memory.start
+	r.memory.mu.Unlock()
+	if r.memory.seen {
+		at = r.journal.Position()
+		exists, err := r.exists(ctx, at)
+		if err != nil || !exists {
+			return err
+		}
+	}
+	return Create(ctx, r.journal.Store, r.journal.DB, r.config.Name, r.config.FromOldest, at)
+}
+
+// exists says whether the journal has a place, or begins there.
+func (r *Runner[E]) exists(ctx context.Context, p store.Place) (bool, error) {
+	floor, err := r.journal.Store.PrunedTo(ctx, r.journal.DB)
+	if err != nil || p.TID == floor {
+		return err == nil, err
+	}
+	return r.journal.Store.Has(ctx, r.journal.DB, p)
+}
+
+// logLookup logs, once, that the consumer's row cannot be read, and that it can
+// be again.
+func (r *Runner[E]) logLookup(err error) {
+	switch {
+	case err != nil && !r.blind:
+		r.journal.Logger.Warn("a consumer's lease cannot be looked up, which is tried again", "consumer", r.config.Name, "err", err)
+	case err == nil && r.blind:
+		r.journal.Logger.Info("a consumer's lease can be looked up again", "consumer", r.config.Name)
+	}
+	r.blind = err != nil
+}
+
+func (r *Runner[E]) logAcquired(row store.Consumer, token int64) {
+	attrs := []any{"consumer", r.config.Name, "listener", r.listener.Name, "token", token, "tid", row.Cursor.TID}
+	if row.Holder != "" {
+		attrs = append(attrs, "instead of", row.Holder)
+	}
+	r.journal.Logger.Info("this process has acquired a consumer's lease", attrs...)
+}
+
+func (r *Runner[E]) logGivenUp(token int64, err error) {
+	r.journal.Logger.Warn("this process gives up a consumer's lease, to another process or until its own next attempt",
+		"consumer", r.config.Name, "listener", r.listener.Name, "token", token, "err", err)
+}

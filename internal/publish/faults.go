@@ -1,0 +1,112 @@
+package publish
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/tracbus/tracbus/internal/publish/pipeline"
+	"github.com/tracbus/tracbus/internal/redisconn"
+)
+
+// What an error of Redis leads to, in the middle of a batch. Under the scopes
+// Primary and Everywhere events go through a pipeline, under Durable through the
+// script. The failures in brackets are those of [redisconn.FailureOf].
+//
+//	what happens               pipeline                            script
+//	-------------------------  ----------------------------------  ----------------------------------
+//	an event cannot be         it is rejected; the next are sent   what is before it is published; an
+//	encoded                                                        error names it, and it blocks what
+//	                                                               is after it until that is mended
+//	NOPERM on a channel        it is rejected; the next were       the same; Redis remembers what was
+//	[Forbidden]                published all the same              before it
+//	NOPERM on EVALSHA, a key   (NOPERM on PUBLISH rejects all)     nothing is published; an error
+//	OOM, READONLY, MISCONF,    it and all after it are sent        nothing is published: the script's
+//	LOADING, CLUSTERDOWN,      again, in order, after a pause;     first write is refused; an error;
+//	MASTERDOWN, MOVED …        Disconnected until one is answered  not Disconnected
+//	[Refused]
+//	NOSCRIPT                   –                                   sent again at once, with its text
+//	a message is too long:     sent again; after 3 times, one by   an error that names it, if it has
+//	Redis closes the           one; rejected if it ends 5 new      1 MiB or more; it blocks
+//	connection [HungUp]        connections and has 64 KiB or more
+//	the connection breaks      what was not answered is sent       an error; Disconnected. A
+//	[HungUp], no answer        again, after the old connection     repetition publishes only what is
+//	[Silent]: the answer is    was killed; Disconnected. Never     missing, because Redis knows how
+//	lost                       rejected because of silence         far it came
+//	no connection              sent again, with growing pauses;    an error; Disconnected
+//	[Unreachable]              Disconnected
+//	ctx ends                   Unacknowledged if it may have been  an error
+//	                           published, otherwise Dropped
+//	another offset             –                                   continues there if it is inside
+//	                                                               the span; otherwise a Mismatch
+//	another generation         –                                   encoded and sent again in it
+//	somebody else's entry in   –                                   an error says whose stream it is,
+//	the stream                                                     and how to go on; it blocks
+//
+// An error of the script is returned to the consumer, which repeats the span
+// after a pause.
+
+// What Redis closes the connection on, instead of answering, would block all that
+// is after it. After maxHangUps in a row messages are sent one by one, and after
+// maxHangUpsAlone one is rejected. One smaller than minRejected never is: Redis
+// takes whatever is that small (no limit of its can be set below 1 MB), so that
+// the network is to blame, which will be mended.
+const (
+	maxHangUps      = 3
+	maxHangUpsAlone = 5
+	minRejected     = 64 << 10
+)
+
+// hangUps finds the message on which Redis closes the connection.
+type hangUps struct {
+	row   int  // how many in a row
+	alone bool // messages are sent one by one
+}
+
+// blame takes what became of a round trip, and says whether its first message is
+// to blame and must be rejected.
+func (h *hangUps) blame(hungUp bool, trip []pipeline.Message) bool {
+	if hungUp {
+		h.row++
+	} else {
+		h.row = 0
+	}
+	switch {
+	case !h.alone && h.row == maxHangUps:
+		h.alone, h.row = true, 0
+	case h.alone && h.row >= maxHangUpsAlone && len(trip[0].Channel)+len(trip[0].Payload) >= minRejected:
+		h.row = 0
+		return true
+	}
+	return false
+}
+
+// isAway says whether an error of the script's call means that Redis is away. An
+// answer means that it is there, and says no.
+func isAway(err error) bool { return err != nil && !redisconn.IsReply(err) }
+
+// stopped says why Redis refused the message of an event in the middle of a call.
+func (s *scripted[E]) stopped(e E, state string, err error) error {
+	if strings.Contains(err.Error(), "equal or smaller") {
+		err = fmt.Errorf("%w: somebody else appended to %q, which must be this journal's and name's alone; deleting %q has it go on behind that",
+			err, s.config.StreamKey, state)
+	}
+	return s.named(e, err)
+}
+
+// minHangUp is the smallest limit that Redis can be told to hang up at instead of
+// answering: proto-max-bulk-len is 1 MiB or more.
+const minHangUp = 1 << 20
+
+// failed says why a call had no answer, or was refused as a whole.
+func (s *scripted[E]) failed(r *request[E], err error) error {
+	if redisconn.FailureOf(err) != redisconn.HungUp || r.longest < minHangUp {
+		return err
+	}
+	return s.named(r.events[0], fmt.Errorf("a message of %d bytes, on which Redis hung up: expected no more than its proto-max-bulk-len: %w", r.longest, err))
+}
+
+// named says which event an error is of.
+func (s *scripted[E]) named(e E, err error) error {
+	tx, seq := s.codec.Place(e)
+	return fmt.Errorf("tid %d, seq %d on %s: %w", tx.TID, seq, s.codec.Name(e), err)
+}

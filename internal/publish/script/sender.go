@@ -1,0 +1,235 @@
+// Package script publishes messages, and appends them to a stream, if Redis is at
+// the offset that the call expects. Redis keeps that offset, so that a call that is
+// sent twice, late, or by a process that lost its lease changes nothing. The
+// package's one secret is the Lua script publish.lua, which documents its KEYS,
+// ARGV and reply.
+package script
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/tracbus/tracbus/internal/redisconn"
+)
+
+//go:embed publish.lua
+var source string
+
+// Call is what the script is given besides the messages.
+type Call struct {
+	State  string // key of the state
+	Stream string // key of the stream, in one slot with State; "" for none
+
+	Reset      bool // begin a new generation at From, if Redis is at Expected
+	Expected   Offset
+	Generation int64 // of the ids of entries
+
+	From Place // where Redis must be
+	To   Place // the last whole transaction when all is done
+
+	Begins   Place // the transaction inside which the call begins; zero if none
+	BeginsAt int   // seq up to which Begins must have been done
+	Ends     Place // the transaction inside which the call ends; zero if none
+	EndsAt   int   // seq of the last change of Ends in the call
+
+	MaxLen int64         // of the stream, in entries, about
+	MaxAge time.Duration // beyond which entries are trimmed; 0 means never
+}
+
+// Offset is how far Redis has come.
+type Offset struct {
+	Empty      bool // Redis has no state
+	At         Place
+	Generation int64  // of the state; -1 if it is empty
+	LastEntry  string // the last id that the stream ever had; "" if there is no stream
+}
+
+// Reply is the script's answer. At most one of its first four fields is not zero,
+// and says why the call did not do all. If none is, all of it is done.
+type Reply struct {
+	Mismatch        *Offset // nothing was done, because Redis is at this offset
+	Rewound         *Offset // nothing was done, because Redis is inside the transaction At, which this history does not have
+	OtherGeneration bool    // nothing was done, because entries are of Generation
+	Stopped         error   // Redis refused the message At, counted from 0; those before it are done
+
+	Generation int64
+	At         int
+
+	Published, NoReceivers int // messages that were done in this call
+}
+
+// Sender calls the script. It is not for concurrent use.
+type Sender struct {
+	client redis.UniversalClient
+	sha    any // a string
+	args   []any
+	bytes  []redisconn.Bytes
+}
+
+// New returns a sender over a borrowed client, which it never closes.
+func New(client redis.UniversalClient) *Sender {
+	return &Sender{client: client, sha: redis.NewScript(source).Hash()}
+}
+
+// Send calls the script once. A Redis that does not know the script gets it in a
+// second round trip. An error means that Redis did not answer, so that all or
+// nothing may be done, or that it refused the call and published no message.
+//
+// It returns at the deadline of ctx or by the client's timeouts, whichever is
+// earlier.
+func (s *Sender) Send(ctx context.Context, c Call, b *Batch) (Reply, error) {
+	s.prepare(c, b)
+	s.args[0], s.args[1] = "evalsha", s.sha
+	answer, err := s.do(ctx, c.State)
+	if redisconn.IsReply(err, "NOSCRIPT") {
+		s.args[0], s.args[1] = "eval", source
+		answer, err = s.do(ctx, c.State)
+	}
+	clear(s.bytes) // they hold the batch
+	if err != nil {
+		return Reply{}, err
+	}
+	return read(answer)
+}
+
+// prepare makes the command's arguments.
+func (s *Sender) prepare(c Call, b *Batch) {
+	a := append(s.args[:0], "", "", "1", c.State)
+	if c.Stream != "" {
+		a[2] = "2"
+		a = append(a, c.Stream)
+	}
+	reset, tid := "0", ""
+	if c.Reset {
+		reset = "1"
+		if !c.Expected.Empty {
+			tid = strconv.FormatInt(c.Expected.At.TID, 10)
+		}
+	}
+	a = append(a, reset, tid, c.Expected.At.CommitID, c.Expected.Generation, c.Generation,
+		c.From.TID, c.From.CommitID, c.To.TID, c.To.CommitID)
+	if c.Ends != (Place{}) {
+		a = append(a, c.Ends.TID, c.Ends.CommitID, c.EndsAt)
+	} else {
+		a = append(a, "", "", "")
+	}
+	if c.Begins != (Place{}) {
+		a = append(a, c.Begins.CommitID, c.BeginsAt)
+	} else {
+		a = append(a, "", "")
+	}
+	a = append(a, c.MaxLen, c.MaxAge.Milliseconds(), b.messages)
+	if len(s.bytes) < len(b.ends) {
+		s.bytes = make([]redisconn.Bytes, len(b.ends)+len(b.ends)/4)
+	}
+	start := 0
+	for i, end := range b.ends {
+		s.bytes[i] = b.Buffer[start:end]
+		a = append(a, &s.bytes[i])
+		start = end
+	}
+	a = append(a, len(b.transactions))
+	for i := range b.transactions {
+		t := &b.transactions[i]
+		a = append(a, t.place.TID, t.place.CommitID, t.messages)
+	}
+	s.args = a
+}
+
+// do sends the command once.
+func (s *Sender) do(ctx context.Context, key string) (any, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	cmd := redis.NewCmd(ctx, s.args...)
+	once := redisconn.NoRetry(cmd)
+	if c, ok := s.client.(*redis.ClusterClient); ok && patient(ctx, c.Options().ReadTimeout) {
+		err := c.Process(ctx, once) // it follows redirections
+		return cmd.Val(), err
+	}
+	node, err := redisconn.Master(ctx, s.client, key)
+	if err != nil {
+		return nil, err
+	}
+	if err = bounded(ctx, node).Process(ctx, once); redisconn.IsReply(err, "MOVED", "ASK") {
+		redisconn.Refresh(ctx, s.client) // whoever repeats the call finds the node
+	}
+	return cmd.Val(), err
+}
+
+// bounded returns c, or a copy with a shorter timeout if ctx ends before an answer
+// would time out: go-redis does not look at ctx while it waits for one. A copy has
+// none of the caller's hooks, so it is made only if it must be.
+func bounded(ctx context.Context, c *redis.Client) *redis.Client {
+	timeout := c.Options().ReadTimeout
+	if patient(ctx, timeout) {
+		return c
+	}
+	deadline, _ := ctx.Deadline()
+	left := time.Until(deadline)
+	if timeout > 0 {
+		left = min(left, timeout)
+	}
+	return c.WithTimeout(max(left, time.Millisecond))
+}
+
+// patient says whether ctx lasts as long as an answer may take.
+func patient(ctx context.Context, readTimeout time.Duration) bool {
+	deadline, ok := ctx.Deadline()
+	return !ok || readTimeout > 0 && time.Until(deadline) >= readTimeout
+}
+
+// read takes the script's reply apart.
+func read(answer any) (r Reply, err error) {
+	a, _ := answer.([]any)
+	word, _ := first(a).(string)
+	switch {
+	case word == "done" && len(a) == 3:
+		r.Published, r.NoReceivers = number(a[1]), number(a[2])
+	case word == "stopped" && len(a) == 5:
+		r.Stopped, r.At = errors.New(str(a[1])), number(a[2])-1
+		r.Published, r.NoReceivers = number(a[3]), number(a[4])
+	case word == "elsewhere" && len(a) == 5:
+		r.Mismatch, err = offset(a)
+	case word == "rewound" && len(a) == 5:
+		r.Rewound, err = offset(a)
+	case word == "branch" && len(a) == 2:
+		r.OtherGeneration = true
+		r.Generation, err = strconv.ParseInt(str(a[1]), 10, 64)
+	default:
+		return r, fmt.Errorf("answer of the script: got %.200q, expected one of its words", fmt.Sprint(answer))
+	}
+	if err != nil {
+		return Reply{}, fmt.Errorf("state in Redis: got %.200q, expected numbers for tid and branch: %w", fmt.Sprint(a), err)
+	}
+	return r, nil
+}
+
+// offset reads the word, tid, mark, branch and last id of a reply.
+func offset(a []any) (*Offset, error) {
+	o := &Offset{Empty: str(a[1]) == "", At: Place{CommitID: str(a[2])}, Generation: -1, LastEntry: str(a[4])}
+	if o.Empty {
+		return o, nil
+	}
+	var err error
+	if o.At.TID, err = strconv.ParseInt(str(a[1]), 10, 64); err == nil {
+		o.Generation, err = strconv.ParseInt(str(a[3]), 10, 64)
+	}
+	return o, err
+}
+
+func first(a []any) any {
+	if len(a) == 0 {
+		return nil
+	}
+	return a[0]
+}
+
+func str(v any) string { s, _ := v.(string); return s }
+func number(v any) int { n, _ := v.(int64); return int(n) }

@@ -1,0 +1,68 @@
+package publish
+
+import (
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// Stats counts messages since the publisher was made. Every message that it was
+// given ends in one of Published, Rejected, Dropped and Unacknowledged.
+type Stats struct {
+	Published      uint64 // Redis has acknowledged them
+	NoReceivers    uint64 // of these, nobody was subscribed
+	Rejected       uint64 // could not be encoded, the channel was forbidden, or Redis hung up on them
+	Dropped        uint64 // not sent
+	Unacknowledged uint64 // sent, and given up before an answer came
+	Resent         uint64 // sent again, because the answer was lost
+
+	Waiting      int       // held at the moment
+	Disconnected bool      // Redis did not answer the last try
+	Since        time.Time // of the last change of Disconnected; zero if there was none
+	LastError    error     // of the last message that failed; nil if none did
+}
+
+// recorder keeps the figures, and logs what an operator has to know.
+type recorder struct {
+	logger *slog.Logger
+
+	mu       sync.Mutex
+	stats    Stats
+	rejected map[string]bool // sorts of which a rejected message was logged
+}
+
+func (r *recorder) get() Stats {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.stats
+}
+
+func (r *recorder) count(add func(*Stats)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	add(&r.stats)
+}
+
+func (r *recorder) dropped(messages int) {
+	r.count(func(s *Stats) { s.Dropped += uint64(messages) })
+}
+
+// here notes whether Redis has answered, and logs when that changes.
+func (r *recorder) here(err error) {
+	away, was := err != nil, false
+	r.count(func(s *Stats) {
+		was = s.Disconnected
+		if away {
+			s.LastError = err
+		}
+		if away != was {
+			s.Disconnected, s.Since = away, time.Now()
+		}
+	})
+	switch {
+	case away && !was:
+		r.logger.Warn("Redis is away: messages wait", "err", err)
+	case was && !away:
+		r.logger.Info("Redis is back: messages go out")
+	}
+}

@@ -1,0 +1,31 @@
+package publish
+
+import "strings"
+
+// slotTag returns the part of a key by which Redis Cluster chooses its slot: what
+// is between the first { and the first } after it, unless that is nothing;
+// otherwise the whole key.
+func slotTag(key string) string {
+	if _, rest, ok := strings.Cut(key, "{"); ok {
+		if tag, _, ok := strings.Cut(rest, "}"); ok && tag != "" {
+			return tag
+		}
+	}
+	return key
+}
+
+// StreamKeyWant is what a stream's key must be. Otherwise no other key can be made
+// that is in its slot for certain, because that would need a } in its tag.
+const StreamKeyWant = "a key without }, or with braces around a part of it, as in {trac}:changes"
+
+// IsStreamKey says whether key can be a stream's: see [StreamKeyWant].
+func IsStreamKey(key string) bool { return !strings.Contains(slotTag(key), "}") }
+
+// StateKey returns where Redis keeps how far a durable consumer has come: in the
+// stream's slot, if there is a stream.
+func StateKey(stream, journal, consumer string) string {
+	if stream == "" {
+		return "tracbus:{" + journal + ":" + consumer + "}:place"
+	}
+	return "tracbus:{" + slotTag(stream) + "}:" + journal + ":" + consumer + ":place"
+}

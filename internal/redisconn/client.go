@@ -1,0 +1,71 @@
+// Package redisconn is how the library uses a Redis client that an application
+// lends it. Its one secret is how to learn that a connection broke, which
+// go-redis repairs in silence: [Listen] and [StreamReader] have connections of
+// their own, with the client's settings, which are never replaced unnoticed.
+// The functions in client.go are all that knows which kinds of clients there
+// are.
+package redisconn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Check says what is wrong with a client that is nil, or of a kind that cannot
+// serve.
+func Check(client redis.UniversalClient) error {
+	switch client {
+	case nil, (*redis.Client)(nil), (*redis.ClusterClient)(nil):
+		return errors.New("needs a Redis client, got nil")
+	}
+	switch client.(type) {
+	case *redis.Client, *redis.ClusterClient:
+		return nil
+	}
+	return fmt.Errorf("needs a *redis.Client or *redis.ClusterClient, got %T", client)
+}
+
+// Master returns the client of the server that has a key: the client itself, or
+// that of a node of a cluster.
+func Master(ctx context.Context, client redis.UniversalClient, key string) (*redis.Client, error) {
+	switch c := client.(type) {
+	case *redis.Client:
+		return c, nil
+	case *redis.ClusterClient:
+		return c.MasterForKey(ctx, key)
+	}
+	return nil, fmt.Errorf("client of type %T: expected *redis.Client or *redis.ClusterClient", client)
+}
+
+// Refresh makes the client of a cluster ask again which node has which keys. It
+// does not wait for the answer.
+func Refresh(ctx context.Context, client redis.UniversalClient) {
+	if c, ok := client.(*redis.ClusterClient); ok {
+		c.ReloadState(ctx)
+	}
+}
+
+// IsReply says whether err is an answer of Redis, rather than a failure to get
+// one, and begins with one of the words, if any are given.
+func IsReply(err error, words ...string) bool {
+	var reply redis.Error
+	if !errors.As(err, &reply) {
+		return false
+	}
+	return len(words) == 0 || slices.ContainsFunc(words, func(w string) bool { return strings.HasPrefix(reply.Error(), w) })
+}
+
+// NoRetry returns a command that go-redis does not repeat by itself, neither
+// alone nor in a pipeline. The answer is found in cmd.
+func NoRetry(cmd redis.Cmder) redis.Cmder { return once{cmd} }
+
+// once is a command with one method of its own.
+type once struct{ redis.Cmder }
+
+// NoRetry overrides go-redis's default.
+func (once) NoRetry() bool { return true }

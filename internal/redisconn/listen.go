@@ -1,0 +1,124 @@
+package redisconn
+
+import (
+	"context"
+	"iter"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// ListenConfig says to what [Listen] subscribes.
+type ListenConfig struct {
+	// Patterns are Redis's, each of them once.
+	Patterns []string
+
+	// PingAfter is how long Redis may be silent before it is asked with a PING
+	// whether it is still there.
+	PingAfter time.Duration
+
+	// MaxBackoff bounds the pause between tries to connect.
+	MaxBackoff time.Duration
+}
+
+// A Step is one of three things that happen to a loop over [Listen].
+type Step struct {
+	// Message was received. It is nil in the two other cases.
+	Message *redis.Message
+
+	// Lost says why there is no subscription. Tries that fail after it are not
+	// reported.
+	Lost error
+
+	// If both are nil, all patterns are subscribed to: no message that is
+	// published from now on is missed unless Lost follows. Again says that this
+	// was so before, and that the messages since then are missing.
+	Again bool
+}
+
+// Listen subscribes, again whenever the connection is lost, until the loop is
+// left or ctx ends.
+func Listen(ctx context.Context, client redis.UniversalClient, config ListenConfig) iter.Seq[Step] {
+	return func(yield func(Step) bool) {
+		l := listener{client: client, config: config, yield: yield}
+		for try := 0; ; try++ {
+			err := l.session(ctx)
+			if l.left || ctx.Err() != nil {
+				return
+			}
+			if l.subscribed {
+				try = 0
+			}
+			if l.lost(err); l.left {
+				return
+			}
+			if !Pause(ctx, try, config.MaxBackoff) {
+				return
+			}
+		}
+	}
+}
+
+// listener is one loop over [Listen].
+type listener struct {
+	client redis.UniversalClient
+	config ListenConfig
+	yield  func(Step) bool
+
+	left       bool // the caller left the loop
+	before     bool // there was a subscription before
+	subscribed bool // the current session, or else the last one, came to a subscription
+	reported   bool // the caller knows that there is no subscription
+}
+
+// session subscribes and receives until the connection is lost, ctx ends or the
+// caller leaves the loop.
+func (l *listener) session(ctx context.Context) error {
+	l.subscribed = false
+	s, err := newSubscription(ctx, l.client)
+	if err != nil {
+		return err
+	}
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	defer s.close()
+	if err := s.subscribe(l.config.Patterns...); err != nil {
+		return err
+	}
+	watching.Go(func() { s.watch(l.config.PingAfter) })
+
+	for confirmed := 0; !l.left; {
+		received, err := s.receive()
+		if l.subscribed && IsReply(err) {
+			continue // to a PING, which the user may not use
+		} else if err != nil {
+			return err
+		}
+		switch m := received.(type) {
+		case *redis.Subscription:
+			if confirmed++; confirmed == len(l.config.Patterns) {
+				l.confirmed()
+			}
+		case *redis.Message:
+			l.left = !l.yield(Step{Message: m})
+		}
+	}
+	return nil
+}
+
+// confirmed tells the caller that from now on it misses nothing.
+func (l *listener) confirmed() {
+	again := l.before
+	l.before, l.subscribed, l.reported = true, true, false
+	l.left = !l.yield(Step{Again: again})
+}
+
+// lost tells the caller, once, that there is no subscription.
+func (l *listener) lost(err error) {
+	if l.reported {
+		return
+	}
+	l.reported = true
+	l.left = !l.yield(Step{Lost: err})
+}

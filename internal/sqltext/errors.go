@@ -1,0 +1,79 @@
+package sqltext
+
+import (
+	"errors"
+	"reflect"
+	"strings"
+)
+
+// IsDuplicate says whether an error means that a row with the same key exists.
+// PostgreSQL and MySQL say so; on SQLite, where one transaction writes at a
+// time, nobody needs to ask.
+func IsDuplicate(err error) bool {
+	var pg interface{ SQLState() string } // of pgx and lib/pq
+	return errors.As(err, &pg) && pg.SQLState() == "23505" || mysqlNumber(err) == mysqlDuplicate
+}
+
+// IsNoTable says whether an error of MySQL means that a table does not exist.
+func IsNoTable(err error) bool { return mysqlNumber(err) == mysqlNoTable }
+
+// IsBusy says whether SQLite refuses a statement because another connection
+// writes. All drivers pass its message on.
+func IsBusy(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "database is locked")
+}
+
+// IsNoTransaction says whether SQLite refuses a ROLLBACK because the transaction
+// has ended already.
+func IsNoTransaction(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "no transaction is active")
+}
+
+// IsLocked says whether MySQL refuses to wait for a row that another transaction
+// has locked: 1205 is MariaDB's number for it, and 3572 MySQL's.
+func IsLocked(err error) bool {
+	return err != nil && (strings.Contains(err.Error(), "1205") || strings.Contains(err.Error(), "3572"))
+}
+
+// PostgreSQLAnswered says whether an error is PostgreSQL's own word on a
+// statement, and not the lack of one.
+func PostgreSQLAnswered(err error) bool {
+	var state interface{ SQLState() string }
+	if !errors.As(err, &state) || len(state.SQLState()) != 5 {
+		return false
+	}
+	switch state.SQLState()[:2] {
+	case "08", "57", "58": // of the connection, of who ends it, of the system
+		return false
+	}
+	return true
+}
+
+// MySQLAnswered is PostgreSQLAnswered for MySQL, whose driver go-sql-driver writes
+// the server's number after this word.
+func MySQLAnswered(err error) bool { return strings.HasPrefix(err.Error(), "Error ") }
+
+// SQLiteAnswered returns false: SQLite is no server, so that the transaction itself
+// can be asked.
+func SQLiteAnswered(error) bool { return false }
+
+// Errors of MySQL, by their numbers.
+const (
+	mysqlDuplicate = 1062 // ER_DUP_ENTRY
+	mysqlNoTable   = 1146 // ER_NO_SUCH_TABLE
+)
+
+// mysqlNumber returns the Number of a *mysql.MySQLError, or 0. That type has no
+// method that returns the number, and this package does not import the driver.
+func mysqlNumber(err error) uint64 {
+	for ; err != nil; err = errors.Unwrap(err) {
+		v := reflect.Indirect(reflect.ValueOf(err))
+		if v.Kind() != reflect.Struct || v.Type().Name() != "MySQLError" {
+			continue
+		}
+		if n := v.FieldByName("Number"); n.IsValid() && n.CanUint() {
+			return n.Uint()
+		}
+	}
+	return 0
+}

@@ -1,0 +1,147 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/tracbus/tracbus/internal/sqltext"
+)
+
+// Conn is a connection of the pool in a transaction of its own.
+type Conn struct {
+	*sql.Conn
+	// Session is how MySQL names the connection, known once COMMIT goes
+	// together with what takes the tid; else it may be 0.
+	Session int64
+	// began is when PostgreSQL's transaction began, known once something was
+	// locked.
+	began string
+	ended bool
+}
+
+// Begin begins a transaction that writes, on a connection of its own.
+func (s *Store) Begin(ctx context.Context) (*Conn, error) { return s.begin(ctx, s.dialect.begin) }
+
+// Snapshot begins a transaction that shows the database as of this moment.
+func (s *Store) Snapshot(ctx context.Context) (*Conn, error) { return s.begin(ctx, s.dialect.snapshot) }
+
+func (s *Store) begin(ctx context.Context, statements []string) (*Conn, error) {
+	conn, err := s.db.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if s.batches {
+		statements = []string{strings.Join(statements, "; ")}
+	}
+	for _, text := range statements {
+		if err := s.patiently(ctx, func() error { _, err := conn.ExecContext(ctx, text); return err }); err != nil {
+			c := &Conn{Conn: conn}
+			c.Rollback() // the answer may have been lost
+			return nil, err
+		}
+	}
+	return &Conn{Conn: conn}, nil
+}
+
+// commitLimit is for the journal's own small transactions.
+const commitLimit = 15 * time.Second
+
+// Joined sets a savepoint in an application's transaction, so that
+// [Store.JoinedStillOpen] can tell whether it is still the same.
+func (s *Store) Joined(ctx context.Context, q SQL) error {
+	if s.dialect.oneWriter {
+		return nil
+	}
+	_, err := q.ExecContext(ctx, "SAVEPOINT tracbus")
+	return err
+}
+
+// JoinedStillOpen is StillOpen for a transaction of the application.
+func (s *Store) JoinedStillOpen(ctx context.Context, q SQL) error {
+	if s.dialect.oneWriter {
+		return s.beginFails(ctx, q)
+	}
+	if _, err := q.ExecContext(ctx, "RELEASE SAVEPOINT tracbus"); err != nil {
+		return fmt.Errorf("it is no transaction, or another one than at first: %w", err)
+	}
+	return nil
+}
+
+func (s *Store) beginFails(ctx context.Context, q SQL) error {
+	if _, err := q.ExecContext(ctx, "BEGIN"); err == nil {
+		_, _ = q.ExecContext(ctx, "ROLLBACK")
+		return errors.New("the transaction was ended before its commit, or never begun")
+	}
+	return nil
+}
+
+// StillOpen returns an error if the transaction has ended already. On SQLite, whose
+// full disk ends one, BEGIN must fail.
+func (s *Store) StillOpen(ctx context.Context, c *Conn) error {
+	if !s.dialect.oneWriter {
+		if err := drain(c.QueryContext(ctx, s.dialect.stillOpen)); err != nil {
+			return fmt.Errorf("the transaction has failed, or ended before its commit: %w", err)
+		}
+		return nil
+	}
+	return s.beginFails(ctx, c)
+}
+
+// Commit sends COMMIT, and gives the connection back if that held or was
+// refused. It cannot be interrupted, for then nobody would know what became of
+// it; limit bounds how long an answer is waited for. An error that wraps
+// [ErrInDoubt] leaves the connection to be broken.
+func (s *Store) Commit(ctx context.Context, c *Conn, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+	defer cancel()
+	err := s.patiently(ctx, func() error { _, err := c.ExecContext(ctx, "COMMIT"); return err })
+	switch {
+	case err == nil:
+		c.Release()
+		return nil
+	case s.dialect.answered(err):
+		c.Rollback()
+		return err
+	case s.dialect.oneWriter:
+		if _, open := c.ExecContext(ctx, "ROLLBACK"); open == nil {
+			c.Release()
+			return err
+		}
+	}
+	return inDoubt(err, true)
+}
+
+// Release gives a connection back whose transaction has ended.
+func (c *Conn) Release() {
+	c.ended = true
+	_ = c.Close()
+}
+
+// Rollback ends the transaction, and gives the connection back, or breaks it if
+// the transaction may still be open: the pool must not hand that out. It does
+// nothing after Commit, Release or Break.
+func (c *Conn) Rollback() {
+	if c.ended {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	_, err := c.ExecContext(ctx, "ROLLBACK")
+	if err != nil && !sqltext.IsNoTransaction(err) {
+		c.Break()
+		return
+	}
+	c.Release()
+}
+
+// Break closes the connection itself, and with it whatever it was doing.
+func (c *Conn) Break() {
+	c.ended = true
+	_ = c.Raw(func(any) error { return driver.ErrBadConn })
+	_ = c.Close()
+}

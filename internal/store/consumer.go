@@ -1,0 +1,176 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// Cursor is how far a consumer's listener was called: after all of a transaction,
+// or, if Partial is set, after its change Seq, which is not its last.
+type Cursor struct {
+	Place
+	Seq     int // says nothing without Partial
+	Partial bool
+}
+
+// columns returns the columns seq and rest.
+func (c Cursor) columns() (seq, rest int) {
+	if c.Partial {
+		return c.Seq, 1
+	}
+	return -1, 0
+}
+
+// Consumer is a durable consumer: how far it came, and who holds its lease. Times are
+// by the database's clock, as of the reading.
+type Consumer struct {
+	Name             string
+	Cursor           Cursor
+	Token, Heartbeat int64  // rise with each lease, and with each statement of its holder
+	Holder           string // empty: nobody
+	Generation       int64  // of what the listener keeps outside; -1 at first
+
+	Left time.Duration // until the lease ends; zero or less: anybody may acquire it
+	Held time.Duration // since it was acquired; zero: nobody holds it
+
+	Error   string        // of the last call; empty: it works
+	Failing time.Duration // since when; zero: it works
+
+	DeadLetters int // how many it has
+}
+
+// AddConsumer adds a consumer that begins after a place. It does nothing if the name
+// is known.
+func (s *Store) AddConsumer(ctx context.Context, name string, at Place) error {
+	_, err := s.exec(ctx, `INSERT INTO {journal_once} (name, tid, mark, seq, rest, epoch, beat, holder, taken, expires, branch, failing, error)
+VALUES (?, ?, ?, -1, 0, 0, 0, '', 0, 0, -1, 0, '') {OR IS IT}`, name, at.TID, at.CommitID)
+	return err
+}
+
+const selectConsumer = `SELECT o.name, o.tid, o.mark, o.seq, o.rest, o.epoch, o.beat, o.holder, o.branch, o.taken, o.expires, o.failing, o.error, {NOW},
+	(SELECT count(*) FROM {journal_aside} a WHERE a.name = o.name)
+FROM {journal_once} o`
+
+// FindConsumer reads a consumer; found says whether the name is known.
+func (s *Store) FindConsumer(ctx context.Context, name string) (o Consumer, found bool, err error) {
+	all, err := s.consumers(ctx, selectConsumer+" WHERE o.name = ?", name)
+	if err != nil || len(all) == 0 {
+		return Consumer{}, false, err
+	}
+	return all[0], true, nil
+}
+
+// Consumers reads all consumers, in the order of their names.
+func (s *Store) Consumers(ctx context.Context) ([]Consumer, error) {
+	all, err := s.consumers(ctx, selectConsumer)
+	slices.SortFunc(all, func(a, b Consumer) int { return cmp.Compare(a.Name, b.Name) }) // databases differ
+	return all, err
+}
+
+func (s *Store) consumers(ctx context.Context, text string, args ...any) (all []Consumer, err error) {
+	rows, err := s.db.QueryContext(ctx, s.SQL(text), args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var o Consumer
+		var taken, expires, failing, now int64
+		c := &o.Cursor
+		err := rows.Scan(&o.Name, &c.TID, &c.CommitID, &c.Seq, &c.Partial, &o.Token, &o.Heartbeat, &o.Holder, &o.Generation, &taken, &expires, &failing, &o.Error, &now, &o.DeadLetters)
+		if err != nil {
+			return nil, err
+		}
+		if !c.Partial {
+			c.Seq = 0
+		}
+		if o.Holder != "" {
+			o.Left, o.Held = micros(expires-now), micros(now-taken)
+		}
+		if failing != 0 {
+			o.Failing = micros(now - failing)
+		}
+		all = append(all, o)
+	}
+	return all, errors.Join(rows.Err(), rows.Close())
+}
+
+// micros is a time that a clock put back could make absurd, but not overflow.
+func micros(n int64) time.Duration {
+	const most = int64(1<<63-1) / int64(time.Microsecond)
+	return time.Duration(min(max(n, -most), most)) * time.Microsecond
+}
+
+// DropConsumer deletes a consumer, its cursor and its dead letters. Its holder is
+// deposed.
+func (s *Store) DropConsumer(ctx context.Context, name string) error {
+	conn, err := s.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Rollback()
+	for _, table := range []string{"once", "aside"} { // the order of all who lock both
+		if _, err := conn.ExecContext(ctx, s.SQL("DELETE FROM {journal_"+table+"} WHERE name = ?"), name); err != nil {
+			return err
+		}
+	}
+	return s.Commit(ctx, conn, commitLimit)
+}
+
+// SlowestConsumer returns the tid up to which every consumer is done with every
+// change; found says whether there are consumers. A dead letter is not done, unless
+// its change was pruned already. A tid below the floor is of a consumer whose next
+// changes were pruned.
+func (s *Store) SlowestConsumer(ctx context.Context) (tid int64, found bool, err error) {
+	var done, dead *int64 // null if there are none
+	err = s.db.QueryRowContext(ctx, s.SQL(`SELECT (SELECT min(CASE WHEN rest = 1 THEN tid - 1 ELSE tid END) FROM {journal_once}),
+	(SELECT min(tid) - 1 FROM {journal_aside} WHERE tid > (SELECT floor FROM {journal_facts} WHERE one = 1))`)).Scan(&done, &dead)
+	switch {
+	case err != nil || done == nil:
+		return 0, false, err
+	case dead != nil:
+		return min(*done, *dead), true, nil
+	}
+	return *done, true, nil
+}
+
+// exec runs one statement that writes, and says whether a row changed.
+func (s *Store) exec(ctx context.Context, text string, args ...any) (changed bool, err error) {
+	n, err := s.count(ctx, text, args...)
+	return n > 0, err
+}
+
+// count runs one statement that writes, and returns how many rows changed.
+func (s *Store) count(ctx context.Context, text string, args ...any) (n int64, err error) {
+	err = s.patiently(ctx, func() error {
+		result, err := s.db.ExecContext(ctx, s.SQL(text), args...)
+		if err == nil {
+			n, err = result.RowsAffected()
+		}
+		return err
+	})
+	return n, err
+}
+
+// storable makes a text for people one that all databases take, of at most so
+// many bytes.
+func storable(text string, most int) string {
+	text = strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
+	if len(text) <= most {
+		return text
+	}
+	for most > 0 && !utf8.RuneStart(text[most]) {
+		most--
+	}
+	return text[:most]
+}
+
+const (
+	maxHolder = 200
+	maxError  = 1000
+)

@@ -1,0 +1,47 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"hash/fnv"
+	"slices"
+)
+
+// Lock locks resources, each a realm and an id, until q's transaction ends:
+// among all who lock them like this, one at a time goes on.
+func (s *Store) Lock(ctx context.Context, q SQL, resources ...[2]string) error {
+	if s.dialect.oneWriter {
+		return nil
+	}
+	slots := make([]int64, 0, len(resources))
+	for _, r := range resources {
+		slots = append(slots, slotOf(r))
+	}
+	slices.Sort(slots) // in one order, so that two who lock the same do not wait for each other
+	for _, slot := range slices.Compact(slots) {
+		if err := s.dialect.lock(s, ctx, q, slot); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// slots is how many locks there are for all resources together. PostgreSQL has
+// room for some 6,400 locks, MySQL's need a row each.
+const slots = 4096
+
+func slotOf(r [2]string) int64 {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(r[0] + "\x00" + r[1]))
+	return int64(h.Sum32() % slots)
+}
+
+func drain(rows *sql.Rows, err error) error {
+	if err != nil {
+		return err
+	}
+	for rows.Next() {
+	}
+	return errors.Join(rows.Err(), rows.Close())
+}

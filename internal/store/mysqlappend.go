@@ -1,0 +1,126 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+)
+
+// appendMySQL sends everything in one round trip, if the connection can do that
+// and it is not too long.
+func (s *Store) appendMySQL(ctx context.Context, q SQL, head []any, inserts []insert, end bool) (tid int64, committed bool, err error) {
+	size, tooLong := s.checkSize(inserts)
+	if tooLong != nil {
+		return 0, false, tooLong
+	}
+	if s.batches && size < maxAtOnce {
+		return s.appendAtOnce(ctx, q, head, inserts, end)
+	}
+	if s.batches && end { // else it goes with the rest
+		if _, err := q.ExecContext(ctx, s.dialect.stillOpen); err != nil {
+			return 0, false, fmt.Errorf("the transaction has ended before its commit: %w", err)
+		}
+	}
+	tid, err = s.appendInSteps(ctx, q, head, inserts)
+	return tid, false, err
+}
+
+// maxAtOnce is how long the text of one round trip may become on MySQL: less than
+// the driver's own limit, and short enough for the server to read at once.
+const maxAtOnce = 8 << 20
+
+// checkSize refuses what is longer than the server reads in one packet: it would
+// close the connection and not say why. It returns how long all is together, as
+// text in which every second byte may have to be escaped.
+func (s *Store) checkSize(inserts []insert) (all int64, err error) {
+	for _, in := range inserts {
+		size := int64(1000)
+		for _, row := range in.rows {
+			for _, v := range row {
+				switch v := v.(type) {
+				case string:
+					size += int64(len(v)) + escapes(v)
+				case sql.NullString:
+					size += int64(len(v.String)) + escapes(v.String)
+				}
+				size += 30
+			}
+		}
+		if size > s.packet {
+			return 0, fmt.Errorf("rows of %d bytes for one statement: the server's max_allowed_packet is %d", size, s.packet)
+		}
+		all += size
+	}
+	return all, nil
+}
+
+// escapes counts the bytes that take two in the text of a statement.
+func escapes(s string) (n int64) {
+	for i := range len(s) {
+		switch s[i] {
+		case 0, '\n', '\r', '\x1a', '\'', '"', '\\':
+			n++
+		}
+	}
+	return n
+}
+
+// appendInSteps takes a round trip for each statement.
+func (s *Store) appendInSteps(ctx context.Context, q SQL, head []any, inserts []insert) (tid int64, err error) {
+	if _, err := q.ExecContext(ctx, s.SQL(s.dialect.allocate[0])); err != nil {
+		return 0, err
+	}
+	if err := q.QueryRowContext(ctx, s.SQL(readTID)).Scan(&tid); err != nil {
+		return 0, err
+	}
+	if _, err := q.ExecContext(ctx, s.SQL(s.dialect.allocate[1]), head...); err != nil {
+		return 0, err
+	}
+	return tid, s.insertEach(ctx, q, tid, inserts)
+}
+
+// appendAtOnce sends everything in one round trip, and COMMIT with it: so the
+// counter, which all writers wait for, is locked for no longer than the server
+// works, and a process that is stopped in the middle stops nobody.
+func (s *Store) appendAtOnce(ctx context.Context, q SQL, head []any, inserts []insert, end bool) (tid int64, committed bool, err error) {
+	if c, ok := q.(*Conn); ok && end && c.Session == 0 { // nothing was locked
+		if err := c.QueryRowContext(ctx, "SELECT connection_id()").Scan(&c.Session); err != nil {
+			return 0, false, err
+		}
+	}
+	var b strings.Builder
+	if end {
+		b.WriteString(s.dialect.stillOpen + "; ")
+	}
+	b.WriteString(s.dialect.allocate[0] + "; " + s.dialect.allocate[1] + "; ")
+	args := head
+	for _, in := range inserts {
+		args = in.write(&b, args, s.dialect.tid)
+		b.WriteString("; ")
+	}
+	b.WriteString("SELECT " + s.dialect.tid)
+	if end {
+		b.WriteString("; COMMIT")
+	}
+	rows, err := q.QueryContext(ctx, s.SQL(b.String()), args...)
+	if err != nil {
+		return 0, false, inDoubt(err, end && !s.dialect.answered(err)) // an answer is to a statement before COMMIT
+	}
+	defer rows.Close()
+	if rows.Next() {
+		err = rows.Scan(&tid)
+	}
+	for rows.NextResultSet() {
+	}
+	if err == nil {
+		err = rows.Err()
+	}
+	if err == nil {
+		err = rows.Close()
+	}
+	if err == nil && tid == 0 {
+		err = sql.ErrNoRows
+	}
+	return tid, err == nil && end, inDoubt(err, end && err != nil && !s.dialect.answered(err))
+}

@@ -1,0 +1,187 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/tracbus/tracbus/internal/sqltext"
+)
+
+// postgresql takes tids from a sequence, so they may commit out of order and
+// leave gaps. Advisory locks show which transactions have not ended.
+var postgresql = &dialect{
+	text: sqltext.Of("postgresql"), title: "PostgreSQL", schemas: true, txDDL: true,
+
+	begin:          []string{"BEGIN ISOLATION LEVEL READ COMMITTED"},
+	snapshot:       []string{"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"},
+	stillOpen:      "SELECT 1", // an error before makes every statement fail
+	checksOnAppend: true,
+	lock:           (*Store).lockPostgreSQL,
+
+	// The function takes the shared lock, then the tid: in that order, as
+	// two statements. A reader that sees no lock below a tid knows that
+	// every transaction up to it has ended.
+	allocate: []string{"SELECT {journal_allocate}(?, ?, ?) AS tid"},
+	tid:      "(SELECT tid FROM t)",
+
+	append:   (*Store).appendPostgreSQL,
+	bound:    (*Store).boundPostgreSQL,
+	decided:  (*Store).boundPostgreSQL,
+	find:     (*Store).findPostgreSQL,
+	answered: sqltext.PostgreSQLAnswered,
+	status:   (*Store).statusPostgreSQL,
+
+	check:       (*Store).checkPostgreSQL,
+	checkTables: (*Store).checkTablesPostgreSQL,
+
+	schemaName: "SELECT coalesce(current_schema(), '')",
+	hasTable:   "SELECT count(*) FROM information_schema.tables WHERE table_schema = ? AND table_name = ?",
+	migrating:  "SELECT pg_advisory_xact_lock(7074, 1)",
+}
+
+func (s *Store) checkPostgreSQL(ctx context.Context) error {
+	var standby bool
+	var version int
+	err := s.db.QueryRowContext(ctx, "SELECT pg_is_in_recovery(), current_setting('server_version_num')::integer").Scan(&standby, &version)
+	switch {
+	case err != nil:
+		return err
+	case standby:
+		return fmt.Errorf("%w: this server is a standby, which does not show the primary's locks: expected the primary", ErrUnsupported)
+	case version < 130000:
+		return fmt.Errorf("%w: PostgreSQL %d: expected 13 or later", ErrUnsupported, version/10000)
+	}
+	return nil
+}
+
+// checkTablesPostgreSQL refuses a journal without its functions, and a sequence
+// that hands out tids out of order.
+func (s *Store) checkTablesPostgreSQL(ctx context.Context) error {
+	for _, name := range []string{"journal_allocate", "journal_bound"} {
+		var n int
+		err := s.db.QueryRowContext(ctx, s.SQL("SELECT count(*) FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = ? AND p.proname = ?"),
+			s.schema, name).Scan(&n)
+		switch {
+		case err != nil:
+			return err
+		case n == 0:
+			return fmt.Errorf("%w: the function %s is missing", ErrSchema, name)
+		}
+	}
+	var cache, step int64
+	var cycle bool
+	err := s.db.QueryRowContext(ctx, s.SQL("SELECT cache_size, increment_by, cycle FROM pg_sequences WHERE schemaname = ? AND sequencename = 'journal_tid'"),
+		s.schema).Scan(&cache, &step, &cycle)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return fmt.Errorf("%w: the sequence journal_tid is missing", ErrSchema)
+	case err != nil:
+		return err
+	case cache != 1 || step != 1 || cycle:
+		return fmt.Errorf("%w: the sequence journal_tid has CACHE %d, INCREMENT %d, CYCLE %t: expected 1, 1 and false, or tids do not follow the commits", ErrUnsupported, cache, step, cycle)
+	}
+	return nil
+}
+
+// lockPostgreSQL also notes when the transaction began, so that appendPostgreSQL
+// can tell whether it is still the same.
+func (s *Store) lockPostgreSQL(ctx context.Context, q SQL, slot int64) error {
+	text := s.SQL("SELECT now()::text FROM pg_advisory_xact_lock(CAST(? AS integer), CAST(? AS integer))")
+	c, own := q.(*Conn)
+	if !own {
+		return drain(q.QueryContext(ctx, text, s.class, slot))
+	}
+	var began string
+	err := c.QueryRowContext(ctx, text, s.class, slot).Scan(&began)
+	if c.began == "" {
+		c.began = began
+	}
+	return err
+}
+
+// appendPostgreSQL sends all in one statement: the function that allocates is
+// called once, because a WITH that has side effects is evaluated once.
+func (s *Store) appendPostgreSQL(ctx context.Context, q SQL, head []any, inserts []insert, _ bool) (tid int64, committed bool, err error) {
+	var b strings.Builder
+	args, n := head, 0
+	b.WriteString("WITH t AS (" + s.dialect.allocate[0])
+	if c, ok := q.(*Conn); ok && c.began != "" { // else without a tid, which no table takes
+		b.WriteString(" WHERE now()::text = ?")
+		args = append(args, c.began)
+	}
+	b.WriteString(")")
+	for ; n < len(inserts) && len(args) < chunk; n++ {
+		fmt.Fprintf(&b, ", i%d AS (", n)
+		args = inserts[n].write(&b, args, s.dialect.tid)
+		b.WriteString(")")
+	}
+	b.WriteString(" SELECT tid FROM t")
+	if err := q.QueryRowContext(ctx, s.SQL(b.String()), args...).Scan(&tid); err != nil {
+		return 0, false, err
+	}
+	return tid, false, s.insertEach(ctx, q, tid, inserts[n:])
+}
+
+// boundPostgreSQL returns the tid up to which every transaction has ended.
+func (s *Store) boundPostgreSQL(ctx context.Context, q SQL) (int64, error) {
+	var bound int64
+	var standby bool
+	err := q.QueryRowContext(ctx, s.SQL("SELECT bound, standby FROM {journal_bound}()")).Scan(&bound, &standby)
+	if err == nil && standby {
+		err = fmt.Errorf("%w: this server is a standby, which does not show the primary's locks: expected the primary", ErrUnsupported)
+	}
+	return bound, err
+}
+
+// findPostgreSQL waits until the transaction's lock is gone: then it is seen, or
+// never will be.
+func (s *Store) findPostgreSQL(ctx context.Context, commitID string, tid, _ int64) (found int64, landed bool, err error) {
+	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 250*time.Millisecond) {
+		bound, err := s.boundPostgreSQL(ctx, s.db)
+		if err != nil {
+			return 0, false, err
+		}
+		found, landed, err := s.find(ctx, s.db, commitID, tid)
+		if err != nil || landed || bound >= tid {
+			return found, landed, err
+		}
+		if !Sleep(ctx, pause) {
+			return 0, false, ctx.Err()
+		}
+	}
+}
+
+func (s *Store) statusPostgreSQL(ctx context.Context, st Status) (Status, error) {
+	st.skips = true
+	if err := s.db.QueryRowContext(ctx, s.SQL("SELECT head FROM {journal_bound}()")).Scan(&st.Head); err != nil {
+		return st, err
+	}
+	rows, err := s.db.QueryContext(ctx, s.SQL(`SELECT l.pid, coalesce(a.usename::text, ''), coalesce(a.application_name, ''), coalesce(a.client_addr::text, 'local'),
+		coalesce(a.state, CASE WHEN l.pid IS NULL THEN 'prepared transaction' ELSE 'state not shown to this user' END), coalesce(extract(epoch FROM clock_timestamp() - a.xact_start), 0)::double precision
+	FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+	WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.classid::bigint >> 16 = CAST(? AS bigint)
+	  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+	ORDER BY 6 DESC`), s.class)
+	if err != nil {
+		return st, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var pid sql.NullInt64
+		var user, application, address, state string
+		var seconds float64
+		if err := rows.Scan(&pid, &user, &application, &address, &state, &seconds); err != nil {
+			return st, err
+		}
+		session := fmt.Sprintf("pid %d, user %s, from %s, %s", pid.Int64, user, address, state)
+		if application != "" {
+			session += ", application " + application
+		}
+		st.Blockers = append(st.Blockers, Blocker{session, time.Duration(seconds * float64(time.Second))})
+	}
+	return st, errors.Join(rows.Err(), rows.Close())
+}

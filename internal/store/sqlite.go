@@ -1,0 +1,72 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"github.com/tracbus/tracbus/internal/sqltext"
+)
+
+// sqlite lets one transaction write at a time, so tids follow the commits, and
+// whoever sees one tid sees all below it.
+var sqlite = &dialect{
+	text: sqltext.Of("sqlite"), title: "SQLite", oneWriter: true, txDDL: true,
+
+	begin:    []string{"BEGIN IMMEDIATE"},
+	snapshot: []string{"BEGIN"},
+
+	allocate: []string{"INSERT INTO {journal_transaction} (mark, origin, realms) VALUES (?, ?, ?)"},
+	tid:      "?",
+
+	append:   (*Store).appendSQLite,
+	bound:    noBound,
+	decided:  noBound,
+	find:     (*Store).findSQLite,
+	answered: sqltext.SQLiteAnswered,
+	status:   (*Store).statusSQLite,
+
+	check:       (*Store).checkSQLite,
+	checkTables: func(*Store, context.Context) error { return nil }, // all is in the tables
+
+	schemaName: "SELECT ''",
+	hasTable:   "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND ? = '' AND name = ?",
+}
+
+func (s *Store) checkSQLite(ctx context.Context) error {
+	var file sql.NullString
+	var n int
+	var name string
+	if err := s.db.QueryRowContext(ctx, "PRAGMA database_list").Scan(&n, &name, &file); err != nil {
+		return err
+	}
+	if file.String == "" && s.db.Stats().MaxOpenConnections != 1 {
+		return fmt.Errorf("%w: a database in memory is another one for each connection: expected a file, or SetMaxOpenConns(1)", ErrUnsupported)
+	}
+	return nil
+}
+
+func (s *Store) appendSQLite(ctx context.Context, q SQL, head []any, inserts []insert, _ bool) (tid int64, committed bool, err error) {
+	result, err := q.ExecContext(ctx, s.SQL(s.dialect.allocate[0]), head...)
+	if err != nil {
+		return 0, false, err
+	}
+	if tid, err = result.LastInsertId(); err != nil {
+		return 0, false, err
+	}
+	return tid, false, s.insertEach(ctx, q, tid, inserts)
+}
+
+func (s *Store) findSQLite(ctx context.Context, commitID string, tid, _ int64) (found int64, landed bool, err error) {
+	conn, err := s.Begin(ctx) // after every other writer
+	if err != nil {
+		return 0, false, err
+	}
+	defer conn.Rollback()
+	return s.find(ctx, conn, commitID, tid)
+}
+
+func (s *Store) statusSQLite(_ context.Context, st Status) (Status, error) {
+	st.Head = st.End.TID
+	return st, nil
+}

@@ -1,0 +1,25 @@
+package testkit
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+)
+
+// Diary is what one listener was told.
+type Diary struct {
+	mu      sync.Mutex
+	entries []string
+}
+
+func (d *Diary) Write(format string, args ...any) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.entries = append(d.entries, fmt.Sprintf(format, args...))
+}
+
+func (d *Diary) Read() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.entries)
+}

@@ -1,0 +1,121 @@
+package tracbus
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// JournalStatus says how a journal stands, for operators.
+type JournalStatus struct {
+	UUID   string // names the journal
+	Realms []string
+
+	Head     int64 // the highest tid that was taken, by transactions that have not ended too
+	Position int64 // up to which this process has told its bus
+	PrunedTo int64 // up to which changes are pruned
+
+	// Blockers are the transactions that have taken a place in the order and not
+	// ended, the oldest first: nobody is told of what comes after them, and on
+	// MySQL nobody else can commit. PostgreSQL names them; MySQL and MariaDB name
+	// all that hold locks while one of them holds the counter, to users with the
+	// right PROCESS, and as of the last tenth of a second. SQLite does not tell.
+	Blockers []Blocker
+
+	// Consumers says how each name stands, in the order of the names.
+	Consumers []ConsumerStatus
+
+	// Running says that Run is running; Err why it cannot read, since Since.
+	Running  bool
+	Err      error
+	ErrSince time.Time
+}
+
+// Blocker is a transaction that others wait for.
+type Blocker struct {
+	Session string        // what the database tells of it
+	Age     time.Duration // of the transaction
+}
+
+// Status asks the database how the journal stands.
+func (j *Journal) Status(ctx context.Context) (JournalStatus, error) {
+	s, _, err := j.blockers(ctx)
+	if err == nil {
+		s.Consumers, err = j.consumerStatus(ctx)
+	}
+	if err != nil {
+		return JournalStatus{}, fmt.Errorf("journal status: %w", err)
+	}
+	return s, nil
+}
+
+// blockers is Status without the consumers: to count what a slow one has left
+// takes long. heldBack says that a transaction keeps this process from reading on.
+func (j *Journal) blockers(ctx context.Context) (s JournalStatus, heldBack bool, err error) {
+	st, err := j.store.Status(ctx)
+	if err != nil {
+		return JournalStatus{}, false, err
+	}
+	j.mu.Lock()
+	running := j.running != nil
+	j.mu.Unlock()
+	f := j.follower.Status()
+	s = JournalStatus{
+		UUID: j.store.UUID(), Realms: j.realmNames(), Head: max(st.Head, f.Place.TID), Position: f.Place.TID, PrunedTo: st.PrunedTo,
+		Running: running, Err: f.Err,
+	}
+	if s.Err != nil {
+		s.ErrSince = f.Since
+	}
+	for _, h := range st.Blockers {
+		s.Blockers = append(s.Blockers, Blocker(h))
+	}
+	return s, st.HeldBack(f.Place.TID), nil
+}
+
+// heldLong is how long a transaction may hold others back before the log says
+// so.
+const heldLong = 5 * time.Second
+
+// holding sees to it that nothing holds others back in silence.
+type holding struct {
+	looked time.Time
+	since  time.Time // when the place was first seen to be held back; zero if it is not
+	place  int64
+	logged bool
+}
+
+// watch looks now and then whether the follower stands still although there is
+// something behind its place.
+func (h *holding) watch(ctx context.Context, j *Journal) {
+	now := time.Now()
+	if now.Sub(h.looked) < heldLong/2 {
+		return
+	}
+	h.looked = now
+	s, held, err := j.blockers(ctx)
+	if err != nil {
+		return // following will say so
+	}
+	switch {
+	case !held || h.place != s.Position:
+		if h.logged {
+			j.config.Logger.Info("changes are not held back any more", "tid", s.Position)
+		}
+		*h = holding{looked: now, place: s.Position}
+		if held {
+			h.since = now
+		}
+	case h.since.IsZero():
+		h.since = now
+	case !h.logged && now.Sub(h.since) >= heldLong:
+		h.logged = true
+		oldest := Blocker{Session: "unknown", Age: now.Sub(h.since)}
+		if len(s.Blockers) > 0 {
+			oldest = s.Blockers[0]
+		}
+		j.config.Logger.Warn("changes are held back by a transaction that does not end", "tid", s.Position, "head", s.Head,
+			slog.String("who", oldest.Session), "age", oldest.Age.Round(time.Second))
+	}
+}

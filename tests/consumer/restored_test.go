@@ -1,0 +1,133 @@
+package consumer_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/internal/testkit"
+	"github.com/tracbus/tracbus/tests/desk"
+)
+
+// watchRestorable is a process with a listener of every event under a name.
+func watchRestorable(t *testing.T, k *desk.Restorable, log *deliveries, lines *testkit.LogRecorder) *desk.Desk {
+	t.Helper()
+	c := tracbus.DurableConfig{LeaseFor: 600 * time.Millisecond, FromOldest: true}
+	return seatListener(t, k.Server, "", c, log.handle, desk.Config{DB: k.Open(t, k.Source), Journal: tracbus.JournalConfig{Logger: slog.New(lines)}})
+}
+
+// ends waits until something was told, and returns all that was: names
+// of pages, and reasons of Resyncs in brackets.
+func (l *deliveries) ends(t *testing.T, last string) (all []string) {
+	t.Helper()
+	testkit.Until(t, "told: "+last, func() bool {
+		told, _ := l.events()
+		all = nil
+		for _, e := range told {
+			if r, ok := e.(tracbus.Resync); ok {
+				all = append(all, fmt.Sprintf("(%s)", r.Reason))
+			} else {
+				all = append(all, e.Resource().ID)
+			}
+		}
+		return slices.Contains(all, last) // a Resync may follow
+	})
+	return all
+}
+
+// TestDurableRestored puts databases back to an older copy under a holder and
+// another that would take over. No new change is suppressed, though its tid was
+// told before, and the listener is told before the first of them.
+func TestDurableRestored(t *testing.T) {
+	for _, dialect := range []string{"sqlite", "postgresql", "mysql"} {
+		t.Run(dialect, func(t *testing.T) {
+			testkit.NoLeaks(t)
+			k := desk.NewRestorable(t, dialect)
+			log, lines := newDeliveries(), new(testkit.LogRecorder)
+			processes := []*desk.Desk{watchRestorable(t, k, log, lines), watchRestorable(t, k, log, lines)}
+			k.Add(t, testkit.Numbered("a", 1, 3)...)
+			log.ends(t, "a03")
+			restore := k.Backup(t)
+			for round, prefix := range []string{"b", "c"} {
+				k.Add(t, testkit.Numbered(prefix, 1, 6)...)
+				before := len(log.ends(t, prefix+"06"))
+				for _, d := range processes { // else one that goes on may know of nothing that is gone
+					d.Until(t, prefix+"06", func(all, _ []tracbus.Event) bool { return slices.Contains(resourceIDs(all), prefix+"06") })
+				}
+				if round == 1 { // the new history is longer than the old one when it is seen
+					for _, d := range processes {
+						d.Pause(t)
+					}
+				}
+				_, turns := log.events()
+				restore()
+				next := string(prefix[0] + 10)
+				k.Add(t, testkit.Numbered(next, 1, 9)...)
+				if round == 1 {
+					for _, d := range processes {
+						d.Follow()
+					}
+				}
+				told := log.ends(t, next+"09")[before:]
+				resync := slices.Index(told, "(rewound)")
+				first := slices.Index(told, next+"01")
+				require.GreaterOrEqual(t, first, 0, "%v", told)
+				assert.GreaterOrEqual(t, resync, 0, "%v", told)
+				assert.Less(t, resync, first, "%v", told)
+				var fresh []string
+				for _, page := range told {
+					if page[0] == next[0] && !slices.Contains(fresh, page) {
+						fresh = append(fresh, page)
+					}
+				}
+				assert.Equal(t, testkit.Numbered(next, 1, 9), fresh, "%v", told)
+				_, later := log.events()
+				assert.GreaterOrEqual(t, later[len(later)-1].Token, turns[len(turns)-1].Token, "although the row's epoch went back")
+				testkit.Until(t, "all is done", func() bool { return processes[0].Consumer(t, "log").Lag == 0 })
+			}
+		})
+	}
+}
+
+// TestDurableJournalRestored loses changes from the journal's tables alone, so that
+// the name's row is ahead of them: what came in their place is told.
+func TestDurableJournalRestored(t *testing.T) {
+	for _, rested := range []bool{false, true} {
+		t.Run(fmt.Sprint("while Run rests: ", rested), func(t *testing.T) {
+			testkit.NoLeaks(t)
+			k := desk.NewRestorable(t, "sqlite")
+			log, lines := newDeliveries(), new(testkit.LogRecorder)
+			d := watchRestorable(t, k, log, lines)
+			k.Add(t, testkit.Numbered("a", 1, 9)...)
+			log.ends(t, "a09")
+			if rested {
+				d.Pause(t)
+			}
+			tx, err := d.DB.BeginTx(context.Background(), nil)
+			require.NoError(t, err)
+			for _, table := range []string{"wiki_history", "wiki_journal", "journal_transaction"} {
+				_, err := tx.Exec("DELETE FROM " + table + " WHERE tid > 4")
+				require.NoError(t, err)
+			}
+			_, err = tx.Exec("UPDATE sqlite_sequence SET seq = 4 WHERE name = 'journal_transaction'")
+			require.NoError(t, err)
+			require.NoError(t, tx.Commit())
+			k.Add(t, testkit.Numbered("b", 1, 20)...)
+			if rested {
+				d.Follow()
+			}
+			told := log.ends(t, "b20")
+			assert.Contains(t, told, "(rewound)")
+			told = slices.DeleteFunc(told, func(page string) bool { return page == "(rewound)" })
+			assert.Equal(t, testkit.Numbered("b", 1, 20), told[len(told)-20:], "%v", told)
+			assert.Len(t, lines.With("a consumer goes on where the journal is known"), 1)
+		})
+	}
+}

@@ -1,0 +1,198 @@
+// Package desk is a tracker's process as far as a test needs one: a journal in a
+// database, which is followed, and listeners that note what they are called with.
+package desk
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/internal/testkit"
+	"github.com/tracbus/tracbus/tests/testdatabase"
+)
+
+// Desk is a process of a tracker as far as a test needs one: a journal that is
+// followed, and what its listeners heard.
+type Desk struct {
+	*tracbus.Journal
+	DB  *sql.DB
+	Bus *tracbus.Bus
+
+	mu      sync.Mutex
+	all     []tracbus.Event // told to a listener of the scope Everywhere
+	primary []tracbus.Event // and to one of the scope Primary
+	fresh   chan struct{}   // holds a token: something was told
+
+	cancel context.CancelFunc
+	ran    chan error
+}
+
+// Config is what a desk has of its own.
+type Config struct {
+	Bus     tracbus.BusConfig
+	Journal tracbus.JournalConfig
+	// Before registers listeners before the journal is opened.
+	Before func(*tracbus.Bus)
+	// DB is the pool to use. Zero opens one.
+	DB *sql.DB
+	// Idle does not run the follower.
+	Idle bool
+}
+
+// Seat opens a journal in a database and follows it, until the test ends.
+func Seat(t *testing.T, s *testdatabase.Server, dsn string, c Config) *Desk {
+	t.Helper()
+	if c.DB == nil {
+		c.DB = s.Open(t, dsn)
+	}
+	d := &Desk{DB: c.DB, fresh: make(chan struct{}, 1), ran: make(chan error, 1)}
+	if c.Bus.Logger == nil {
+		c.Bus.Logger = testkit.Quiet
+	}
+	d.Bus = c.Bus.NewBus("desk")
+	tracbus.On(d.Bus, tracbus.Everywhere, d.hear(&d.all))
+	tracbus.On(d.Bus, tracbus.Primary, d.hear(&d.primary))
+	if c.Before != nil {
+		c.Before(d.Bus)
+	}
+	c.Journal.Dialect = tracbus.Dialect(s.Dialect)
+	if c.Journal.PollInterval == 0 {
+		c.Journal.PollInterval = 5 * time.Millisecond
+	}
+	if c.Journal.Logger == nil {
+		c.Journal.Logger = testkit.Quiet
+	}
+	var err error
+	d.Journal, err = tracbus.OpenJournal(testkit.Within(t), d.DB, d.Bus, c.Journal)
+	require.NoError(t, err)
+	if !c.Idle {
+		d.Follow()
+	}
+	t.Cleanup(func() { d.Leave(t) })
+	return d
+}
+
+// follow runs the follower.
+func (d *Desk) Follow() {
+	ctx, cancel := context.WithCancel(context.Background())
+	d.cancel = cancel
+	go func() { d.ran <- d.Run(ctx) }()
+}
+
+// stop tells the follower to end. The function that is returned waits for that.
+func (d *Desk) Stop() (ended func() error) {
+	d.cancel()
+	d.cancel = nil
+	return func() error { return <-d.ran }
+}
+
+// pause ends the follower.
+func (d *Desk) Pause(t *testing.T) {
+	t.Helper()
+	require.NoError(t, d.Stop()())
+}
+
+// leave ends the desk as a process ends in good order.
+func (d *Desk) Leave(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
+	defer cancel()
+	assert.NoError(t, d.Journal.Close(ctx))
+	if d.cancel != nil { // it may leave twice
+		assert.NoError(t, d.Stop()())
+	}
+	assert.NoError(t, d.Bus.Close(ctx))
+}
+
+func (d *Desk) hear(into *[]tracbus.Event) func(context.Context, tracbus.Event) error {
+	return func(_ context.Context, e tracbus.Event) error {
+		d.mu.Lock()
+		*into = append(*into, e)
+		d.mu.Unlock()
+		select {
+		case d.fresh <- struct{}{}:
+		default:
+		}
+		return nil
+	}
+}
+
+// heard returns what the listeners were told so far.
+func (d *Desk) Heard() (all, primary []tracbus.Event) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return append([]tracbus.Event{}, d.all...), append([]tracbus.Event{}, d.primary...)
+}
+
+// until waits until the listeners were told what a condition asks for.
+func (d *Desk) Until(t *testing.T, what string, ok func(all, primary []tracbus.Event) bool) {
+	t.Helper()
+	deadline := time.After(testkit.Patience)
+	for !ok(d.Heard()) {
+		select {
+		case <-d.fresh:
+		case <-deadline:
+			all, _ := d.Heard()
+			t.Fatalf("not told: %s; told were %d events: %s", what, len(all), Lines(all))
+		}
+	}
+}
+
+// say commits remarks on tickets as one transaction.
+func (d *Desk) Say(t *testing.T, comment string, tickets ...int64) int64 {
+	t.Helper()
+	tid, err := d.Update(testkit.Within(t), Joe, func(tx *tracbus.ModelTransaction) error {
+		for _, id := range tickets {
+			if err := tx.Record(testkit.Within(t), Remark(id, comment)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	require.NoError(t, err)
+	return tid
+}
+
+func (d *Desk) Create(t *testing.T, names ...string) (tid int64) {
+	t.Helper()
+	for _, name := range names {
+		var err error
+		tid, err = d.Update(testkit.Within(t), Joe, func(tx *tracbus.ModelTransaction) error { return tx.Record(testkit.Within(t), NewPage(name)) })
+		require.NoError(t, err)
+	}
+	return tid
+}
+
+// forgetHeard drops what the listeners heard.
+func (d *Desk) ForgetHeard() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.all, d.primary = nil, nil
+}
+
+func Briefs(events []tracbus.Event) (all []string) {
+	for _, e := range events {
+		all = append(all, Brief(e))
+	}
+	return all
+}
+
+func (d *Desk) Hears(t *testing.T, what string) {
+	t.Helper()
+	d.Until(t, what, func(all, _ []tracbus.Event) bool { return slices.Contains(Briefs(all), what) })
+}
+
+// Brief shows the comment of an event, or the reason of a Resync in brackets.
+func Brief(e tracbus.Event) string {
+	if r, ok := e.(tracbus.Resync); ok {
+		return fmt.Sprintf("(%s)", r.Reason)
+	}
+	return e.About().Comment
+}

@@ -1,0 +1,134 @@
+package store_test
+
+import (
+	"database/sql"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tracbus/tracbus/internal/store"
+	"github.com/tracbus/tracbus/tests/testdatabase"
+)
+
+// fill makes transactions, each with two changes of both realms, in turn, of two
+// fields each. The time of a change is 1000 for each tid and 1 for each seq.
+func fill(t *testing.T, st *store.Store, db *sql.DB, dialect string, transactions int) []store.Place {
+	t.Helper()
+	for tid := 1; tid <= transactions; tid++ {
+		require.NoError(t, take(db, dialect, tid))
+		for seq := range 4 {
+			realm := twoRealms[seq%2]
+			_, err := db.Exec(st.SQL(`INSERT INTO {`+realm+`_journal} (tid, seq, id, "change", time, author, ipnr, authenticated, comment, parts, state) VALUES (?, ?, 'a', 'changed', ?, '', '', 0, '', 0, '')`),
+				tid, seq, 1000*tid+seq)
+			require.NoError(t, err)
+			for _, field := range []string{"f", "g"} {
+				_, err := db.Exec(st.SQL(`INSERT INTO {`+realm+`_history} (tid, seq, id, field, old_type, old_value, new_type, new_value) VALUES (?, ?, 'a', ?, NULL, NULL, 's', 'v')`), tid, seq, field)
+				require.NoError(t, err)
+			}
+		}
+	}
+	b, err := st.Read(t.Context(), db, store.Place{}, 100, twoRealms)
+	require.NoError(t, err)
+	require.Len(t, b.Places, transactions)
+	return b.Places
+}
+
+// TestLag: what is not told yet is counted to the change.
+func TestLag(t *testing.T) {
+	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
+		st, db := open(t, s)
+		lag := func(c store.Cursor, realms []string, want ...int64) {
+			t.Helper()
+			n, oldest, err := st.Lag(t.Context(), c, realms)
+			assert.NoError(t, err)
+			assert.Equal(t, want, []int64{n, oldest})
+		}
+		lag(at(0, ""), twoRealms, 0, 0)
+		places := fill(t, st, db, s.Dialect, 3)
+		mark := func(tid int) string { return places[tid-1].CommitID }
+		lag(at(0, ""), twoRealms, 12, 1000)
+		lag(at(0, ""), []string{"wiki"}, 6, 1001)
+		lag(at(0, ""), nil, 0, 0)
+		lag(at(1, mark(1)), twoRealms, 8, 2000)
+		lag(within(1, mark(1), -1), twoRealms, 12, 1000)
+		lag(within(1, mark(1), 0), twoRealms, 11, 1001)
+		lag(within(1, mark(1), 0), []string{"ticket"}, 5, 1002)
+		lag(within(1, mark(1), 2), twoRealms, 9, 1003)
+		lag(within(1, mark(1), 2), []string{"ticket"}, 4, 2000)
+		lag(within(1, mark(1), 3), twoRealms, 8, 2000)
+		lag(within(3, mark(3), 2), twoRealms, 1, 3003)
+		lag(at(3, mark(3)), twoRealms, 0, 0)
+		lag(at(99, "x"), twoRealms, 0, 0)
+		_, err := st.Prune(t.Context(), 2, twoRealms)
+		require.NoError(t, err)
+		lag(at(0, ""), twoRealms, 4, 3000)
+		lag(within(1, mark(1), 2), twoRealms, 4, 3000)
+		lag(at(2, mark(2)), twoRealms, 4, 3000)
+	})
+}
+
+// TestReadOne: a change read alone is the one that was read with the others.
+func TestReadOne(t *testing.T) {
+	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
+		ctx := t.Context()
+		st, db := open(t, s)
+		fill(t, st, db, s.Dialect, 3)
+		b, err := st.Read(ctx, db, store.Place{}, 100, twoRealms)
+		require.NoError(t, err)
+		require.Len(t, b.Changes, 12)
+		for _, want := range b.Changes {
+			assert.Equal(t, "m"+strings.Repeat("m", int(want.TID)), want.CommitID)
+			assert.Len(t, want.Fields, 2)
+			c, found, err := st.ReadOne(ctx, db, want.TID, want.Seq, want.Realm)
+			assert.NoError(t, err)
+			assert.True(t, found)
+			assert.Equal(t, want, c)
+		}
+		_, err = st.Prune(ctx, 2, twoRealms)
+		require.NoError(t, err)
+		for _, c := range []store.Change{{TID: 1, Realm: "ticket"}, {TID: 3, Realm: "wiki"}, {TID: 3, Seq: 4, Realm: "ticket"}, {TID: 4, Realm: "ticket"}} {
+			_, found, err := st.ReadOne(ctx, db, c.TID, c.Seq, c.Realm)
+			assert.NoError(t, err)
+			assert.False(t, found, "%d.%d of %s", c.TID, c.Seq, c.Realm)
+		}
+	})
+}
+
+// TestSlowestOnce: what anybody has yet to be told of is not done.
+func TestSlowestOnce(t *testing.T) {
+	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
+		ctx := t.Context()
+		st, db := open(t, s)
+		slowest := func(want int64, wantFound bool) {
+			t.Helper()
+			tid, found, err := st.SlowestConsumer(ctx)
+			assert.NoError(t, err)
+			assert.Equal(t, []any{want, wantFound}, []any{tid, found})
+		}
+		slowest(0, false)
+		places := fill(t, st, db, s.Dialect, 6)
+		require.NoError(t, st.AddConsumer(ctx, "a", places[3]))
+		slowest(4, true)
+		require.NoError(t, st.AddConsumer(ctx, "b", places[4]))
+		slowest(4, true)
+		a := takeOnce(t, st, "a", "one")
+		is(t, true)(st.MoveCursor(ctx, "a", a, at(4, places[3].CommitID), within(5, places[4].CommitID, 1), time.Hour))
+		slowest(4, true)
+		is(t, true)(st.MoveCursor(ctx, "a", a, within(5, places[4].CommitID, 1), within(6, places[5].CommitID, 1), time.Hour))
+		slowest(5, true)
+		is(t, true)(st.MoveCursor(ctx, "a", a, within(6, places[5].CommitID, 1), at(6, places[5].CommitID), time.Hour))
+		slowest(5, true)
+		b := takeOnce(t, st, "b", "one")
+		is(t, true)(st.PutDeadLetter(ctx, "b", b, at(5, places[4].CommitID), at(6, places[5].CommitID), time.Hour, store.DeadLetter{TID: 3, CommitID: places[2].CommitID, Realm: "wiki", ID: "a"}))
+		slowest(2, true)
+		_, err := st.Prune(ctx, 3, twoRealms) // of one who does not ask
+		require.NoError(t, err)
+		slowest(6, true)
+		require.NoError(t, st.DropConsumer(ctx, "b"))
+		require.NoError(t, st.DropConsumer(ctx, "a"))
+		slowest(0, false)
+	})
+}

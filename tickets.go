@@ -1,0 +1,217 @@
+package tracbus
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/tracbus/tracbus/internal/value"
+	"github.com/tracbus/tracbus/internal/wire"
+)
+
+// In an entry's State, a name that begins with this sign is not a field's. A
+// field whose own name begins with it gets a second one.
+const notField = '='
+
+// What stands in State beside the fields.
+const (
+	stateEdited     = "=edited"      // when the comment that was edited had been made
+	stateOldComment = "=old_comment" // what it was
+	stateDeleted    = "=deleted"     // when the change that was deleted had been made
+	stateLost       = "=-"           // and the name of a field of New that Values does not have
+)
+
+// Entry implements [Recordable].
+func (e TicketCreated) Entry() Entry {
+	return Entry{Resource: e.Resource(), Kind: KindCreated, Change: e.Change, State: stateOf(e.Values, nil)}
+}
+
+// Entry implements [Recordable].
+func (e TicketDeleted) Entry() Entry {
+	return Entry{Resource: e.Resource(), Kind: KindDeleted, Change: e.Change, State: stateOf(e.Values, nil)}
+}
+
+// Entry implements [Recordable].
+func (e TicketChanged) Entry() Entry {
+	state := stateOf(e.Values, e.New)
+	if state != nil {
+		for name := range e.New {
+			if _, ok := e.Values[name]; !ok {
+				state[stateLost+name] = nil
+			}
+		}
+	}
+	return Entry{e.Resource(), KindChanged, e.Change, state, e.New, e.Old}
+}
+
+// Entry implements [Recordable].
+func (e TicketChangeDeleted) Entry() Entry {
+	return Entry{e.Resource(), KindChangeDeleted, e.Change, Fields{stateDeleted: e.ChangeTime}, e.New, e.Old}
+}
+
+// Entry implements [Recordable].
+func (e TicketCommentEdited) Entry() Entry {
+	state := Fields{stateEdited: e.CommentTime, stateOldComment: e.OldComment}
+	return Entry{Resource: e.Resource(), Kind: KindCommentEdited, Change: e.Change, State: state}
+}
+
+// stateOf returns the values that are not in changed as well, and nil for nil.
+func stateOf(values, changed Fields) Fields {
+	if values == nil {
+		return nil
+	}
+	state := make(Fields, len(values))
+	for name, v := range values {
+		if n, ok := changed[name]; ok && value.Equal(v, n) {
+			continue
+		}
+		if name != "" && name[0] == notField {
+			name = string(notField) + name
+		}
+		state[name] = v
+	}
+	return state
+}
+
+// Tickets is the [JournalRealm] of tickets. The events are the same whether
+// trac.TicketEdit wrote the ticket to Trac's tables, or the application wrote it
+// elsewhere and reports it with [ModelTransaction.Record]. Trac's custom fields
+// need the realm trac.Tickets, which embeds this one.
+//
+// A realm of your own may embed Tickets too. If it has an Event of its own, that
+// one may find the fields that a change left alone missing in [Entry.State]: they
+// are not read for a durable [Publisher], which does not publish them.
+type Tickets struct{}
+
+// Realm returns [RealmTicket].
+func (Tickets) Realm() Realm { return RealmTicket }
+
+// skipsUnchanged marks a realm whose event of a changed ticket needs the fields
+// that did not change for its Values only. A realm that embeds Tickets has it too.
+func (Tickets) skipsUnchanged() {}
+
+// Event implements [JournalRealm].
+func (Tickets) Event(e Entry) (Event, error) {
+	fail := func(expected string) (Event, error) {
+		return nil, fmt.Errorf("entry %s of %s: expected %s", e.Kind, e.Resource, expected)
+	}
+	if e.Resource.Realm != RealmTicket {
+		return fail("the realm " + string(RealmTicket))
+	}
+	id, err := strconv.ParseInt(e.Resource.ID, 10, 64)
+	if err != nil || id < 1 || strconv.FormatInt(id, 10) != e.Resource.ID {
+		return fail("a ticket's number")
+	}
+	switch e.Kind {
+	case KindCreated:
+		return TicketCreated{e.Change, id, e.ticketValues()}, nil
+	case KindDeleted:
+		return TicketDeleted{e.Change, id, e.ticketValues()}, nil
+	case KindChanged:
+		return TicketChanged{e.Change, id, e.ticketValues(), e.New, e.Old}, nil
+	case KindCommentEdited:
+		edited, ok1 := e.State[stateEdited].(time.Time)
+		comment, ok2 := e.State[stateOldComment].(string)
+		if !ok1 || !ok2 {
+			return fail(stateEdited + " and " + stateOldComment + " in its state")
+		}
+		return TicketCommentEdited{e.Change, id, edited, comment}, nil
+	case KindChangeDeleted:
+		deleted, ok := e.State[stateDeleted].(time.Time)
+		if !ok {
+			return fail(stateDeleted + " in its state")
+		}
+		return TicketChangeDeleted{e.Change, id, deleted, e.New, e.Old}, nil
+	}
+	return fail("a kind of change that tickets have")
+}
+
+// ticketValues puts together again what Entry took apart.
+func (e Entry) ticketValues() Fields {
+	if e.State == nil {
+		return nil
+	}
+	values := make(Fields, len(e.State)+len(e.New))
+	for name, v := range e.New {
+		if _, lost := e.State[stateLost+name]; !lost {
+			values[name] = v
+		}
+	}
+	for name, v := range e.State {
+		if name != "" && name[0] == notField {
+			if name = name[1:]; name == "" || name[0] != notField {
+				continue
+			}
+		}
+		values[name] = v
+	}
+	return values
+}
+
+func (e TicketCreated) sent(bool) (values, old Fields) { return e.Values, nil }
+func (e TicketDeleted) sent(bool) (values, old Fields) { return e.Values, nil }
+
+func (e TicketChanged) sent(all bool) (values, old Fields) {
+	switch {
+	case all && e.Values != nil:
+		return e.Values, e.Old
+	case e.New == nil && e.Values != nil:
+		return changed(e.Values, e.Old), e.Old
+	}
+	return e.New, e.Old
+}
+
+func (e TicketChangeDeleted) sent(bool) (values, old Fields) { return e.New, e.Old }
+
+// decodeTicket returns the event of a channel of tickets. A payload does not
+// say who created a ticket, nor when a change was made, but in its fields.
+func decodeTicket(c Change, kind Kind, members []value.Member) (e Event, err error) {
+	p := wire.Reader{Members: members}
+	id := p.Int("id", 0)
+	if id < 1 {
+		p.Fail("member %q: expected a number from 1, found %d", "id", id)
+	}
+	switch kind {
+	case KindCreated, KindDeleted:
+		c.Absent |= AttrAuthor | AttrComment | AttrTime
+		values := p.Fields("id")
+		if e = (TicketDeleted{c, id, values}); kind == KindCreated {
+			e = TicketCreated{c, id, values}
+		}
+	case KindChanged:
+		c.Absent |= AttrTime
+		c.Author, c.Comment = p.Text("author", wire.Author), p.Text("comment", wire.Comment)
+		e = decodeDifference(&c, id, p.Object("new_values"), p.Object("old_values"))
+	case KindCommentEdited:
+		c.Absent |= AttrTime
+		c.Author, c.Comment = p.Text("author", wire.Author), p.Text("comment", wire.Comment)
+		e = TicketCommentEdited{c, id, p.Made("time"), p.Text("old_comment", wire.OldText)}
+	case KindChangeDeleted:
+		c.Absent |= AttrTime
+		c.Author, c.Comment = p.Text("author", wire.Author), p.Text("comment", wire.Comment)
+		e = TicketChangeDeleted{c, id, p.Made("time"), p.Object("new_values"), p.Object("old_values")}
+	default:
+		return nil, ErrUnknownChannel
+	}
+	c = e.About()
+	c.Null, c.Absent = c.Null|Attrs(p.Null), c.Absent|Attrs(p.Absent)
+	return e.WithChange(c), p.Err
+}
+
+// decodeDifference tells the two forms of new_values apart: only the full state
+// has fields that did not change, of which a ticket has some always.
+func decodeDifference(c *Change, id int64, values, old Fields) Event {
+	for name := range values {
+		if _, ok := old[name]; !ok {
+			fresh := make(Fields, len(old))
+			for name := range old {
+				if v, ok := values[name]; ok {
+					fresh[name] = v
+				}
+			}
+			return TicketChanged{*c, id, values, fresh, old}
+		}
+	}
+	c.Absent |= AttrValues
+	return TicketChanged{*c, id, nil, values, old}
+}

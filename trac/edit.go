@@ -1,0 +1,268 @@
+package trac
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/internal/value"
+)
+
+// TicketEdit is a [tracbus.Model] that creates, changes or deletes a ticket in
+// Trac's tables:
+//
+//	tx.Save(ctx, trac.TicketEdit{ID: 17, Set: tracbus.Fields{"milestone": "m1"}, Comment: "Not now."})
+type TicketEdit struct {
+	// ID is the ticket's number. Zero means a new ticket.
+	ID int64
+
+	// AssignedID is where Save stores the number of a new ticket. The number is
+	// valid once the transaction is committed. Nil means that it is not needed.
+	AssignedID *int64
+
+	// Set are the fields to change, and their new values: a string, or a
+	// time.Time for a custom field of type time, or nil for no value. Other
+	// fields stay as they are. As in Trac, spaces around a value are dropped,
+	// except in a textarea; cc becomes a list with commas; and a value need not be
+	// one of a field's options.
+	Set tracbus.Fields
+
+	// Comment is the comment on the change. It may be empty. A comment alone is a
+	// change too.
+	Comment string
+
+	// ReplyTo is the number of the comment that Comment replies to. Zero means
+	// none, and -1 the ticket's description.
+	ReplyTo int
+
+	// Base is the changetime of the ticket that the edit was made from. If the
+	// ticket was changed since, the error is [tracbus.ErrConflict]. Zero means
+	// that this is not checked.
+	Base time.Time
+}
+
+// Resource implements [tracbus.Model].
+func (e TicketEdit) Resource() tracbus.Resource {
+	if e.ID == 0 {
+		return tracbus.Resource{Realm: tracbus.RealmTicket}
+	}
+	return tracbus.TicketResource(e.ID)
+}
+
+// Save implements [tracbus.Model]. It writes what Trac does (Ticket.insert and
+// save_changes, Trac 1.6), and returns a [tracbus.TicketCreated] or
+// [tracbus.TicketChanged].
+//
+// A new ticket gets what Trac's page would add to the fields set: the status
+// "new", the transaction's author as reporter, and the defaults of the custom
+// fields. The defaults of built-in fields, [ticket] default_… in trac.ini, are
+// left to the application.
+//
+// Each change of a ticket has a time of its own: the transaction's, or a
+// microsecond after the ticket's last change. Two saves of a ticket in one
+// transaction are one change. A field that goes back to its first value is then
+// not part of it; if no field is left, only changetime is new.
+//
+// Unlike in Trac, a field that is not in Set does not change: a cc that is not
+// in its normal form stays as it is.
+func (e TicketEdit) Save(ctx context.Context, tx *tracbus.ModelTransaction) (tracbus.Event, error) {
+	if e.ID == 0 {
+		return e.create(ctx, tx)
+	}
+	return e.change(ctx, tx)
+}
+
+// Delete implements [tracbus.Model] and returns a [tracbus.TicketDeleted]. It
+// deletes the rows that Trac does (Ticket.delete, Trac 1.6): the ticket's in
+// ticket, ticket_custom, ticket_change and attachment. The attached files stay in
+// Trac's folder. Set and ReplyTo must be empty.
+func (e TicketEdit) Delete(ctx context.Context, tx *tracbus.ModelTransaction) (tracbus.Event, error) {
+	if e.ID == 0 || len(e.Set) > 0 || e.ReplyTo != 0 {
+		return nil, fmt.Errorf("delete with the fields %v: expected ID, and neither Set nor ReplyTo", e.Set)
+	}
+	t, err := lockTicket(ctx, tx, e.ID, e.Base)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.tables.execAttachments(ctx, `DELETE FROM {attachment} WHERE "type" = 'ticket' AND id = ?`, e.Resource().ID); err != nil {
+		return nil, err
+	}
+	for _, statement := range []string{
+		`DELETE FROM {ticket} WHERE id = ?`,
+		`DELETE FROM {ticket_change} WHERE ticket = ?`,
+		`DELETE FROM {ticket_custom} WHERE ticket = ?`,
+	} {
+		if _, err := t.tables.exec(ctx, statement, e.ID); err != nil {
+			return nil, err
+		}
+	}
+	return tracbus.TicketDeleted{Change: tracbus.Change{Comment: value.Text(e.Comment)}, ID: e.ID, Values: t.row.values}, nil
+}
+
+func (e TicketEdit) create(ctx context.Context, tx *tracbus.ModelTransaction) (tracbus.Event, error) {
+	if !e.Base.IsZero() || e.ReplyTo != 0 {
+		return nil, errors.New("a new ticket with Base or ReplyTo: expected neither")
+	}
+	fields, err := fieldsOf(tx.Realm(tracbus.RealmTicket))
+	if err != nil {
+		return nil, err
+	}
+	set, err := e.taken(tx, fields)
+	if err != nil {
+		return nil, err
+	}
+	when := tx.Time().UnixMicro()
+	t := &lockedTicket{row: &ticketRow{changed: when, values: tracbus.Fields{}}, tx: tx, tables: tablesOf(tx), fields: fields}
+	names, args := []string{"time", "changetime"}, []any{when, when}
+	for _, name := range ticketColumns() {
+		v, ok := set[name]
+		switch {
+		case ok:
+		case name == "status":
+			v = "new"
+		case name == "reporter":
+			v = value.Text(tx.Actor().Author)
+		default:
+			v = ""
+		}
+		t.row.values[name] = v
+		if v != "" {
+			names, args = append(names, name), append(args, v)
+		}
+	}
+	t.row.id, err = t.tables.insert(ctx, `INSERT INTO {ticket} (`+quotedNames(names)+`) VALUES (?`+
+		strings.Repeat(", ?", len(args)-1)+`)`, args...)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.createCustom(ctx, set); err != nil {
+		return nil, err
+	}
+	comment := value.Text(e.Comment)
+	if !blank(comment) {
+		if err := t.add(ctx, when, newChange{tx.Actor().Author, commentField, "1", comment}); err != nil {
+			return nil, err
+		}
+	}
+	if e.AssignedID != nil {
+		*e.AssignedID = t.row.id
+	}
+	t.row.values["time"], t.row.values["changetime"] = tx.Time(), tx.Time()
+	return tracbus.TicketCreated{Change: tracbus.Change{Time: tx.Time(), Comment: comment}, ID: t.row.id, Values: t.row.values}, nil
+}
+
+// createCustom writes the custom fields that have a value or were named.
+func (t *lockedTicket) createCustom(ctx context.Context, set tracbus.Fields) error {
+	var rows [][]any
+	for _, name := range t.fields.names() {
+		f := t.fields[name]
+		v, ok := set[name]
+		if !ok {
+			v, ok = f.initial, f.initial != nil
+		}
+		if f.custom && ok {
+			rows = append(rows, []any{t.row.id, name, f.stored(v)})
+			t.row.values[name] = v
+		}
+	}
+	return t.tables.insertRows(ctx, `INSERT INTO {ticket_custom} (ticket, name, value)`, rows)
+}
+
+// taken returns what Set says as the ticket gets it.
+func (e TicketEdit) taken(tx *tracbus.ModelTransaction, fields fieldSet) (tracbus.Fields, error) {
+	set := make(tracbus.Fields, len(e.Set))
+	for name, v := range e.Set {
+		f, ok := fields[name]
+		switch {
+		case ok:
+		case name == "id" || name == "time" || name == "changetime":
+			return nil, fmt.Errorf("field %q: it cannot be set; expected another field", name)
+		default:
+			return nil, fmt.Errorf("field %q: there is none of that name; expected one of %s",
+				name, strings.Join(fields.names(), ", "))
+		}
+		v, err := f.take(v)
+		if err != nil {
+			return nil, fmt.Errorf("field %q: %w", name, err)
+		}
+		s, _ := v.(string)
+		if err := tablesOf(tx).checkText("field "+name, s); err != nil {
+			return nil, err
+		}
+		set[name] = v
+	}
+	if err := tablesOf(tx).checkText("comment", e.Comment); err != nil {
+		return nil, err
+	}
+	if e.ReplyTo < -1 {
+		return nil, fmt.Errorf("ReplyTo is %d: expected a comment's number, 0 or -1", e.ReplyTo)
+	}
+	return set, nil
+}
+
+// blank says whether a comment has nothing to read (stripws of Trac 1.6).
+func blank(comment string) bool {
+	return strings.TrimFunc(comment, func(r rune) bool { return tracSpace(r) || r == '\u200B' }) == ""
+}
+
+func (e TicketEdit) change(ctx context.Context, tx *tracbus.ModelTransaction) (tracbus.Event, error) {
+	t, err := lockTicket(ctx, tx, e.ID, e.Base)
+	if err != nil {
+		return nil, err
+	}
+	set, err := e.taken(tx, t.fields)
+	if err != nil {
+		return nil, err
+	}
+	p := patch{ticket: t, set: set, comment: value.Text(e.Comment), new: tracbus.Fields{}, old: tracbus.Fields{}}
+	switch {
+	case e.ReplyTo > 0:
+		p.replyTo = strconv.Itoa(e.ReplyTo) + "."
+	case e.ReplyTo < 0:
+		p.replyTo = "description."
+	}
+	for name, v := range set {
+		if old, different := t.old(t.fields[name], v); different {
+			p.new[name], p.old[name] = v, old
+		}
+	}
+	if len(p.new) == 0 && blank(p.comment) {
+		return nil, nil
+	}
+	when, exists, err := p.write(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !exists {
+		tx.Retract(e.Resource())
+		return nil, nil
+	}
+	tx.Keep(e.Resource())
+	values := maps.Clone(t.row.values)
+	maps.Copy(values, p.new)
+	values["changetime"] = time.UnixMicro(t.row.changed).UTC()
+	return tracbus.TicketChanged{
+		Change: tracbus.Change{Time: time.UnixMicro(when).UTC(), Comment: p.comment},
+		ID:     t.row.id, Values: values, New: p.new, Old: p.old,
+	}, nil
+}
+
+// old returns the value that v replaces, and whether the two are different. It
+// is what the tables hold: nil for a custom field without a row, although a
+// reader sees the field's default.
+func (t *lockedTicket) old(f field, v any) (old any, different bool) {
+	old = t.row.values[f.name]
+	if old == nil && !f.time {
+		old = ""
+	}
+	different = !value.Equal(old, v)
+	if f.custom && !t.row.custom[f.name] {
+		old = nil
+	}
+	return old, different
+}

@@ -1,0 +1,200 @@
+package trac
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/internal/tracini"
+	"github.com/tracbus/tracbus/internal/value"
+)
+
+// field is a field as the tables hold it.
+type field struct {
+	name     string
+	custom   bool // a row of ticket_custom, not a column of ticket
+	time     bool
+	textarea bool
+	initial  any // of a custom field; nil means none
+}
+
+// ticketColumns returns the columns of the table ticket that are fields, without
+// time and changetime, which say only when the ticket changed.
+func ticketColumns() []string {
+	return []string{
+		"summary", "reporter", "owner", "description", "type", "status", "priority",
+		"milestone", "component", "version", "severity", "resolution", "keywords", "cc",
+	}
+}
+
+// fieldSet are all fields of tickets that can be set, by name.
+type fieldSet map[string]field
+
+// fieldsOf returns the fields of the journal's realm "ticket".
+func fieldsOf(realm tracbus.JournalRealm) (fieldSet, error) {
+	switch realm := realm.(type) {
+	case Tickets:
+		return realm.fields()
+	case *Tickets:
+		return realm.fields()
+	case tracbus.Tickets, *tracbus.Tickets:
+		return Tickets{}.fields()
+	default:
+		return nil, fmt.Errorf("the journal's realm %q is %T: expected trac.Tickets or tracbus.Tickets", tracbus.RealmTicket, realm)
+	}
+}
+
+// customName is what Trac accepts as a custom field's name.
+var customName = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9_]+$`)
+
+func (t Tickets) fields() (fieldSet, error) {
+	fields := make(fieldSet, len(t.CustomFields)+len(ticketColumns()))
+	for _, f := range t.CustomFields {
+		if tracini.Reserved(f.Name) || !customName.MatchString(f.Name) {
+			return nil, fmt.Errorf("custom field %q: expected another name, as Trac does", f.Name)
+		}
+		fields[f.Name] = field{f.Name, true, f.Type == "time", f.Type == "textarea", initial(f)}
+	}
+	for _, name := range ticketColumns() { // Trac ignores a custom field of such a name
+		fields[name] = field{name: name, textarea: name == "description"}
+	}
+	return fields, nil
+}
+
+// names returns the fields in the order of their names.
+func (fields fieldSet) names() []string {
+	names := make([]string, 0, len(fields))
+	for name := range fields {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// initial returns the default of a custom field, nil if there is none
+// (Ticket._custom_field_default): a number may mean the option at that index.
+// Trac reads the default of a time in all forms that its pages accept; here it
+// is a date, with or without a time, in UTC.
+func initial(f tracbus.CustomField) any {
+	value := f.Default
+	if len(f.Options) > 0 && !slices.Contains(f.Options, value) {
+		i, err := strconv.Atoi(value)
+		if i < 0 {
+			i += len(f.Options)
+		}
+		if err == nil && i >= 0 && i < len(f.Options) {
+			value = f.Options[i]
+		}
+	}
+	switch {
+	case value == "":
+		return nil
+	case f.Type == "time":
+		return tracTime(value)
+	}
+	return value
+}
+
+// take returns a value as the ticket gets it (Ticket.__setitem__, and for cc
+// save_changes).
+func (f field) take(v any) (any, error) {
+	switch v := v.(type) {
+	case nil:
+		if f.time {
+			return nil, nil
+		}
+		return "", nil
+	case string:
+		switch {
+		case f.time && v == "":
+			return nil, nil
+		case f.time:
+			return nil, fmt.Errorf("value %.60q: expected nil or a time.Time", v)
+		case f.name == "cc":
+			return tracCC(value.Text(v)), nil
+		case f.textarea:
+			return value.Text(v), nil
+		}
+		return strings.TrimFunc(value.Text(v), tracSpace), nil
+	case time.Time:
+		if f.time {
+			t, err := value.Time(v)
+			return t.UTC(), err
+		}
+		return nil, fmt.Errorf("value of type time.Time: expected nil or a string")
+	}
+	if f.time {
+		return nil, fmt.Errorf("value of type %T: expected nil or a time.Time", v)
+	}
+	return nil, fmt.Errorf("value of type %T: expected nil or a string", v)
+}
+
+// stored returns a value as the tables hold it (Ticket._to_db_types): an empty
+// string as NULL, and a time so that texts of times sort as the times do.
+func (f field) stored(v any) any {
+	switch v := v.(type) {
+	case string:
+		if v != "" {
+			return v
+		}
+	case time.Time:
+		if us := v.UnixMicro(); us < 0 {
+			return fmt.Sprintf("%+017d", us)
+		}
+		return fmt.Sprintf("%018d", v.UnixMicro())
+	}
+	return nil
+}
+
+// read returns what the tables hold as a value of the ticket. NULL and "" are
+// the same to Trac.
+func (f field) read(stored string) any {
+	if f.time {
+		return tracTime(stored)
+	}
+	return stored
+}
+
+// tracTime reads the time of a custom field (_db_str_to_datetime): microseconds,
+// or what people wrote before the field was a time. It returns nil if the text is
+// no time.
+func tracTime(s string) any {
+	s = strings.TrimFunc(s, tracSpace)
+	t, err := time.Time{}, error(nil)
+	if us, notNumber := strconv.ParseInt(s, 10, 64); notNumber == nil {
+		t = time.UnixMicro(us).UTC()
+	} else {
+		for _, form := range []string{
+			time.RFC3339, "2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02T15:04", "2006-01-02 15:04", time.DateOnly,
+		} {
+			if t, err = time.Parse(form, s); err == nil {
+				break
+			}
+		}
+	}
+	if err != nil || value.CheckTime(t) != nil {
+		return nil
+	}
+	return t.UTC().Truncate(time.Microsecond)
+}
+
+// tracCC separates the addresses of a cc with commas and drops duplicates
+// (_fixup_cc_list).
+func tracCC(s string) string {
+	var list []string
+	for _, cc := range strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ';' || tracSpace(r) }) {
+		if !slices.Contains(list, cc) {
+			list = append(list, cc)
+		}
+	}
+	return strings.Join(list, ", ")
+}
+
+// tracSpace says whether Python strips a character: Unicode's spaces and four
+// separators.
+func tracSpace(r rune) bool { return unicode.IsSpace(r) || r >= 0x1C && r <= 0x1F }
