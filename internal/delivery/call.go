@@ -3,7 +3,6 @@ package delivery
 import (
 	"errors"
 	"fmt"
-	"runtime/debug"
 )
 
 // ErrGoexit is the error of a listener that ended its goroutine.
@@ -32,13 +31,3 @@ const (
 	anEvent
 	aGap
 )
-
-// protect makes a panic an error. If f ends its goroutine it does not return.
-func protect(f func() error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = &PanicError{p, debug.Stack()}
-		}
-	}()
-	return f()
-}

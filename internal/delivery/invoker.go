@@ -3,6 +3,7 @@ package delivery
 import (
 	"context"
 	"errors"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -105,9 +106,7 @@ func (v *Invoker) serve() {
 				return
 			}
 			at = &o
-			err := protect(func() error { return o.call(o.ctx) })
-			v.calling.Store(false)
-			o.done <- err
+			o.done <- v.call(o)
 			continue
 		case <-v.wake:
 		}
@@ -118,6 +117,19 @@ func (v *Invoker) serve() {
 			return
 		}
 	}
+}
+
+// call calls the listener once, and makes a panic an error.
+func (v *Invoker) call(o order) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			v.calling.Store(false)
+			err = &PanicError{p, debug.Stack()}
+		}
+	}()
+	err = o.call(o.ctx)
+	v.calling.Store(false)
+	return err
 }
 
 // begins says that a call begins, unless the invoker is closed: whoever closes it

@@ -3,6 +3,7 @@ package delivery
 import (
 	"errors"
 	"log/slog"
+	"runtime/debug"
 	"slices"
 	"time"
 )
@@ -206,11 +207,17 @@ func (q *Queue[E]) pause(attempt int) bool {
 	}
 }
 
-// call calls the listener once. If the listener ends the goroutine, calling
-// keeps what it was called with.
-func (q *Queue[E]) call(what calls, f func() error) error {
+// call calls the listener once, and makes a panic an error. If the listener ends
+// the goroutine, calling keeps what it was called with.
+func (q *Queue[E]) call(what calls, f func() error) (err error) {
 	q.calling.Store(what)
-	err := protect(f)
+	defer func() {
+		if p := recover(); p != nil {
+			q.calling.Store(nothing)
+			err = &PanicError{p, debug.Stack()}
+		}
+	}()
+	err = f()
 	q.calling.Store(nothing)
 	return err
 }
