@@ -6,18 +6,20 @@ import (
 	"sync"
 )
 
-// Diary is what one listener was told.
+// Diary keeps what one listener writes of its calls.
 type Diary struct {
 	mu      sync.Mutex
 	entries []string
 }
 
+// Write adds an entry.
 func (d *Diary) Write(format string, args ...any) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.entries = append(d.entries, fmt.Sprintf(format, args...))
 }
 
+// Read returns the entries so far.
 func (d *Diary) Read() []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -13,13 +13,15 @@ import (
 type Ear struct {
 	pubsub     *redis.PubSub
 	subscribed atomic.Int64 // how often
-	Heard      atomic.Int64
+	Heard      atomic.Int64 // how many messages
 	done       chan struct{}
 
 	mu       sync.Mutex
 	messages []*redis.Message
 }
 
+// NewEar subscribes, and unsubscribes when the test ends. The caller keeps the
+// client open until then.
 func NewEar(t testing.TB, client *redis.Client) *Ear {
 	t.Helper()
 	e := &Ear{pubsub: client.PSubscribe(context.Background(), "*"), done: make(chan struct{})}
@@ -56,6 +58,7 @@ func (e *Ear) take(received any) {
 	}
 }
 
+// All returns the messages received so far, in order.
 func (e *Ear) All() []*redis.Message {
 	e.mu.Lock()
 	defer e.mu.Unlock()

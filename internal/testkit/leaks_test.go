@@ -26,8 +26,8 @@ func (s *spy) end() {
 	}
 }
 
-// TestNoLeaks: a goroutine that was there before is of no interest, one that ends
-// while all is cleaned up is waited for, and one that stays fails the test.
+// TestNoLeaks: a goroutine that existed before is ignored, one that ends during the
+// cleanup is waited for, and one that remains fails the test.
 func TestNoLeaks(t *testing.T) {
 	NoLeaks(t)
 	release := make(chan struct{})

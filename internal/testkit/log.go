@@ -11,18 +11,22 @@ import (
 	"time"
 )
 
-// LogRecorder keeps what is logged.
+// LogRecorder is a [slog.Handler] that keeps what is logged.
 type LogRecorder struct {
 	mu    sync.Mutex
 	lines []string
 }
 
+// Enabled is true for every level.
 func (l *LogRecorder) Enabled(context.Context, slog.Level) bool { return true }
 
+// WithAttrs drops the attributes.
 func (l *LogRecorder) WithAttrs([]slog.Attr) slog.Handler { return l }
 
+// WithGroup drops the group.
 func (l *LogRecorder) WithGroup(string) slog.Handler { return l }
 
+// Handle keeps a record as "message key=value …".
 func (l *LogRecorder) Handle(_ context.Context, r slog.Record) error {
 	line := r.Message
 	r.Attrs(func(a slog.Attr) bool { line += " " + a.String(); return true })
@@ -32,7 +36,7 @@ func (l *LogRecorder) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// with returns the lines that contain one of the words.
+// With returns the lines that contain one of the words.
 func (l *LogRecorder) With(words ...string) (found []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -47,17 +51,20 @@ func (l *LogRecorder) With(words ...string) (found []string) {
 	return found
 }
 
-// Notes is a log that a test reads.
+// Notes is a log whose text a test waits for.
 type Notes struct {
 	mu   sync.Mutex
 	Text bytes.Buffer
 	more chan struct{}
 }
 
+// NewNotes returns an empty log.
 func NewNotes() *Notes { return &Notes{more: make(chan struct{}, 1)} }
 
+// Logger returns a logger that writes to the log.
 func (n *Notes) Logger() *slog.Logger { return slog.New(slog.NewTextHandler(n, nil)) }
 
+// Write appends to the log.
 func (n *Notes) Write(b []byte) (int, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -68,13 +75,14 @@ func (n *Notes) Write(b []byte) (int, error) {
 	return n.Text.Write(b)
 }
 
+// Count returns how often the log has the words.
 func (n *Notes) Count(words string) int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return strings.Count(n.Text.String(), words)
 }
 
-// until waits for words in the log.
+// Until waits for words in the log.
 func (n *Notes) Until(t *testing.T, words string) {
 	t.Helper()
 	deadline := time.After(Patience)

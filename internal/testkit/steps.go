@@ -41,7 +41,7 @@ func Loop[T any](t testing.TB, sequence func(context.Context) iter.Seq2[T, error
 	return s
 }
 
-// next returns what the loop yields next.
+// Next returns what the loop yields next.
 func (s *Steps[T]) Next() Step[T] {
 	s.t.Helper()
 	select {
@@ -55,7 +55,7 @@ func (s *Steps[T]) Next() Step[T] {
 	return Step[T]{}
 }
 
-// stop ends the loop and waits for it.
+// Stop ends the loop and waits for it.
 func (s *Steps[T]) Stop() {
 	s.cancel()
 	select {

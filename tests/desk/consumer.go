@@ -10,7 +10,8 @@ import (
 	"github.com/tracbus/tracbus/internal/testkit"
 )
 
-// deadLetters returns what is set aside, as "comment tries retrying", by resource.
+// ListDeadLetters returns the dead letters of the consumer "log", and each of them as
+// "resource tries n retrying bool".
 func (d *Desk) ListDeadLetters(t *testing.T) (all []tracbus.DeadLetter, short []string) {
 	t.Helper()
 	for a, err := range d.DeadLetters(testkit.Within(t), "log") {
@@ -21,7 +22,7 @@ func (d *Desk) ListDeadLetters(t *testing.T) (all []tracbus.DeadLetter, short []
 	return all, short
 }
 
-// consumer returns how a name stands.
+// Consumer returns the status of a durable consumer.
 func (d *Desk) Consumer(t *testing.T, name string) tracbus.ConsumerStatus {
 	t.Helper()
 	st, err := d.Status(testkit.Within(t))
@@ -31,12 +32,12 @@ func (d *Desk) Consumer(t *testing.T, name string) tracbus.ConsumerStatus {
 			return o
 		}
 	}
-	t.Fatalf("the status does not have the name %q", name)
+	t.Fatalf("the status does not have the consumer %q", name)
 	return tracbus.ConsumerStatus{}
 }
 
-// holds waits until a process holds the name.
+// Holds waits until this process has the lease of the consumer "log".
 func (d *Desk) Holds(t *testing.T) {
 	t.Helper()
-	testkit.Until(t, "it holds the name", func() bool { return d.Consumer(t, "log").HeldHere })
+	testkit.Until(t, "it has the lease", func() bool { return d.Consumer(t, "log").HeldHere })
 }

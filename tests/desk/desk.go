@@ -27,9 +27,9 @@ type Desk struct {
 	Bus *tracbus.Bus
 
 	mu      sync.Mutex
-	all     []tracbus.Event // told to a listener of the scope Everywhere
+	all     []tracbus.Event // delivered to a listener of the scope Everywhere
 	primary []tracbus.Event // and to one of the scope Primary
-	fresh   chan struct{}   // holds a token: something was told
+	fresh   chan struct{}   // holds a token after each event
 
 	cancel context.CancelFunc
 	ran    chan error
@@ -43,7 +43,7 @@ type Config struct {
 	Before func(*tracbus.Bus)
 	// DB is the pool to use. Zero opens one.
 	DB *sql.DB
-	// Idle does not run the follower.
+	// Idle does not run the journal.
 	Idle bool
 }
 
@@ -80,27 +80,27 @@ func Seat(t *testing.T, s *testdatabase.Server, dsn string, c Config) *Desk {
 	return d
 }
 
-// follow runs the follower.
+// Follow runs the journal until Stop.
 func (d *Desk) Follow() {
 	ctx, cancel := context.WithCancel(context.Background())
 	d.cancel = cancel
 	go func() { d.ran <- d.Run(ctx) }()
 }
 
-// stop tells the follower to end. The function that is returned waits for that.
+// Stop ends Run. The function that it returns waits until Run has returned.
 func (d *Desk) Stop() (ended func() error) {
 	d.cancel()
 	d.cancel = nil
 	return func() error { return <-d.ran }
 }
 
-// pause ends the follower.
+// Pause ends Run and waits until it has returned.
 func (d *Desk) Pause(t *testing.T) {
 	t.Helper()
 	require.NoError(t, d.Stop()())
 }
 
-// leave ends the desk as a process ends in good order.
+// Leave ends the desk as a process ends in good order.
 func (d *Desk) Leave(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
 	defer cancel()
@@ -124,14 +124,14 @@ func (d *Desk) hear(into *[]tracbus.Event) func(context.Context, tracbus.Event) 
 	}
 }
 
-// heard returns what the listeners were told so far.
+// Heard returns the events delivered so far to each of the two listeners.
 func (d *Desk) Heard() (all, primary []tracbus.Event) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return append([]tracbus.Event{}, d.all...), append([]tracbus.Event{}, d.primary...)
 }
 
-// until waits until the listeners were told what a condition asks for.
+// Until waits until the events delivered so far satisfy a condition.
 func (d *Desk) Until(t *testing.T, what string, ok func(all, primary []tracbus.Event) bool) {
 	t.Helper()
 	deadline := time.After(testkit.Patience)
@@ -140,12 +140,12 @@ func (d *Desk) Until(t *testing.T, what string, ok func(all, primary []tracbus.E
 		case <-d.fresh:
 		case <-deadline:
 			all, _ := d.Heard()
-			t.Fatalf("not told: %s; told were %d events: %s", what, len(all), Lines(all))
+			t.Fatalf("not delivered: %s; delivered were %d events: %s", what, len(all), Lines(all))
 		}
 	}
 }
 
-// say commits remarks on tickets as one transaction.
+// Say commits remarks on tickets as one transaction.
 func (d *Desk) Say(t *testing.T, comment string, tickets ...int64) int64 {
 	t.Helper()
 	tid, err := d.Update(testkit.Within(t), Joe, func(tx *tracbus.ModelTransaction) error {
@@ -160,6 +160,7 @@ func (d *Desk) Say(t *testing.T, comment string, tickets ...int64) int64 {
 	return tid
 }
 
+// Create commits pages, each as one transaction, and returns the last tid.
 func (d *Desk) Create(t *testing.T, names ...string) (tid int64) {
 	t.Helper()
 	for _, name := range names {
@@ -170,13 +171,14 @@ func (d *Desk) Create(t *testing.T, names ...string) (tid int64) {
 	return tid
 }
 
-// forgetHeard drops what the listeners heard.
+// ForgetHeard drops what the listeners heard.
 func (d *Desk) ForgetHeard() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.all, d.primary = nil, nil
 }
 
+// Briefs shows each event as Brief does.
 func Briefs(events []tracbus.Event) (all []string) {
 	for _, e := range events {
 		all = append(all, Brief(e))
@@ -184,6 +186,7 @@ func Briefs(events []tracbus.Event) (all []string) {
 	return all
 }
 
+// Hears waits until an event that Brief shows as what was delivered.
 func (d *Desk) Hears(t *testing.T, what string) {
 	t.Helper()
 	d.Until(t, what, func(all, _ []tracbus.Event) bool { return slices.Contains(Briefs(all), what) })

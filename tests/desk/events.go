@@ -18,6 +18,7 @@ func Line(e tracbus.Event) string {
 	return fmt.Sprintf("%d.%d %s %s: %s (%s)", c.TID, c.Seq, e.Resource(), e.Kind(), c.Comment, who)
 }
 
+// Lines shows each event as Line does.
 func Lines(events []tracbus.Event) []string {
 	all := make([]string, len(events))
 	for i, e := range events {
@@ -26,7 +27,7 @@ func Lines(events []tracbus.Event) []string {
 	return all
 }
 
-// Comments returns what was said of each event.
+// Comments returns the comment of each event.
 func Comments(events []tracbus.Event) []string {
 	all := make([]string, len(events))
 	for i, e := range events {
@@ -35,6 +36,7 @@ func Comments(events []tracbus.Event) []string {
 	return all
 }
 
+// Joe is who changes what.
 var Joe = tracbus.Actor{Author: "joe", IPNR: "::1", Authenticated: true}
 
 // Remark is a change of a ticket that says something.
@@ -45,11 +47,12 @@ func Remark(id int64, comment string) tracbus.TicketChanged {
 	}
 }
 
+// NewPage is the first version of a page.
 func NewPage(name string) tracbus.WikiPageCreated {
 	return tracbus.WikiPageCreated{Page: tracbus.WikiPage{Name: name, Version: 1, Author: "joe", Time: time.Unix(1, 0).UTC()}}
 }
 
-// Marks writes $1 for ? where the database wants that.
+// Marks writes $1 for ? if the database expects that.
 func Marks(d tracbus.Dialect, text string) string {
 	if d != tracbus.PostgreSQL {
 		return text

@@ -19,11 +19,12 @@ import (
 // follow it.
 type Restorable struct {
 	*testdatabase.Server
-	Source string
+	Source string  // its data source name
 	folder string  // of SQLite's files
 	keeper *sql.DB // has it open, so that the newest changes are in the -wal file
 }
 
+// NewRestorable makes a database with a table of the names that were seen.
 func NewRestorable(t *testing.T, dialect string) *Restorable {
 	k := &Restorable{Server: testdatabase.New(t, dialect)}
 	if dialect == "sqlite" {
@@ -38,7 +39,7 @@ func NewRestorable(t *testing.T, dialect string) *Restorable {
 	return k
 }
 
-// backup copies the database. What it returns puts it back to that copy, as
+// Backup copies the database. What it returns puts it back to that copy, as
 // often as it is called.
 func (k *Restorable) Backup(t *testing.T) (restore func()) {
 	switch {
@@ -72,7 +73,7 @@ func (k *Restorable) Backup(t *testing.T) (restore func()) {
 	}
 }
 
-// add makes pages, one transaction each, from a process that comes and goes.
+// Add makes pages, one transaction each, from a process that comes and goes.
 func (k *Restorable) Add(t *testing.T, names ...string) (last int64) {
 	t.Helper()
 	db := k.Open(t, k.Source)

@@ -73,9 +73,10 @@ func (v *Verdict) add(kind int, format string, args ...any) {
 	}
 }
 
+// String shows how many faults of each kind there are, and the first of each.
 func (v *Verdict) String() string { return v.Summary(len(faults)) }
 
-// summary tells how often each of the first kinds was found, and then what.
+// Summary tells how often each of the first kinds was found, and then what.
 func (v *Verdict) Summary(kinds int) string {
 	var b strings.Builder
 	for kind, n := range v.Counts[:kinds] {
@@ -103,7 +104,7 @@ func Check(truth Truth, runs []Run) *Verdict {
 	return v
 }
 
-// checkTables: the journal has each commit of the application under one tid,
+// CheckTables: the journal has each commit of the application under one tid,
 // with as many changes as it made, and they add up to the rows as they are.
 func (v *Verdict) CheckTables() {
 	state := map[string]*State{} // nil for what is not there
@@ -113,7 +114,7 @@ func (v *Verdict) CheckTables() {
 	versions := map[string]int64{}
 	for i, c := range v.Truth.Changes {
 		if i > 0 && !c.After(v.Truth.Changes[i-1].Place) {
-			v.add(isTables, "%v stands behind %v", c.Place, v.Truth.Changes[i-1].Place)
+			v.add(isTables, "%v comes after %v", c.Place, v.Truth.Changes[i-1].Place)
 		}
 		v.Index[c.Place] = i
 		if tid, ok := tids[c.By]; ok && tid != c.TID {
@@ -215,7 +216,7 @@ func (v *Verdict) checkSequence(run string, killed bool, start int64, lines []Li
 	}
 }
 
-// checkOutcomes: what Update returned is what happened.
+// CheckOutcomes: what Update returned is what happened.
 func (v *Verdict) CheckOutcomes(r Run) {
 	tids := map[string]int64{}
 	for _, c := range v.Truth.Changes {
@@ -281,6 +282,7 @@ func (v *Verdict) checkContents() {
 	}
 }
 
+// SameState compares two states, of which each may be nil.
 func SameState(a, b *State) bool { return a == b || a != nil && b != nil && *a == *b }
 
 // checkPrimaries: the run that committed a change was told it as primary, once

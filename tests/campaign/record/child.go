@@ -24,7 +24,7 @@ type Child struct {
 	Gone   chan struct{} // closed once it has ended and was waited for
 }
 
-// begin runs a test of a program in a process of its own. The variable tells it
+// Begin runs a test of a program in a process of its own. The variable tells it
 // what to do there.
 func (c *Child) Begin(t testing.TB, program, test, variable, stderr string) {
 	t.Helper()
@@ -62,17 +62,17 @@ func (c *Child) listen(stdout io.Reader) {
 	_ = c.Cmd.Wait() // how it ended is in its log
 }
 
-// kill ends a process at once, also a stopped one.
+// Kill ends a process at once, also a stopped one.
 func (c *Child) Kill() {
 	c.Killed = true
 	_ = c.Cmd.Process.Kill() // fails if it is gone already
 	<-c.Gone
 }
 
-// order tells a process what to do. One that is gone does nothing.
+// Order tells a process what to do. One that is gone does nothing.
 func (c *Child) Order(line string) { _, _ = io.WriteString(c.orders, line+"\n") }
 
-// hear waits until a process says a line, or is gone.
+// Hear waits until a process says a line, or is gone.
 func (c *Child) Hear(t testing.TB, line string) {
 	t.Helper()
 	timeout := time.NewTimer(2 * testkit.Patience)
@@ -98,7 +98,7 @@ func Cut(random *rand.Rand, p *testserver.TCPProxy) (end func()) {
 	switch random.IntN(3) {
 	case 0:
 		p.Cut()
-	case 1: // behind a byte that may be the last of a COMMIT
+	case 1: // after a byte that may be the last of a COMMIT
 		p.CutAfter(random.Int64N(5000))
 	case 2: // with answers on their way
 		p.DropReplies()
@@ -110,7 +110,7 @@ func Cut(random *rand.Rand, p *testserver.TCPProxy) (end func()) {
 	return nil
 }
 
-// signal sends a process "-STOP" or "-CONT".
+// Signal sends a process "-STOP" or "-CONT".
 func (c *Child) Signal(t testing.TB, signal string) {
 	if out, err := exec.Command("kill", signal, strconv.Itoa(c.Cmd.Process.Pid)).CombinedOutput(); err != nil {
 		t.Logf("kill %s %s: %v: %s", signal, c.Name, err, out)

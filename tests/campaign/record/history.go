@@ -13,6 +13,7 @@ type History struct {
 	runs  map[string]*Run
 }
 
+// NewHistory returns that attack.
 func NewHistory() *History {
 	created, changed, deleted := tracbus.KindCreated, tracbus.KindChanged, tracbus.KindDeleted
 	h := &History{

@@ -15,14 +15,16 @@ import (
 	"github.com/tracbus/tracbus"
 )
 
-// Place is where a change stands in the order.
+// Place is the position of a change in the order.
 type Place struct {
 	TID int64
 	Seq int
 }
 
+// String shows a place as "tid.seq".
 func (p Place) String() string { return fmt.Sprintf("%d.%d", p.TID, p.Seq) }
 
+// After compares two places.
 func (p Place) After(q Place) bool {
 	return p.TID > q.TID || p.TID == q.TID && p.Seq > q.Seq
 }
@@ -34,6 +36,7 @@ type State struct {
 	Text string
 }
 
+// String shows a state, which may be nil.
 func (s *State) String() string {
 	if s == nil {
 		return "nothing"
@@ -124,11 +127,13 @@ func itemState(f tracbus.Fields) *State {
 // a killed run wrote is whole but for its last line.
 type Log struct{ file *os.File }
 
+// OpenLog opens a log to append to it.
 func OpenLog(path string) (*Log, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	return &Log{f}, err
 }
 
+// Write appends a line.
 func (l *Log) Write(line any) error {
 	b, err := json.Marshal(line)
 	if err != nil {
@@ -171,7 +176,7 @@ func ReadRun(t testing.TB, name, path string, killed bool) Run {
 	return r
 }
 
-// with returns a run's lines of one word.
+// With returns a run's lines of one word.
 func (r Run) With(word Word) (found []Line) {
 	for _, l := range r.lines {
 		if l.Word == word {

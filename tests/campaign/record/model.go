@@ -36,6 +36,7 @@ var plainTable = map[tracbus.Dialect]string{
 	tracbus.MySQL:      `CREATE TABLE plain_journal (tid BIGINT PRIMARY KEY AUTO_INCREMENT, maker VARCHAR(60) NOT NULL)`,
 }
 
+// CreateTables creates the tables of the application, and its tickets.
 func CreateTables(t testing.TB, db *sql.DB, d tracbus.Dialect) {
 	t.Helper()
 	statements := append([]string{plainTable[d]}, tables...)

@@ -41,6 +41,7 @@ func ReadPlainly(ctx context.Context, db *sql.DB, d tracbus.Dialect, log *Log) {
 	}
 }
 
+// ReadTIDs reads a column of tids.
 func ReadTIDs(ctx context.Context, db *sql.DB, query string, args ...any) (tids []int64, err error) {
 	rows, err := db.QueryContext(ctx, query, args...)
 	if err != nil {

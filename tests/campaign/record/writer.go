@@ -32,7 +32,7 @@ type Writer struct {
 	Hold chan time.Duration // how long to hold a transaction open, now
 }
 
-// work makes transactions until it is to stop.
+// Work makes transactions until it is to stop.
 func (w *Writer) Work(ctx context.Context) error {
 	for n := 1; ; n++ {
 		var hold time.Duration
@@ -73,7 +73,7 @@ func OutcomeOf(maker string, tid int64, err error) Line {
 	return l
 }
 
-// transact makes one transaction. It thinks where that hurts most: on PostgreSQL
+// Transact makes one transaction. It thinks where that hurts most: on PostgreSQL
 // when the rows are locked, and where it joins, when it has its tid; elsewhere,
 // where that stops all other writers, before.
 func (w *Writer) Transact(ctx context.Context, maker string, hold time.Duration) (int64, error) {
