@@ -286,10 +286,8 @@ func without[T comparable](all []T, one T) []T {
 	return slices.DeleteFunc(slices.Clone(all), func(other T) bool { return other == one })
 }
 
-// Wait returns when every listener has been told of all that Notify has taken
-// so far, whether it could handle it or not, and of what it missed; or when ctx
-// ends. It does not wait for those with the scope [Durable], which another process
-// may be telling. A listener that calls it waits for itself.
+// Wait returns when [Registration.Wait] has returned for every listener, or when
+// ctx ends. A listener that calls it waits for itself.
 func (b *Bus) Wait(ctx context.Context) error {
 	for _, r := range b.all() {
 		if err := r.Wait(ctx); err != nil {

@@ -33,9 +33,9 @@ type Kind string
 
 // The kinds that every realm has. The rarer ones stand with their events.
 const (
-	KindCreated Kind = "created"
-	KindChanged Kind = "changed"
-	KindDeleted Kind = "deleted"
+	KindCreated Kind = wire.Created
+	KindChanged Kind = wire.Changed
+	KindDeleted Kind = wire.Deleted
 )
 
 // An Event tells of one change of one resource. The types are [TicketCreated],
@@ -67,7 +67,7 @@ type Change struct {
 	Seq int
 
 	// CommitID is the random identity of the transaction, beside TID: after the
-	// database's history went back, a TID may come again, but its Mark does
+	// database's history went back, a TID may come again, but its CommitID does
 	// not. Empty where there is no journal.
 	CommitID string
 
@@ -148,7 +148,7 @@ type Resync struct {
 	// number is unknown.
 	Missed int
 
-	// After and UpTo are tids: what was missed lies behind the one and up to
+	// After and Through are tids: what was missed lies behind the one and up to
 	// the other. Zero means not known. They are told by [Subscriber.Stream].
 	After, Through int64
 
@@ -175,7 +175,7 @@ const (
 	ResyncPruned ResyncReason = "pruned"
 	// ResyncRewound: the database's history went back; Err wraps [ErrRewound].
 	ResyncRewound ResyncReason = "rewound"
-	// ResyncStreamTrimmed: a stream does not keep any more what comes next; Behind and UpTo
+	// ResyncStreamTrimmed: a stream does not keep any more what comes next; After and Through
 	// say what that was.
 	ResyncStreamTrimmed ResyncReason = "trimmed"
 	// ResyncStreamReset: a stream was begun anew, for Redis was emptied or the

@@ -69,7 +69,7 @@ type Recordable interface {
 }
 
 // JournalRealm is a kind of resource that a journal has tables for,
-// <realm>_journal and <realm>_history. [TracTickets] and [TracWiki] are two.
+// <realm>_journal and <realm>_history. [Tickets] and [Pages] are two.
 type JournalRealm interface {
 	// Realm returns the realm's name: lower-case letters, digits and _, a
 	// letter first, 30 at most.

@@ -41,8 +41,8 @@ type TicketDeleted struct {
 
 // The kinds of the rarer events of tickets.
 const (
-	KindCommentEdited Kind = "comment_edited"
-	KindChangeDeleted Kind = "change_deleted"
+	KindCommentEdited Kind = wire.CommentEdited
+	KindChangeDeleted Kind = wire.ChangeDeleted
 )
 
 // TicketCommentEdited tells that the comment of an earlier change was edited

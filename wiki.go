@@ -50,8 +50,8 @@ type WikiPageDeleted struct {
 
 // The kinds of the rarer events of pages; [KindCommentEdited] is another.
 const (
-	KindRenamed        Kind = "renamed"
-	KindVersionDeleted Kind = "version_deleted"
+	KindRenamed        Kind = wire.Renamed
+	KindVersionDeleted Kind = wire.VersionDeleted
 )
 
 // WikiPageRenamed tells that a page has a new name (Trac's wiki_page_renamed).

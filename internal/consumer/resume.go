@@ -8,6 +8,14 @@ import (
 	"github.com/tracbus/tracbus/internal/store"
 )
 
+// Where a consumer goes on if the journal's history went back, or was pruned. That it
+// went back is noticed by lookBack and begin in this file, by Runner.compare from the
+// consumer's row, by the lease if the cursor is another than was stored ([ErrMoved]),
+// and by the follower, through [Memory.Missed]. Whoever notices it, the listener gets
+// a Resync before its next change (owe, deliverResync). No new change is left out:
+// the listener goes on at the restored cursor, or at the last place that is known to
+// exist (goBack).
+
 // begin finds where to go on: usually at the cursor. If the changes after it are
 // pruned, it is after those; if the journal's history went back, where the journal
 // is known to be what the listener was called with.

@@ -1,7 +1,10 @@
 package delivery
 
-// A queue that a journal feeds loses nothing when it is full: the journal is
-// read again for it when there is room.
+// A queue that a journal feeds loses nothing when it is full. take notices that
+// there is no room, and sets behind. When half of the queue is free, next (run.go)
+// calls Config.Room. Then Follower.refill (package follow, run.go) reads the journal
+// again after readTo and calls Refill; or it calls Skip, which leads to a gap, if
+// that was pruned.
 
 // Attach begins to count tids, up to one of which all was delivered, and has the
 // listener loaded.

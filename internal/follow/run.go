@@ -96,8 +96,13 @@ func (f *Follower) follow(ctx context.Context) error {
 	}
 }
 
-// lost finds a new place if the one that was followed is gone, and tells everybody
-// that changes were missed. It returns an error of other kinds.
+// lost finds a new place if the one that was followed is gone, as Store.Read has
+// noticed, and reports that changes were missed. It returns an error of other kinds.
+//
+// The sink is journalSink in the root's follow.go. If the history went back, each
+// queue drops what waits from after the place, and its listener gets a Resync
+// (delivery/feed.go: Rewind); each consumer is informed by Memory.Missed, and looks
+// for itself too (consumer/resume.go). If changes were pruned, see Skip there.
 func (f *Follower) lost(ctx context.Context, err error) error {
 	pruned := errors.Is(err, store.ErrPruned) && !errors.Is(err, store.ErrRewound)
 	if !pruned && !errors.Is(err, store.ErrRewound) {

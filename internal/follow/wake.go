@@ -8,8 +8,11 @@ import (
 	"github.com/tracbus/tracbus/internal/store"
 )
 
-// Wake is how the processes of a journal wake each other after a commit. What is
-// lost on the way costs no more than the time to the next poll.
+// Wake is how the processes of a journal wake each other after a commit: by a
+// message of Redis pub/sub on tracbus:<uuid>:wake, which callOthers and hearOthers
+// in the root's follow.go send and receive. Without Redis, and if a message is
+// lost, a process learns of the commit at its next poll: see wait (run.go) and
+// Config.Poll.
 type Wake struct {
 	// Call wakes the other processes.
 	Call func(ctx context.Context) error

@@ -43,7 +43,9 @@ import (
 //	the stream                                                     and how to go on; it blocks
 //
 // An error of the script is returned to the consumer, which repeats the span
-// after a pause.
+// after a pause until it succeeds (consumer/recover.go). No change is lost or
+// skipped: what comes after it waits, and Publisher.checkScope refuses a scope
+// with MaxAttempts, so that none becomes a dead letter.
 
 // What Redis closes the connection on, instead of answering, would block all that
 // is after it. After maxHangUps in a row messages are sent one by one, and after

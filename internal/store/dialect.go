@@ -21,7 +21,7 @@ type dialect struct {
 	title string           // its name as people write it
 
 	schemas   bool // tables are in a schema that has a name
-	oneWriter bool // a transaction excludes all other writers from its BEGIN on
+	oneWriter bool // a transaction excludes all other writers from its BEGIN on; Watch.Changed and beginFails use means of SQLite for it
 	gapless   bool // tids have no gaps; what comes after one is not decided
 	txDDL     bool // a transaction can create tables
 

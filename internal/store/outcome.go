@@ -19,7 +19,11 @@ func inDoubt(err error, committing bool) error {
 
 // Find asks what became of a transaction, by its commit id. It waits until the answer
 // cannot change any more: landed is final. tid is the one that the transaction
-// took, or 0 if that is not known; session is [Conn.Session].
+// took, or 0 if that is not known; session is [Conn.Session]. The answer is final
+// on PostgreSQL when the bound has passed the tid, on MySQL when the session is
+// gone and the counter's row can be locked, and on SQLite within a transaction that
+// writes: see find in postgresql.go, mysql.go and sqlite.go. ModelTransaction.Outcome
+// (the root's commit.go) asks, and says what the caller gets.
 func (s *Store) Find(ctx context.Context, commitID string, tid, session int64) (found int64, landed bool, err error) {
 	return s.dialect.find(s, ctx, commitID, tid, session)
 }

@@ -14,8 +14,29 @@ type Channel struct {
 	Prefix, Env, Realm, Kind, ID string
 }
 
+// The kinds of change that this library has. A new one of tickets or pages is
+// added here and to [known]; the root's Kind constants are made of these.
+const (
+	Created        = "created"
+	Changed        = "changed"
+	Deleted        = "deleted"
+	CommentEdited  = "comment_edited"
+	ChangeDeleted  = "change_deleted"
+	Renamed        = "renamed"
+	VersionDeleted = "version_deleted"
+)
+
+// known says whether a kind is one that this library has.
+func known(kind string) bool {
+	switch kind {
+	case Created, Changed, Deleted, CommentEdited, ChangeDeleted, Renamed, VersionDeleted:
+		return true
+	}
+	return false
+}
+
 // HasID says whether the channel of a kind ends in the resource's id.
-func HasID(kind string) bool { return kind != "created" && kind != "deleted" }
+func HasID(kind string) bool { return kind != Created && kind != Deleted }
 
 // Append appends the channel's name to dst.
 func (c Channel) Append(dst []byte) []byte {
@@ -71,15 +92,6 @@ func cutKind(s, realm string) (stem, kind string, ok bool) {
 	}
 	stem, ok = strings.CutSuffix(s[:i], "."+realm)
 	return stem, s[i+1:], ok && stem != ""
-}
-
-// known says whether a kind is one that this library has.
-func known(kind string) bool {
-	switch kind {
-	case "changed", "comment_edited", "change_deleted", "renamed", "version_deleted":
-		return true
-	}
-	return !HasID(kind)
 }
 
 func (c Channel) within(stem, prefix string) Channel {
