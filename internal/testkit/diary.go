@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// Diary is what one listener was told.
+// Diary is what was delivered to one listener.
 type Diary struct {
 	mu      sync.Mutex
 	entries []string
