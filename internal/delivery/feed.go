@@ -3,7 +3,7 @@ package delivery
 // A queue that a journal feeds loses nothing when it is full: the journal is
 // read again for it when there is room.
 
-// Attach begins to count tids, up to one of which all was delivered, and has the
+// Attach begins to count tids, after one up to which all was delivered, and has the
 // listener loaded.
 func (q *Queue[E]) Attach(at int64) {
 	q.mu.Lock()

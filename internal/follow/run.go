@@ -15,8 +15,8 @@ import (
 // unnoticed.
 const FullPoll = time.Second
 
-// Run reads until ctx ends. One call at a time. While the database is away it
-// waits and tries again, and goes on exactly where it stopped. It calls still
+// Run reads until ctx ends. One call at a time. While the database is away, it waits
+// and tries again. Then it goes on exactly where it stopped. It calls still
 // each time when there is nothing left to read.
 func (f *Follower) Run(ctx context.Context, still func(context.Context)) {
 	ctx, cancel := context.WithCancel(ctx)
@@ -96,8 +96,8 @@ func (f *Follower) follow(ctx context.Context) error {
 	}
 }
 
-// lost finds a new place if the one that was followed is gone, and tells everybody
-// that changes were missed. It returns an error of other kinds.
+// lost finds a new place if the one that was followed is gone, and has every
+// listener hear that changes were missed. It returns an error of other kinds.
 func (f *Follower) lost(ctx context.Context, err error) error {
 	pruned := errors.Is(err, store.ErrPruned) && !errors.Is(err, store.ErrRewound)
 	if !pruned && !errors.Is(err, store.ErrRewound) {
@@ -107,7 +107,7 @@ func (f *Follower) lost(ctx context.Context, err error) error {
 	if failed != nil {
 		return failed
 	}
-	f.config.Logger.Error("changes of the journal were missed: listeners are told to resync", "tid", f.place.TID, "goes on after", place.TID, "err", err)
+	f.config.Logger.Error("changes of the journal were missed: listeners get a Resync", "tid", f.place.TID, "goes on after", place.TID, "err", err)
 	if pruned {
 		f.sink.Pruned(place.TID, err)
 	} else {
@@ -135,7 +135,7 @@ func (f *Follower) refill(ctx context.Context) (more bool, err error) {
 			if failed != nil {
 				return false, failed
 			}
-			f.config.Logger.Error("changes of the journal were missed by a slow listener, who is told to resync",
+			f.config.Logger.Error("changes of the journal were missed by a slow listener, which gets a Resync",
 				"listener", l.Name(), "tid", after, "goes on after", floor, "err", err)
 			l.Skip(floor, err)
 		case err != nil:

@@ -594,7 +594,7 @@ func testPrune(t *testing.T, s *testdatabase.Server, dsn string) {
 	}
 	require.NoError(t, d.Wait(testkit.Within(t), tids[9]))
 	_, err := d.Prune(testkit.Within(t), tracbus.Retention{})
-	assert.ErrorContains(t, err, "expected Age or Transactions above zero")
+	assert.ErrorContains(t, err, "expected KeepFor or KeepLast above zero")
 	n, err := d.Prune(testkit.Within(t), tracbus.Retention{KeepFor: testkit.Patience, KeepLast: 4})
 	require.NoError(t, err)
 	assert.Zero(t, n, "all are young")
