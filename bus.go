@@ -16,9 +16,9 @@ import (
 	"github.com/tracbus/tracbus/internal/value"
 )
 
-// Bus tells events to listeners. It starts a goroutine per registration, which
+// Bus delivers events to listeners. It starts a goroutine per registration, which
 // [Registration.Close] or [Bus.Close] ends and waits for. Its methods may be
-// called concurrently, also by listeners, who may not call Close or Wait.
+// called concurrently, also by listeners, but these may not call Close or Wait.
 type Bus struct {
 	env    string
 	config BusConfig
@@ -41,16 +41,16 @@ type Bus struct {
 
 // BusConfig holds what most trackers need not decide.
 type BusConfig struct {
-	// QueueSize bounds how many events wait for one listener, without those that
-	// it is being told. Zero means 10,000.
+	// QueueSize bounds how many events wait for one listener, without those in
+	// the call that goes on. Zero means 10,000.
 	QueueSize int
 
 	// BatchSize bounds how many events a [BatchListener] gets in one call. Zero
 	// means 1,024.
 	BatchSize int
 
-	// MaxRetries is how often an [Everywhere] listener gets an event again on
-	// which it failed. Zero means 3; negative means never.
+	// MaxRetries is how often an event is delivered again to an [Everywhere]
+	// listener that failed on it. Zero means 3; negative means never.
 	MaxRetries int
 
 	// Backoff is the pause before the first repetition; it doubles with each,
@@ -92,7 +92,7 @@ func (c BusConfig) NewBus(env string) *Bus {
 // Env returns the tracker's short name.
 func (b *Bus) Env() string { return b.env }
 
-// Notify tells events that this process has committed, in their order, to every
+// Notify delivers events that this process has committed, in their order, to every
 // listener that is registered by now. It does not wait for any of them. Either
 // all events are taken or none: the error says which is malformed, and how, or
 // is [ErrBusClosed], or [ErrBusHasJournal] on a bus with a journal, or [ErrNoJournal] on
@@ -101,7 +101,7 @@ func (b *Bus) Notify(events ...Event) error {
 	var one [1]Event
 	taken := one[:0]
 	for i, e := range events {
-		e, err := entering(e, b.env, true)
+		e, err := normalized(e, b.env, true)
 		if err != nil {
 			return fmt.Errorf("notify: event %d of %d, %T: %w", i+1, len(events), events[i], err)
 		}
@@ -124,7 +124,7 @@ func (b *Bus) push(events []Event) (overflowing []*delivery.Queue[Event], err er
 	case b.closed:
 		return nil, fmt.Errorf("notify: %w", ErrBusClosed)
 	case b.journal != nil:
-		return nil, fmt.Errorf("notify: %w: expected the change in a ModelTransaction, whose Record tells it after the commit", ErrBusHasJournal)
+		return nil, fmt.Errorf("notify: %w: expected the change in a ModelTransaction, whose Record delivers it after the commit", ErrBusHasJournal)
 	case len(b.durables) > 0:
 		d := b.durables[0].listener
 		return nil, fmt.Errorf("notify: %w: %s has the scope %s", ErrNoJournal, d.Name, d.Scope)
@@ -139,9 +139,9 @@ func (b *Bus) push(events []Event) (overflowing []*delivery.Queue[Event], err er
 	return overflowing, nil
 }
 
-// entering returns e as all listeners will see it, on the bus of an env; "" keeps
+// normalized returns e as all listeners will see it, on the bus of an env; "" keeps
 // the event's own.
-func entering(e Event, env string, primary bool) (Event, error) {
+func normalized(e Event, env string, primary bool) (Event, error) {
 	if err := checkType(e); err != nil {
 		return nil, err
 	}
@@ -150,13 +150,13 @@ func entering(e Event, env string, primary bool) (Event, error) {
 	} else if own != "" && own != env {
 		return nil, fmt.Errorf("env %q: expected that of the bus, %q", own, env)
 	}
-	if own, ok := e.(interface{ entering() (Event, error) }); ok {
+	if own, ok := e.(interface{ normalized() (Event, error) }); ok {
 		var err error
-		if e, err = own.entering(); err != nil {
+		if e, err = own.normalized(); err != nil {
 			return nil, err
 		}
 	}
-	c, err := e.About().entering(env)
+	c, err := e.About().normalized(env)
 	c.Primary = c.Primary || primary
 	return e.WithChange(c), err
 }
@@ -173,8 +173,8 @@ func checkType(e Event) error {
 }
 
 // register starts the goroutine of a listener. wants says which events it has use
-// for, and tell delivers one of them; tell is nil if it takes batches only.
-func (b *Bus) register(scope Scope, listener any, wants func(Event) bool, tell func(context.Context, Event) error) *Registration {
+// for, and deliver delivers one of them; deliver is nil if it takes batches only.
+func (b *Bus) register(scope Scope, listener any, wants func(Event) bool, deliver func(context.Context, Event) error) *Registration {
 	if scope == nil {
 		panic(fmt.Sprintf("tracbus: registering %s needs a scope", nameOf(listener)))
 	}
@@ -183,14 +183,14 @@ func (b *Bus) register(scope Scope, listener any, wants func(Event) bool, tell f
 			panic(fmt.Sprintf("tracbus: registering %s under %s: %v", nameOf(listener), scope, err))
 		}
 	}
-	d := b.listenerOf(scope, listener, wants, tell)
+	d := b.listenerOf(scope, listener, wants, deliver)
 	r := &Registration{bus: b, name: d.Name, scope: scope}
-	if once, ok := scope.(durableScope); !ok {
+	if ds, ok := scope.(durableScope); !ok {
 		r.queue = delivery.New(b.ctx, b.queueConfig(), d)
 	} else if d.Load != nil {
 		panic(fmt.Sprintf("tracbus: registering %s under %s: a LoadListener needs Everywhere: its state is of each process", d.Name, scope))
 	} else {
-		r.durable = newDurable(b.ctx, once, listener, d)
+		r.durable = newDurable(b.ctx, ds, listener, d)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()

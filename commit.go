@@ -19,11 +19,11 @@ const commitPatience = 15 * time.Second
 const commitGrace = 2 * time.Second
 
 // Update runs f within a transaction and commits it: nil says that the commit
-// holds, whatever becomes of telling it. tid is 0 if f changed nothing that is
-// told. Any error of f, and a panic, roll everything back; the error then wraps
-// [ErrNotCommitted]. Where the answer to COMMIT was lost and could not be found
-// out before ctx ended, the error is a [*CommitUnknownError]. f is called at most
-// once. It must not call Update: on SQLite it would wait for itself.
+// holds, whatever happens to delivery. tid is 0 if f changed nothing that is
+// delivered. Any error of f, and a panic, roll everything back; the error then wraps
+// [ErrNotCommitted]. If the answer to COMMIT was lost and could not be found out
+// before ctx ended, the error is a [*CommitUnknownError]. f is called at most once.
+// It must not call Update: on SQLite it would wait for itself.
 func (j *Journal) Update(ctx context.Context, who Actor, f func(tx *ModelTransaction) error) (tid int64, err error) {
 	tx, err := j.Begin(ctx)
 	if err != nil {
@@ -70,7 +70,7 @@ func (tx *ModelTransaction) report(e Event) error {
 	if c.Author == "" && e.About().Null.Has(AttrAuthor) {
 		c.Null |= AttrAuthor
 	}
-	reported, err := entering(e.WithChange(c), tx.journal.bus.env, true)
+	reported, err := normalized(e.WithChange(c), tx.journal.bus.env, true)
 	if err != nil {
 		return err
 	}
@@ -115,7 +115,7 @@ func (tx *ModelTransaction) Retract(r Resource) { tx.pending.Retract(plainResour
 func (tx *ModelTransaction) Keep(r Resource) { tx.pending.Keep(plainResource(r)) }
 
 // Commit writes the journal's rows and commits. nil says that the commit holds.
-// tid is 0 if there was nothing to report. Other errors are as those of
+// tid is 0 if there was nothing to deliver. Other errors are as those of
 // [Journal.Update].
 func (tx *ModelTransaction) Commit(ctx context.Context) (tid int64, err error) {
 	if err := tx.endable("commit", txPrepared); err != nil {
@@ -156,9 +156,9 @@ func (tx *ModelTransaction) commit(ctx context.Context) (tid int64, err error) {
 }
 
 // Flush writes the journal's rows into a joined transaction. Whatever the
-// application writes after it comes too late to be ordered by it, and the commit
-// should follow at once: in MySQL all writers wait for it. tid is 0 if there was
-// nothing to report.
+// application writes after it comes too late to be ordered by it. The commit should
+// follow immediately, because on MySQL all writers wait for it. tid is 0 if there
+// was nothing to deliver.
 func (tx *ModelTransaction) Flush(ctx context.Context) (tid int64, err error) {
 	if err := tx.endable("flush", txPrepared); err != nil {
 		return 0, err
@@ -198,7 +198,7 @@ func (tx *ModelTransaction) endable(verb string, want txState) error {
 	return nil
 }
 
-// write writes the journal's rows, if there is something to report.
+// write writes the journal's rows, if there is something to deliver.
 func (tx *ModelTransaction) write(ctx context.Context, end bool) (tid int64, committed bool, err error) {
 	entries := tx.pending.All()
 	ordered := len(entries) > 0
@@ -242,22 +242,22 @@ func (tx *ModelTransaction) clearUp(ctx context.Context, lost error) (tid int64,
 // Outcome says what became of the transaction, by its commit id: nil if it was
 // committed, with its tid; [ErrNotCommitted] if it was not and never will be;
 // [ErrCommitUnknown] if that cannot be found out before ctx ends, or some seconds
-// have passed. It asks the database where Commit could not find out, and where
-// the application committed.
+// have passed. It asks the database if Commit could not find out, or if the
+// application committed.
 func (tx *ModelTransaction) Outcome(ctx context.Context) (tid int64, err error) {
 	switch tx.state {
 	case txCommitted:
 		return tx.tid, nil
 	case txBegun, txPrepared:
 		if tx.joined {
-			return 0, &CommitUnknownError{tx, errors.New("it was not flushed: whether the application committed left no mark")}
+			return 0, &CommitUnknownError{tx, errors.New("it was not flushed: whether the application committed left no trace")}
 		}
 		fallthrough
 	case txRolledBack:
 		return 0, fmt.Errorf("%w: it is %s", ErrNotCommitted, tx.state)
 	}
 	if len(tx.pending.All()) == 0 {
-		return 0, &CommitUnknownError{tx, errors.New("it changed nothing that leaves a mark in the journal")}
+		return 0, &CommitUnknownError{tx, errors.New("it changed nothing that leaves a trace in the journal")}
 	}
 	var session int64
 	if tx.conn != nil {
@@ -286,8 +286,8 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	return store.Sleep(ctx, d)
 }
 
-// Notify says that the transaction was committed, so that it is delivered at once
-// and not at the next poll, here and in other processes.
+// Notify hints that the transaction was committed, so that it is delivered
+// immediately and not at the next poll, here and in other processes.
 func (tx *ModelTransaction) Notify() {
 	switch {
 	case tx.tid == 0:
@@ -312,6 +312,6 @@ func (tx *ModelTransaction) end(state txState, with func(*store.Conn)) {
 	tx.closing()
 	tx.state = state
 	with(tx.conn)
-	tx.journal.store.GiveTurn()
+	tx.journal.store.ReleaseWriter()
 	tx.journal.ended()
 }

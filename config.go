@@ -23,7 +23,7 @@ type Config struct {
 	Env string
 
 	// Publisher is [redispub], and what [components] says about the plugin's
-	// parts.
+	// components.
 	Publisher PublisherConfig
 
 	// Redis is [redis_client].
@@ -72,9 +72,9 @@ var ErrConfig = errors.New("configuration")
 // that may be a part of one.
 type ConfigError struct {
 	File    string // trac.ini or one it inherits; "" for settings made in Go
-	Line    int    // from 1; 0 where no line is to blame
+	Line    int    // from 1; 0 if no line is to blame
 	Section string // "" if the file as a whole is to blame
-	Option  string
+	Option  string // "" if no option is to blame
 	Value   string // "" also if it may hold a secret
 	Want    string // what was expected
 	Err     error  // the cause, or nil

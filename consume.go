@@ -91,7 +91,7 @@ func (j *Journal) trimFor(s skimmer) func(*store.Change) {
 	}
 }
 
-// An offsetKeeper is a listener that keeps, where it sends to, how far that has
+// An offsetKeeper is a listener that keeps, in the place it sends to, how far it has
 // come. Under [Durable] it is called in the place of HandleBatch.
 type offsetKeeper interface {
 	BatchListener

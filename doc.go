@@ -58,7 +58,7 @@
 //     transaction was committed, its changes are delivered like any other.
 //   - A transaction that has taken its tid and has not ended holds back the changes
 //     after it until it ends. They are never skipped. [Journal.Status] shows which
-//     transaction it is, as far as the database tells; the log does after some seconds.
+//     transaction it is, as far as the database knows; the log does after some seconds.
 //   - A slow listener loses nothing: what its queue has no room for is read again from
 //     the journal, unless it was pruned by then.
 //   - A [LoadListener] receives exactly the changes that were not in the snapshot it was

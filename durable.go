@@ -15,8 +15,8 @@ import (
 // DurableConfig says how a [Durable] consumer is run. Processes that register the
 // same consumer should give it the same.
 type DurableConfig struct {
-	// FromOldest says where a consumer begins that the journal does not know
-	// yet: at the journal's oldest change. Zero means after its newest.
+	// FromOldest makes a consumer that is new to the journal begin at the
+	// journal's oldest change. Zero means that it begins after the newest.
 	FromOldest bool
 
 	// LeaseFor is how long a process that dies or is suspended keeps the consumer
@@ -55,7 +55,7 @@ type DurableConfig struct {
 // the consumer compete for its lease. When its holder shuts down, another process
 // goes on at once; when the holder dies, is suspended, or hangs in a call, after a
 // few seconds. A process that was suspended may finish its call late: [LeaseFrom]
-// tells a listener what it needs to refuse that.
+// gives a listener what it needs to refuse that.
 //
 // A consumer has one listener; a bus panics on a second one. Its name is made of
 // letters, digits, '.', '_' and '-', a letter or digit first, 64 at most; Durable
@@ -104,8 +104,8 @@ type Lease struct {
 	// Token is the fencing token. It is higher for every later holder of the
 	// lease, also after the database was put back to an older state. Whoever
 	// writes for the listener to a place of its own keeps the highest token with
-	// it, and refuses a lower one: that is of a process which lost its lease in
-	// the middle of a call.
+	// it, and refuses a lower one: a lower one comes from a process that lost its
+	// lease in the middle of a call.
 	Token int64
 }
 
@@ -118,7 +118,7 @@ func LeaseFrom(ctx context.Context) (Lease, bool) {
 
 // ConsumerStatus says how a [Durable] consumer is doing, whichever process runs it.
 type ConsumerStatus struct {
-	Name string
+	Name string // of the consumer
 
 	// Holder is the process that holds the lease and calls the listener: its
 	// host, its pid and a part of its identity. Empty: none does.
@@ -202,10 +202,10 @@ func (b *Bus) waitForConsumer(ctx context.Context, name string) error {
 // [DurableConfig.MaxAttempts] allows. The changes after it were delivered, it was
 // not.
 type DeadLetter struct {
-	Consumer string // the name of the scope
-	TID      int64
-	Seq      int
-	Resource Resource
+	Consumer string   // the name of the scope
+	TID      int64    // of the change's transaction
+	Seq      int      // the change's place in it
+	Resource Resource // what was changed
 
 	Err          string    // what the listener returned last
 	Attempts     int       // how often it was called

@@ -31,19 +31,19 @@ func (r Resource) String() string { return string(r.Realm) + " " + r.ID }
 // Kind says what was done to a resource. It is a part of the channel's name.
 type Kind string
 
-// The kinds that every realm has. The rarer ones stand with their events.
+// The kinds that every realm has. The rarer ones are declared with their events.
 const (
-	KindCreated Kind = wire.Created
-	KindChanged Kind = wire.Changed
-	KindDeleted Kind = wire.Deleted
+	KindCreated Kind = wire.Created // the resource is new
+	KindChanged Kind = wire.Changed // the resource is different
+	KindDeleted Kind = wire.Deleted // the resource is gone
 )
 
-// An Event tells of one change of one resource. The types are [TicketCreated],
+// An Event describes one change of one resource. The types are [TicketCreated],
 // [TicketChanged], [TicketDeleted], [WikiPageCreated], [WikiPageChanged],
-// [WikiPageDeleted], five rarer ones beside them, and [Resync], which tells
-// that changes were missed.
+// [WikiPageDeleted], five rarer ones beside them, and [Resync], which says that
+// changes were missed.
 //
-// Events are values, but their [Fields] are shared by all who are told: a
+// Events are values, but their [Fields] are shared by all who receive them: a
 // listener must not change them, and may keep them as long as it likes.
 type Event interface {
 	// About returns what all events share.
@@ -52,7 +52,7 @@ type Event interface {
 	Resource() Resource
 	// Kind returns what was done to it.
 	Kind() Kind
-	// WithChange returns a copy that says c of itself.
+	// WithChange returns a copy whose About returns c.
 	WithChange(c Change) Event
 }
 
@@ -67,14 +67,16 @@ type Change struct {
 	Seq int
 
 	// CommitID is the random identity of the transaction, beside TID: after the
-	// database's history went back, a TID may come again, but its CommitID does
-	// not. Empty where there is no journal.
+	// database's history went back, a TID may be given again, but a CommitID is
+	// not. Empty if there is no journal.
 	CommitID string
 
-	// Time is when the change was made. Zero means now, when the bus is told.
+	// Time is when the change was made. Zero means now, when the bus takes the
+	// event.
 	Time time.Time
 
-	// Author made the change, from the address IPNR, signed in or not.
+	// Author made the change, from the IP address IPNR. Authenticated says
+	// whether the author was signed in.
 	Author        string
 	IPNR          string
 	Authenticated bool
@@ -116,9 +118,9 @@ const (
 // Has says whether a holds all of b.
 func (a Attrs) Has(b Attrs) bool { return a&b == b }
 
-// entering returns c as it is told: its texts valid, its time in whole
-// microseconds, and now if nobody said when.
-func (c Change) entering(env string) (_ Change, err error) {
+// normalized returns c as it is delivered: its texts are valid, and its time is in
+// whole microseconds, and now if nobody said when.
+func (c Change) normalized(env string) (_ Change, err error) {
 	c.Env = env
 	c.Author, c.IPNR, c.Comment = value.Text(c.Author), value.Text(c.IPNR), value.Text(c.Comment)
 	c.Time, err = value.Time(c.when())
@@ -134,10 +136,9 @@ func (c Change) when() time.Time {
 	return c.Time
 }
 
-// Resync tells that changes were missed, or may have been: state that is kept
-// up to date by events must be loaded anew. It is told to [ResyncListener], to
-// functions registered for it or for every [Event], and is yielded by a
-// [Subscriber].
+// Resync says that changes were missed, or may have been: state that is kept up to
+// date by events must be loaded again. It is delivered to each [ResyncListener], and
+// to functions registered for it or for every [Event]. A [Subscriber] yields it.
 type Resync struct {
 	Change
 
@@ -148,8 +149,8 @@ type Resync struct {
 	// number is unknown.
 	Missed int
 
-	// After and Through are tids: what was missed lies behind the one and up to
-	// the other. Zero means not known. They are told by [Subscriber.Stream].
+	// After and Through are tids: what was missed comes after the one, up to and
+	// including the other. Zero means not known. [Subscriber.Stream] fills them in.
 	After, Through int64
 
 	// Err is the failure that led to it. It may be nil.
@@ -163,7 +164,7 @@ type ResyncReason string
 const (
 	// ResyncSubscribed: a subscription begins here; what came before is not known.
 	ResyncSubscribed ResyncReason = "subscribed"
-	// ResyncReconnected: a subscription was interrupted and stands again.
+	// ResyncReconnected: a subscription was interrupted and exists again.
 	ResyncReconnected ResyncReason = "reconnected"
 	// ResyncOverflowed: a listener's queue was full, and its oldest changes dropped.
 	ResyncOverflowed ResyncReason = "overflowed"
@@ -175,12 +176,12 @@ const (
 	ResyncPruned ResyncReason = "pruned"
 	// ResyncRewound: the database's history went back; Err wraps [ErrRewound].
 	ResyncRewound ResyncReason = "rewound"
-	// ResyncStreamTrimmed: a stream does not keep any more what comes next; After and Through
-	// say what that was.
+	// ResyncStreamTrimmed: a stream no longer keeps what comes next; After and
+	// Through say what that was.
 	ResyncStreamTrimmed ResyncReason = "trimmed"
-	// ResyncStreamReset: a stream was begun anew, for Redis was emptied or the
-	// journal's history went back. Behind is the last change handled before;
-	// tids behind it may stand for other changes than they did.
+	// ResyncStreamReset: a stream was reset, because Redis was emptied or the
+	// journal's history went back. After is the last change handled before; tids
+	// after it may be those of other changes than they were.
 	ResyncStreamReset ResyncReason = "restarted"
 	// ResyncEntryUnreadable: a change in the journal's tables cannot be read.
 	ResyncEntryUnreadable ResyncReason = "unreadable"
@@ -207,14 +208,14 @@ func (e Resync) WithChange(c Change) Event { e.Change = c; return e }
 // that was sent; see [Fields.Time].
 type Fields map[string]any
 
-// Text returns a field's string, or "" where there is none.
+// Text returns a field's string, or "" if there is none.
 func (f Fields) Text(name string) string {
 	s, _ := f[name].(string)
 	return s
 }
 
-// Time returns a field's time, also where it is a string in the form that
-// messages have. It reports false where the field holds no time.
+// Time returns a field's time, also if it is a string in the form that messages
+// have. It reports false if the field holds no time.
 func (f Fields) Time(name string) (time.Time, bool) {
 	switch v := f[name].(type) {
 	case time.Time:
@@ -226,8 +227,8 @@ func (f Fields) Time(name string) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// entering returns a normalised copy of f, which is nil where f is.
-func (f Fields) entering() (Fields, error) {
+// normalized returns a normalised copy of f, which is nil if f is.
+func (f Fields) normalized() (Fields, error) {
 	if f == nil {
 		return nil, nil
 	}

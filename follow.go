@@ -15,8 +15,8 @@ import (
 
 // Run follows the journal and delivers to the bus what was committed since
 // [OpenJournal], in one order, until ctx ends or [Journal.Close] is called; then
-// it returns nil. One call at a time. While the database is away it waits and
-// tries again, and goes on exactly where it stopped.
+// it returns nil. One call at a time. While the database is away, it waits and
+// tries again. Then it goes on exactly where it stopped.
 func (j *Journal) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -42,32 +42,31 @@ func (j *Journal) Run(ctx context.Context) error {
 	defer consumers.Wait()
 	defer cancel()
 	consumers.Go(func() { j.runConsumers(ctx) })
-	var held holding
+	var held heldBackWatch
 	j.follower.Run(ctx, func(ctx context.Context) { held.watch(ctx, j) })
 	return nil
 }
 
-// Wait returns when every listener of this process has been told of all changes
-// up to a tid, or has given up on them, or when ctx ends. It waits for those
-// that transactions of other processes hold back too, but not for listeners with
-// the scope [Durable]: see [Registration.Wait]. A listener that calls it waits for
-// itself.
+// Wait returns when all changes up to a tid were delivered to every listener of
+// this process, whether it could handle them or not; or when ctx ends. It also waits
+// for changes that transactions of other processes hold back. It does not wait for
+// listeners with the scope [Durable]: see [Registration.Wait]. A listener that calls
+// it waits for itself.
 func (j *Journal) Wait(ctx context.Context, tid int64) error {
 	if err := j.follower.Reach(ctx, tid); err != nil {
 		return fmt.Errorf("wait for tid %d: %w", tid, err)
 	}
 	for _, q := range j.bus.allQueues() {
 		if err := q.Wait(ctx, tid); err != nil {
-			return fmt.Errorf("wait for tid %d to be told: %w", tid, err)
+			return fmt.Errorf("wait for tid %d to be delivered: %w", tid, err)
 		}
 	}
 	return nil
 }
 
-// Close refuses new transactions, waits for open ones, ends Run, and tells the
-// bus what this process committed and Run has not told, whether it was still
-// running or not. It returns by the deadline of ctx, and then says what was not
-// done. The bus and the database stay open: close the bus next, and then the
+// Close refuses new transactions, waits for open ones, and ends Run. It delivers to
+// the bus what this process committed and Run has not delivered, even if Run had
+// ended before. It returns by the deadline of ctx, and then says what was not done. The bus and the database stay open: close the bus next, and then the
 // database.
 func (j *Journal) Close(ctx context.Context) error {
 	j.mu.Lock()
@@ -121,7 +120,7 @@ func (j *Journal) newFollower(ctx context.Context) (err error) {
 // Subscribers to the channels of a tracker do not see them.
 const wakePattern = "tracbus:*"
 
-// wakeChannel is where the processes of this journal wake each other.
+// wakeChannel is the channel on which the processes of this journal wake each other.
 func (j *Journal) wakeChannel() string { return "tracbus:" + j.store.UUID() + ":wake" }
 
 // callOthers wakes the other processes.
@@ -151,7 +150,7 @@ func (j *Journal) hearOthers(ctx context.Context) iter.Seq[follow.Heard] {
 
 // journalSink is the bus as the follower of a journal feeds it: rows become
 // events here, once for all listeners. A queue that is full loses nothing,
-// because the journal is read again for it when there is room.
+// because the journal is read again for that queue when there is room.
 type journalSink struct{ journal *Journal }
 
 // Feed queues events for every listener: all that the journal has up to a tid.
@@ -194,7 +193,7 @@ func (s journalSink) Pruned(tid int64, err error) {
 	}
 }
 
-// Nudge has the durable consumers look, who read the journal for themselves.
+// Nudge has the durable consumers look, because they read the journal themselves.
 func (s journalSink) Nudge() {
 	b := s.journal.bus
 	b.mu.Lock()
@@ -248,13 +247,13 @@ func (l laggard) HasRoom() bool {
 	return ok
 }
 
-// items returns what rows tell. A row that cannot be read is a change missed.
+// items returns the events of rows. A row that cannot be read is a change missed.
 func (j *Journal) items(rows []store.Change) []delivery.Item[Event] {
 	items := make([]delivery.Item[Event], 0, len(rows))
 	for _, row := range rows {
 		e, err := j.eventOf(row)
 		if err != nil {
-			j.config.Logger.Error("a change of the journal cannot be read: listeners are told to resync", "err", err)
+			j.config.Logger.Error("a change of the journal cannot be read: listeners get a Resync", "err", err)
 			missed := j.bus.resync(delivery.NewGap(delivery.Reason(ResyncEntryUnreadable), err))
 			missed.TID, missed.Seq, missed.Missed = row.TID, row.Seq, 1
 			missed.Primary = row.Origin == j.origin
@@ -266,7 +265,7 @@ func (j *Journal) items(rows []store.Change) []delivery.Item[Event] {
 	return items
 }
 
-// eventOf returns the event that a row tells, here and now.
+// eventOf returns the event of a row, as it is in this process.
 func (j *Journal) eventOf(row store.Change) (Event, error) {
 	entry, err := entryOf(row)
 	if err == nil {
@@ -279,8 +278,8 @@ func (j *Journal) eventOf(row store.Change) (Event, error) {
 	return nil, fmt.Errorf("tid %d, seq %d, %s %q: %w", row.TID, row.Seq, row.Realm, row.ID, err)
 }
 
-// eventOf asks a realm for an event. What it panics with is an error, for it
-// would end every process that follows the journal.
+// eventOf asks a realm for an event. A panic becomes an error, because it would
+// end every process that follows the journal.
 func eventOf(r JournalRealm, entry Entry) (e Event, err error) {
 	defer func() {
 		if p := recover(); p != nil {

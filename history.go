@@ -10,27 +10,27 @@ import (
 	"github.com/tracbus/tracbus/internal/store"
 )
 
-// Since iterates over the changes after tid, in order. It stops before the first
-// transaction that may still be open. An error is yielded once and ends it; it
-// wraps [ErrPruned] if changes after the tid are pruned. Events are those that
-// listeners got, and Primary
-// says of each whether this process committed it.
+// Since iterates over the changes after a tid, in order. It stops before the first
+// transaction that may still be open. An error is yielded once and ends the
+// iteration; it wraps [ErrPruned] if changes after the tid are pruned. The events
+// are those that were delivered to listeners, and Primary says of each whether this
+// process committed it.
 func (j *Journal) Since(ctx context.Context, tid int64) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		j.readOn(ctx, store.Place{TID: tid}, yield)
 	}
 }
 
-// Resume is Since for those who remember the last change that they have handled,
-// such as a browser that reconnects, perhaps to another process: it iterates
-// over the changes after seen, of which it uses TID, Seq and CommitID. An error is
-// yielded once and ends it; it wraps [ErrRewound] if that change is not in the
-// journal because the database's history went back, and [ErrPruned] if changes
-// after it are pruned. Then only loading again helps.
+// Resume is Since for a caller that remembers the last change it has handled, such
+// as a browser that reconnects, perhaps to another process. It iterates over the
+// changes after seen, of which it uses TID, Seq and CommitID. An error is yielded
+// once and ends the iteration. It wraps [ErrRewound] if that change is not in the
+// journal, because the database's history went back. It wraps [ErrPruned] if changes
+// after it are pruned. In both cases the caller has to load its state again.
 //
-// A Seq below zero means the end of its transaction, and a TID of zero for
-// the journal's beginning. Without a CommitID, it is not checked that the change is
-// the one that was seen.
+// A Seq below zero means the end of its transaction, and a TID of zero the journal's
+// beginning. Without a CommitID, it is not checked that the change is the one that
+// was seen.
 func (j *Journal) Resume(ctx context.Context, seen Change) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		place := store.Place{TID: seen.TID, CommitID: seen.CommitID}
@@ -48,7 +48,7 @@ func (j *Journal) Resume(ctx context.Context, seen Change) iter.Seq2[Event, erro
 	}
 }
 
-// readOn yields the changes after a place.
+// readOn yields what comes after a place.
 func (j *Journal) readOn(ctx context.Context, place store.Place, yield func(Event, error) bool) {
 	for more := true; more; {
 		batch, err := j.store.Read(ctx, j.db, place, j.config.BatchSize, j.realmNames())
@@ -70,9 +70,9 @@ func (j *Journal) readOn(ctx context.Context, place store.Place, yield func(Even
 
 // Before iterates over the changes before a tid, the newest first: what a
 // timeline shows, and its earlier pages. A tid of 0 begins at the newest change
-// that is decided. It ends where the journal begins; what is pruned is not there.
-// An error is yielded once and ends it. Events are those that [Journal.Since]
-// yields.
+// that is decided. It ends at the journal's beginning; what is pruned is not there.
+// An error is yielded once and ends the iteration. Events are those that
+// [Journal.Since] yields.
 func (j *Journal) Before(ctx context.Context, tid int64) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		end, err := j.store.End(ctx, j.db)
@@ -100,9 +100,9 @@ func (j *Journal) Before(ctx context.Context, tid int64) iter.Seq2[Event, error]
 }
 
 // History iterates over the changes of one resource, the oldest first: who did
-// what, from where, signed in or not. What is pruned is not there. A page that
-// was renamed has its earlier history under its earlier name. An error is
-// yielded once and ends it.
+// what, from which address, signed in or not. What is pruned is not there. A page
+// that was renamed has its earlier history under its earlier name. An error is
+// yielded once and ends the iteration.
 func (j *Journal) History(ctx context.Context, r Resource) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		if err := j.checkRealm(r.Realm); err != nil {
@@ -170,20 +170,20 @@ type Retention struct {
 	// KeepLast keeps as many of the last. Zero means that their number keeps none.
 	KeepLast int64
 
-	// DropUnconsumedAfter is the age from which changes are deleted although a
-	// [Durable] consumer has not handled them, or has them as dead letters; then
-	// its listener gets a [Resync] and goes on after them. Zero means that they
-	// are kept for it at any age: drop a consumer that is not used any more, see
+	// DropUnconsumedAfter is the age from which on changes are deleted even if a
+	// [Durable] consumer has not received them, or has them as dead letters. Its
+	// listener then goes on after them, after a [Resync]. Zero means that they are
+	// kept at any age: drop a consumer that is no longer used, see
 	// [Journal.DropConsumer].
 	DropUnconsumedAfter time.Duration
 }
 
-// Prune deletes what neither KeepFor nor KeepLast keeps and every [Durable] consumer
-// is done with, and returns how many transactions that were. If one of them has
-// changes of a realm that this journal was not opened with, it deletes nothing and
-// returns an error that names the realm: call it in a process that knows all
-// realms. Whoever reads after a place that was pruned learns of it: followers by a
-// [Resync], others by [ErrPruned].
+// Prune deletes the transactions that neither KeepFor nor KeepLast keeps and that
+// every [Durable] consumer is done with. It returns how many it deleted. If one of
+// them has changes of a realm that this journal was not opened with, it deletes
+// nothing and returns an error that names the realm: call it in a process that knows
+// all realms. Whoever reads on from a place that was pruned learns of it: listeners
+// by a [Resync], callers of Since and Resume by [ErrPruned].
 func (j *Journal) Prune(ctx context.Context, r Retention) (deleted int64, err error) {
 	if r.KeepFor < 0 || r.KeepLast < 0 || r.DropUnconsumedAfter < 0 || r.KeepFor == 0 && r.KeepLast == 0 {
 		return 0, fmt.Errorf("prune: %+v: expected KeepFor or KeepLast above zero, and DropUnconsumedAfter from zero", r)
@@ -210,8 +210,8 @@ func (j *Journal) Prune(ctx context.Context, r Retention) (deleted int64, err er
 	return deleted, nil
 }
 
-// doneWith returns the tid, not above another, up to which every name is done, or
-// which lies behind what is abandoned.
+// doneWith returns the tid, not above another, up to which every consumer is done,
+// or what it is not done with is old enough to be dropped.
 func (j *Journal) doneWith(ctx context.Context, upTo int64, abandon time.Duration) (int64, error) {
 	slowest, found, err := j.store.SlowestConsumer(ctx)
 	if err != nil || !found || slowest >= upTo {

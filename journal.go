@@ -22,24 +22,25 @@ import (
 // Dialect says which database a journal is in.
 type Dialect string
 
-// The dialects. MySQL stands for MariaDB too.
+// The dialects. MySQL is also that of MariaDB.
 const (
 	SQLite     Dialect = "sqlite"
 	PostgreSQL Dialect = "postgresql"
 	MySQL      Dialect = "mysql"
 )
 
-// JournalConfig says where a journal is, and has settings that most trackers need
-// not change.
+// JournalConfig says in which tables a journal is, and holds what most trackers
+// need not decide.
 type JournalConfig struct {
 	// Dialect is the database's. There is no default.
 	Dialect Dialect
 
 	// Realms are the kinds of resources. Zero means [Tickets] and [Pages].
-	// Processes may know different realms: each gets the changes of those that it knows.
+	// Processes may know different realms: each receives the changes of those that
+	// it knows.
 	Realms []JournalRealm
 
-	// Schema is where the tables are, PostgreSQL's schema or MySQL's database.
+	// Schema is the one with the tables: PostgreSQL's schema or MySQL's database.
 	// Zero means the one that a connection begins with.
 	Schema string
 
@@ -48,8 +49,8 @@ type JournalConfig struct {
 	NoMigrate bool
 
 	// PollInterval is how often the database is asked for changes of other
-	// processes, if nothing wakes this one up. Zero means 1 s, and 5 ms on
-	// SQLite, because asking costs next to nothing there.
+	// processes, if nothing wakes this one. Zero means 1 s, but 5 ms on SQLite,
+	// because asking costs next to nothing there.
 	PollInterval time.Duration
 
 	// BatchSize bounds how many transactions are read at once. Zero means 256.
@@ -65,9 +66,9 @@ type JournalConfig struct {
 }
 
 // Journal keeps who changed what in tables beside those of the tracker, and
-// delivers them through the bus: what this process committed as primary, what
-// others did as secondary, all in one order. Its methods may be called concurrently, also
-// by listeners, who may not call Wait or Close.
+// delivers that to the bus: what this process committed as primary, what others
+// committed as secondary, all in one order. Its methods may be called concurrently,
+// also by listeners, but these may not call Wait or Close.
 type Journal struct {
 	db      *sql.DB
 	bus     *Bus
@@ -87,9 +88,9 @@ type Journal struct {
 	stop    context.CancelFunc
 }
 
-// OpenJournal finds or makes the journal's tables and ties it to a bus, which
-// from now on gets changes from the journal alone. What is committed from now on
-// is delivered by [Journal.Run], which the caller starts. The db and its driver are the
+// OpenJournal finds or makes the journal's tables and ties the journal to a bus.
+// From now on the journal alone delivers to that bus: [Journal.Run], which the caller
+// starts, delivers what is committed from now on. The db and its driver are the
 // application's: OpenJournal borrows connections and does not close it.
 //
 // On PostgreSQL (13 and later) db must be the primary server: a standby does not
@@ -158,8 +159,8 @@ func (j *Journal) connect(ctx context.Context) (err error) {
 }
 
 // JournalSchema returns the SQL that makes a journal's tables in a schema (""
-// for the connection's), for those who have a migration tool of their own and
-// set [JournalConfig.NoMigrate]. Statements are separated by empty lines.
+// for the connection's), for applications that have a migration tool of their own
+// and set [JournalConfig.NoMigrate]. Statements are separated by empty lines.
 func JournalSchema(dialect Dialect, schema string, realms ...Realm) (string, error) {
 	names := make([]string, len(realms))
 	for i, r := range realms {
@@ -235,7 +236,7 @@ func (j *Journal) flushed(tx *ModelTransaction) {
 // hint has this process and others look for what was committed.
 func (j *Journal) hint() { j.follower.Hint() }
 
-// signal leaves a token in a channel, unless one is there.
+// signal leaves a token, unless one is there.
 func signal(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
@@ -246,14 +247,15 @@ func signal(c chan struct{}) {
 // checkText says why a text cannot be stored in this database.
 func (j *Journal) checkText(what, text string) error { return j.store.CheckText(what, text) }
 
-// What a journal returns, wrapped in an error that says where.
+// The errors of a journal, which are wrapped in one that says what was done.
 var (
 	// ErrNotCommitted: the transaction was rolled back; nothing was stored and
 	// nothing is delivered. Returned by Update, Commit and Outcome.
 	ErrNotCommitted = errors.New("not committed")
 
 	// ErrCommitUnknown: the database's answer to COMMIT was lost, and it could
-	// not be asked since. If it was committed, it is delivered like any other.
+	// not be asked since. If the transaction was committed, it is delivered like any
+	// other.
 	// Returned by Update, Commit and Outcome, within a [*CommitUnknownError].
 	ErrCommitUnknown = errors.New("commit unknown")
 
@@ -267,12 +269,13 @@ var (
 
 	// ErrPruned: changes after the place that was asked for are pruned.
 	// Returned by Since and Resume, and the Err of a [Resync] with the reason
-	// Pruned.
+	// [ResyncPruned].
 	ErrPruned = store.ErrPruned
 
 	// ErrRewound: the database's history is not the one that was seen before;
 	// it was restored from a backup, or a replica was promoted. Returned by
-	// Resume, and the Err of a [Resync] with the reason Rewound.
+	// Resume, and the Err of a [Resync] with the reason
+	// [ResyncRewound].
 	ErrRewound = store.ErrRewound
 
 	// ErrSchema: the journal's tables are missing, or of a version that this
@@ -283,15 +286,15 @@ var (
 	// Returned by OpenJournal, and in JournalStatus.Err.
 	ErrUnsupportedDatabase = store.ErrUnsupported
 
-	// ErrNeedsLoad is returned by a [LoadListener] that cannot work out its new
-	// state from an event: it is loaded again. It is no failure.
-	ErrNeedsLoad = errors.New("load anew")
+	// ErrNeedsLoad is returned by a [LoadListener] that cannot derive its new state
+	// from an event: it is loaded again. It is no failure.
+	ErrNeedsLoad = errors.New("load again")
 
-	// ErrBusHasJournal is returned by [Bus.Notify] on a bus that belongs to a journal.
+	// ErrBusHasJournal is returned by [Bus.Notify] on a bus that has a journal.
 	ErrBusHasJournal = errors.New("the bus belongs to a journal")
 
 	// ErrNoJournal is returned by [Bus.Notify] on a bus that has a listener with
-	// the scope [Durable], to which only a journal can deliver.
+	// the scope [Durable], because only a journal can deliver to it.
 	ErrNoJournal = errors.New("the bus has no journal")
 
 	// ErrJournalClosed is returned by Begin, Join and Update after Close.

@@ -13,8 +13,9 @@ import (
 	"github.com/tracbus/tracbus/internal/store"
 )
 
-// Scope says which changes a listener gets, and what a failure leads to.
-// It is [Primary] or [Everywhere] (both from Trac's journaling proposal).
+// Scope says which changes a listener gets, and what a failure leads to. It is
+// [Primary] or [Everywhere] (both from Trac's journaling proposal), or that of a
+// consumer, which [Durable] returns.
 type Scope interface {
 	// String returns the scope's name.
 	String() string
@@ -28,13 +29,12 @@ type Scope interface {
 type scope uint8
 
 const (
-	// Primary listeners get what this process committed, so that of all
-	// processes one does it: the place of side effects such as e-mail. A change
-	// on which one fails is reported, and not repeated.
+	// Primary listeners get what this process committed, so that one of all
+	// processes acts on each change: for side effects such as e-mail. A change on
+	// which one fails is reported, and not repeated.
 	Primary scope = iota + 1
 
-	// Everywhere listeners get every change in every process: the
-	// place of caches. A change on which one fails is repeated a few times.
+	// Everywhere listeners get every change in every process: for caches. A change on which one fails is repeated a few times.
 	// Then the listener gets a [Resync], so that it does not stay stale.
 	Everywhere
 )
@@ -79,7 +79,7 @@ func (b *Bus) All(scope Scope, l BatchListener) *Registration {
 }
 
 // An eventFilter is a batch listener that has no use for some events. They are
-// not queued for it, so that they push out nothing when the queue is full.
+// not queued, so that they push out nothing when the queue is full.
 type eventFilter interface{ wants(e Event) bool }
 
 // A dropCounter shows in its own figures what its bus dropped.
@@ -98,9 +98,9 @@ func On[E Event](b *Bus, scope Scope, f func(context.Context, E) error) *Registr
 
 // listenerOf returns how l is called. This is the one place that asks which of the
 // optional interfaces it has.
-func (b *Bus) listenerOf(scope Scope, l any, wants func(Event) bool, tell func(context.Context, Event) error) delivery.Listener[Event] {
+func (b *Bus) listenerOf(scope Scope, l any, wants func(Event) bool, deliver func(context.Context, Event) error) delivery.Listener[Event] {
 	d := delivery.Listener[Event]{
-		Name: nameOf(l), Scope: scope.String(), PrimaryOnly: !scope.has(false), Repeats: scope.repeats(), Wants: wants, Tell: tell,
+		Name: nameOf(l), Scope: scope.String(), PrimaryOnly: !scope.has(false), Repeats: scope.repeats(), Wants: wants, Deliver: deliver,
 	}
 	if batches, ok := l.(BatchListener); ok {
 		d.Batch = batches.HandleBatch
@@ -110,8 +110,8 @@ func (b *Bus) listenerOf(scope Scope, l any, wants func(Event) bool, tell func(c
 	}
 	if resyncs, ok := l.(ResyncListener); ok {
 		d.Resync = func(ctx context.Context, g delivery.Gap) error { return resyncs.Resync(ctx, b.resync(g)) }
-	} else if tell != nil && wants(Resync{}) {
-		d.Resync = func(ctx context.Context, g delivery.Gap) error { return tell(ctx, b.resync(g)) }
+	} else if deliver != nil && wants(Resync{}) {
+		d.Resync = func(ctx context.Context, g delivery.Gap) error { return deliver(ctx, b.resync(g)) }
 	}
 	if loads, ok := l.(LoadListener); ok {
 		d.Load = b.loader(loads, d.Resync)
@@ -122,8 +122,8 @@ func (b *Bus) listenerOf(scope Scope, l any, wants func(Event) bool, tell func(c
 }
 
 // loader returns how a listener is loaded from tables, if there is a journal
-// that tells which changes they hold; else it hears of the gap, if it has use for
-// that.
+// that knows which changes they hold; otherwise it hears of the gap, if it has use
+// for that.
 func (b *Bus) loader(l LoadListener, resync func(context.Context, delivery.Gap) error) func(context.Context, delivery.Gap) (func(tid int64) bool, error) {
 	return func(ctx context.Context, g delivery.Gap) (func(tid int64) bool, error) {
 		b.mu.Lock()
@@ -140,17 +140,17 @@ func (b *Bus) loader(l LoadListener, resync func(context.Context, delivery.Gap) 
 	}
 }
 
-// resync returns what a listener is told of a gap.
+// resync returns the Resync by which a listener hears of a gap.
 func (b *Bus) resync(g delivery.Gap) Resync {
-	e, told := g.From.(Resync)
-	if !told {
+	e, ok := g.From.(Resync)
+	if !ok {
 		e.Change = Change{Env: b.env, Time: g.Time.UTC().Truncate(time.Microsecond), Primary: true}
 	}
 	e.Reason, e.Missed, e.Err = ResyncReason(g.Reason), g.Missed, g.Err
 	return e
 }
 
-// gapOf returns what an event tells of, if it tells that changes were missed.
+// gapOf returns the gap that an event reports, if it says that changes were missed.
 func gapOf(e Event) *delivery.Gap {
 	if e, ok := e.(Resync); ok {
 		return &delivery.Gap{Reason: delivery.Reason(e.Reason), Missed: e.Missed, Err: e.Err, Time: e.Time, From: e}
@@ -171,13 +171,13 @@ func nameOf(l any) string {
 // asks it when it is registered, and panics with the error, which is a whole
 // sentence.
 type scopeChecker interface {
-	// checkScope is also asked where the listener only embeds it.
+	// checkScope is also called if the listener only embeds it.
 	checkScope(scope Scope, listener any) error
 }
 
 // Registration is one listener on a bus, with the goroutine that calls it. Its
-// methods may be called concurrently, also by listeners, who may not call
-// Close.
+// methods may be called concurrently, also by listeners, but these may not
+// call Close.
 type Registration struct {
 	bus   *Bus
 	name  string
@@ -217,8 +217,8 @@ func (r *Registration) attach(at store.Place) {
 
 // ListenerStatus says what a registration has done so far.
 type ListenerStatus struct {
-	Listener string
-	Scope    Scope
+	Listener string // the name of the function, or the type
+	Scope    Scope  // that it was registered with
 
 	Waiting   int    // events not delivered yet, with those in the call that goes on
 	Delivered uint64 // events delivered, whether the listener failed on them or not
@@ -286,15 +286,15 @@ func (r *Registration) abandon() (Undelivered, bool) {
 
 // CloseError says what was not delivered when a bus or registration was closed.
 type CloseError struct {
-	Undelivered []Undelivered
+	Undelivered []Undelivered // by listener
 }
 
 // Undelivered is what was not delivered to one listener.
 type Undelivered struct {
-	Listener    string
-	Count       int   // how many, with those in the call that goes on
-	Oldest      Event // the oldest of them
-	CallRunning bool  // a call of the listener had not returned
+	Listener    string // the name of the function, or the type
+	Count       int    // how many, with those in the call that goes on
+	Oldest      Event  // the oldest of them
+	CallRunning bool   // a call of the listener had not returned
 
 	// After is the tid after which the journal was not read for this listener,
 	// because its queue was full. Zero if everything that this process committed
@@ -331,7 +331,7 @@ func (e *CloseError) Error() string {
 			s.WriteString(" (the listener has not returned)")
 		}
 		if u.After > 0 {
-			fmt.Fprintf(&s, ", and what the journal has behind tid %d", u.After)
+			fmt.Fprintf(&s, ", and what the journal has after tid %d", u.After)
 		}
 	}
 	return s.String()

@@ -28,8 +28,8 @@ type message interface {
 type Payloader interface {
 	Event
 	// Payload returns a JSON object. The event's realm and kind are then
-	// lower-case letters, digits and _, a letter first, for they are parts of
-	// the channel. A failure is counted as refused.
+	// lower-case letters, digits and _, a letter first, because they are parts of
+	// the channel. A failure is counted as [PublisherStats.Rejected].
 	Payload() ([]byte, error)
 }
 
@@ -42,8 +42,8 @@ func hasPayload(e Event) bool {
 	return false
 }
 
-// appendOwn appends the payload of an event from outside. What it panics with
-// is an error, for it would end the process.
+// appendOwn appends the payload of an event from outside. A panic becomes an
+// error, because it would end the process.
 func appendOwn(dst []byte, e Payloader) (_ []byte, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -63,7 +63,7 @@ func appendOwn(dst []byte, e Payloader) (_ []byte, err error) {
 	return append(dst, payload...), nil
 }
 
-// channelOf returns where e is published.
+// channelOf returns the channel on which e is published.
 func channelOf(e Event, prefix string) wire.Channel {
 	r := e.Resource()
 	return wire.Channel{Prefix: prefix, Env: e.About().Env, Realm: string(r.Realm), Kind: string(e.Kind()), ID: r.ID}
@@ -74,11 +74,11 @@ func channelOf(e Event, prefix string) wire.Channel {
 // was, if this configuration has the channel's prefix and says which form of
 // new_values it had.
 func (c PublisherConfig) Encode(e Event) (channel, payload string, err error) {
-	told, err := entering(e, "", false)
+	sent, err := normalized(e, "", false)
 	if err != nil {
 		return "", "", fmt.Errorf("encode %T: %w", e, err)
 	}
-	b, middle, err := c.append(nil, told)
+	b, middle, err := c.append(nil, sent)
 	if err != nil {
 		return "", "", fmt.Errorf("encode %s %s: %w", e.Resource(), e.Kind(), err)
 	}
@@ -109,14 +109,14 @@ func (c PublisherConfig) append(dst []byte, e Event) (_ []byte, middle int, err 
 	return dst, middle, err
 }
 
-// What [Decode] and a [Subscriber] return for a message they cannot tell as an
-// event, wrapped in a [DecodeError].
+// The errors of [Decode] and of a [Subscriber] for a message that is no event, which
+// are wrapped in a [DecodeError].
 var (
 	ErrUnknownChannel = errors.New("not a channel of tickets or pages")
 	ErrBadPayload     = wire.ErrPayload // "not a payload of this channel"
 )
 
-// DecodeError carries a message that is not told as an event.
+// DecodeError carries a message that cannot be decoded as an event.
 type DecodeError struct {
 	Channel string
 	Payload string // as it was received
@@ -132,12 +132,11 @@ func (e *DecodeError) Error() string {
 // Unwrap returns Err.
 func (e *DecodeError) Unwrap() error { return e.Err }
 
-// Decode returns the event that a message tells, from this library or from the
-// original plugin, in either form of new_values. The event says what channel
-// and payload say, and marks the rest absent. prefix is the first part of the
-// channel, "" for none; a channel that does not begin with it has all that
-// stands before the realm as its Env. Members that such a message does not have
-// are passed over.
+// Decode returns the event of a message, from this library or from the original
+// plugin, in either form of new_values. The event has what channel and payload say;
+// its Absent names the rest. prefix is the first part of the channel, "" for none. If
+// the channel does not begin with it, all that comes before the realm is the event's
+// Env. Decode ignores members that such a message does not have.
 //
 // Its errors are of type [*DecodeError].
 func Decode(prefix, channel, payload string) (Event, error) {
@@ -160,7 +159,7 @@ func decode(prefix, channel, payload string) (Event, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBadPayload, err)
 	}
-	// Only the payload knows where the channel's id begins. A page has no
+	// Only the payload says which part of the channel is the id. A page has no
 	// member "id", but a ticket may have a field "name".
 	realm, id, decode := RealmWiki, memberText(members, "name"), decoder(decodePage)
 	if n := memberText(members, "id"); n != "" {

@@ -18,22 +18,22 @@ import (
 //
 // A Model is used by one transaction, and by one goroutine at a time.
 type Model interface {
-	// Resource returns what is changed. Its ID is empty if storing the
-	// resource gives it one.
+	// Resource returns what is changed. Its ID is empty if storing the resource is
+	// what gives it one.
 	Resource() Resource
 
 	// Save reads the resource's rows under lock, writes what is different and
-	// returns the event about it: its Author, IPNR, Authenticated and
-	// Time are those of tx and may be left out. nil, nil means that nothing is
-	// different: then nothing may have been written.
+	// returns the event that describes it: its Author, IPNR, Authenticated and Time
+	// are those of tx and may be left out. nil, nil means that nothing is
+	// different: then Save must not have written anything.
 	//
 	// The transaction has locked the resource among all transactions of this
-	// journal before the call, unless its ID is empty; against those who write
-	// the rows without a journal, Save reads with FOR UPDATE if the database
-	// has that.
+	// journal before the call, unless its ID is empty. To lock out those who write
+	// the rows without a journal, Save reads with FOR UPDATE if the database has
+	// that.
 	//
-	// An error poisons the transaction. It wraps [ErrConflict] if somebody
-	// else was faster.
+	// An error poisons the transaction. It wraps [ErrConflict] if somebody else
+	// was faster.
 	Save(ctx context.Context, tx *ModelTransaction) (Event, error)
 
 	// Delete deletes the resource in the same manner.
@@ -43,18 +43,18 @@ type Model interface {
 // Entry is a change as a journal keeps it: one row of <realm>_journal with the
 // rows of <realm>_history that belong to it, in the form that all realms share.
 type Entry struct {
-	Resource Resource
-	Kind     Kind
+	Resource Resource // what was changed
+	Kind     Kind     // what was done to it
 
 	// Change is the event's common part.
 	Change Change
 
-	// State is what the event says about the resource, but for the fields in New,
-	// which a journal keeps once only.
+	// State is what the event says of the resource, without the fields in New:
+	// a journal keeps those only once.
 	State Fields
 
-	// New and Old are the fields that changed, after and before. A field that
-	// only one of them has came or went.
+	// New and Old are the fields that changed, after and before. A field that only
+	// one of them has was added or removed.
 	New, Old Fields
 }
 
@@ -75,13 +75,13 @@ type JournalRealm interface {
 	// letter first, 30 at most.
 	Realm() Realm
 
-	// Event returns the event that an entry holds, exactly as it was when
+	// Event returns the event of an entry, exactly as it was when
 	// [Recordable.Entry] was called on it. An error says that the entry is not
 	// one of this realm.
 	Event(Entry) (Event, error)
 }
 
-// NewState returns the full state that the entry holds: State with New laid over it.
+// NewState returns the full state after the change: State with New laid over it.
 func (e Entry) NewState() Fields {
 	return entry.Entry{State: e.State, New: e.New}.NewState()
 }
@@ -134,12 +134,12 @@ type SQL interface {
 // LoadListener is a listener, with the scope [Everywhere], whose state is built
 // from the database's tables and kept up to date by events. On a bus with a
 // journal it is called before the first event, and again in the place of each
-// [Resync]. Until it returns nil, it is called again and gets nothing else.
-// Without a journal it is not called. A listener's method that returns
-// [ErrNeedsLoad] asks for it.
+// [Resync]. Until it returns nil, it is called again, and gets nothing else.
+// Without a journal it is not called. A listener whose other method returns
+// [ErrNeedsLoad] is loaded again too.
 type LoadListener interface {
-	// Load builds the state again from what s shows. Then the listener gets
-	// exactly the changes that s did not show: none is missing, none twice.
+	// Load replaces the state by what s shows. The listener then gets exactly the
+	// changes that s did not show: none is missing, none comes twice.
 	Load(ctx context.Context, s *Snapshot) error
 }
 
@@ -182,9 +182,9 @@ func (s *shown) has(tid int64) bool {
 	return s.journal && (tid <= s.upTo || len(s.later) > 0 && s.later[0] == tid)
 }
 
-// load calls f with a snapshot. Everything that the bus delivered before is
-// committed, so every snapshot shows it; what else it shows is in the table of
-// transactions that it shows.
+// load calls f with a snapshot. Everything that was delivered to the bus before is
+// committed, so every snapshot shows it. What else the snapshot shows is in the table
+// of transactions, as the snapshot shows it.
 func (j *Journal) load(ctx context.Context, f func(context.Context, *Snapshot) error) (shown, error) {
 	fed := j.bus.fedTo()
 	conn, err := j.store.Snapshot(ctx)

@@ -21,7 +21,7 @@ import (
 // (plugin README, [redispub] channel_prefix).
 const DefaultPrefix = "trac"
 
-// PublisherConfig says what a [Publisher] publishes, and where.
+// PublisherConfig says what a [Publisher] publishes, and on which channels.
 type PublisherConfig struct {
 	// Prefix is the first part of every channel. Zero means [DefaultPrefix],
 	// unless NoPrefix is set.
@@ -84,7 +84,7 @@ func prefixOf(prefix string, none bool) string {
 //
 // It sends the waiting events in one round trip, over one connection of the
 // client's pool, and sends the next ones when that was answered. A message whose
-// answer was lost is sent again, at once and before any other, after the
+// answer was lost is sent again, immediately and before any other, after the
 // connection that carried it was killed. For that the Redis user needs
 // "+client|id +client|kill +info" besides "+publish". Without these rights, a
 // message that is sent again may arrive late.
@@ -216,7 +216,7 @@ func (p *Publisher) Close() { p.sender.Close() }
 // trip, it prepares the next.
 func (p *Publisher) HandleBatch(ctx context.Context, events []Event) error {
 	if key := p.codec.config.StreamKey; key != "" {
-		return fmt.Errorf("publish: PublisherConfig.StreamKey is %q: expected a relay's call, as under Durable, and got one of HandleBatch, which appends to no stream", key)
+		return fmt.Errorf("publish: PublisherConfig.StreamKey is %q: expected the call of a durable consumer, and got one of HandleBatch, which appends to no stream", key)
 	}
 	return p.sender.Publish(ctx, events)
 }
@@ -234,12 +234,12 @@ func (p *Publisher) checkScope(s Scope, listener any) error {
 	if _, queued := s.(scope); queued && p.codec.config.StreamKey != "" {
 		return fmt.Errorf("PublisherConfig.StreamKey is %q: a stream is only appended to under Durable, which knows what is in it already", p.codec.config.StreamKey)
 	}
-	once, ok := s.(durableScope)
+	d, ok := s.(durableScope)
 	switch {
-	case ok && once.config.MaxAttempts > 0:
-		return fmt.Errorf("DurableConfig.MaxAttempts is %d: expected zero, for what is published keeps its order", once.config.MaxAttempts)
+	case ok && d.config.MaxAttempts > 0:
+		return fmt.Errorf("DurableConfig.MaxAttempts is %d: expected zero, because what is published keeps its order", d.config.MaxAttempts)
 	case ok && listener != any(p):
-		return errors.New("it embeds a Publisher, which would be told in its place: expected the Publisher, or a type that has one in a named field")
+		return errors.New("it embeds a Publisher, which would be called in its place: expected the Publisher, or a type that has one in a named field")
 	}
 	return nil
 }

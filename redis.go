@@ -17,8 +17,8 @@ import (
 	"github.com/tracbus/tracbus/internal/tracini"
 )
 
-// DefaultRedisAddr is where Redis is unless configured otherwise (plugin README,
-// [redis_client] host and port).
+// DefaultRedisAddr is the address of Redis unless configured otherwise (plugin
+// README, [redis_client] host and port).
 const DefaultRedisAddr = "localhost:6379"
 
 // DefaultRedisTimeout is how long a connection, a read or a write may take unless
@@ -39,7 +39,7 @@ type RedisConfig struct {
 	Addr string
 
 	// DB is the number of the database (option db). It makes no difference to
-	// what is published, only to where streams are kept. Zero means the first.
+	// what is published, only to streams. Zero means the first.
 	DB int
 
 	// Username of an ACL user (option username); it needs a Password. Zero means
@@ -230,7 +230,7 @@ func redisError(bad *redisconn.BadSetting) *ConfigError {
 	return &ConfigError{Option: bad.Option, Value: tracini.Printable(bad.Option, bad.Value), Want: bad.Want, Err: bad.Err}
 }
 
-// ParseRedisURL reads where Redis is from a URL, as [redis.ParseURL] does:
+// ParseRedisURL reads which Redis to connect to from a URL, as [redis.ParseURL] does:
 //
 //	redis://user:password@host:6379/0
 //	rediss://host?read_timeout=3s
@@ -295,8 +295,8 @@ func (s Secret) Reveal() string {
 	return *s.text
 }
 
-// Equal tells whether both are the same text, in a time that does not depend on
-// where they differ.
+// Equal says whether both are the same text, in a time that does not depend on
+// what differs.
 func (s Secret) Equal(other Secret) bool {
 	return subtle.ConstantTimeCompare([]byte(s.Reveal()), []byte(other.Reveal())) == 1
 }

@@ -9,24 +9,25 @@ import (
 
 // JournalStatus is the state of a journal, for operators.
 type JournalStatus struct {
-	UUID   string // names the journal
-	Realms []string
+	UUID   string   // names the journal
+	Realms []string // that this process knows
 
-	Head     int64 // the highest tid allocated, including by transactions still open
-	Position int64 // up to which this process has delivered to its bus
-	PrunedTo int64 // up to which changes are pruned
+	Head     int64 // the highest tid that was taken, including by transactions that are still open
+	Position int64 // the tid up to which this process has delivered to its bus
+	PrunedTo int64 // the tid up to which changes are pruned
 
-	// Blockers are the transactions that have taken a place in the order and not
-	// ended, the oldest first: what comes after them is not delivered, and on
-	// MySQL nobody else can commit. PostgreSQL names them; MySQL and MariaDB name
-	// all that hold locks while one of them holds the counter, to users with the
-	// right PROCESS, and as of the last tenth of a second. SQLite names none.
+	// Blockers are the transactions that have taken a tid and not ended, the oldest
+	// first. What comes after them is not delivered, and on MySQL nobody else can
+	// commit. PostgreSQL names them. MySQL and MariaDB name all that hold locks
+	// while one of them holds the counter, to users with the right PROCESS, and as
+	// of the last tenth of a second. SQLite names none.
 	Blockers []Blocker
 
 	// Consumers are the durable consumers, in the order of their names.
 	Consumers []ConsumerStatus
 
-	// Running says that Run is running; Err why it cannot read, since Since.
+	// Running says that Run is running. Err is why it cannot read the journal, and
+	// ErrSince since when. Both are zero if it can.
 	Running  bool
 	Err      error
 	ErrSince time.Time
@@ -34,7 +35,7 @@ type JournalStatus struct {
 
 // Blocker is a transaction that others wait for.
 type Blocker struct {
-	Session string        // what the database says about it
+	Session string        // how the database names it
 	Age     time.Duration // of the transaction
 }
 
@@ -78,17 +79,17 @@ func (j *Journal) blockers(ctx context.Context) (s JournalStatus, heldBack bool,
 // so.
 const heldLong = 5 * time.Second
 
-// holding sees to it that nothing holds others back in silence.
-type holding struct {
+// heldBackWatch reports to the log when a transaction holds others back.
+type heldBackWatch struct {
 	looked time.Time
 	since  time.Time // when the place was first seen to be held back; zero if it is not
 	place  int64
 	logged bool
 }
 
-// watch looks now and then whether the follower does not move on although there is
+// watch looks now and then whether the follower does not move although there is
 // something after its place.
-func (h *holding) watch(ctx context.Context, j *Journal) {
+func (h *heldBackWatch) watch(ctx context.Context, j *Journal) {
 	now := time.Now()
 	if now.Sub(h.looked) < heldLong/2 {
 		return
@@ -103,7 +104,7 @@ func (h *holding) watch(ctx context.Context, j *Journal) {
 		if h.logged {
 			j.config.Logger.Info("changes are not held back any more", "tid", s.Position)
 		}
-		*h = holding{looked: now, place: s.Position}
+		*h = heldBackWatch{looked: now, place: s.Position}
 		if held {
 			h.since = now
 		}

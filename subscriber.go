@@ -153,7 +153,7 @@ type StreamEntry struct {
 // left or ctx ends.
 //
 // after is the ID of the last entry that was handled: the loop goes on after it.
-// "0" begins with the oldest entry that is kept, "" after the newest. To go on
+// "0" begins with the oldest entry that is kept, "" after the newest. To continue
 // where it stopped, a program saves [StreamEntry.ID] of each step when it has
 // handled it. A change that was handled, but not saved, comes again.
 //

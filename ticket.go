@@ -10,29 +10,29 @@ import (
 	"github.com/tracbus/tracbus/internal/wire"
 )
 
-// TicketCreated tells that a ticket was created (Trac's ticket_created).
+// TicketCreated says that a ticket was created (Trac's ticket_created).
 type TicketCreated struct {
 	Change
 	ID     int64
 	Values Fields // all fields of the new ticket
 }
 
-// TicketChanged tells that fields of a ticket changed, or that it was commented
+// TicketChanged says that fields of a ticket changed, or that it was commented
 // on (Trac's ticket_changed).
 type TicketChanged struct {
 	Change
 	ID int64
 
-	// Values holds all fields after the change. It is nil, and AttrValues
-	// absent, where a message carries the changed fields only.
+	// Values holds all fields after the change. It is nil, and AttrValues absent, if
+	// a message carries the changed fields only.
 	Values Fields
 
-	// New and Old hold the fields that changed, after and before. Where New is
-	// nil, the bus takes it from Values.
+	// New and Old hold the fields that changed, after and before. If New is nil,
+	// the bus takes it from Values.
 	New, Old Fields
 }
 
-// TicketDeleted tells that a ticket was deleted (Trac's ticket_deleted).
+// TicketDeleted says that a ticket was deleted (Trac's ticket_deleted).
 type TicketDeleted struct {
 	Change
 	ID     int64
@@ -41,11 +41,11 @@ type TicketDeleted struct {
 
 // The kinds of the rarer events of tickets.
 const (
-	KindCommentEdited Kind = wire.CommentEdited
-	KindChangeDeleted Kind = wire.ChangeDeleted
+	KindCommentEdited Kind = wire.CommentEdited // of [TicketCommentEdited] and [WikiPageCommentEdited]
+	KindChangeDeleted Kind = wire.ChangeDeleted // of [TicketChangeDeleted]
 )
 
-// TicketCommentEdited tells that the comment of an earlier change was edited
+// TicketCommentEdited says that the comment of an earlier change was edited
 // (Trac's ticket_comment_modified). Comment holds the new text.
 type TicketCommentEdited struct {
 	Change
@@ -54,7 +54,7 @@ type TicketCommentEdited struct {
 	OldComment  string
 }
 
-// TicketChangeDeleted tells that an earlier change was taken out of a ticket's
+// TicketChangeDeleted says that an earlier change was taken out of a ticket's
 // history (Trac's ticket_change_deleted). Comment holds the deleted comment.
 type TicketChangeDeleted struct {
 	Change
@@ -65,38 +65,38 @@ type TicketChangeDeleted struct {
 	New, Old Fields
 }
 
-// TicketListener is told of every change of a ticket. The bus calls it from one
-// goroutine, one change at a time, in order. ctx ends when the bus gives up
-// waiting for the listener, at the deadline of [Bus.Close]. What a returned
-// error leads to is said at the [Scope] of the registration.
+// TicketListener is called with every change of a ticket. The bus calls it from one
+// goroutine, one change at a time, in order. ctx ends when the bus gives up waiting
+// for the listener, at the deadline of [Bus.Close]. The [Scope] of the registration
+// says what a returned error leads to.
 type TicketListener interface {
 	TicketCreated(context.Context, TicketCreated) error
 	TicketChanged(context.Context, TicketChanged) error
 	TicketDeleted(context.Context, TicketDeleted) error
 }
 
-// TicketCommentEditedListener is a [TicketListener] that is told of edited comments
-// as well.
+// TicketCommentEditedListener is a [TicketListener] that is called with edited
+// comments as well.
 type TicketCommentEditedListener interface {
 	TicketCommentEdited(context.Context, TicketCommentEdited) error
 }
 
-// TicketChangeDeletedListener is a [TicketListener] that is told of deleted changes
-// as well.
+// TicketChangeDeletedListener is a [TicketListener] that is called with deleted
+// changes as well.
 type TicketChangeDeletedListener interface {
 	TicketChangeDeleted(context.Context, TicketChangeDeleted) error
 }
 
 // Ticket registers l for every change of a ticket, and starts a goroutine that
-// calls it; see [Bus] for who ends it. Where l is also a
-// [TicketCommentEditedListener], [TicketChangeDeletedListener], [ResyncListener] or
-// [BatchListener], it is told in these ways too.
+// calls it; see [Bus] for who ends it. If l is also a
+// [TicketCommentEditedListener], [TicketChangeDeletedListener], [LoadListener],
+// [ResyncListener] or [BatchListener], it is called as that too.
 func (b *Bus) Ticket(scope Scope, l TicketListener) *Registration {
 	h := ticketHandler{l}
-	return b.register(scope, l, h.wants, h.tell)
+	return b.register(scope, l, h.wants, h.deliver)
 }
 
-// ticketHandler is the one place that asks a listener what it can be told.
+// ticketHandler is the one place that asks a listener which events it takes.
 type ticketHandler struct{ TicketListener }
 
 func (h ticketHandler) wants(e Event) bool {
@@ -113,7 +113,7 @@ func (h ticketHandler) wants(e Event) bool {
 	return false
 }
 
-func (h ticketHandler) tell(ctx context.Context, e Event) error {
+func (h ticketHandler) deliver(ctx context.Context, e Event) error {
 	switch e := e.(type) {
 	case TicketCreated:
 		return h.TicketCreated(ctx, e)
@@ -129,26 +129,26 @@ func (h ticketHandler) tell(ctx context.Context, e Event) error {
 	return nil
 }
 
-func (e TicketCreated) entering() (Event, error) {
-	values, err := enteringTicket(e.ID, e.Values)
+func (e TicketCreated) normalized() (Event, error) {
+	values, err := normalizedTicket(e.ID, e.Values)
 	e.Values = values
 	return e, err
 }
 
-func (e TicketDeleted) entering() (Event, error) {
-	values, err := enteringTicket(e.ID, e.Values)
+func (e TicketDeleted) normalized() (Event, error) {
+	values, err := normalizedTicket(e.ID, e.Values)
 	e.Values = values
 	return e, err
 }
 
-func (e TicketChanged) entering() (_ Event, err error) {
-	if e.Values, err = enteringTicket(e.ID, e.Values); err != nil {
+func (e TicketChanged) normalized() (_ Event, err error) {
+	if e.Values, err = normalizedTicket(e.ID, e.Values); err != nil {
 		return nil, err
 	}
-	if e.Old, err = e.Old.entering(); err != nil {
+	if e.Old, err = e.Old.normalized(); err != nil {
 		return nil, fmt.Errorf("old value of %w", err)
 	}
-	if e.New, err = e.New.entering(); err != nil {
+	if e.New, err = e.New.normalized(); err != nil {
 		return nil, fmt.Errorf("new value of %w", err)
 	}
 	switch {
@@ -161,11 +161,11 @@ func (e TicketChanged) entering() (_ Event, err error) {
 	return e, nil
 }
 
-func enteringTicket(id int64, values Fields) (Fields, error) {
+func normalizedTicket(id int64, values Fields) (Fields, error) {
 	if id < 1 {
 		return nil, fmt.Errorf("ticket %d: expected a number from 1", id)
 	}
-	return values.entering()
+	return values.normalized()
 }
 
 // changed returns the new values of the fields that old names. One that the
@@ -182,8 +182,8 @@ func changed(values, old Fields) Fields {
 	return f
 }
 
-func (e TicketCommentEdited) entering() (_ Event, err error) {
-	if _, err := enteringTicket(e.ID, nil); err != nil {
+func (e TicketCommentEdited) normalized() (_ Event, err error) {
+	if _, err := normalizedTicket(e.ID, nil); err != nil {
 		return nil, err
 	}
 	e.OldComment = value.Text(e.OldComment)
@@ -191,11 +191,11 @@ func (e TicketCommentEdited) entering() (_ Event, err error) {
 	return e, err
 }
 
-func (e TicketChangeDeleted) entering() (_ Event, err error) {
-	if e.Old, err = enteringTicket(e.ID, e.Old); err != nil {
+func (e TicketChangeDeleted) normalized() (_ Event, err error) {
+	if e.Old, err = normalizedTicket(e.ID, e.Old); err != nil {
 		return nil, err
 	}
-	if e.New, err = e.New.entering(); err != nil {
+	if e.New, err = e.New.normalized(); err != nil {
 		return nil, err
 	}
 	e.ChangeTime, err = value.Time(e.ChangeTime)

@@ -13,7 +13,7 @@ import (
 // field whose own name begins with it gets a second one.
 const notField = '='
 
-// What stands in State beside the fields.
+// What is in State beside the fields.
 const (
 	stateEdited     = "=edited"      // when the comment that was edited had been made
 	stateOldComment = "=old_comment" // what it was
@@ -198,7 +198,7 @@ func decodeTicket(c Change, kind Kind, members []value.Member) (e Event, err err
 	return e.WithChange(c), p.Err
 }
 
-// decodeDifference tells the two forms of new_values apart: only the full state
+// decodeDifference distinguishes the two forms of new_values: only the full state
 // has fields that did not change, of which a ticket has some always.
 func decodeDifference(c *Change, id int64, values, old Fields) Event {
 	for name := range values {

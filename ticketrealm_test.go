@@ -22,7 +22,7 @@ func TestTicketsComeBackFromTheJournal(t *testing.T) {
 	r := rand.New(rand.NewPCG(1890, 1))
 	for i := range 20_000 {
 		made := randomTicketEvent(r)
-		entered, err := entering(made, "", false)
+		entered, err := normalized(made, "", false)
 		if err != nil {
 			continue // a journal refuses it
 		}

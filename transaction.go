@@ -13,8 +13,8 @@ import (
 	"github.com/tracbus/tracbus/internal/value"
 )
 
-// Actor makes the changes of a transaction, from the address IPNR, signed in or
-// not.
+// Actor is who makes the changes of a transaction: Author, from the IP address IPNR.
+// Authenticated says whether the author is signed in.
 type Actor struct {
 	Author        string
 	IPNR          string
@@ -33,7 +33,7 @@ type Actor struct {
 //	tx.Notify()
 //
 // and [Journal.Join] makes one of a transaction that the application began.
-// Where Save, Delete or Record fails, the transaction is poisoned: it cannot be
+// If Save, Delete or Record fails, the transaction is poisoned: it cannot be
 // committed any more. It is for one goroutine at a time.
 type ModelTransaction struct {
 	journal *Journal
@@ -80,12 +80,12 @@ func (j *Journal) Begin(ctx context.Context) (*ModelTransaction, error) {
 	if err != nil {
 		return nil, fmt.Errorf("begin: %w", err)
 	}
-	if err := j.store.TakeTurn(ctx); err != nil {
+	if err := j.store.AcquireWriter(ctx); err != nil {
 		j.ended()
 		return nil, fmt.Errorf("begin: %w", err)
 	}
 	if tx.conn, err = j.store.Begin(ctx); err != nil {
-		j.store.GiveTurn()
+		j.store.ReleaseWriter()
 		j.ended()
 		return nil, fmt.Errorf("begin: %w", err)
 	}
@@ -117,8 +117,8 @@ func (j *Journal) Join(q SQL) (*ModelTransaction, error) {
 	return tx, nil
 }
 
-// Prepare says who makes the changes, and of which kind they are: Created,
-// Changed or Deleted, or "" for any (the proposal's create, modify, delete). A
+// Prepare says who makes the changes, and of which kind they are: [KindCreated],
+// [KindChanged] or [KindDeleted], or "" for any (the proposal's create, modify, delete). A
 // change of another kind is then an error.
 func (tx *ModelTransaction) Prepare(who Actor, kind Kind) error {
 	if tx.state != txBegun {
@@ -182,12 +182,12 @@ func (tx *ModelTransaction) change(ctx context.Context, verb string, m Model, do
 // Record reports a change whose rows the application writes itself, in this
 // transaction: through [ModelTransaction.SQL], before or after. It knows what
 // changed: a TicketChanged has the state in Values, and Old. TID, Seq, Author,
-// IPNR and Authenticated are the transaction's, and so is Time if it is zero.
-// The resource is locked, so that its changes are delivered in the order of their
-// commits; to read old values that cannot change any more, call
+// IPNR and Authenticated become the transaction's, and so does a Time of zero.
+// The resource is locked, so that changes of one resource are delivered in the order
+// of their commits. To read old values that cannot change any more, call
 // [ModelTransaction.Lock] first. Two changes of a resource in one transaction are
-// reported as one; if the second takes the first back, without a comment, and the
-// rest of the state is the same but for times, nothing is stored or delivered.
+// delivered as one. If the second takes the first back, without a comment, and the
+// rest of the state is the same except for times, nothing is stored or delivered.
 func (tx *ModelTransaction) Record(ctx context.Context, e Event) error {
 	if err := checkType(e); err != nil {
 		return tx.call("record", func() error { return err })
@@ -264,8 +264,8 @@ func (tx *ModelTransaction) Lock(ctx context.Context, resources ...Resource) err
 // SQL runs the application's own statements within the transaction: its methods
 // are those that GORM and sqlc ask for. Statements that begin or end a
 // transaction must not be among them, nor ROLLBACK TO a savepoint that was set
-// before a change was saved or recorded: that change would be delivered all the same. What is
-// still open of a query is closed before the commit.
+// before a change was saved or recorded: the change would be delivered all the same.
+// What is still open of a query is closed before the commit.
 func (tx *ModelTransaction) SQL() SQL { return tx.sql }
 
 // Actor returns what was prepared.
@@ -320,7 +320,7 @@ func (s txSQL) QueryContext(ctx context.Context, query string, args ...any) (*sq
 
 // QueryRowContext implements [SQL].
 func (s txSQL) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
-	return s.q.QueryRowContext(s.lasting(ctx), query, args...) // the connection itself says where it has ended
+	return s.q.QueryRowContext(s.lasting(ctx), query, args...) // the connection itself says if the transaction has ended
 }
 
 // lasting returns a context that ends with the transaction too: rows that are

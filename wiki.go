@@ -19,21 +19,21 @@ type WikiPage struct {
 	Text     string
 	Readonly bool
 
-	// Who made this version, when, and what was said of it. In the events that
-	// tell of that very version, the bus takes what is zero here from the
-	// event's Change, and the other way round.
+	// Who made this version, when, and what was said of it. In events about that
+	// very version, the bus takes what is zero here from the event's Change, and the
+	// other way round.
 	Time    time.Time
 	Author  string
 	Comment string
 }
 
-// WikiPageCreated tells that a page was created (Trac's wiki_page_added).
+// WikiPageCreated says that a page was created (Trac's wiki_page_added).
 type WikiPageCreated struct {
 	Change
 	Page WikiPage
 }
 
-// WikiPageChanged tells that a page got a new version, or became read-only or
+// WikiPageChanged says that a page got a new version, or became read-only or
 // writable (Trac's wiki_page_changed).
 type WikiPageChanged struct {
 	Change
@@ -41,7 +41,7 @@ type WikiPageChanged struct {
 	OldText string // of the version before
 }
 
-// WikiPageDeleted tells that a page was deleted with all its versions (Trac's
+// WikiPageDeleted says that a page was deleted with all its versions (Trac's
 // wiki_page_deleted). Page is the last version as it was.
 type WikiPageDeleted struct {
 	Change
@@ -50,11 +50,11 @@ type WikiPageDeleted struct {
 
 // The kinds of the rarer events of pages; [KindCommentEdited] is another.
 const (
-	KindRenamed        Kind = wire.Renamed
-	KindVersionDeleted Kind = wire.VersionDeleted
+	KindRenamed        Kind = wire.Renamed        // of [WikiPageRenamed]
+	KindVersionDeleted Kind = wire.VersionDeleted // of [WikiPageVersionDeleted]
 )
 
-// WikiPageRenamed tells that a page has a new name (Trac's wiki_page_renamed).
+// WikiPageRenamed says that a page has a new name (Trac's wiki_page_renamed).
 // Page is its last version under that name.
 type WikiPageRenamed struct {
 	Change
@@ -62,14 +62,14 @@ type WikiPageRenamed struct {
 	OldName string
 }
 
-// WikiPageVersionDeleted tells that one version of a page was deleted (Trac's
+// WikiPageVersionDeleted says that one version of a page was deleted (Trac's
 // wiki_page_version_deleted). Page is the version that is gone.
 type WikiPageVersionDeleted struct {
 	Change
 	Page WikiPage
 }
 
-// WikiPageCommentEdited tells that the comment of a version was edited (Trac's
+// WikiPageCommentEdited says that the comment of a version was edited (Trac's
 // wiki_page_comment_modified). Page has the new comment.
 type WikiPageCommentEdited struct {
 	Change
@@ -77,41 +77,42 @@ type WikiPageCommentEdited struct {
 	OldComment string
 }
 
-// WikiListener is told of every change of a page. The bus calls it as it calls
-// a [TicketListener].
+// WikiListener is called with every change of a page, in the same way as a
+// [TicketListener].
 type WikiListener interface {
 	WikiPageCreated(context.Context, WikiPageCreated) error
 	WikiPageChanged(context.Context, WikiPageChanged) error
 	WikiPageDeleted(context.Context, WikiPageDeleted) error
 }
 
-// WikiPageRenamedListener is a [WikiListener] that is told of renamed pages as well.
+// WikiPageRenamedListener is a [WikiListener] that is called with renamed pages as
+// well.
 type WikiPageRenamedListener interface {
 	WikiPageRenamed(context.Context, WikiPageRenamed) error
 }
 
-// WikiPageVersionDeletedListener is a [WikiListener] that is told of deleted versions as
-// well.
+// WikiPageVersionDeletedListener is a [WikiListener] that is called with deleted
+// versions as well.
 type WikiPageVersionDeletedListener interface {
 	WikiPageVersionDeleted(context.Context, WikiPageVersionDeleted) error
 }
 
-// WikiPageCommentEditedListener is a [WikiListener] that is told of edited comments as
-// well.
+// WikiPageCommentEditedListener is a [WikiListener] that is called with edited
+// comments as well.
 type WikiPageCommentEditedListener interface {
 	WikiPageCommentEdited(context.Context, WikiPageCommentEdited) error
 }
 
 // Wiki registers l for every change of a page, and starts a goroutine that
-// calls it; see [Bus] for who ends it. Where l is also a [WikiPageRenamedListener],
-// [WikiPageVersionDeletedListener], [WikiPageCommentEditedListener], [ResyncListener] or
-// [BatchListener], it is told in these ways too.
+// calls it; see [Bus] for who ends it. If l is also a [WikiPageRenamedListener],
+// [WikiPageVersionDeletedListener], [WikiPageCommentEditedListener], [LoadListener],
+// [ResyncListener] or [BatchListener], it is called as that too.
 func (b *Bus) Wiki(scope Scope, l WikiListener) *Registration {
 	h := wikiHandler{l}
-	return b.register(scope, l, h.wants, h.tell)
+	return b.register(scope, l, h.wants, h.deliver)
 }
 
-// wikiHandler is the one place that asks a listener what it can be told.
+// wikiHandler is the one place that asks a listener which events it takes.
 type wikiHandler struct{ WikiListener }
 
 func (h wikiHandler) wants(e Event) (ok bool) {
@@ -128,7 +129,7 @@ func (h wikiHandler) wants(e Event) (ok bool) {
 	return ok
 }
 
-func (h wikiHandler) tell(ctx context.Context, e Event) error {
+func (h wikiHandler) deliver(ctx context.Context, e Event) error {
 	switch e := e.(type) {
 	case WikiPageCreated:
 		return h.WikiPageCreated(ctx, e)
@@ -164,23 +165,23 @@ func ValidatePageName(name string) error {
 	return nil
 }
 
-func (e WikiPageCreated) entering() (_ Event, err error) {
+func (e WikiPageCreated) normalized() (_ Event, err error) {
 	e.Change, e.Page, err = same(e.Change, e.Page)
 	return e, err
 }
 
-func (e WikiPageChanged) entering() (_ Event, err error) {
+func (e WikiPageChanged) normalized() (_ Event, err error) {
 	e.OldText = value.Text(e.OldText)
 	e.Change, e.Page, err = same(e.Change, e.Page)
 	return e, err
 }
 
-func (e WikiPageDeleted) entering() (_ Event, err error) {
-	e.Page, err = e.Page.entering()
+func (e WikiPageDeleted) normalized() (_ Event, err error) {
+	e.Page, err = e.Page.normalized()
 	return e, err
 }
 
-func (p WikiPage) entering() (WikiPage, error) {
+func (p WikiPage) normalized() (WikiPage, error) {
 	if err := ValidatePageName(p.Name); err != nil {
 		return p, err
 	}
@@ -206,26 +207,26 @@ func same(c Change, p WikiPage) (Change, WikiPage, error) {
 	}
 	c.Author, p.Author = cmp.Or(c.Author, p.Author), cmp.Or(p.Author, c.Author)
 	c.Comment, p.Comment = cmp.Or(c.Comment, p.Comment), cmp.Or(p.Comment, c.Comment)
-	p, err := p.entering()
+	p, err := p.normalized()
 	return c, p, err
 }
 
-func (e WikiPageRenamed) entering() (_ Event, err error) {
+func (e WikiPageRenamed) normalized() (_ Event, err error) {
 	if err := ValidatePageName(e.OldName); err != nil {
 		return nil, fmt.Errorf("old %w", err)
 	}
-	e.Page, err = e.Page.entering()
+	e.Page, err = e.Page.normalized()
 	return e, err
 }
 
-func (e WikiPageVersionDeleted) entering() (_ Event, err error) {
-	e.Page, err = e.Page.entering()
+func (e WikiPageVersionDeleted) normalized() (_ Event, err error) {
+	e.Page, err = e.Page.normalized()
 	return e, err
 }
 
-func (e WikiPageCommentEdited) entering() (_ Event, err error) {
+func (e WikiPageCommentEdited) normalized() (_ Event, err error) {
 	e.OldComment = value.Text(e.OldComment)
-	e.Page, err = e.Page.entering()
+	e.Page, err = e.Page.normalized()
 	return e, err
 }
 

@@ -13,7 +13,7 @@
 // follows the events alone, see [Config].
 //
 // What the pages mean is as in Trac 1.0 to 1.6 and TracSpamFilter. Each type says
-// where it differs.
+// how it differs.
 //
 // # Concurrency and errors
 //

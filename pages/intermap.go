@@ -36,10 +36,10 @@ type InterMapEntry struct {
 	Title  string // the comment after the URL; if there is none, the prefix
 }
 
-// InterMapConfig says where an [InterMap] reads its page, and which links it
+// InterMapConfig says from what an [InterMap] reads its page, and which links it
 // trusts.
 type InterMapConfig struct {
-	// Config says where the page is read.
+	// Config says from what the page is read.
 	Config Config
 
 	// SafeSchemes are the schemes that a link may have. Zero means Trac's default

@@ -9,7 +9,7 @@ import (
 	"github.com/tracbus/tracbus/trac"
 )
 
-// Config says where the values of this package are read from.
+// Config says from what the values of this package are read.
 type Config struct {
 	// Source is read on a bus with a journal. Nil means Trac's table wiki.
 	Source Source

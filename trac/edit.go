@@ -21,8 +21,9 @@ type TicketEdit struct {
 	// ID is the ticket's number. Zero means a new ticket.
 	ID int64
 
-	// AssignedID is where Save stores the number of a new ticket. The number is
-	// valid once the transaction is committed. Nil means that it is not needed.
+	// AssignedID points to the variable in which Save stores the number of a new
+	// ticket. The number is valid when the transaction is committed. Nil means that
+	// it is not needed.
 	AssignedID *int64
 
 	// Set are the fields to change, and their new values: a string, or a

@@ -97,7 +97,7 @@ func (t tables) checkText(name, s string) error {
 
 // orConflict returns an error as [tracbus.ErrConflict] if it means that a row
 // with the same key exists: Trac takes no lock that this package could wait for.
-// That cannot happen on SQLite, where one transaction writes at a time.
+// That cannot happen on SQLite, on which one transaction writes at a time.
 func orConflict(err error) error {
 	if sqltext.IsDuplicate(err) {
 		return fmt.Errorf("%w: %w", tracbus.ErrConflict, err)

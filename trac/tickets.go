@@ -11,7 +11,7 @@ import (
 // custom fields. It is [tracbus.Tickets], plus those fields.
 //
 // A ticket's values are what Trac's own listeners find in it: its built-in
-// fields as strings, "" where the database has NULL; time and changetime; and
+// fields as strings, "" if the database has NULL; time and changetime; and
 // the custom fields, those of type time as a time or nil. If a custom field was
 // defined after the ticket was created, so that the ticket has no row for it,
 // its value is the field's default; without a default it is missing. (Trac

@@ -1,7 +1,7 @@
 // Package consumer runs a durable consumer. Of all processes that register it,
 // one at a time calls its listener with what the journal has after the consumer's
-// cursor, at least once. Its secret is how one process at a time goes on where
-// the last one stopped.
+// cursor, at least once. Its secret is how one process at a time takes over where the
+// last one stopped.
 //
 // A [Runner] competes for the consumer's [Lease] (runner.go, lease.go). While it
 // holds the lease, a session finds where to go on (resume.go), reads a batch
@@ -45,7 +45,7 @@ type Journal[E any] struct {
 	Realms   func() []string               // the names of those that this process knows
 	Decode   func(store.Change) (E, error) // makes the event of a row
 	Trim     func(*store.Change)           // takes out of a row what the listener does not use; nil: nothing
-	Position func() store.Place            // up to where the journal was read in this process
+	Position func() store.Place            // up to which the journal was read in this process
 	Announce func(ctx context.Context)     // has all processes look for what is new, also if ctx has ended
 }
 

@@ -85,5 +85,5 @@ func (s *session[E]) handleOne(ctx context.Context, e E) error {
 	case s.listener.Batch != nil:
 		return s.listener.Batch(ctx, []E{e})
 	}
-	return s.listener.Tell(ctx, e)
+	return s.listener.Deliver(ctx, e)
 }

@@ -22,7 +22,7 @@ func (s *session[E]) deliverEach(ctx context.Context, b *batch[E]) error {
 		}
 		err := c.err
 		if err == nil {
-			err = s.call(ctx, func(ctx context.Context) error { return s.listener.Tell(ctx, c.event) })
+			err = s.call(ctx, func(ctx context.Context) error { return s.listener.Deliver(ctx, c.event) })
 		}
 		if err != nil {
 			return &changeError{c.row, b.through(i), 1, err}

@@ -252,7 +252,7 @@ func (l *Lease) GiveUp() {
 	}
 }
 
-// stopGrace is for how long a call may go on after Run was told to end.
+// stopGrace is for how long a call may go on after Run was asked to end.
 const stopGrace = 2 * time.Second
 
 // errCallTimeout says that a call took longer than it may: another process is to
@@ -260,7 +260,7 @@ const stopGrace = 2 * time.Second
 var errCallTimeout = errors.New("the call took longer than DurableConfig.CallTimeout")
 
 // callContext returns the context of one call that is made under the lease, which
-// [LeaseFrom] tells. If the lease is over in the middle of the call, the context
+// [LeaseFrom] finds in it. If the lease is over in the middle of the call, the context
 // ends with the lease's cause. The call is waited for a moment longer, then left
 // alone ([delivery.ErrHangs]); either way its result no longer moves the cursor. Another
 // process may be making the same call by then, under a higher token. The context

@@ -9,9 +9,9 @@ import (
 )
 
 // Memory is what a process remembers about a consumer from one run of its
-// journal to the next, and how the process tells the consumer's [Runner] of what
-// happens to the journal. If the database no longer has what is remembered, the
-// listener was called for it all the same.
+// journal to the next, and how the consumer's [Runner] learns what happens to the
+// journal. If the database no longer has what is remembered, the listener was called
+// with it all the same.
 type Memory struct {
 	kick chan struct{} // holds one token: there may be something to do
 

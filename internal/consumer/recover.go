@@ -113,7 +113,7 @@ func (s *session[E]) attribute(at *changeError) (dead bool, err error) {
 	return true, nil
 }
 
-// noteFailure says, once, that the consumer does not get on: in the log, and in
+// noteFailure says, once, that the consumer fails: in the log, and in
 // the consumer's row.
 func (s *session[E]) noteFailure(err error) {
 	if s.failingSince.IsZero() {
@@ -146,7 +146,7 @@ func (s *session[E]) note(err error) {
 	}
 }
 
-// noteSuccess says, once, that the consumer gets on again.
+// noteSuccess says, once, that the consumer succeeds again.
 func (s *session[E]) noteSuccess() {
 	if s.noted != "" {
 		if s.journal.Store.NoteFailure(s.lease.ctx, s.config.Name, s.lease.token, "") != nil {

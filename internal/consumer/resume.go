@@ -80,7 +80,7 @@ func (s *session[E]) skipPruned(floor int64) {
 	err := fmt.Errorf("%w: up to tid %d, and the consumer was at tid %d", store.ErrPruned, floor, c.TID)
 	s.journal.Logger.Error("changes were pruned before a consumer handled them: it goes on after them",
 		"consumer", s.config.Name, "listener", s.listener.Name, "tid", c.TID, "pruned to", floor)
-	s.owe(delivery.NewGap(delivery.Pruned, err))
+	s.addGap(delivery.NewGap(delivery.Pruned, err))
 	s.at = store.Place{TID: floor}
 	s.pruned = true
 }
@@ -127,17 +127,17 @@ func (s *session[E]) goBack(ctx context.Context, c store.Cursor, noted bool) err
 	return s.moveAndWait(store.Cursor{Place: p})
 }
 
-// noteRewind logs that the history went back to before a place, and has the
-// listener know.
+// noteRewind logs that the history went back to before a place, and makes a Resync
+// due.
 func (s *session[E]) noteRewind(p store.Place) {
 	g := delivery.NewGap(delivery.Rewound, fmt.Errorf("%w: tid %d with the commit id %s is not in it", store.ErrRewound, p.TID, p.CommitID))
 	s.journal.Logger.Error("the journal's history went back: a consumer goes on where the journal is known to be what it handled",
 		"consumer", s.config.Name, "listener", s.listener.Name, "tid", p.TID, "err", g.Err)
-	s.owe(g)
+	s.addGap(g)
 }
 
-// owe has the listener know of a gap before its next change.
-func (s *session[E]) owe(g delivery.Gap) {
+// addGap adds a gap to the Resync that is due before the next change.
+func (s *session[E]) addGap(g delivery.Gap) {
 	if s.listener.Resync == nil {
 		return
 	}
@@ -148,14 +148,14 @@ func (s *session[E]) owe(g delivery.Gap) {
 	s.memory.pendingResync.Add(g)
 }
 
-// deliverResync lets the listener know that it missed changes, if it did.
+// deliverResync delivers the Resync that is due, if there is one.
 func (s *session[E]) deliverResync(ctx context.Context) error {
 	s.memory.mu.Lock()
 	err := s.memory.missed
 	s.memory.missed = nil
 	s.memory.mu.Unlock()
 	if err != nil {
-		s.owe(delivery.NewGap(delivery.Rewound, err))
+		s.addGap(delivery.NewGap(delivery.Rewound, err))
 	}
 	if s.memory.pendingResync == nil {
 		return nil

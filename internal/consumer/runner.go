@@ -35,7 +35,7 @@ type changeID struct {
 }
 
 // NewRunner returns a runner of one consumer, whose listener t calls. If the
-// listener keeps its own offset, sink is called instead of Tell and Batch; else
+// listener keeps its own offset, sink is called instead of Deliver and Batch; else
 // sink is nil.
 func NewRunner[E any](c Config, j Journal[E], l delivery.Listener[E], t Target, sink Sink[E], m *Memory) *Runner[E] {
 	return &Runner[E]{config: c, journal: j, listener: l, target: t, sink: sink, memory: m, attempts: map[changeID]int{}}
@@ -135,8 +135,8 @@ func (r *Runner[E]) acquire(ctx context.Context) (*Lease, error) {
 
 // compare looks whether the consumer's row went back, as it does if the database
 // is put back to an older state: otherwise token and heartbeat only rise. The
-// listener may have been called for changes that no longer exist, also if
-// nothing else of this process had come so far.
+// listener may have been called with changes that no longer exist, even if nothing
+// else in this process had read that far.
 func (r *Runner[E]) compare(row store.Consumer) {
 	highest := r.memory.highest
 	r.memory.highest = observation{token: row.Token, heartbeat: row.Heartbeat}
@@ -149,8 +149,8 @@ func (r *Runner[E]) compare(row store.Consumer) {
 
 // create makes the consumer that was not found. One that was seen before was
 // dropped, and begins where this process has read the journal to. Or the database
-// was put back to before the consumer was made: then where this process is
-// becomes known once it has noticed that.
+// was put back to before the consumer was made: then this process's place is known
+// when it has noticed that.
 func (r *Runner[E]) create(ctx context.Context) error {
 	r.memory.mu.Lock()
 	at := r.memory.start

@@ -26,7 +26,7 @@ type session[E any] struct {
 
 	prefetch       prefetch[E]
 	pruned         bool        // the session goes on after pruned changes, and the cursor is to follow
-	at             store.Place // where to read after: of a consumer with a sink, where the sink is as far as is known; after pruned changes, those
+	at             store.Place // to read after: with a sink, the sink's place as far as is known; after pruned changes, theirs
 	redeliverAsked time.Time   // when it was last asked which dead letters to redeliver
 
 	// Of a consumer with a sink.

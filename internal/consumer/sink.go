@@ -9,7 +9,7 @@ import (
 	"github.com/tracbus/tracbus/internal/store"
 )
 
-// Sink is a listener that keeps, where it sends to, how far that has come. So
+// Sink is a listener that keeps, in the place it sends to, how far it has come. So
 // what it sends is neither lost nor sent twice, whichever process dies when.
 type Sink[E any] interface {
 	// Send sends the events after span.From up to span.To. It makes one attempt,
@@ -27,7 +27,7 @@ type Sink[E any] interface {
 	Send(ctx context.Context, span Span, events []E) error
 }
 
-// Span says where events are in the journal. Each of them has TID, Seq and
+// Span is a part of the journal, with events of it. Each of them has TID, Seq and
 // CommitID.
 type Span struct {
 	Journal  string // the journal's UUID
@@ -48,7 +48,7 @@ type Reset struct {
 	Generation int64 // more than Expect.Generation, at most 65535
 }
 
-// Offset is where a sink is.
+// Offset is the place that a sink has reached.
 type Offset struct {
 	Empty bool // the sink knows nothing of this journal and consumer
 	At    store.Place
@@ -60,14 +60,14 @@ type Offset struct {
 
 // Mismatch is the error of a sink that is not where the span begins.
 type Mismatch struct {
-	Offset Offset // where it is
+	Offset Offset // of the sink
 
 	// Inside says that the sink is in the middle of the transaction at its
 	// place, and that the span has something else to do before, or instead.
 	Inside bool
 }
 
-// Error says where the sink is.
+// Error names the sink's offset.
 func (e *Mismatch) Error() string {
 	o := e.Offset
 	switch {
@@ -79,7 +79,7 @@ func (e *Mismatch) Error() string {
 	return fmt.Sprintf("the consumer's sink is at tid %d, commit id %s, generation %d", o.At.TID, o.At.CommitID, o.Generation)
 }
 
-// reached notes where the sink is now. The cursor never goes back for it.
+// reached notes the sink's place now. The cursor never goes back to it.
 func (s *session[E]) reached(p store.Place) {
 	s.at, s.confirmed, s.reservedGeneration = p, time.Now(), -1
 	if c := s.lease.Cursor(); p.TID > c.TID || p.TID == c.TID && c.Partial {
@@ -87,7 +87,7 @@ func (s *session[E]) reached(p store.Place) {
 	}
 }
 
-// realign finds where to go on with a sink that is elsewhere than was thought. If
+// realign finds where to continue with a sink that is elsewhere than was thought. If
 // the journal has the sink's place, the session goes on there: either the sink
 // has more than was stored before a crash, or it lost what it had, and gets it
 // again. If the journal does not have it, the sink is reset.

@@ -6,7 +6,7 @@ package delivery
 // again after readTo and calls Refill; or it calls Skip, which leads to a gap, if
 // that was pruned.
 
-// Attach begins to count tids, up to one of which all was delivered, and has the
+// Attach begins to count tids, after one up to which all was delivered, and has the
 // listener loaded.
 func (q *Queue[E]) Attach(at int64) {
 	q.mu.Lock()

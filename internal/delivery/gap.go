@@ -41,7 +41,7 @@ func (r Reason) severity() int {
 // NewGap returns a gap that is noticed now.
 func NewGap(reason Reason, err error) Gap { return Gap{Reason: reason, Err: err, Time: time.Now()} }
 
-// Add makes g stand for another gap too. The more severe reason is kept.
+// Add makes g include another gap. The more severe reason is kept.
 func (g *Gap) Add(other Gap) {
 	g.Missed += other.Missed
 	if other.Reason.severity() > g.Reason.severity() {
@@ -53,12 +53,12 @@ func (g *Gap) Add(other Gap) {
 type gaps struct{ overflows, failures uint64 }
 
 // isGap says whether an event is delivered to the listener as the gap that it
-// tells of.
+// reports.
 func (q *Queue[E]) isGap(e E) bool { return q.listener.hearsGaps() && q.config.Gap(e) != nil }
 
-// owe makes the listener be told of g before the next event, together with what
-// it has to be told already. Only the goroutine calls it.
-func (q *Queue[E]) owe(g Gap) {
+// addGap adds g to what is delivered as a gap before the next event. Only the
+// goroutine calls it.
+func (q *Queue[E]) addGap(g Gap) {
 	if q.gap == nil {
 		q.gap = &g
 		return
@@ -66,7 +66,7 @@ func (q *Queue[E]) owe(g Gap) {
 	q.gap.Add(g)
 }
 
-// gapBefore has the listener told of a gap before the next event that is queued.
+// gapBefore has a gap delivered before the next event that is queued.
 // The caller holds mu.
 func (q *Queue[E]) gapBefore(g Gap) {
 	if !q.listener.hearsGaps() {
@@ -80,8 +80,8 @@ func (q *Queue[E]) gapBefore(g Gap) {
 	q.gapsQueued.overflows++
 }
 
-// gapAfter has the listener told of a gap after all that is queued, which the gap
-// does not concern. The caller holds mu.
+// gapAfter has a gap delivered after all that is queued, because the gap does not
+// concern that. The caller holds mu.
 func (q *Queue[E]) gapAfter(g Gap) {
 	if q.waiting.Len() == 0 {
 		q.gapBefore(g)
@@ -92,8 +92,8 @@ func (q *Queue[E]) gapAfter(g Gap) {
 	}
 }
 
-// deliverGap tells the listener that it missed changes, if it did, until it has
-// understood: what comes next would be added to a state that it does not have.
+// deliverGap delivers the gap, if there is one, and repeats that until the listener
+// has handled it: what comes next would be added to a state that it does not have.
 func (q *Queue[E]) deliverGap() {
 	if q.gap == nil {
 		return
@@ -126,7 +126,7 @@ func (q *Queue[E]) resync() error {
 	return err
 }
 
-// failGap reports, once for each gap, that it has to be told again.
+// failGap reports, once for each gap, that it has to be delivered again.
 func (q *Queue[E]) failGap(err error) {
 	q.mu.Lock()
 	q.status.Retried++

@@ -11,7 +11,7 @@ import (
 
 // Invoker calls the listener of a durable consumer. It has a goroutine of its
 // own, which belongs to the bus, while the consumer that orders the calls belongs
-// to the run of a journal: so a listener that hangs keeps nobody but itself. Its
+// to the run of a journal: so a listener that hangs delays nobody but itself. Its
 // methods may be called concurrently.
 type Invoker struct {
 	ctx    context.Context // of the registration
@@ -231,7 +231,7 @@ func (v *Invoker) Abandon() (callRunning bool) {
 	v.mu.Unlock()
 	v.signal()
 	if !callRunning {
-		<-v.done // at once, because it will not call the listener again
+		<-v.done // immediately, because it will not call the listener again
 	}
 	return callRunning
 }

@@ -31,9 +31,9 @@ type Listener[E any] struct {
 	// often, and before the event is queued.
 	Wants func(E) bool
 
-	// Tell delivers one event. It is called with what the listener wants, and
+	// Deliver delivers one event. It is called with what the listener wants, and
 	// only if Batch is nil.
-	Tell func(context.Context, E) error
+	Deliver func(context.Context, E) error
 
 	// Batch delivers many events at once. The slice is the queue's to use again
 	// after the call. An error means that none of them was handled. Nil if the
@@ -51,7 +51,7 @@ type Listener[E any] struct {
 	// Load is nil if the listener has no such state.
 	Load func(context.Context, Gap) (has func(tid int64) bool, err error)
 
-	// NeedsLoad says whether an error of Tell or Batch asks for a Load, and is
+	// NeedsLoad says whether an error of Deliver or Batch asks for a Load, and is
 	// no failure. Nil if Load is.
 	NeedsLoad func(error) bool
 
@@ -59,7 +59,7 @@ type Listener[E any] struct {
 	Dropped func(events int)
 }
 
-// hearsGaps says whether the listener is told that changes were missed.
+// hearsGaps says whether a gap is delivered to the listener.
 func (l *Listener[E]) hearsGaps() bool { return l.Resync != nil || l.Load != nil }
 
 // Config is what all queues of a bus have in common. None of it has a default.

@@ -1,5 +1,5 @@
-// Package delivery brings events to one listener: what waits for it, which
-// goroutine calls it, and what is done when it fails, so that a slow or failing
+// Package delivery delivers events to one listener: what waits to be delivered,
+// which goroutine calls the listener, and what is done when it fails, so that a slow or failing
 // listener harms nobody but itself. What an event says is opaque to it.
 //
 // There are two kinds. A [Queue] holds what waits for a listener of this process,
@@ -13,7 +13,7 @@ import (
 	"sync/atomic"
 )
 
-// Queue is one listener with what waits for it and the goroutine that calls it.
+// Queue is one listener, with the events that wait and the goroutine that calls it.
 // Its methods may be called concurrently.
 type Queue[E any] struct {
 	config   Config[E]
@@ -25,10 +25,10 @@ type Queue[E any] struct {
 	done   chan struct{} // closed when the goroutine has ended
 
 	// Only the goroutine uses these.
-	gap         *Gap                 // to be told before the next event
+	gap         *Gap                 // to be delivered before the next event
 	gapsCovered gaps                 // that gap makes good
 	loaded      func(tid int64) bool // what the listener has from the tables; nil: nothing
-	reported    bool                 // that gap has to be told again
+	reported    bool                 // that gap has to be delivered again
 
 	calling  atomic.Uint32 // what a call that has not returned delivers
 	progress atomic.Int64  // how many events of batch are delivered
@@ -37,12 +37,12 @@ type Queue[E any] struct {
 	batch         []E        // what is being delivered; only the goroutine writes it
 	waiting       ring[E]
 	left          uint64 // how many events left waiting, for batch or dropped
-	overflow      *Gap   // to be told after batch: of what was dropped
+	overflow      *Gap   // to be delivered after batch: what was dropped
 	overflowing   bool   // waiting has overflowed since it was last empty
-	gapsQueued    gaps   // that the listener was to be told of
-	gapsDelivered gaps   // and has been told of
+	gapsQueued    gaps   // that were to be delivered
+	gapsDelivered gaps   // of these, the delivered ones
 	waiters       []waiter
-	readTo        int64 // the tid up to which the journal was read for it
+	readTo        int64 // the tid up to which the journal was read for the listener
 	behind        bool  // there was no room: the journal is to be read again after readTo
 	closing       bool  // nothing more is queued
 	gone          bool  // nothing more is delivered
@@ -193,7 +193,7 @@ func (q *Queue[E]) Abandon(committed int64) (Undelivered[E], bool) {
 	q.mu.Unlock()
 	q.signal()
 	if !u.CallRunning {
-		<-q.done // at once, because it will not call the listener again
+		<-q.done // immediately, because it will not call the listener again
 	}
 	return u, u.Count > 0 || u.CallRunning || u.After > 0
 }

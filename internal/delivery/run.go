@@ -42,14 +42,14 @@ func (q *Queue[E]) next() bool {
 			q.overflowing = false
 		}
 		if q.overflow != nil { // all that was before it has been delivered
-			q.owe(*q.overflow)
+			q.addGap(*q.overflow)
 			q.gapsCovered.overflows = q.gapsQueued.overflows
 			q.overflow = nil
 		}
 		q.releaseWaiters()
 		switch {
 		case q.gone || q.ctx.Err() != nil:
-			return false // what waits stays where Abandon counts it
+			return false // what waits stays in the queue, and Abandon counts it
 		case q.waiting.Len() > 0:
 			// In the same round as a gap: else a listener whose Resync takes long
 			// would get nothing else while its queue overflows.
@@ -116,7 +116,7 @@ func (q *Queue[E]) deliver() {
 // deliverQueuedGap delivers a batch that is one gap.
 func (q *Queue[E]) deliverQueuedGap() {
 	if e := q.batch[0]; q.config.TID(e) == 0 || !q.has(e) { // without a tid it is of all that came before
-		q.owe(*q.config.Gap(e))
+		q.addGap(*q.config.Gap(e))
 	}
 	q.progress.Store(1)
 	q.deliverGap()
@@ -132,7 +132,7 @@ func (q *Queue[E]) deliverBatch() {
 			return // not delivered: Abandon says so
 		}
 		if q.needsLoad(err) {
-			q.owe(NewGap(Loading, nil))
+			q.addGap(NewGap(Loading, nil))
 			q.deliverGap() // before anybody who waits for the batch goes on
 		} else {
 			q.fail(q.batch[0], len(q.batch), err)
@@ -149,9 +149,9 @@ func (q *Queue[E]) deliverEach() {
 			q.progress.Store(int64(i + 1))
 			continue
 		}
-		err := q.repeat(func() error { return q.listener.Tell(q.ctx, e) })
+		err := q.repeat(func() error { return q.listener.Deliver(q.ctx, e) })
 		if q.needsLoad(err) {
-			q.owe(NewGap(Loading, nil))
+			q.addGap(NewGap(Loading, nil))
 		} else if err != nil {
 			q.fail(e, 1, err)
 		}
@@ -250,7 +250,7 @@ func (q *Queue[E]) fail(e E, n int, err error) {
 		q.gapsCovered.failures = q.gapsQueued.failures
 		g := NewGap(Failed, err)
 		g.Missed = n
-		q.owe(g)
+		q.addGap(g)
 	}
 	q.mu.Unlock()
 

@@ -8,7 +8,7 @@ import (
 // waiter is a call of Wait, for all events up to one, and for the gaps that were
 // queued then. It is guarded by the queue's mu.
 type waiter struct {
-	tid   int64 // up to which the journal must have been read for it first
+	tid   int64 // up to which the journal must have been read first
 	fixed bool  // it has been: what follows says for what else is waited
 	upTo  uint64
 	gaps  gaps
@@ -68,7 +68,7 @@ func (q *Queue[E]) releaseWaiters() {
 	q.waiters = rest
 }
 
-// moved looks who waited for the tid up to which the journal was read for the
+// moved looks who waited until the journal was read up to this tid for the
 // listener. The caller holds mu.
 func (q *Queue[E]) moved() {
 	for i := range q.waiters {

@@ -117,7 +117,7 @@ func FromRow(row store.Change) (Entry, error) {
 				return e, fmt.Errorf("field %q: %w", f.Name, err)
 			}
 			if side.fields == nil {
-				return e, fmt.Errorf("field %q: a value where the entry has none", f.Name)
+				return e, fmt.Errorf("field %q: a value, but the entry has none", f.Name)
 			}
 			side.fields[f.Name] = v
 		}
@@ -193,7 +193,7 @@ func parseState(s string, shape int64) (Fields, error) {
 	}
 	f := fieldsFor(shape, 0, len(members))
 	if f == nil && len(members) > 0 {
-		return nil, errors.New("values where the entry has none")
+		return nil, errors.New("values, but the entry has none")
 	}
 	for _, m := range members {
 		v, err := stateValue(m)

@@ -1,6 +1,6 @@
-// Package follow reads a journal on, in one order, so that nobody misses a change
-// and nobody gets two in another order, whatever the database does. It hands on
-// rows; what they say is none of its business.
+// Package follow reads the changes of a journal as they are committed, in one order,
+// so that nobody misses a change and nobody gets two in another order, whatever the
+// database does. It hands on rows, and does not look at what they say.
 package follow
 
 import (
@@ -43,7 +43,7 @@ type Follower struct {
 	// mu guards what follows. Nothing else is locked while it is held, and the
 	// sink is not called.
 	mu        sync.Mutex
-	place     store.Place   // up to where the sink was fed; only the goroutine that reads writes it
+	place     store.Place   // up to which the sink was fed; only the goroutine that reads writes it
 	moved     chan struct{} // closed when place moves, and replaced
 	committed store.Place   // the last that this process committed
 	flushed   store.Place   // the last that the application was about to commit
@@ -65,14 +65,14 @@ func New(ctx context.Context, config Config, sink Sink) (*Follower, error) {
 	return f, f.passed.Begin(ctx, config.Store, config.DB, f.place)
 }
 
-// Place returns up to where the sink was fed.
+// Place returns the place up to which the sink was fed.
 func (f *Follower) Place() store.Place {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.place
 }
 
-// moveTo notes up to where the sink was fed.
+// moveTo notes the place up to which the sink was fed.
 func (f *Follower) moveTo(p store.Place) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -98,14 +98,14 @@ func (f *Follower) Reach(ctx context.Context, tid int64) error {
 	}
 }
 
-// Status says how a follower gets on.
+// Status is the state of a follower.
 type Status struct {
-	Place store.Place // up to where the sink was fed
+	Place store.Place // up to which the sink was fed
 	Err   error       // why the journal cannot be read; nil if it can
 	Since time.Time   // when Err became or ceased to be nil
 }
 
-// Status returns how the follower gets on.
+// Status returns the state of the follower.
 func (f *Follower) Status() Status {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -128,7 +128,8 @@ func (f *Follower) Committed() store.Place {
 }
 
 // NoteCommit notes that this process committed a transaction, which began after a
-// number of rewinds: after another one its tid may be that of what is no more.
+// number of rewinds: after one more rewind its tid may be of a transaction that is
+// gone.
 func (f *Follower) NoteCommit(p store.Place, rewinds int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -15,8 +15,8 @@ import (
 // unnoticed.
 const FullPoll = time.Second
 
-// Run reads until ctx ends. One call at a time. While the database is away it
-// waits and tries again, and goes on exactly where it stopped. It calls still
+// Run reads until ctx ends. One call at a time. While the database is away, it waits
+// and tries again. Then it goes on exactly where it stopped. It calls still
 // each time when there is nothing left to read.
 func (f *Follower) Run(ctx context.Context, still func(context.Context)) {
 	ctx, cancel := context.WithCancel(ctx)
@@ -112,7 +112,7 @@ func (f *Follower) lost(ctx context.Context, err error) error {
 	if failed != nil {
 		return failed
 	}
-	f.config.Logger.Error("changes of the journal were missed: listeners are told to resync", "tid", f.place.TID, "goes on after", place.TID, "err", err)
+	f.config.Logger.Error("changes of the journal were missed: listeners get a Resync", "tid", f.place.TID, "goes on after", place.TID, "err", err)
 	if pruned {
 		f.sink.Pruned(place.TID, err)
 	} else {
@@ -140,7 +140,7 @@ func (f *Follower) refill(ctx context.Context) (more bool, err error) {
 			if failed != nil {
 				return false, failed
 			}
-			f.config.Logger.Error("changes of the journal were missed by a slow listener, who is told to resync",
+			f.config.Logger.Error("changes of the journal were missed by a slow listener, which gets a Resync",
 				"listener", l.Name(), "tid", after, "goes on after", floor, "err", err)
 			l.Skip(floor, err)
 		case err != nil:

@@ -17,7 +17,7 @@ type Sink interface {
 	// pruned.
 	Pruned(tid int64, err error)
 
-	// Nudge has those look who read the journal for themselves.
+	// Nudge has the listeners look that read the journal for themselves.
 	Nudge()
 
 	// HasRead says whether all up to a tid waits for its listeners, or was
@@ -25,7 +25,7 @@ type Sink interface {
 	HasRead(tid int64) bool
 
 	// Behind yields each listener whose queue was full and has room again, with
-	// the tid after which the journal is to be read again for it.
+	// the tid after which the journal is to be read again for that listener.
 	Behind(yield func(after int64, l Laggard) bool)
 
 	// Room holds a token when Behind has a listener that it had not.

@@ -3,7 +3,7 @@ package publish
 import "github.com/tracbus/tracbus/internal/publish/pipeline"
 
 // buffer holds the messages of one round trip until Redis has acknowledged them.
-// There are two, which take turns: their memory is used again.
+// There are two, which are used alternately: their memory is used again.
 type buffer[E any] struct {
 	bytes    []byte // all channels and payloads, one after the other
 	ends     []int  // where each ends in bytes

@@ -24,7 +24,7 @@ import (
 //	LOADING, CLUSTERDOWN,      again, in order, after a pause;     first write is refused; an error;
 //	MASTERDOWN, MOVED …        Disconnected until one is answered  not Disconnected
 //	[Refused]
-//	NOSCRIPT                   –                                   sent again at once, with its text
+//	NOSCRIPT                   –                                   sent again immediately, with its text
 //	a message is too long:     sent again; after 3 times, one by   an error that names it, if it has
 //	Redis closes the           one; rejected if it ends 5 new      1 MiB or more; it blocks
 //	connection [HungUp]        connections and has 64 KiB or more
@@ -89,14 +89,14 @@ func isAway(err error) bool { return err != nil && !redisconn.IsReply(err) }
 // stopped says why Redis refused the message of an event in the middle of a call.
 func (s *scripted[E]) stopped(e E, state string, err error) error {
 	if strings.Contains(err.Error(), "equal or smaller") {
-		err = fmt.Errorf("%w: somebody else appended to %q, which must be this journal's and name's alone; deleting %q has it go on behind that",
+		err = fmt.Errorf("%w: somebody else appended to %q, which must belong to this journal and consumer alone; deleting %q makes it go on after that",
 			err, s.config.StreamKey, state)
 	}
 	return s.named(e, err)
 }
 
-// minHangUp is the smallest limit that Redis can be told to hang up at instead of
-// answering: proto-max-bulk-len is 1 MiB or more.
+// minHangUp is the smallest limit at which Redis can be configured to hang up instead
+// of answering: proto-max-bulk-len is 1 MiB or more.
 const minHangUp = 1 << 20
 
 // failed says why a call had no answer, or was refused as a whole.

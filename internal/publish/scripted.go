@@ -14,7 +14,7 @@ type scripted[E any] struct {
 	codec       Codec[E]
 	sender      *script.Sender
 	config      Config
-	requests    [2]request[E]    // take turns: one is prepared while the other is on its way
+	requests    [2]request[E]    // used alternately: one is prepared while the other is on its way
 	generations map[string]int64 // the last known one, by the key of the state
 }
 

@@ -56,7 +56,7 @@ func TestStreamThatIsNotEmpty(t *testing.T) {
 	foreign()
 	err := r.send(0, 2, events)
 	assert.ErrorContains(t, err, `publish: tid 1, seq 0 on trac.test.ticket.changed.1-0: `)
-	assert.ErrorContains(t, err, `somebody else appended to "changes", which must be this journal's and name's alone; deleting "tracbus:{changes}:uuid:redis:place" has it go on behind that`)
+	assert.ErrorContains(t, err, `somebody else appended to "changes", which must belong to this journal and consumer alone; deleting "tracbus:{changes}:uuid:redis:place" makes it go on after that`)
 	assert.Empty(t, r.heard())
 	require.NoError(t, r.client.Del(r.ctx(), r.state).Err())
 	wantMismatch(t, r.send(0, 2, events), consumer.Offset{Empty: true, Generation: 5})

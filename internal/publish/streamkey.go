@@ -21,7 +21,7 @@ const StreamKeyWant = "a key without }, or with braces around a part of it, as i
 // IsStreamKey says whether key can be a stream's: see [StreamKeyWant].
 func IsStreamKey(key string) bool { return !strings.Contains(slotTag(key), "}") }
 
-// StateKey returns where Redis keeps how far a durable consumer has come: in the
+// StateKey returns the key under which Redis keeps how far a durable consumer has come: in the
 // stream's slot, if there is a stream.
 func StateKey(stream, journal, consumer string) string {
 	if stream == "" {

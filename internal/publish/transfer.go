@@ -38,7 +38,7 @@ type transfer[E any] struct {
 
 	generation int64 // as far as is known
 	reset      bool  // span.Reset is still to be done
-	from       cut   // where sending begins
+	from       cut   // at which sending begins
 	tries      int   // how often it began
 	reply      script.Reply
 	err        error // of failed
@@ -147,7 +147,7 @@ func (t *transfer[E]) adopt() state {
 	return sending
 }
 
-// offsetOf returns where Redis is. Of a stream whose state is gone, the ids say
+// offsetOf returns the offset of Redis. Of a stream whose state is gone, the ids say
 // which generations there were.
 func offsetOf(o script.Offset) consumer.Offset {
 	if o.Empty {

@@ -107,14 +107,14 @@ func (l *listener) session(ctx context.Context) error {
 	return nil
 }
 
-// confirmed tells the caller that from now on it misses nothing.
+// confirmed yields that from now on the caller misses nothing.
 func (l *listener) confirmed() {
 	again := l.before
 	l.before, l.subscribed, l.reported = true, true, false
 	l.left = !l.yield(Step{Again: again})
 }
 
-// lost tells the caller, once, that there is no subscription.
+// lost yields, once, that there is no subscription.
 func (l *listener) lost(err error) {
 	if l.reported {
 		return

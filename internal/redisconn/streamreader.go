@@ -74,8 +74,8 @@ func (r *StreamReader) Read(after string, count int64, block time.Duration) ([]r
 	if block == 0 {
 		block = -1 // to Redis, zero means for ever
 	}
-	r.conn.owed.Store(int64(max(block, 0)))
-	defer r.conn.owed.Store(0)
+	r.conn.block.Store(int64(max(block, 0)))
+	defer r.conn.block.Store(0)
 	streams, err := r.client.XRead(r.ctx, &redis.XReadArgs{Streams: []string{r.key, after}, Count: count, Block: block}).Result()
 	switch {
 	case errors.Is(err, redis.Nil) || err == nil && len(streams) == 0:
@@ -120,7 +120,7 @@ func (r *StreamReader) Last() (string, error) {
 	return entries[0].ID, nil
 }
 
-// why names the failure that a deadline stands for.
+// why names the failure that a deadline means.
 func (r *StreamReader) why(err error) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return fmt.Errorf("no answer: %w", err)
@@ -138,11 +138,11 @@ const inexact = 250 * time.Millisecond
 type patientConn struct {
 	net.Conn
 	silence time.Duration
-	owed    atomic.Int64 // in how many nanoseconds the answer is due
+	block   atomic.Int64 // in how many nanoseconds the answer is due
 }
 
 func (c *patientConn) Read(b []byte) (int, error) {
-	due := time.Now().Add(time.Duration(c.owed.Load()) + max(c.silence, inexact))
+	due := time.Now().Add(time.Duration(c.block.Load()) + max(c.silence, inexact))
 	if err := c.Conn.SetReadDeadline(due); err != nil {
 		return 0, err
 	}

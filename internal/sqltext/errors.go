@@ -7,7 +7,7 @@ import (
 )
 
 // IsDuplicate says whether an error means that a row with the same key exists.
-// PostgreSQL and MySQL say so; on SQLite, where one transaction writes at a
+// PostgreSQL and MySQL say so; on SQLite, on which one transaction writes at a
 // time, nobody needs to ask.
 func IsDuplicate(err error) bool {
 	var pg interface{ SQLState() string } // of pgx and lib/pq

@@ -96,11 +96,11 @@ func bearable(rows [][]any, most int) int {
 	return min(len(rows), most)
 }
 
-// longStatement is from where on rows go in statements of their own.
+// longStatement is the length from which on rows go in statements of their own.
 const longStatement = 1 << 20
 
 // write appends the statement's text, with tid in the place of the tid, and its
-// values. If tid is a mark, value is its value, before each row's.
+// values. If tid is a placeholder, value is its value, before each row's.
 func (in insert) write(b *strings.Builder, args []any, tid string, value ...any) []any {
 	b.WriteString("INSERT INTO " + in.into + " VALUES ")
 	row := "(" + tid + strings.Repeat(", ?", in.tuples) + ")"

@@ -7,7 +7,7 @@ import (
 
 // Checkpoints are places that a reader of the journal has passed: the latest
 // without a gap, and ever fewer the further back. If the database's history goes
-// back, they say from where on it is another. The zero value has none.
+// back, they say after which place it differs. The zero value has none.
 type Checkpoints struct {
 	places []Place // the oldest first
 }

@@ -52,7 +52,7 @@ func (s *Store) begin(ctx context.Context, statements []string) (*Conn, error) {
 const commitLimit = 15 * time.Second
 
 // Joined sets a savepoint in an application's transaction, so that
-// [Store.JoinedStillOpen] can tell whether it is still the same.
+// [Store.JoinedStillOpen] knows whether it is still the same.
 func (s *Store) Joined(ctx context.Context, q SQL) error {
 	if s.dialect.oneWriter {
 		return nil
@@ -93,7 +93,7 @@ func (s *Store) StillOpen(ctx context.Context, c *Conn) error {
 }
 
 // Commit sends COMMIT, and gives the connection back if that held or was
-// refused. It cannot be interrupted, for then nobody would know what became of
+// refused. It cannot be interrupted, because then nobody would know what became of
 // it; limit bounds how long an answer is waited for. An error that wraps
 // [ErrInDoubt] leaves the connection to be broken.
 func (s *Store) Commit(ctx context.Context, c *Conn, limit time.Duration) error {

@@ -39,7 +39,7 @@ type dialect struct {
 	// lock locks a slot until the commit. Not called if oneWriter.
 	lock func(s *Store, ctx context.Context, q SQL, slot int64) error
 
-	// allocate is what takes a tid, with marks for the commit id, the origin
+	// allocate is what takes a tid, with placeholders for the commit id, the origin
 	// and the realms. tid is how an INSERT of the same transaction says it.
 	allocate []string
 	tid      string
@@ -69,7 +69,7 @@ type dialect struct {
 
 	ownTables  []string // that no other database has
 	schemaName string   // asks for the schema that is used if none is named
-	hasTable   string   // counts tables, with marks for schema and name
+	hasTable   string   // counts tables, with placeholders for schema and name
 	migrating  string   // lets one migration at a time run, until its transaction ends; empty if nothing needs it
 }
 

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Every statement here raises beat: so MySQL, which counts the rows that changed,
-// counts each row that it found, and others see that the holder lives.
+// Every statement here raises the heartbeat: so MySQL, which counts the rows that
+// changed, counts each row that it found, and others see that the holder lives.
 
 // AcquireLease acquires the lease of a consumer, if its row is unchanged since seen and
 // the lease is free, expired or already the holder's; force skips the last
@@ -20,7 +20,7 @@ func (s *Store) AcquireLease(ctx context.Context, seen Consumer, holder string, 
 	if holder = storable(holder, maxHolder); holder == "" {
 		return 0, false, errors.New("acquire a lease without a holder's name")
 	}
-	// Because of the condition on epoch and beat, one of many wins: the others
+	// Because of the condition on the token and the heartbeat, one of many wins: the others
 	// find a row that changed. Databases check it again once they have locked the row.
 	taken, err = s.exec(ctx, `UPDATE {journal_once} SET epoch = {GREATEST}(epoch + 1, {NOW} / 1000), beat = beat + 1, holder = ?, taken = {NOW}, expires = {NOW} + ?
 WHERE name = ? AND epoch = ? AND beat = ? AND (holder = '' OR holder = ? OR expires <= {NOW} OR ? = 1)`,

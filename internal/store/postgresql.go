@@ -88,7 +88,7 @@ func (s *Store) checkTablesPostgreSQL(ctx context.Context) error {
 }
 
 // lockPostgreSQL also notes when the transaction began, so that appendPostgreSQL
-// can tell whether it is still the same.
+// knows whether it is still the same.
 func (s *Store) lockPostgreSQL(ctx context.Context, q SQL, slot int64) error {
 	text := s.SQL("SELECT now()::text FROM pg_advisory_xact_lock(CAST(? AS integer), CAST(? AS integer))")
 	c, own := q.(*Conn)

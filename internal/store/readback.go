@@ -65,7 +65,7 @@ func (s *Store) upTo(ctx context.Context, q SQL, floor, last int64, limit int) (
 // Rest reads the changes that a transaction has after a seq; none if that is below
 // zero. It returns ErrPruned or ErrRewound, wrapped, if the transaction is gone. It
 // does not ask whether all before it are decided: whoever has seen it knows that,
-// and on PostgreSQL another process may not be able to tell yet.
+// and on PostgreSQL another process may not be able to know yet.
 func (s *Store) Rest(ctx context.Context, q SQL, p Place, seq int, realms []string) (all []Change, err error) {
 	if p.TID == 0 || seq < 0 {
 		return nil, nil

@@ -31,7 +31,7 @@ func Text(dialect, schema string, realms []string) (string, error) {
 	for _, realm := range realms {
 		statements = append(statements, d.statements(realm)...)
 	}
-	statements = append(statements, d.upgrade()...) // last, where those who upgrade find it
+	statements = append(statements, d.upgrade()...) // last, so that those who upgrade find it
 	for _, statement := range statements {
 		b.WriteString(strings.TrimSpace(d.text.Write(schema, statement)) + "\n\n")
 	}

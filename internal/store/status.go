@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Status is what the database tells of a journal.
+// Status is what the database knows of a journal.
 type Status struct {
 	Head     int64 // the highest tid that was taken, as far as it is seen
 	End      Place // up to which all is decided
@@ -24,7 +24,7 @@ func (st Status) HeldBack(tid int64) bool {
 
 // Blocker is a transaction that has taken a tid, or is about to, and not ended.
 type Blocker struct {
-	Session string // what the database tells of it
+	Session string // how the database names it
 	Age     time.Duration
 }
 

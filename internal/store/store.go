@@ -31,7 +31,7 @@ type Store struct {
 	packet  int64 // how long a statement may be, on MySQL
 	batches bool  // the connection takes many statements, with values, at once
 	texts   sync.Map
-	turn    chan struct{} // held by who writes, where one can; else nil
+	writer  chan struct{} // held by who writes, if only one can; else nil
 }
 
 // The ways in which a database can be no place for a journal.
@@ -42,7 +42,7 @@ var (
 	ErrRewound     = errors.New("the journal's history went back")
 )
 
-// Config says where a journal is.
+// Config says in which tables a journal is.
 type Config struct {
 	Dialect string
 	Schema  string // zero means the connection's
@@ -58,7 +58,7 @@ func Open(ctx context.Context, db *sql.DB, config Config) (*Store, error) {
 		return nil, fmt.Errorf("dialect %q: expected %s", config.Dialect, names())
 	}
 	if s.dialect.oneWriter {
-		s.turn = make(chan struct{}, 1)
+		s.writer = make(chan struct{}, 1)
 	}
 	err := s.patiently(ctx, func() error { // the first connections to a file may be making it one with a WAL
 		if err := s.findSchema(ctx); err != nil {
@@ -111,7 +111,7 @@ func (s *Store) findSchema(ctx context.Context) error {
 	return s.dialect.checkSchema(s.schema)
 }
 
-// checkSchema refuses a name that cannot stand between quotes in a statement.
+// checkSchema refuses a name that cannot be put between quotes in a statement.
 func (d *dialect) checkSchema(schema string) error {
 	switch {
 	case schema != "" && !d.schemas:

@@ -25,7 +25,7 @@ type Entry struct {
 	Comment       string
 
 	// Times and OldTimes name the fields of a ticket that are times, which JSON
-	// cannot tell from texts; among the new or all values, and among the old
+	// does not distinguish from texts; among the new or all values, and among the old
 	// ones.
 	Times, OldTimes []string
 }

@@ -6,7 +6,7 @@ import (
 	"github.com/tracbus/tracbus/internal/redisconn"
 )
 
-// place is where a loop is.
+// place is how far a loop has come.
 type place struct {
 	id     ID     // of the entry that was read last
 	linked ID     // what the next entry may also name as the one before it, instead of id

@@ -64,7 +64,8 @@ type Gap struct {
 type Reason int
 
 const (
-	// Begun means that the loop begins here and was not told after which entry.
+	// Begun means that the loop begins here, and the caller did not say after which
+	// entry.
 	Begun Reason = iota + 1
 	// Trimmed means that the stream does not have what comes next any more.
 	Trimmed

@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// Diary keeps what one listener writes of its calls.
+// Diary is what was delivered to one listener.
 type Diary struct {
 	mu      sync.Mutex
 	entries []string

@@ -75,7 +75,7 @@ func goroutineOf(stack string) (id, function string) {
 	return id, function
 }
 
-// ofTheSystem tells whether a goroutine in a function is none of a test's.
+// ofTheSystem says whether a goroutine in a function is none of a test's.
 func ofTheSystem(function string) bool {
 	for _, name := range []string{
 		"testing.RunTests(", "testing.(*T).Run(", "testing.(*F).Fuzz(", "testing.runFuzzTests(", "testing.runFuzzing(",

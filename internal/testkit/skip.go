@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// Skip skips a case that cannot be had here, which is a failure where nothing
+// Skip skips a case that cannot be had here, which is a failure if nothing
 // may be missing.
 func Skip(t *testing.T, why string) {
 	t.Helper()

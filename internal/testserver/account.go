@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// account is the user that a server runs as where the test runs as root, which
+// account is the user that a server runs as if the test runs as root, which
 // servers refuse. A nil one is the test's own user.
 type account struct {
 	uid, gid int

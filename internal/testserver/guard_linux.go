@@ -8,7 +8,7 @@ import (
 )
 
 // guard is a small process that continues halted ones when the test process is
-// gone, so that they notice it, and end in order where they can.
+// gone, so that they notice it, and end in order if they can.
 type guard struct {
 	cmd  *exec.Cmd
 	hold io.WriteCloser // the kernel closes it with the test process

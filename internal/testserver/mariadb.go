@@ -17,7 +17,7 @@ type MariaDBOptions struct {
 	// was committed survives Kill alone.
 	Durable bool
 
-	// Args are added to the command line, where they win over everything
+	// Args are added to the command line, and win over everything
 	// else: "--max-connections=10". Zero means none.
 	Args []string
 

@@ -19,7 +19,7 @@ type PostgresOptions struct {
 	// was committed survives Kill alone.
 	Durable bool
 
-	// Args are added to the command line, where they win over everything
+	// Args are added to the command line, and win over everything
 	// else: "-c", "max_connections=10" or "--max_connections=10". Zero means
 	// none.
 	Args []string

@@ -19,7 +19,7 @@ import (
 const patience = 30 * time.Second
 
 // process is one run of a server program, with the processes that the program
-// starts itself. It dies with the test process, however that one ends, where the
+// starts itself. It dies with the test process, however that one ends, if the
 // operating system can see to it.
 type process struct {
 	cmd   *exec.Cmd
@@ -137,7 +137,7 @@ func alive(pid int) bool {
 	return err == nil && state != 'Z'
 }
 
-// await waits until something is so that no event tells of. It is false when
+// await waits for something of which no event is sent. It is false when
 // that took too long.
 func await(is func() bool) bool {
 	timeout := time.NewTimer(patience)

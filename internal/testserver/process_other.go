@@ -55,7 +55,7 @@ func stat(int) (state byte, parent int, err error) {
 	return 0, 0, errors.ErrUnsupported
 }
 
-// guard has nothing to do where nothing dies with the test process.
+// guard has nothing to do if nothing dies with the test process.
 type guard struct{}
 
 func (*guard) dismiss() {}

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TCPProxy stands between clients and a server and does what networks do. It
+// TCPProxy sits between clients and a server and does what networks do. It
 // begins by passing everything on, in both directions, as it comes.
 //
 // A method that changes what happens to bytes is sure of all bytes that are
@@ -70,7 +70,7 @@ func (p *TCPProxy) Cut() {
 }
 
 // CutAfter cuts once: the connection on which the n-th byte from now goes to
-// the server is reset right behind that byte. The server reads, and acts on,
+// the server is reset right after that byte. The server reads, and acts on,
 // what came before; its answers are lost. Bytes of all connections count, those
 // with which a client introduces itself as well. With n zero, nothing more
 // gets through on the connection that next tries.
@@ -193,7 +193,7 @@ func (p *TCPProxy) muted() bool {
 }
 
 // spend returns how many of n bytes may go to the server, and whether the
-// connection is to be cut behind them.
+// connection is to be cut after them.
 func (p *TCPProxy) spend(n int) (int, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -27,7 +27,7 @@ type RedisOptions struct {
 	// unless Args say "--tls-auth-clients", "no". Zero means plain TCP.
 	TLS *CertFiles
 
-	// Args are added to the command line, where they win over everything
+	// Args are added to the command line, and win over everything
 	// else: "--appendonly", "yes" keeps data over a Restart. Zero means none.
 	Args []string
 }

@@ -15,7 +15,7 @@ import (
 // one takes a second or more, copying it a fraction of that.
 //
 // Templates are kept in the user's cache folder, for all test processes, also
-// those of later: nothing tells a test process that it has run its last test,
+// those of later: a test process does not know that it has run its last test,
 // so a template of its own would be left behind, or be made for every test. One
 // appears there in one step and whole, and is never changed; it may be deleted
 // while no test runs. Where there is no cache folder, every server makes its

@@ -56,7 +56,7 @@ type document struct {
 	sections map[string]*section // DEFAULT included
 }
 
-// lookup finds an option of a section, or of DEFAULT where the section exists.
+// lookup finds an option of a section, or of DEFAULT if the section exists.
 func (d *document) lookup(sectionName, option string) (Value, bool) {
 	s := d.sections[sectionName]
 	if s == nil {

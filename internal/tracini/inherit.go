@@ -133,7 +133,7 @@ func identity(path string) string {
 	return filepath.Join(RealPath(filepath.Dir(path)), filepath.Base(path))
 }
 
-// plain takes operation and path off an error that is told with the path.
+// plain takes operation and path off an error that is shown with the path.
 func plain(err error) error {
 	var pathError *fs.PathError
 	if errors.As(err, &pathError) {

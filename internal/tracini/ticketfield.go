@@ -19,7 +19,7 @@ type TicketField struct {
 	Order   int
 }
 
-// fieldName is what Trac accepts as a name in trac.ini, where names are in lower
+// fieldName is what Trac accepts as a name in trac.ini, in which names are in lower
 // case.
 var fieldName = regexp.MustCompile(`^[a-z][a-z0-9_]+$`)
 

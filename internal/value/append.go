@@ -11,7 +11,7 @@ const hexDigits = "0123456789abcdef"
 
 // AppendString appends s as a JSON string. A byte that is not part of valid
 // UTF-8 becomes U+FFFD, for JSON has no way to say it. U+2028 and U+2029 are
-// escaped, so that a payload can stand in JavaScript, as the plugin's can.
+// escaped, so that a payload can be put into JavaScript, as the plugin's can.
 func AppendString(dst []byte, s string) []byte {
 	dst = append(dst, '"')
 	for {
@@ -116,7 +116,7 @@ func AppendFloat(dst []byte, f float64, bits int) []byte {
 }
 
 // AppendTime appends t as a JSON string in the form of Python's isoformat:
-// offset always, microseconds as six digits and only where there are any.
+// offset always, microseconds as six digits and only if there are any.
 // The year must lie between 1 and 9999.
 func AppendTime(dst []byte, t time.Time) []byte {
 	year, month, day := t.Date()

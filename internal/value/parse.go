@@ -31,7 +31,7 @@ type Member struct {
 const maxDepth = 100
 
 // ParseObject reads a JSON object, appending its members to dst in their order.
-// It is strict, because what it let pass would be told as something that was
+// It is strict, because what it let pass would be delivered as something that was
 // never sent: duplicate names, bytes that are not UTF-8, NaN and Infinity (which
 // Python writes) are errors. Only the escape of half a surrogate pair, which
 // Python can write too and Go's strings cannot hold, becomes U+FFFD.
@@ -99,7 +99,7 @@ func (p *parser) object(dst []Member) ([]Member, error) {
 			return dst, err
 		}
 		if names.has(dst[first:], name) {
-			return dst, fmt.Errorf("byte %d: name %.60q stands twice", at, name)
+			return dst, fmt.Errorf("byte %d: name %.60q appears twice", at, name)
 		}
 		p.space()
 		if !p.take(':') {
@@ -121,8 +121,8 @@ func (p *parser) object(dst []Member) ([]Member, error) {
 	}
 }
 
-// nameSet finds a name that stands twice: by looking through the few members
-// of a usual message, and by a map where there are many.
+// nameSet finds a name that appears twice: by looking through the few members
+// of a usual message, and by a map if there are many.
 type nameSet map[string]struct{}
 
 func (n *nameSet) has(before []Member, name string) bool {

@@ -37,7 +37,7 @@ func TestParseObjectRefuses(t *testing.T) {
 		``:                       "byte 0: expected an object, found the end",
 		`[]`:                     "byte 0: expected an object, found '['",
 		`{"a":1} x`:              "byte 8: expected the end, found 'x'",
-		`{"a":1,"a":2}`:          `byte 7: name "a" stands twice`,
+		`{"a":1,"a":2}`:          `byte 7: name "a" appears twice`,
 		`{"a":1,}`:               "byte 7: expected a string, found '}'",
 		`{"a" 1}`:                "byte 5: expected ':', found '1'",
 		`{"a":1 "b":2}`:          "byte 7: expected ',' or '}', found '\"'",
@@ -69,7 +69,7 @@ func TestParseObjectRefuses(t *testing.T) {
 		many.WriteString(`"` + strings.Repeat("x", i) + `":0,`)
 	}
 	_, err = ParseObject(nil, "{"+many.String()+`"xxx":0}`)
-	assert.ErrorContains(t, err, `name "xxx" stands twice`)
+	assert.ErrorContains(t, err, `name "xxx" appears twice`)
 	members, err := ParseObject(nil, "{"+many.String()+`"y":0}`)
 	require.NoError(t, err)
 	assert.Len(t, members, 101)

@@ -86,7 +86,7 @@ func normalised(v any) (any, error) {
 }
 
 // Time drops what no database and no message keeps: nanoseconds and the
-// monotonic clock. The offset stays, for the wire shows it.
+// monotonic clock. The offset stays, because the wire shows it.
 func Time(t time.Time) (time.Time, error) {
 	return t.Truncate(time.Microsecond), CheckTime(t)
 }

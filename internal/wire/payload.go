@@ -54,7 +54,7 @@ func AppendChange(dst []byte, said Said, id int64, values, old map[string]any) (
 }
 
 // AppendChangeDeleted appends the payload of a change that was taken out of a
-// ticket's history, where it had been made at a time.
+// ticket's history, in which it had been made at a time.
 func AppendChangeDeleted(dst []byte, said Said, id int64, values, old map[string]any, made time.Time) ([]byte, error) {
 	dst, err := appendChange(dst, said, id, values, old)
 	if err != nil {

@@ -97,7 +97,7 @@ func TestPublisherIsNotToldInThePlaceOfWhoEmbedsIt(t *testing.T) {
 	bus := tracbus.NewBus("test")
 	defer func() { require.NoError(t, bus.Close(testkit.Within(t))) }()
 	s := secretive{tracbus.NewPublisher(rdb, tracbus.PublisherConfig{})}
-	assert.PanicsWithValue(t, "tracbus: registering consumer_test.secretive under durable log: it embeds a Publisher, which would be told in its place: expected the Publisher, or a type that has one in a named field",
+	assert.PanicsWithValue(t, "tracbus: registering consumer_test.secretive under durable log: it embeds a Publisher, which would be called in its place: expected the Publisher, or a type that has one in a named field",
 		func() { bus.All(tracbus.Durable("log"), s) })
 	bus.All(tracbus.Primary, s)
 }

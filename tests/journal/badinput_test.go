@@ -611,7 +611,7 @@ func testPrunedFollower(t *testing.T, s *testdatabase.Server, dsn string) {
 		for i, id := range []string{"f", "g", "h"} {
 			assert.Equal(t, id, all[1+i].Resource().ID)
 		}
-		assert.Len(t, log.With("listeners are told to resync"), 1)
+		assert.Len(t, log.With("listeners get a Resync"), 1)
 	}
 }
 

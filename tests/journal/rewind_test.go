@@ -116,7 +116,7 @@ func TestRewound(t *testing.T) {
 			rewound := func(times int) {
 				t.Helper()
 				for _, w := range both {
-					testkit.Until(t, "the follower has seen it", func() bool { return len(w.log.With("listeners are told to resync")) == times })
+					testkit.Until(t, "the follower has seen it", func() bool { return len(w.log.With("listeners get a Resync")) == times })
 				}
 			}
 			check := func(seen, afterResync []string) {

@@ -378,7 +378,7 @@ func TestSlowListenerIsClosed(t *testing.T) {
 	u := closing.Undelivered[0]
 	assert.Equal(t, 5, u.Count)
 	assert.Equal(t, tids[3], u.After, "the last that was queued")
-	assert.True(t, strings.HasSuffix(err.Error(), fmt.Sprintf(", and what the journal has behind tid %d", u.After)), "%v", err)
+	assert.True(t, strings.HasSuffix(err.Error(), fmt.Sprintf(", and what the journal has after tid %d", u.After)), "%v", err)
 	close(slow.alarm)
 	require.NoError(t, r.Close(testkit.Within(t)), "it was said once")
 }

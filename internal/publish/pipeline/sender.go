@@ -109,7 +109,7 @@ func (s *Sender) outcome(messages []Message, err error) Outcome {
 	s.replies = s.replies[:0]
 	for i := range messages {
 		// After a broken connection go-redis marks every command with its
-		// error, even those that were answered before it: the value tells.
+		// error, even those that were answered before it: the value says which.
 		receivers, answered := s.cmds[i].cmd.Val().(int64)
 		if answered {
 			s.replies = append(s.replies, Reply{Receivers: receivers})

@@ -30,7 +30,7 @@ type Call struct {
 	Expected   Offset
 	Generation int64 // of the ids of entries
 
-	From Place // where Redis must be
+	From Place // that Redis must have reached
 	To   Place // the last whole transaction when all is done
 
 	Begins   Place // the transaction inside which the call begins; zero if none
@@ -206,12 +206,12 @@ func read(answer any) (r Reply, err error) {
 		return r, fmt.Errorf("answer of the script: got %.200q, expected one of its words", fmt.Sprint(answer))
 	}
 	if err != nil {
-		return Reply{}, fmt.Errorf("state in Redis: got %.200q, expected numbers for tid and branch: %w", fmt.Sprint(a), err)
+		return Reply{}, fmt.Errorf("state in Redis: got %.200q, expected numbers for tid and generation: %w", fmt.Sprint(a), err)
 	}
 	return r, nil
 }
 
-// offset reads the word, tid, mark, branch and last id of a reply.
+// offset reads the word, tid, commit id, generation and last id of a reply.
 func offset(a []any) (*Offset, error) {
 	o := &Offset{Empty: str(a[1]) == "", At: Place{CommitID: str(a[2])}, Generation: -1, LastEntry: str(a[4])}
 	if o.Empty {

@@ -33,8 +33,8 @@ var (
 		{"internal/publish/script/publish.lua", "elseif tid == '' or not stands(ARGV[6], ARGV[7]) then", "elseif tid == '' then"},
 	}
 	cursorFirst = []spoiling{
-		{"internal/consumer/deliver.go", "err = s.call(ctx, func(ctx context.Context) error { return s.listener.Tell(ctx, c.event) })",
-			"_ = s.moveAndWait(b.through(i)); err = s.call(ctx, func(ctx context.Context) error { return s.listener.Tell(ctx, c.event) })"},
+		{"internal/consumer/deliver.go", "err = s.call(ctx, func(ctx context.Context) error { return s.listener.Deliver(ctx, c.event) })",
+			"_ = s.moveAndWait(b.through(i)); err = s.call(ctx, func(ctx context.Context) error { return s.listener.Deliver(ctx, c.event) })"},
 	}
 )
 
