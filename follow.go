@@ -66,8 +66,8 @@ func (j *Journal) Wait(ctx context.Context, tid int64) error {
 
 // Close refuses new transactions, waits for open ones, and ends Run. It delivers to
 // the bus what this process committed and Run has not delivered, even if Run had
-// ended before. It returns by the deadline of ctx, and then says what was not done. The bus and the database stay open: close the bus next, and then the
-// database.
+// ended before. It returns by the deadline of ctx, and then says what was not done.
+// The bus and the database stay open: close the bus next, and then the database.
 func (j *Journal) Close(ctx context.Context) error {
 	j.mu.Lock()
 	if !j.closed {

@@ -34,8 +34,9 @@ const (
 	// which one fails is reported, and not repeated.
 	Primary scope = iota + 1
 
-	// Everywhere listeners get every change in every process: for caches. A change on which one fails is repeated a few times.
-	// Then the listener gets a [Resync], so that it does not stay stale.
+	// Everywhere listeners get every change in every process: for caches. A change on
+	// which one fails is repeated a few times. Then the listener gets a [Resync], so
+	// that it does not stay stale.
 	Everywhere
 )
 

@@ -1,7 +1,7 @@
 // Quickstart tells the story of the original plugin's README: a wiki page and a
 // ticket are created, changed and deleted, in Trac's tables and in a journal. It
 // prints what a program receives that knows nothing of tracbus, what listeners
-// in two processes are told, and who changed the ticket. It needs no set-up, for
+// in two processes receive, and who changed the ticket. It needs no set-up, because
 // it brings an SQLite file and an in-process Redis:
 //
 //	go run ./examples/quickstart

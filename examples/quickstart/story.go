@@ -20,10 +20,10 @@ type process struct {
 	bus     *tracbus.Bus
 	journal *tracbus.Journal
 	redis   *tracbus.Registration // of the publisher, which one of the processes runs
-	told    []string              // what its listener was told
+	told    []string              // what its listener received
 }
 
-// start registers who is to be told, and opens the journal that tells them.
+// start registers the listeners, and opens the journal that delivers to them.
 func start(ctx context.Context, db *tracdb.DB, rdb redis.UniversalClient) (*process, error) {
 	p := &process{bus: tracbus.NewBus(env)}
 	p.redis = p.bus.All(tracbus.Durable("redis"), tracbus.NewPublisher(rdb, tracbus.PublisherConfig{}))
@@ -47,7 +47,7 @@ func start(ctx context.Context, db *tracdb.DB, rdb redis.UniversalClient) (*proc
 	return p, nil
 }
 
-// stop returns when everybody was told of what this process committed. What a
+// stop returns when what this process committed was delivered to everybody. What a
 // tracker has not sent to Redis when it stops, another process sends, or the next
 // start; here there is none.
 func (p *process) stop(ctx context.Context) error {

@@ -39,7 +39,7 @@ With -stream it prints the entries of a Redis stream instead, with their ids.
                   environment; this keeps the password out of the process list
   -json           prints one line of JSON for each message, and nothing else
   -stream KEY     the stream's key, as its publisher has it
-  -since ID       goes on behind this entry of the stream; 0 prints all that is
+  -since ID       goes on after this entry of the stream; 0 prints all that is
                   kept (default: from now on)
 `
 

@@ -26,8 +26,8 @@ type mailSettings struct {
 }
 
 // mailer is a TicketListener that mails each change of a ticket to its owner and
-// to those in its field cc. It is registered with the scope Once: one process at a
-// time is told, and told again until it returns nil.
+// to those in its field cc. It is registered as a durable consumer: one process at a
+// time is called, and called again until it returns nil.
 type mailer struct{ mailSettings }
 
 // newMailer refuses settings that could never send a mail.
@@ -68,7 +68,7 @@ func (m *mailer) TicketDeleted(ctx context.Context, e tracbus.TicketDeleted) err
 }
 
 // mail returns nil when the server has the mail, or nobody is to get one. A mail
-// goes to all or to none: where the server refuses one of them, it is told again.
+// goes to all or to none: if the server refuses one of them, the call is repeated.
 func (m *mailer) mail(ctx context.Context, e tracbus.Event, ticket tracbus.Fields, text string) error {
 	c := changeOf(e)
 	to := m.addresses(ticket.Text("owner") + "," + ticket.Text("cc"))
@@ -91,11 +91,11 @@ func (m *mailer) mail(ctx context.Context, e tracbus.Event, ticket tracbus.Field
 	if err := m.send(ctx, letter); err != nil && !letter.IsDelivered() {
 		return fmt.Errorf("mail to %s: %w", to, err)
 	}
-	return nil // an error behind the server's yes changes nothing
+	return nil // an error after the server's yes changes nothing
 }
 
 // messageID is the same whoever sends the mail of a change, and however often: a
-// mail that was on its way when its sender died comes again, and can be told.
+// mail that was on its way when its sender died comes again, and can be recognised.
 func messageID(ctx context.Context, c tracbus.Change) string {
 	turn, _ := tracbus.LeaseFrom(ctx)
 	return fmt.Sprintf("%d.%d.%s.%s@%s", c.TID, c.Seq, c.CommitID, turn.Consumer, turn.JournalUUID)

@@ -16,7 +16,7 @@ import (
 	"github.com/tracbus/tracbus/trac"
 )
 
-// changes is what ties tracbus in: who is told of changes, and how one is made.
+// changes is what ties tracbus in: who receives changes, and how one is made.
 type changes struct {
 	bus     *tracbus.Bus
 	journal *tracbus.Journal
@@ -31,7 +31,7 @@ type changes struct {
 	publisher *tracbus.Publisher    // nil: there is none
 }
 
-// openChanges registers who is to be told, and then opens the journal that tells
+// openChanges registers the listeners, and then opens the journal that delivers to
 // them. close ends what it has begun.
 func openChanges(ctx context.Context, db *tracdb.DB, s settings) (*changes, error) {
 	c := &changes{
@@ -46,13 +46,13 @@ func openChanges(ctx context.Context, db *tracdb.DB, s settings) (*changes, erro
 		config.PollInterval = 250 * time.Millisecond // where no Redis wakes this process up
 	}
 
-	// State is told Everywhere: each process needs every change, whoever made it.
+	// State is kept Everywhere: each process needs every change, whoever made it.
 	c.bus.Wiki(tracbus.Everywhere, c.pages)
 	c.bus.Wiki(tracbus.Everywhere, c.links)
 	c.bus.Wiki(tracbus.Everywhere, c.bad)
 	tracbus.On(c.bus, tracbus.Everywhere, c.timeline.tell)
 
-	// Side effects that must not be lost are done Once, by one process at a time.
+	// Side effects that must not be lost are Durable: one process at a time does them.
 	if s.redis != "" {
 		where, err := tracbus.ParseRedisURL(s.redis)
 		if err != nil {
@@ -66,7 +66,7 @@ func openChanges(ctx context.Context, db *tracdb.DB, s settings) (*changes, erro
 		c.bus.All(tracbus.Durable("redis"), c.publisher)
 	}
 	// A mail that fails eight times, for some 13 s, waits on the page Status for
-	// somebody who has it sent again; those behind it go out.
+	// somebody who has it sent again; those after it go out.
 	mailer, err := newMailer(s.mail)
 	if err != nil {
 		return nil, errors.Join(err, c.close(ctx))
@@ -106,8 +106,8 @@ func (c *changes) wait(ctx context.Context, tid int64) {
 	}
 }
 
-// close tells everybody what this process committed. What a Once listener was not
-// told yet, another process tells it, or the next start.
+// close delivers to everybody what this process committed. What a durable consumer
+// has not received yet, another process delivers, or the next start.
 func (c *changes) close(ctx context.Context) error {
 	var err error
 	if c.journal != nil {

@@ -219,7 +219,7 @@ func TestPrunedIsToldByTheNext(t *testing.T) {
 	require.Equal(t, tracbus.ResyncPruned, (<-resync).Reason)
 }
 
-// TestRegistrationWait: of a Once listener it waits for whoever tells it.
+// TestRegistrationWait: of a durable listener it waits for whichever process calls it.
 func TestRegistrationWait(t *testing.T) {
 	s := testdatabase.New(t, "sqlite")
 	testkit.NoLeaks(t)

@@ -26,7 +26,7 @@ import (
 	"github.com/tracbus/tracbus/trac"
 )
 
-// The environment variables that make the test program an [interMapProcess].
+// The environment variables that make the test program a process with an InterMap.
 const (
 	interMapDatabase = "TRACBUS_INTERMAP_DATABASE"
 	interMapRedis    = "TRACBUS_INTERMAP_REDIS"

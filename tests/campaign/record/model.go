@@ -22,7 +22,7 @@ const (
 )
 
 // tables are the application's own. plain_journal is one as it would be
-// without this library: see plainreader_test.go.
+// without this library: see plain.go.
 var tables = []string{
 	`CREATE TABLE attack_item   (id BIGINT PRIMARY KEY, n BIGINT NOT NULL, live INTEGER NOT NULL, maker VARCHAR(60) NOT NULL)`,
 	`CREATE TABLE attack_page   (name VARCHAR(60) NOT NULL, version BIGINT NOT NULL, maker VARCHAR(60) NOT NULL, PRIMARY KEY (name, version))`,
