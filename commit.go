@@ -275,15 +275,10 @@ func (tx *ModelTransaction) Outcome(ctx context.Context) (tid int64, err error) 
 		case err == nil:
 			tx.state = txRolledBack
 			return 0, ErrNotCommitted
-		case !sleep(ctx, pause):
+		case !store.Sleep(ctx, pause):
 			return 0, &CommitUnknownError{tx, err}
 		}
 	}
-}
-
-// sleep waits, and reports false if ctx has ended.
-func sleep(ctx context.Context, d time.Duration) bool {
-	return store.Sleep(ctx, d)
 }
 
 // Notify hints that the transaction was committed, so that it is delivered

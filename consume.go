@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"reflect"
 	"sync"
 	"time"
 
@@ -78,10 +79,10 @@ func (j *Journal) announceFree(ctx context.Context) {
 type skimmer interface{ skims() bool }
 
 // trimFor returns a function that takes out of a row what the listener has no use
-// for, or nil. Only if the realm of tickets allows it, rows can be trimmed.
+// for, or nil. Only rows of this library's realm of tickets can be trimmed: the
+// Event of another one may read the fields that did not change.
 func (j *Journal) trimFor(s skimmer) func(*store.Change) {
-	_, allows := j.realm(RealmTicket).(interface{ skipsUnchanged() })
-	if !allows || s == nil || !s.skims() {
+	if s == nil || !s.skims() || !isOwnTickets(j.realm(RealmTicket)) {
 		return nil
 	}
 	return func(row *store.Change) {
@@ -89,6 +90,14 @@ func (j *Journal) trimFor(s skimmer) func(*store.Change) {
 			row.State = "{}"
 		}
 	}
+}
+
+// isOwnTickets says whether a realm is [Tickets] itself, or that of package trac,
+// which makes its events by it. A type of an application that embeds one of them is
+// neither.
+func isOwnTickets(r JournalRealm) bool {
+	own, t := reflect.TypeFor[Tickets](), reflect.TypeOf(r)
+	return t == own || t != nil && t.PkgPath() == own.PkgPath()+"/trac"
 }
 
 // An offsetKeeper is a listener that keeps, in the place it sends to, how far it has

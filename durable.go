@@ -192,7 +192,7 @@ func (b *Bus) waitForConsumer(ctx context.Context, name string) error {
 		if c := row.Cursor; found && (c.TID > tid || c.TID == tid && !c.Partial) {
 			return nil
 		}
-		if !sleep(ctx, pause) {
+		if !store.Sleep(ctx, pause) {
 			return fmt.Errorf("wait for %q to handle tid %d: it has come to tid %d: %w", name, tid, row.Cursor.TID, ctx.Err())
 		}
 	}

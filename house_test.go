@@ -102,6 +102,16 @@ var houseRules = map[string]func(house) []string{
 		}
 		return wrong
 	},
+	"no library package imports one for tests": func(h house) (wrong []string) {
+		for p, imports := range h.imports {
+			for _, other := range imports {
+				if slices.Contains(forTests, strings.TrimPrefix(other, modulePath+"/")) && !slices.Contains(forTests, p) {
+					wrong = append(wrong, fmt.Sprintf("%q imports %s", p, other))
+				}
+			}
+		}
+		return wrong
+	},
 	"the root module requires three libraries": func(h house) []string {
 		want := []string{"github.com/alicebob/miniredis/v2", "github.com/redis/go-redis/v9", "github.com/stretchr/testify"}
 		if got := slices.Sorted(slices.Values(h.requires)); !slices.Equal(got, want) {
@@ -165,9 +175,12 @@ func TestHouseRulesSeeABreach(t *testing.T) {
 		"nothing under internal imports what is above it":                    func(h *house) { h.imports["internal/delivery"] = []string{modulePath} },
 		"delivery, follow and consumer name no realm, no ticket and no page": func(h *house) { h.files["internal/consumer"][0].words[0] = "isTicketChange" },
 		"no library package needs a driver or a test library":                func(h *house) { h.deps[""] = []string{"modernc.org/sqlite"} },
-		"the root module requires three libraries":                           func(h *house) { h.requires = append(h.requires, "go.uber.org/goleak") },
-		"a reader can see all of the root":                                   func(h *house) { h.files[""][0].lines = 351 },
-		"no package below hides more than one reader can hold":               func(h *house) { h.files["internal/consumer"][0].lines = 3001 },
+		"no library package imports one for tests": func(h *house) {
+			h.imports[""] = append(h.imports[""], modulePath+"/internal/testkit")
+		},
+		"the root module requires three libraries":             func(h *house) { h.requires = append(h.requires, "go.uber.org/goleak") },
+		"a reader can see all of the root":                     func(h *house) { h.files[""][0].lines = 351 },
+		"no package below hides more than one reader can hold": func(h *house) { h.files["internal/consumer"][0].lines = 3001 },
 	} {
 		h := sound()
 		breach(&h)

@@ -77,18 +77,10 @@ func stateOf(values, changed Fields) Fields {
 // trac.TicketEdit wrote the ticket to Trac's tables, or the application wrote it
 // elsewhere and reports it with [ModelTransaction.Record]. Trac's custom fields
 // need the realm trac.Tickets, which embeds this one.
-//
-// A realm of your own may embed Tickets too. If it has an Event of its own, that
-// one may find the fields that a change left alone missing in [Entry.State]: they
-// are not read for a durable [Publisher], which does not publish them.
 type Tickets struct{}
 
 // Realm returns [RealmTicket].
 func (Tickets) Realm() Realm { return RealmTicket }
-
-// skipsUnchanged marks a realm whose event of a changed ticket needs the fields
-// that did not change for its Values only. A realm that embeds Tickets has it too.
-func (Tickets) skipsUnchanged() {}
 
 // Event implements [JournalRealm].
 func (Tickets) Event(e Entry) (Event, error) {

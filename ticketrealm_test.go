@@ -117,3 +117,24 @@ func TestAnEntryOfATicketKeepsAValueOnce(t *testing.T) {
 
 // rowOf returns an event's entry as the journal's tables hold it.
 func rowOf(e Entry) (store.Change, error) { return entry.Row(e.plain()) }
+
+// readingTickets is a realm of an application that reads all of an entry.
+type readingTickets struct{ Tickets }
+
+// skimming is a listener that has no use for fields that did not change.
+type skimming bool
+
+func (s skimming) skims() bool { return bool(s) }
+
+// A realm of an application that embeds Tickets may have an Event that reads the
+// fields which did not change: they are left out for this library's realm alone.
+func TestOnlyOwnTicketsAreTrimmed(t *testing.T) {
+	trims := func(r JournalRealm, s skimmer) bool {
+		return (&Journal{realms: []JournalRealm{r}}).trimFor(s) != nil
+	}
+	assert.True(t, trims(Tickets{}, skimming(true)))
+	assert.False(t, trims(Tickets{}, skimming(false)))
+	assert.False(t, trims(Tickets{}, nil))
+	assert.False(t, trims(readingTickets{}, skimming(true)))
+	assert.False(t, trims(Pages{}, skimming(true)), "there is no realm of tickets")
+}

@@ -96,7 +96,7 @@ func (l *Lease) Keep() {
 		}
 		err := l.Renew(l.ctx)
 		for pause := 20 * time.Millisecond; err != nil && l.ctx.Err() == nil; pause = min(2*pause, l.span/6) {
-			if !sleep(l.ctx, pause) {
+			if !store.Sleep(l.ctx, pause) {
 				return
 			}
 			err = l.Renew(l.ctx)
@@ -140,7 +140,7 @@ func (l *Lease) Renew(ctx context.Context) error {
 // cursor that is wanted must be stored.
 func (l *Lease) PutDeadLetter(to store.Cursor, d store.DeadLetter) error {
 	for pause := 20 * time.Millisecond; ; pause = min(2*pause, l.span/6) {
-		if l.tryDeadLetter(to, d) == nil || !sleep(l.ctx, pause) {
+		if l.tryDeadLetter(to, d) == nil || !store.Sleep(l.ctx, pause) {
 			return context.Cause(l.ctx)
 		}
 	}
@@ -289,16 +289,4 @@ type leaseKey struct{}
 func LeaseFrom(ctx context.Context) (LeaseInfo, bool) {
 	info, ok := ctx.Value(leaseKey{}).(LeaseInfo)
 	return info, ok
-}
-
-// sleep waits. It reports false if ctx ended before.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -81,7 +81,7 @@ func (s *session[E]) pause(ctx context.Context) {
 	waiting, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.lease.ctx, cancel)()
-	sleep(waiting, s.config.Backoff<<min(s.failures-1, 6))
+	store.Sleep(waiting, s.config.Backoff<<min(s.failures-1, 6))
 }
 
 // attribute counts the failures of a change, and makes it a dead letter when they

@@ -50,10 +50,7 @@ func (s *session[E]) begin(ctx context.Context) error {
 
 // exists says whether the journal has a place, or begins there.
 func (s *session[E]) exists(p store.Place, floor int64) (bool, error) {
-	if p.TID == floor {
-		return true, nil
-	}
-	exists, err := s.journal.Store.Has(s.lease.ctx, s.journal.DB, p)
+	exists, err := existsAfter(s.lease.ctx, s.journal.Store, s.journal.DB, p, floor)
 	if err != nil {
 		return false, fmt.Errorf("look for tid %d: %w", p.TID, err)
 	}

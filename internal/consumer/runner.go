@@ -57,7 +57,7 @@ func (r *Runner[E]) Run(ctx context.Context) {
 	var looked time.Time
 	for ctx.Err() == nil {
 		// A kick comes with every commit; a lease changes hands more rarely.
-		if !sleep(ctx, time.Until(looked.Add(poll/10))) {
+		if !store.Sleep(ctx, time.Until(looked.Add(poll/10))) {
 			return
 		}
 		looked = time.Now()
@@ -79,8 +79,8 @@ func (r *Runner[E]) Run(ctx context.Context) {
 		if err != nil && ctx.Err() == nil {
 			r.logGivenUp(l.token, err)
 			r.givenUp = err
-			r.observed = observation{}      // what was seen before is of another time
-			sleep(ctx, r.config.LeaseFor/2) // others first
+			r.observed = observation{}            // what was seen before is of another time
+			store.Sleep(ctx, r.config.LeaseFor/2) // others first
 		}
 	}
 }
@@ -168,10 +168,19 @@ func (r *Runner[E]) create(ctx context.Context) error {
 // exists says whether the journal has a place, or begins there.
 func (r *Runner[E]) exists(ctx context.Context, p store.Place) (bool, error) {
 	floor, err := r.journal.Store.PrunedTo(ctx, r.journal.DB)
-	if err != nil || p.TID == floor {
-		return err == nil, err
+	if err != nil {
+		return false, err
 	}
-	return r.journal.Store.Has(ctx, r.journal.DB, p)
+	return existsAfter(ctx, r.journal.Store, r.journal.DB, p, floor)
+}
+
+// existsAfter says whether a journal that is pruned up to floor has a place, or
+// begins there.
+func existsAfter(ctx context.Context, s *store.Store, db store.SQL, p store.Place, floor int64) (bool, error) {
+	if p.TID == floor {
+		return true, nil
+	}
+	return s.Has(ctx, db, p)
 }
 
 // logLookup logs, once, that the consumer's row cannot be read, and that it can

@@ -41,13 +41,6 @@ func (r *ring[T]) Grow(e T) {
 	r.n++
 }
 
-// Clear drops all elements.
-func (r *ring[T]) Clear() {
-	for r.n > 0 {
-		r.drop()
-	}
-}
-
 // Pop moves up to most of the oldest elements to the end of dst.
 func (r *ring[T]) Pop(dst []T, most int) []T {
 	for range min(r.n, most) {
