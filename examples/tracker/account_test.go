@@ -47,12 +47,12 @@ func TestAccounts(t *testing.T) {
 	assert.Contains(t, a.problem(), `"ann" is somebody's account`)
 	assert.Contains(t, a.body, `value="x"`, "what was written is still there")
 
-	assert.Contains(t, c.get("/status").body, "Done once", "the first account is the operator's")
+	assert.Contains(t, c.get("/status").body, "Durable consumers", "the first account is the operator's")
 	other.signIn("bob")
 	assert.Equal(t, "Only an operator may see how the tracker works.", other.get("/status").problem())
 	assert.Contains(t, other.send("/wiki/BadContent?action=edit", "/wiki/BadContent", "do", "save", "text", "{{{\n.\n}}}").problem(), "Only an operator may say what is forbidden")
 	assert.Contains(t, other.send("/wiki/WikiStart?action=rename", "/wiki/WikiStart", "do", "rename", "to", "BadContent").problem(), "Only an operator")
-	assert.Equal(t, 403, other.send("/", "/status", "do", "retire", "name", "mail").status)
+	assert.Equal(t, 403, other.send("/", "/status", "do", "drop-consumer", "name", "mail").status)
 
 	// Whatever is forbidden, who says so can take it back.
 	edit := func(text string) answer {
@@ -66,7 +66,7 @@ func TestAccounts(t *testing.T) {
 
 	named := newClient(t, r.start("-operators", "carl, bob"))
 	named.signIn("carl")
-	assert.Contains(t, named.get("/status").body, "Done once")
+	assert.Contains(t, named.get("/status").body, "Durable consumers")
 
 	_, db := r.openJournal()
 	var stored string

@@ -208,7 +208,7 @@ func TestBrowser(t *testing.T) {
 
 		b.step(t, "a process is killed", func(t *testing.T) {
 			status := b.open(p.url + "/status")
-			holder := pidOf(t, status.text("#once-redis .holder"))
+			holder := pidOf(t, status.text("#consumer-redis .holder"))
 			dying, survivor := p, q
 			if holder == q.cmd.Process.Pid {
 				dying, survivor = q, p
@@ -220,8 +220,8 @@ func TestBrowser(t *testing.T) {
 			eval[bool](watching, `window.told = [], (() => { const was = show; show = (html) => { told.push(html.match(/data-place="([^"]+)"/)[1]); was(html); }; })(), true`)
 			dying.kill()
 			for _, name := range []string{"redis", "mail"} {
-				status.sees("#once-"+name+" .holder", "pid "+fmt.Sprint(survivor.cmd.Process.Pid)+", ")
-				status.sees("#once-"+name+" .holder", "(this one)")
+				status.sees("#consumer-"+name+" .holder", "pid "+fmt.Sprint(survivor.cmd.Process.Pid)+", ")
+				status.sees("#consumer-"+name+" .holder", "(this one)")
 			}
 			watching.sees("#live", "the connection is lost")
 			c := newClient(t, survivor)
@@ -298,7 +298,7 @@ func TestFocus(t *testing.T) {
 	rows := func(tids ...int) string {
 		var html strings.Builder
 		for _, tid := range tids {
-			fmt.Fprintf(&html, `<button name="do" value="discard" aria-label="Give up tid %d">Give up</button>`, tid)
+			fmt.Fprintf(&html, `<button name="do" value="drop" aria-label="Give up tid %d">Give up</button>`, tid)
 		}
 		return html.String()
 	}

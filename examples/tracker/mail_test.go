@@ -147,30 +147,30 @@ func TestMail(t *testing.T) {
 
 	c.signIn("operator")
 	status := c.get("/status")
-	assert.Contains(t, status.body, "Set aside: mail")
+	assert.Contains(t, status.body, "Dead letters: mail")
 	assert.Regexp(t, `tid \d+\.0, ticket 2</td><td>.*550.* \(8 times\)`, status.body)
 	office.refuse("ann@example.org", false)
 	tid := regexp.MustCompile(`tid (\d+)\.0, ticket 2<`).FindStringSubmatch(status.body)[1]
 	require.Equal(t, "/status", c.send("/status", "/status", "do", "retry", "name", "mail", "tid", tid, "seq", "0").path)
-	eventually(t, "the mail that was set aside", func() bool { return len(office.kept()) == 4 })
+	eventually(t, "the mail that was a dead letter", func() bool { return len(office.kept()) == 4 })
 	assert.Equal(t, "[tracker] #2 changed by joe: refused", office.kept()[3].subject())
-	eventually(t, "nothing is set aside", func() bool { return !strings.Contains(c.get("/status").body, "Set aside: mail") })
+	eventually(t, "there is no dead letter", func() bool { return !strings.Contains(c.get("/status").body, "Dead letters: mail") })
 
-	// One that is given up; another was set aside in truth, this one by hand.
+	// One that is given up; another failed in truth, this one was made by hand.
 	_, db := r.openJournal()
 	_, err := db.ExecContext(ticking(t), `INSERT INTO journal_aside (name, tid, seq, mark, realm, id, error, tries, since, retry)
 		SELECT 'mail', tid, 0, mark, 'ticket', '2', 'by hand', 8, 1, 0 FROM journal_transaction WHERE tid = 3`)
 	require.NoError(t, err)
 	assert.Contains(t, c.get("/status").body, "by hand (8 times)")
-	refused := c.send("/status", "/status", "do", "discard", "name", "mail", "tid", "x", "seq", "0")
+	refused := c.send("/status", "/status", "do", "drop", "name", "mail", "tid", "x", "seq", "0")
 	assert.Equal(t, 400, refused.status, "%s", refused.problem())
-	c.send("/status", "/status", "do", "discard", "name", "mail", "tid", "3", "seq", "0")
-	assert.NotContains(t, c.get("/status").body, "Set aside: mail")
+	c.send("/status", "/status", "do", "drop", "name", "mail", "tid", "3", "seq", "0")
+	assert.NotContains(t, c.get("/status").body, "Dead letters: mail")
 	assert.Len(t, office.kept(), 4)
 
 	// A name that a process runs cannot be forgotten.
-	assert.Equal(t, 409, c.send("/status", "/status", "do", "retire", "name", "mail").status)
-	assert.Equal(t, 404, c.send("/status", "/status", "do", "retire", "name", "nobody").status)
+	assert.Equal(t, 409, c.send("/status", "/status", "do", "drop-consumer", "name", "mail").status)
+	assert.Equal(t, 404, c.send("/status", "/status", "do", "drop-consumer", "name", "nobody").status)
 	assert.Equal(t, 400, c.send("/status", "/status", "do", "x", "name", "mail").status)
 	assert.Contains(t, c.get("/metrics").body, `tracbus_consumer_leased{consumer="mail"} 1`)
 }

@@ -20,16 +20,16 @@ import (
 
 // statusPage is what the operator sees.
 type statusPage struct {
-	Journal   tracbus.JournalStatus
-	Listeners []tracbus.ListenerStatus
-	Streams   int // browsers that watch
-	Aside     map[string]asideList
-	Redis     *redisStatus // nil: there is none
-	Pages     map[string]error
+	Journal     tracbus.JournalStatus
+	Listeners   []tracbus.ListenerStatus
+	Streams     int // browsers that watch
+	DeadLetters map[string]deadLetterList
+	Redis       *redisStatus // nil: there is none
+	Pages       map[string]error
 }
 
-// asideList are the changes that are set aside for a name, the first of them.
-type asideList struct {
+// deadLetterList are the dead letters of a consumer, the first of them.
+type deadLetterList struct {
 	Changes []tracbus.DeadLetter
 	More    bool
 }
@@ -47,15 +47,15 @@ func (s *site) showStatus(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx := r.Context()
 	page := statusPage{
-		Listeners: s.bus.Status(), Streams: len(s.streams), Aside: map[string]asideList{},
+		Listeners: s.bus.Status(), Streams: len(s.streams), DeadLetters: map[string]deadLetterList{},
 		Pages: map[string]error{"InterMapTxt": s.links.Err(), "BadContent": s.bad.Err()},
 	}
 	var err error
 	if page.Journal, err = s.journal.Status(ctx); err != nil {
 		return err
 	}
-	for _, once := range page.Journal.Consumers {
-		if page.Aside[once.Name], err = s.setAside(ctx, once); err != nil {
+	for _, consumer := range page.Journal.Consumers {
+		if page.DeadLetters[consumer.Name], err = s.deadLetters(ctx, consumer); err != nil {
 			return err
 		}
 	}
@@ -65,11 +65,11 @@ func (s *site) showStatus(w http.ResponseWriter, r *http.Request) error {
 	return s.show(w, r, http.StatusOK, "status.html", view{Title: "Status", Section: "status", Body: page})
 }
 
-func (s *site) setAside(ctx context.Context, once tracbus.ConsumerStatus) (list asideList, err error) {
-	if once.DeadLetters == 0 {
+func (s *site) deadLetters(ctx context.Context, consumer tracbus.ConsumerStatus) (list deadLetterList, err error) {
+	if consumer.DeadLetters == 0 {
 		return list, nil
 	}
-	for a, err := range s.journal.DeadLetters(ctx, once.Name) {
+	for a, err := range s.journal.DeadLetters(ctx, consumer.Name) {
 		if err != nil {
 			return list, err
 		}
@@ -95,7 +95,7 @@ func (s *site) operate(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	ctx, name := r.Context(), r.PostFormValue("name")
-	which, err := asideOf(r)
+	which, err := deadLetterOf(r)
 	if err != nil {
 		return err
 	}
@@ -103,13 +103,13 @@ func (s *site) operate(w http.ResponseWriter, r *http.Request) error {
 	switch do := r.PostFormValue("do"); do {
 	case "retry":
 		n, err = s.journal.Redeliver(ctx, name, which...)
-	case "discard":
+	case "drop":
 		if len(which) == 0 {
 			return refusal{http.StatusBadRequest, "Which change is to be given up?"}
 		}
 		n, err = s.journal.DropDeadLetters(ctx, name, which...)
-	case "retire":
-		n, err = s.retire(ctx, name)
+	case "drop-consumer":
+		n, err = s.dropConsumer(ctx, name)
 	default:
 		return refusal{http.StatusBadRequest, fmt.Sprintf("%q is nothing that can be done here.", do)}
 	}
@@ -121,21 +121,21 @@ func (s *site) operate(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// asideOf reads which change a button is for; none means all of the name.
-func asideOf(r *http.Request) ([]tracbus.DeadLetter, error) {
+// deadLetterOf reads which change a button is for; none means all of the consumer.
+func deadLetterOf(r *http.Request) ([]tracbus.DeadLetter, error) {
 	if !r.PostForm.Has("tid") {
 		return nil, nil
 	}
 	tid, err1 := strconv.ParseInt(r.PostFormValue("tid"), 10, 64)
 	seq, err2 := strconv.Atoi(r.PostFormValue("seq"))
 	if err := errors.Join(err1, err2); err != nil {
-		return nil, refusal{http.StatusBadRequest, "That is no change that is set aside."}
+		return nil, refusal{http.StatusBadRequest, "That is no dead letter."}
 	}
 	return []tracbus.DeadLetter{{Consumer: r.PostFormValue("name"), TID: tid, Seq: seq}}, nil
 }
 
-// retire forgets a name that no process runs any more.
-func (s *site) retire(ctx context.Context, name string) (int, error) {
+// dropConsumer forgets a consumer that no process runs any more.
+func (s *site) dropConsumer(ctx context.Context, name string) (int, error) {
 	status, err := s.journal.Status(ctx)
 	if err != nil {
 		return 0, err
@@ -145,7 +145,7 @@ func (s *site) retire(ctx context.Context, name string) (int, error) {
 	case i < 0:
 		return 0, fmt.Errorf("name %q: %w", name, tracbus.ErrNotFound)
 	case held(status.Consumers[i]):
-		return 0, refusal{http.StatusConflict, fmt.Sprintf("A process runs %q: it would make the name anew.", name)}
+		return 0, refusal{http.StatusConflict, fmt.Sprintf("A process runs %q: it would make the consumer again.", name)}
 	}
 	return 0, s.journal.DropConsumer(ctx, name)
 }

@@ -16,7 +16,7 @@ import (
 func TestForgottenName(t *testing.T) {
 	r := newRig(t, testdatabase.New(t, "sqlite"))
 	row := func(c *client) string {
-		return regexp.MustCompile(`(?s)<tr id="once-redis">.*?</tr>`).FindString(c.get("/status").body)
+		return regexp.MustCompile(`(?s)<tr id="consumer-redis">.*?</tr>`).FindString(c.get("/status").body)
 	}
 	p := r.start("-redis", "redis://127.0.0.1:1")
 	c := newClient(t, p)
@@ -30,7 +30,7 @@ func TestForgottenName(t *testing.T) {
 	require.Equal(t, "/status", c.send("/account", "/account", "name", "ann", "password", "the password of ann", "do", "sign in", "next", "/status").path)
 	assert.Contains(t, row(c), "fails for")
 	assert.Contains(t, row(c), "Forget the name")
-	require.Equal(t, "/status", c.send("/status", "/status", "do", "retire", "name", "redis").path)
+	require.Equal(t, "/status", c.send("/status", "/status", "do", "drop-consumer", "name", "redis").path)
 	assert.Empty(t, row(c))
 }
 
