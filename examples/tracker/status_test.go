@@ -23,13 +23,13 @@ func TestForgottenName(t *testing.T) {
 	c.signIn("ann")
 	c.ticket("summary", "not published")
 	eventually(t, "that Redis is away is shown", func() bool { return regexp.MustCompile(`fails for .*refused`).MatchString(row(c)) })
-	assert.NotContains(t, row(c), "Forget the name")
+	assert.NotContains(t, row(c), "Forget the consumer")
 	require.NoError(t, p.stop())
 
 	c = newClient(t, r.start())
 	require.Equal(t, "/status", c.send("/account", "/account", "name", "ann", "password", "the password of ann", "do", "sign in", "next", "/status").path)
 	assert.Contains(t, row(c), "fails for")
-	assert.Contains(t, row(c), "Forget the name")
+	assert.Contains(t, row(c), "Forget the consumer")
 	require.Equal(t, "/status", c.send("/status", "/status", "do", "drop-consumer", "name", "redis").path)
 	assert.Empty(t, row(c))
 }
