@@ -78,7 +78,7 @@ func TestPublisherIsNotSetAside(t *testing.T) {
 	defer func() { _ = rdb.Close() }()
 	bus := tracbus.NewBus("test")
 	defer func() { require.NoError(t, bus.Close(testkit.Within(t))) }()
-	assert.PanicsWithValue(t, "tracbus: registering *tracbus.Publisher under durable log: DurableConfig.MaxAttempts is 2: expected zero, for what is published keeps its order",
+	assert.PanicsWithValue(t, "tracbus: registering *tracbus.Publisher under durable log: DurableConfig.MaxAttempts is 2: expected zero, because what is published keeps its order",
 		func() {
 			bus.All(tracbus.DurableConfig{MaxAttempts: 2}.Durable("log"), tracbus.NewPublisher(rdb, tracbus.PublisherConfig{}))
 		})
