@@ -25,6 +25,7 @@ import (
 const (
 	loadWatchers = 50
 	loadWriters  = 20
+	mostAttempts = 1000 // of a writer, after its time
 )
 
 // TestLoad has browsers watch two processes while visitors make changes in both
@@ -190,7 +191,9 @@ func (l *load) writer(ctx context.Context, number int) {
 	clients := [2]*client{newClient(l.t, l.steady), newClient(l.t, l.mortal)}
 	tickets := 0
 	sending := context.WithoutCancel(ctx)
-	for n := 0; ctx.Err() == nil; n++ { // what was begun is answered: then the tables are all there is
+	// A slow machine goes on until it has shown something. What was begun is
+	// answered: then the tables are all there is.
+	for n := 0; ctx.Err() == nil || (l.changes.Load() <= loadWriters && n < mostAttempts); n++ {
 		c := clients[random.IntN(2)]
 		text := fmt.Sprintf("writer %d, change %d <b>", number, n)
 		name := url.PathEscape(fmt.Sprintf("Page of %d", number))
