@@ -4,12 +4,15 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 )
 
 // link is one connection through a [TCPProxy]: a client's and the one that was
 // made to the server for it.
 type link struct {
 	client, server *net.TCPConn
+
+	hole atomic.Bool // nothing gets through any more
 
 	ending sync.Once
 	over   chan struct{} // closed when the link was cut
@@ -32,6 +35,12 @@ func (l *link) requests(p *TCPProxy) {
 		n, err := l.client.Read(buf)
 		if !l.mayPass(p) {
 			return
+		}
+		if l.hole.Load() {
+			if err != nil {
+				return
+			}
+			continue
 		}
 		if n > 0 {
 			part, last := p.spend(n)
@@ -66,6 +75,12 @@ func (l *link) answers(p *TCPProxy) {
 		n, err := l.server.Read(buf)
 		if !l.mayPass(p) {
 			return
+		}
+		if l.hole.Load() {
+			if err != nil {
+				return
+			}
+			continue
 		}
 		if n > 0 && !p.muted() {
 			_, _ = l.client.Write(buf[:n])

@@ -23,6 +23,7 @@ type TCPProxy struct {
 	links map[*link]bool // the connections that are not over
 	flow  chan struct{}  // closed while bytes flow
 	mute  bool           // swallows what servers say
+	hole  bool           // swallows whatever comes on connections that are made
 	cutIn int64          // bytes to the server until the cut; noCut means never
 }
 
@@ -88,6 +89,19 @@ func (p *TCPProxy) DropReplies() {
 	p.mute = true
 }
 
+// Swallow makes black holes of all connections, and of those that are made until
+// Resume: they stay open, nothing gets through in either direction, and neither end
+// learns that the other has closed. These connections stay black holes after
+// Resume. Cut ends them.
+func (p *TCPProxy) Swallow() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.hole = true
+	for l := range p.links {
+		l.hole.Store(true)
+	}
+}
+
 // Pause holds back all bytes and ends of connections until Resume.
 // Connections stay open, and new ones can be made.
 func (p *TCPProxy) Pause() {
@@ -101,11 +115,11 @@ func (p *TCPProxy) Pause() {
 }
 
 // Resume ends Pause, after which what was held back goes on its way, and
-// DropReplies, after which what was swallowed stays lost.
+// DropReplies and Swallow, after which what was swallowed stays lost.
 func (p *TCPProxy) Resume() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.mute = false
+	p.mute, p.hole = false, false
 	select {
 	case <-p.flow:
 	default:
@@ -169,6 +183,7 @@ func (p *TCPProxy) connect(client *net.TCPConn) {
 	}
 	l := &link{client: client, server: server.(*net.TCPConn), over: make(chan struct{})}
 	p.mu.Lock()
+	l.hole.Store(p.hole)
 	p.links[l] = true
 	p.mu.Unlock()
 	p.running.Go(func() {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -106,6 +107,43 @@ func TestDropRepliesDoesTheWorkAndLosesTheAnswer(t *testing.T) {
 	}
 }
 
+func TestSwallowMakesBlackHoles(t *testing.T) {
+	s := Redis(t, RedisOptions{})
+	p := Proxy(t, s.Addr())
+	direct := client(t, &redis.Options{Addr: s.Addr()})
+	old := dial(t, p)
+	say(t, old, "PING\r\n", "+PONG\r\n")
+
+	p.Swallow()
+	fresh := dial(t, p)
+	for _, conn := range []net.Conn{old, fresh} {
+		if _, err := io.WriteString(conn, "INCR n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+		if n, err := conn.Read(make([]byte, 1)); !isTimeout(err) {
+			t.Errorf("read from a black hole\n got %d, %v\nwant a timeout", n, err)
+		}
+	}
+	_ = old.Close()
+	p.Resume()
+	say(t, dial(t, p), "PING\r\n", "+PONG\r\n")
+	if _, err := io.WriteString(fresh, "INCR n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	_ = fresh.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+	if n, err := fresh.Read(make([]byte, 1)); !isTimeout(err) {
+		t.Errorf("read from what was a black hole\n got %d, %v\nwant a timeout", n, err)
+	}
+	if got := direct.Exists(t.Context(), "n").Val(); got != 0 {
+		t.Error("the server heard what was swallowed")
+	}
+	// This client, both black holes, and the one that came after them.
+	if got := strings.Count(direct.ClientList(t.Context()).Val(), "\n"); got != 4 {
+		t.Errorf("connections that the server has\n got %d\nwant 4: it does not learn that one was closed", got)
+	}
+}
+
 func TestRefuseAndAccept(t *testing.T) {
 	p := Proxy(t, echo(t))
 	conn := dial(t, p)
@@ -165,10 +203,11 @@ func TestAPausedConnectionCanBeCut(t *testing.T) {
 
 func TestAProxyEndsWhateverState(t *testing.T) {
 	for name, set := range map[string]func(*TCPProxy){
-		"paused":    (*TCPProxy).Pause,
-		"refusing":  (*TCPProxy).Refuse,
-		"mute":      (*TCPProxy).DropReplies,
-		"to be cut": func(p *TCPProxy) { p.CutAfter(2) },
+		"paused":     (*TCPProxy).Pause,
+		"refusing":   (*TCPProxy).Refuse,
+		"mute":       (*TCPProxy).DropReplies,
+		"swallowing": (*TCPProxy).Swallow,
+		"to be cut":  func(p *TCPProxy) { p.CutAfter(2) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := Proxy(t, echo(t))
@@ -231,13 +270,13 @@ func dial(t *testing.T, p *TCPProxy) *net.TCPConn {
 	return conn.(*net.TCPConn)
 }
 
-// say sends words and hears them back.
-func say(t *testing.T, conn net.Conn, words string) {
+// say sends words and hears them back, or what is to be answered.
+func say(t *testing.T, conn net.Conn, words string, answer ...string) {
 	t.Helper()
 	if _, err := io.WriteString(conn, words); err != nil {
 		t.Fatalf("say %q: %v", words, err)
 	}
-	hear(t, conn, words)
+	hear(t, conn, append(answer, words)[0])
 }
 
 func hear(t *testing.T, conn net.Conn, words string) {
