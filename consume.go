@@ -47,7 +47,7 @@ func (j *Journal) newRunner(d *durable) *consumer.Runner[Event] {
 		LeaseFor: c.LeaseFor, CallTimeout: c.CallTimeout, Backoff: c.Backoff, MaxAttempts: c.MaxAttempts, BatchSize: j.bus.config.BatchSize,
 	}
 	journal := consumer.Journal[Event]{
-		Store: j.store, DB: j.db, Logger: j.config.Logger, Poll: follow.FullPoll,
+		Store: j.store, Tables: j.tables, DB: j.db, Logger: j.config.Logger, Poll: follow.FullPoll,
 		Realms: j.realmNames, Decode: j.eventOf, Trim: j.trimFor(d.skimmer), Position: j.follower.Place, Announce: j.announceFree,
 	}
 	return consumer.NewRunner(config, journal, d.listener, d.invoker, d.sink, d.memory)
@@ -57,7 +57,7 @@ func (j *Journal) newRunner(d *durable) *consumer.Runner[Event] {
 // the bus is attached to the journal.
 func (j *Journal) createConsumers(ctx context.Context, at store.Place) error {
 	for _, d := range j.bus.allDurables() {
-		if err := consumer.Create(ctx, j.store, j.db, d.name, d.config.FromOldest, at); err != nil {
+		if err := consumer.Create(ctx, j.tables, d.name, d.config.FromOldest, at); err != nil {
 			return fmt.Errorf("begin the consumer %q: %w", d.name, err)
 		}
 	}

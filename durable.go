@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tracbus/tracbus/internal/consumer"
+	"github.com/tracbus/tracbus/internal/progress"
 	"github.com/tracbus/tracbus/internal/store"
 )
 
@@ -148,7 +149,7 @@ type ConsumerStatus struct {
 
 // consumerStatus asks the database how the consumers are doing.
 func (j *Journal) consumerStatus(ctx context.Context) ([]ConsumerStatus, error) {
-	rows, err := j.store.Consumers(ctx)
+	rows, err := j.tables.Consumers(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -162,7 +163,7 @@ func (j *Journal) consumerStatus(ctx context.Context) ([]ConsumerStatus, error) 
 		if row.Cursor.Partial {
 			s.Seq = row.Cursor.Seq
 		}
-		lag, oldest, err := j.store.Lag(ctx, row.Cursor, j.realmNames())
+		lag, oldest, err := j.tables.Lag(ctx, row.Cursor, j.realmNames())
 		if err != nil {
 			return nil, err
 		}
@@ -185,7 +186,7 @@ func (b *Bus) waitForConsumer(ctx context.Context, name string) error {
 	}
 	tid := max(b.fedTo(), b.committed())
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 250*time.Millisecond) {
-		row, found, err := j.store.FindConsumer(ctx, name)
+		row, found, err := j.tables.FindConsumer(ctx, name)
 		if err != nil {
 			return fmt.Errorf("wait for %q: %w", name, err)
 		}
@@ -218,7 +219,7 @@ type DeadLetter struct {
 func (j *Journal) DeadLetters(ctx context.Context, name string) iter.Seq2[DeadLetter, error] {
 	return func(yield func(DeadLetter, error) bool) {
 		for tid, seq := int64(-1), -1; ; {
-			some, err := j.store.DeadLetters(ctx, name, false, tid, seq, deadLettersAtOnce)
+			some, err := j.tables.DeadLetters(ctx, name, false, tid, seq, deadLettersAtOnce)
 			if err != nil {
 				yield(DeadLetter{}, fmt.Errorf("dead letters of %q: %w", name, err))
 				return
@@ -239,7 +240,7 @@ func (j *Journal) DeadLetters(ctx context.Context, name string) iter.Seq2[DeadLe
 // deadLettersAtOnce is how many are read at once.
 const deadLettersAtOnce = 100
 
-func deadLetterOf(name string, d store.DeadLetter) DeadLetter {
+func deadLetterOf(name string, d progress.DeadLetter) DeadLetter {
 	return DeadLetter{
 		Consumer: name, TID: d.TID, Seq: d.Seq, Resource: Resource{Realm(d.Realm), d.ID},
 		Err: d.Error, Attempts: d.Attempts, FailedAt: time.UnixMicro(d.Since).UTC(), Redelivering: d.Redeliver,
@@ -251,7 +252,7 @@ func deadLetterOf(name string, d store.DeadLetter) DeadLetter {
 // One that succeeds is no longer a dead letter; one that fails remains one. They
 // are delivered out of order: the changes after them were delivered before.
 func (j *Journal) Redeliver(ctx context.Context, name string, which ...DeadLetter) (n int, err error) {
-	count, err := j.store.RedeliverDeadLetters(ctx, name, deadLetterKeys(which)...)
+	count, err := j.tables.RedeliverDeadLetters(ctx, name, deadLetterKeys(which)...)
 	if err != nil {
 		return int(count), fmt.Errorf("redeliver dead letters of %q: %w", name, err)
 	}
@@ -262,7 +263,7 @@ func (j *Journal) Redeliver(ctx context.Context, name string, which ...DeadLette
 // DropDeadLetters forgets those dead letters that are given: they are never
 // delivered, and do not keep [Journal.Prune] from anything. It returns how many.
 func (j *Journal) DropDeadLetters(ctx context.Context, name string, which ...DeadLetter) (n int, err error) {
-	count, err := j.store.DropDeadLetters(ctx, name, deadLetterKeys(which)...)
+	count, err := j.tables.DropDeadLetters(ctx, name, deadLetterKeys(which)...)
 	if err != nil {
 		return int(count), fmt.Errorf("drop dead letters of %q: %w", name, err)
 	}
@@ -270,9 +271,9 @@ func (j *Journal) DropDeadLetters(ctx context.Context, name string, which ...Dea
 }
 
 // deadLetterKeys returns what the store finds dead letters by.
-func deadLetterKeys(which []DeadLetter) (keys []store.DeadLetter) {
+func deadLetterKeys(which []DeadLetter) (keys []progress.DeadLetter) {
 	for _, d := range which {
-		keys = append(keys, store.DeadLetter{TID: d.TID, Seq: d.Seq})
+		keys = append(keys, progress.DeadLetter{TID: d.TID, Seq: d.Seq})
 	}
 	return keys
 }
@@ -282,7 +283,7 @@ func deadLetterKeys(which []DeadLetter) (keys []store.DeadLetter) {
 // from anything. A process that still has the listener makes the consumer again,
 // as a new one.
 func (j *Journal) DropConsumer(ctx context.Context, name string) error {
-	if err := j.store.DropConsumer(ctx, name); err != nil {
+	if err := j.tables.DropConsumer(ctx, name); err != nil {
 		return fmt.Errorf("drop consumer %q: %w", name, err)
 	}
 	return nil

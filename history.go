@@ -213,7 +213,7 @@ func (j *Journal) Prune(ctx context.Context, r Retention) (deleted int64, err er
 // doneWith returns the tid, not above another, up to which every consumer is done,
 // or what it is not done with is old enough to be dropped.
 func (j *Journal) doneWith(ctx context.Context, upTo int64, abandon time.Duration) (int64, error) {
-	slowest, found, err := j.store.SlowestConsumer(ctx)
+	slowest, found, err := j.tables.SlowestConsumer(ctx)
 	if err != nil || !found || slowest >= upTo {
 		return upTo, err
 	}

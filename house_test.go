@@ -43,7 +43,8 @@ type source struct {
 var floors = [][]string{
 	{"internal/value", "internal/sqltext", "internal/delivery", "internal/tracini", "internal/redisconn", "internal/persistent"},
 	{"internal/store", "internal/wire", "internal/stream", "internal/publish/pipeline", "internal/publish/script"},
-	{"internal/entry", "internal/follow", "internal/consumer"},
+	{"internal/entry", "internal/follow", "internal/progress"},
+	{"internal/consumer"},
 	{"internal/publish"},
 	{""},
 	{"trac"},

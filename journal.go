@@ -16,6 +16,7 @@ import (
 
 	"github.com/tracbus/tracbus/internal/entry"
 	"github.com/tracbus/tracbus/internal/follow"
+	"github.com/tracbus/tracbus/internal/progress"
 	"github.com/tracbus/tracbus/internal/store"
 )
 
@@ -73,6 +74,7 @@ type Journal struct {
 	db      *sql.DB
 	bus     *Bus
 	store   *store.Store
+	tables  *progress.Tables // of durable consumers
 	config  JournalConfig
 	dialect Dialect
 	realms  []JournalRealm
@@ -151,6 +153,7 @@ func (j *Journal) connect(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	j.tables = progress.Of(j.store, j.db)
 	if j.store.OneWriter() {
 		j.config.PollInterval = cmp.Or(j.config.PollInterval, 5*time.Millisecond)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/tracbus/tracbus/internal/progress"
 	"github.com/tracbus/tracbus/internal/store"
 )
 
@@ -47,9 +48,9 @@ func (s *session[E]) read(ctx context.Context, from store.Place) (*batch[E], err
 func (b *batch[E]) end() store.Place { return b.places[len(b.places)-1] }
 
 // through returns the cursor after a change.
-func (b *batch[E]) through(i int) store.Cursor {
+func (b *batch[E]) through(i int) progress.Cursor {
 	row := b.changes[i].row
-	c := store.Cursor{Place: store.Place{TID: row.TID, CommitID: row.CommitID}}
+	c := progress.Cursor{Place: store.Place{TID: row.TID, CommitID: row.CommitID}}
 	if i+1 < len(b.changes) && b.changes[i+1].row.TID == row.TID {
 		c.Seq, c.Partial = row.Seq, true
 	}
@@ -64,7 +65,7 @@ func (b *batch[E]) before(tid int64) *batch[E] {
 }
 
 // dropThrough drops what the listener has handled of the first transaction.
-func (b *batch[E]) dropThrough(c store.Cursor) {
+func (b *batch[E]) dropThrough(c progress.Cursor) {
 	for len(b.changes) > 0 && b.changes[0].row.TID == c.TID && b.changes[0].row.Seq <= c.Seq {
 		b.changes = b.changes[1:]
 	}

@@ -20,6 +20,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/tracbus/tracbus/internal/progress"
 	"github.com/tracbus/tracbus/internal/store"
 )
 
@@ -38,6 +39,7 @@ type Config struct {
 // Journal is what a consumer needs of the journal that it reads.
 type Journal[E any] struct {
 	Store  *store.Store
+	Tables *progress.Tables
 	DB     store.SQL
 	Logger *slog.Logger
 	Poll   time.Duration // how often the journal is read if nothing wakes the consumer
@@ -87,13 +89,11 @@ func HolderName(origin string) string {
 
 // Create makes a consumer known that is new, with its cursor at the journal's
 // oldest change or at a place. It does nothing if the consumer is known.
-func Create(ctx context.Context, s *store.Store, db store.SQL, name string, fromOldest bool, at store.Place) error {
+func Create(ctx context.Context, t *progress.Tables, name string, fromOldest bool, at store.Place) (err error) {
 	if fromOldest {
-		floor, err := s.PrunedTo(ctx, db)
-		if err != nil {
+		if at, err = t.Oldest(ctx); err != nil {
 			return err
 		}
-		at = store.Place{TID: floor}
 	}
-	return s.AddConsumer(ctx, name, at)
+	return t.AddConsumer(ctx, name, at)
 }

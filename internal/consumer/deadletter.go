@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tracbus/tracbus/internal/delivery"
+	"github.com/tracbus/tracbus/internal/progress"
 	"github.com/tracbus/tracbus/internal/store"
 )
 
@@ -23,7 +24,7 @@ func (s *session[E]) redeliver(ctx context.Context) error {
 		return nil
 	}
 	s.redeliverAsked = time.Now()
-	some, err := s.journal.Store.DeadLetters(s.lease.ctx, s.config.Name, true, -1, -1, deadLettersAtOnce)
+	some, err := s.journal.Tables.DeadLetters(s.lease.ctx, s.config.Name, true, -1, -1, deadLettersAtOnce)
 	if err != nil {
 		return fmt.Errorf("ask which dead letters to redeliver: %w", err)
 	}
@@ -40,7 +41,7 @@ func (s *session[E]) redeliver(ctx context.Context) error {
 
 // redeliverOne calls the listener with one change again, and notes what became
 // of that.
-func (s *session[E]) redeliverOne(ctx context.Context, d store.DeadLetter) error {
+func (s *session[E]) redeliverOne(ctx context.Context, d progress.DeadLetter) error {
 	attrs := []any{"consumer", s.config.Name, "listener", s.listener.Name, "resource", resource(d.Realm, d.ID), "tid", d.TID, "seq", d.Seq}
 	row, found, err := s.journal.Store.ReadOne(s.lease.ctx, s.journal.DB, d.TID, d.Seq, d.Realm)
 	if err != nil {
@@ -61,7 +62,7 @@ func (s *session[E]) redeliverOne(ctx context.Context, d store.DeadLetter) error
 	if failed == nil {
 		s.journal.Logger.Info("a dead letter was redelivered", attrs...)
 		s.target.CountDelivered(1)
-		return s.journal.Store.ForgetDeadLetter(s.lease.ctx, s.config.Name, s.lease.token, d.TID, d.Seq)
+		return s.journal.Tables.ForgetDeadLetter(s.lease.ctx, s.config.Name, s.lease.token, d.TID, d.Seq)
 	}
 	s.journal.Logger.Error("a dead letter has failed again", append(attrs, "err", failed)...)
 	if err := s.lease.WaitStored(); err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/tracbus/tracbus/internal/progress"
 	"github.com/tracbus/tracbus/internal/store"
 )
 
@@ -32,7 +33,7 @@ func (s *session[E]) deliverEach(ctx context.Context, b *batch[E]) error {
 			return err
 		}
 	}
-	s.move(store.Cursor{Place: b.end()})
+	s.move(progress.Cursor{Place: b.end()})
 	return nil
 }
 
@@ -72,7 +73,7 @@ func (s *session[E]) deliverBatches(ctx context.Context, b *batch[E]) error {
 		}
 	}
 	s.runner.single = false
-	s.move(store.Cursor{Place: b.end()})
+	s.move(progress.Cursor{Place: b.end()})
 	return nil
 }
 
@@ -82,7 +83,7 @@ func (s *session[E]) deliverToSink(ctx context.Context, b *batch[E]) error {
 	if bad := slices.IndexFunc(b.changes, func(c change[E]) bool { return c.err != nil }); bad >= 0 {
 		c := b.changes[bad]
 		if b = b.before(c.row.TID); len(b.places) == 0 {
-			return &changeError{c.row, store.Cursor{}, 1, c.err}
+			return &changeError{c.row, progress.Cursor{}, 1, c.err}
 		}
 	}
 	var events []E
@@ -99,7 +100,7 @@ func (s *session[E]) deliverToSink(ctx context.Context, b *batch[E]) error {
 		if len(events) == 0 {
 			return err
 		}
-		return &changeError{b.changes[0].row, store.Cursor{}, len(events), err}
+		return &changeError{b.changes[0].row, progress.Cursor{}, len(events), err}
 	}
 	s.countDelivered(len(events))
 	s.reached(span.To)
@@ -131,8 +132,8 @@ func (s *session[E]) countDelivered(n int) {
 // changeError says on which change a listener failed.
 type changeError struct {
 	row    store.Change
-	next   store.Cursor // after it
-	events int          // that the call was about
+	next   progress.Cursor // after it
+	events int             // that the call was about
 	err    error
 }
 

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tracbus/tracbus/internal/progress"
 	"github.com/tracbus/tracbus/internal/store"
 )
 
@@ -22,14 +23,14 @@ import (
 //   - by the others: see available;
 //   - by the database, which has the last word: every statement of the holder
 //     carries the fencing token and changes nothing if another process has a
-//     higher one (store/lease.go). Then the lease is lost: see find.
+//     higher one (progress/lease.go). Then the lease is lost: see find.
 //
 // What happens if it is over in the middle of a call is said at callContext.
 type Lease struct {
-	store *store.Store
-	row   store.Consumer // as it was acquired
-	token int64
-	span  time.Duration // how long it lasts each time
+	tables *progress.Tables
+	row    progress.Consumer // as it was acquired
+	token  int64
+	span   time.Duration // how long it lasts each time
 
 	ctx    context.Context // ends with the lease; the cause says why
 	cancel context.CancelCauseFunc
@@ -37,13 +38,13 @@ type Lease struct {
 	done   chan struct{}
 	due    chan struct{} // holds one token: the lease is to be renewed now
 
-	writing sync.Mutex    // held by who moves the row's cursor, until stored says so
-	doubt   *store.Cursor // a cursor that may be stored: the answer was lost. Guarded by writing.
+	writing sync.Mutex       // held by who moves the row's cursor, until stored says so
+	doubt   *progress.Cursor // a cursor that may be stored: the answer was lost. Guarded by writing.
 
 	mu     sync.Mutex
-	stored store.Cursor  // as the row has it
-	wanted store.Cursor  // as it is to be
-	moved  chan struct{} // closed when stored moves, and replaced
+	stored progress.Cursor // as the row has it
+	wanted progress.Cursor // as it is to be
+	moved  chan struct{}   // closed when stored moves, and replaced
 }
 
 // Why a lease ended.
@@ -58,16 +59,16 @@ var (
 // it, or the process itself does, or it has expired by the database's clock, or
 // the row has not changed for twice a lease by the process's own clock. The last
 // is overdue: then the database's clock is not asked again.
-func available(row store.Consumer, me string, unchanged, span time.Duration) (ok, overdue bool) {
+func available(row progress.Consumer, me string, unchanged, span time.Duration) (ok, overdue bool) {
 	overdue = unchanged > 2*span
 	return row.Holder == "" || row.Holder == me || row.Left <= 0 || overdue, overdue
 }
 
 // NewLease returns a lease that was asked for at a moment, and acquired. Until
 // [Lease.Keep] is called, only [Lease.Renew] renews it. It does not end with ctx.
-func NewLease(ctx context.Context, s *store.Store, row store.Consumer, token int64, span time.Duration, asked time.Time) *Lease {
+func NewLease(ctx context.Context, t *progress.Tables, row progress.Consumer, token int64, span time.Duration, asked time.Time) *Lease {
 	l := &Lease{
-		store: s, row: row, token: token, span: span, done: make(chan struct{}), due: make(chan struct{}, 1),
+		tables: t, row: row, token: token, span: span, done: make(chan struct{}), due: make(chan struct{}, 1),
 		stored: row.Cursor, wanted: row.Cursor, moved: make(chan struct{}),
 	}
 	l.ctx, l.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
@@ -119,9 +120,9 @@ func (l *Lease) Renew(ctx context.Context) error {
 	var held bool
 	var err error
 	if from == to {
-		held, err = l.store.RenewLease(ctx, l.row.Name, l.token, l.span)
+		held, err = l.tables.RenewLease(ctx, l.row.Name, l.token, l.span)
 	} else {
-		held, err = l.store.MoveCursor(ctx, l.row.Name, l.token, from, to, l.span)
+		held, err = l.tables.MoveCursor(ctx, l.row.Name, l.token, from, to, l.span)
 	}
 	if err = l.settle(ctx, asked, to, held, err); err != nil {
 		if from != to { // else PutDeadLetter may move on before this is asked for again
@@ -138,7 +139,7 @@ func (l *Lease) Renew(ctx context.Context) error {
 
 // PutDeadLetter stores a change that failed, and moves the cursor after it. The
 // cursor that is wanted must be stored.
-func (l *Lease) PutDeadLetter(to store.Cursor, d store.DeadLetter) error {
+func (l *Lease) PutDeadLetter(to progress.Cursor, d progress.DeadLetter) error {
 	for pause := 20 * time.Millisecond; ; pause = min(2*pause, l.span/6) {
 		if l.tryDeadLetter(to, d) == nil || !store.Sleep(l.ctx, pause) {
 			return context.Cause(l.ctx)
@@ -146,11 +147,11 @@ func (l *Lease) PutDeadLetter(to store.Cursor, d store.DeadLetter) error {
 	}
 }
 
-func (l *Lease) tryDeadLetter(to store.Cursor, d store.DeadLetter) error {
+func (l *Lease) tryDeadLetter(to progress.Cursor, d progress.DeadLetter) error {
 	l.writing.Lock() // else a renewal's answer could be taken for newer than this
 	defer l.writing.Unlock()
 	asked := time.Now()
-	held, err := l.store.PutDeadLetter(l.ctx, l.row.Name, l.token, l.Cursor(), to, l.span, d)
+	held, err := l.tables.PutDeadLetter(l.ctx, l.row.Name, l.token, l.Cursor(), to, l.span, d)
 	if err = l.settle(l.ctx, asked, to, held, err); err != nil {
 		return err
 	}
@@ -161,7 +162,7 @@ func (l *Lease) tryDeadLetter(to store.Cursor, d store.DeadLetter) error {
 }
 
 // settle notes what became of a statement that stores a cursor.
-func (l *Lease) settle(ctx context.Context, asked time.Time, to store.Cursor, held bool, err error) error {
+func (l *Lease) settle(ctx context.Context, asked time.Time, to progress.Cursor, held bool, err error) error {
 	switch {
 	case err != nil:
 		return err
@@ -186,8 +187,8 @@ func (l *Lease) settle(ctx context.Context, asked time.Time, to store.Cursor, he
 
 // find says why a statement found the row to be another than expected. If it is
 // already as wanted, an answer was lost. Else the lease is lost.
-func (l *Lease) find(ctx context.Context, to store.Cursor) (held bool, err error) {
-	row, found, err := l.store.FindConsumer(ctx, l.row.Name)
+func (l *Lease) find(ctx context.Context, to progress.Cursor) (held bool, err error) {
+	row, found, err := l.tables.FindConsumer(ctx, l.row.Name)
 	switch {
 	case err != nil:
 		return false, err
@@ -202,7 +203,7 @@ func (l *Lease) find(ctx context.Context, to store.Cursor) (held bool, err error
 }
 
 // Move has a cursor stored, soon.
-func (l *Lease) Move(to store.Cursor) {
+func (l *Lease) Move(to progress.Cursor) {
 	l.mu.Lock()
 	l.wanted = to
 	l.mu.Unlock()
@@ -210,7 +211,7 @@ func (l *Lease) Move(to store.Cursor) {
 }
 
 // Cursor returns how far the listener has come, stored or not.
-func (l *Lease) Cursor() store.Cursor {
+func (l *Lease) Cursor() progress.Cursor {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.wanted
@@ -248,7 +249,7 @@ func (l *Lease) GiveUp() {
 	l.cancel(ErrGivenUp)
 	<-l.done
 	if held {
-		_ = l.store.ReleaseLease(ctx, l.row.Name, l.token) // else it expires
+		_ = l.tables.ReleaseLease(ctx, l.row.Name, l.token) // else it expires
 	}
 }
 
@@ -266,7 +267,7 @@ var errCallTimeout = errors.New("the call took longer than DurableConfig.CallTim
 // process may be making the same call by then, under a higher token. The context
 // also ends after timeout, with errCallTimeout, and a grace after ctx.
 func (l *Lease) callContext(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
-	info := LeaseInfo{Consumer: l.row.Name, JournalUUID: l.store.UUID(), Token: l.token}
+	info := LeaseInfo{Consumer: l.row.Name, JournalUUID: l.tables.JournalUUID(), Token: l.token}
 	calling, cancel := context.WithTimeoutCause(context.WithValue(l.ctx, leaseKey{}, info), timeout, errCallTimeout)
 	stop := context.AfterFunc(ctx, func() { time.AfterFunc(stopGrace, cancel) })
 	return calling, func() {

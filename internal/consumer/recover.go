@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tracbus/tracbus/internal/delivery"
+	"github.com/tracbus/tracbus/internal/progress"
 	"github.com/tracbus/tracbus/internal/store"
 )
 
@@ -99,7 +100,7 @@ func (s *session[E]) attribute(at *changeError) (dead bool, err error) {
 	if err := s.lease.WaitStored(); err != nil {
 		return false, err
 	}
-	d := store.DeadLetter{
+	d := progress.DeadLetter{
 		TID: at.row.TID, Seq: at.row.Seq, CommitID: at.row.CommitID, Realm: at.row.Realm, ID: at.row.ID,
 		Error: at.err.Error(), Attempts: s.runner.attempts[id], Since: time.Now().UnixMicro(),
 	}
@@ -141,7 +142,7 @@ func (s *session[E]) noteFailure(err error) {
 
 // note has the consumer's row show a failure.
 func (s *session[E]) note(err error) {
-	if text := err.Error(); text != s.noted && s.journal.Store.NoteFailure(s.lease.ctx, s.config.Name, s.lease.token, text) == nil {
+	if text := err.Error(); text != s.noted && s.journal.Tables.NoteFailure(s.lease.ctx, s.config.Name, s.lease.token, text) == nil {
 		s.noted = text
 	}
 }
@@ -149,7 +150,7 @@ func (s *session[E]) note(err error) {
 // noteSuccess says, once, that the consumer succeeds again.
 func (s *session[E]) noteSuccess() {
 	if s.noted != "" {
-		if s.journal.Store.NoteFailure(s.lease.ctx, s.config.Name, s.lease.token, "") != nil {
+		if s.journal.Tables.NoteFailure(s.lease.ctx, s.config.Name, s.lease.token, "") != nil {
 			return
 		}
 		s.noted = ""

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/tracbus/tracbus/internal/delivery"
+	"github.com/tracbus/tracbus/internal/progress"
 	"github.com/tracbus/tracbus/internal/store"
 )
 
@@ -106,7 +107,7 @@ func (s *session[E]) lookBack(floor int64) (back bool, err error) {
 // with. If this process does not know that, all it can take is the last place
 // before the cursor that exists: changes that are there now may have replaced
 // those that the listener was called with.
-func (s *session[E]) goBack(ctx context.Context, c store.Cursor, noted bool) error {
+func (s *session[E]) goBack(ctx context.Context, c progress.Cursor, noted bool) error {
 	p, err := s.before(c.TID)
 	if err == nil && !s.memory.checkpoints.Empty() {
 		var last store.Place
@@ -121,7 +122,7 @@ func (s *session[E]) goBack(ctx context.Context, c store.Cursor, noted bool) err
 		s.noteRewind(c.Place)
 	}
 	s.at = p
-	return s.moveAndWait(store.Cursor{Place: p})
+	return s.moveAndWait(progress.Cursor{Place: p})
 }
 
 // noteRewind logs that the history went back to before a place, and makes a Resync

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tracbus/tracbus/internal/delivery"
+	"github.com/tracbus/tracbus/internal/progress"
 	"github.com/tracbus/tracbus/internal/store"
 )
 
@@ -101,11 +102,11 @@ func (r *Runner[E]) acquire(ctx context.Context) (*Lease, error) {
 	if r.target.Busy() {
 		return nil, nil // a call under an earlier lease goes on
 	}
-	s, name, span := r.journal.Store, r.config.Name, r.config.LeaseFor
-	row, found, err := s.FindConsumer(ctx, name)
+	t, name, span := r.journal.Tables, r.config.Name, r.config.LeaseFor
+	row, found, err := t.FindConsumer(ctx, name)
 	if err == nil && !found {
 		if err = r.create(ctx); err == nil {
-			row, found, err = s.FindConsumer(ctx, name)
+			row, found, err = t.FindConsumer(ctx, name)
 		}
 	}
 	if err != nil || !found {
@@ -122,13 +123,13 @@ func (r *Runner[E]) acquire(ctx context.Context) (*Lease, error) {
 		return nil, nil
 	}
 	asked := time.Now()
-	token, taken, err := s.AcquireLease(ctx, row, r.config.Holder, span, overdue)
+	token, taken, err := t.AcquireLease(ctx, row, r.config.Holder, span, overdue)
 	if err != nil || !taken {
 		return nil, err
 	}
 	r.memory.highest = observation{token: token, heartbeat: row.Heartbeat + 1}
 	r.logAcquired(row, token)
-	l := NewLease(ctx, s, row, token, span, asked)
+	l := NewLease(ctx, t, row, token, span, asked)
 	go l.Keep()
 	return l, nil
 }
@@ -137,7 +138,7 @@ func (r *Runner[E]) acquire(ctx context.Context) (*Lease, error) {
 // is put back to an older state: otherwise token and heartbeat only rise. The
 // listener may have been called with changes that no longer exist, even if nothing
 // else in this process had read that far.
-func (r *Runner[E]) compare(row store.Consumer) {
+func (r *Runner[E]) compare(row progress.Consumer) {
 	highest := r.memory.highest
 	r.memory.highest = observation{token: row.Token, heartbeat: row.Heartbeat}
 	isNew := row.Token == 0 // perhaps after DropConsumer
@@ -162,7 +163,7 @@ func (r *Runner[E]) create(ctx context.Context) error {
 			return err
 		}
 	}
-	return Create(ctx, r.journal.Store, r.journal.DB, r.config.Name, r.config.FromOldest, at)
+	return Create(ctx, r.journal.Tables, r.config.Name, r.config.FromOldest, at)
 }
 
 // exists says whether the journal has a place, or begins there.
@@ -195,7 +196,7 @@ func (r *Runner[E]) logLookup(err error) {
 	r.blind = err != nil
 }
 
-func (r *Runner[E]) logAcquired(row store.Consumer, token int64) {
+func (r *Runner[E]) logAcquired(row progress.Consumer, token int64) {
 	attrs := []any{"consumer", r.config.Name, "listener", r.listener.Name, "token", token, "tid", row.Cursor.TID}
 	if row.Holder != "" {
 		attrs = append(attrs, "instead of", row.Holder)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tracbus/tracbus/internal/delivery"
+	"github.com/tracbus/tracbus/internal/progress"
 	"github.com/tracbus/tracbus/internal/store"
 )
 
@@ -77,7 +78,7 @@ func (s *session[E]) step(ctx context.Context) error {
 		return err
 	}
 	if s.pruned {
-		if err := s.moveAndWait(store.Cursor{Place: s.at}); err != nil {
+		if err := s.moveAndWait(progress.Cursor{Place: s.at}); err != nil {
 			return err
 		}
 		s.pruned = false
@@ -124,15 +125,15 @@ func (s *session[E]) step(ctx context.Context) error {
 
 // from returns the place to read after, and in after how much of the first
 // transaction the listener has handled already.
-func (s *session[E]) from() (from store.Place, after store.Cursor) {
+func (s *session[E]) from() (from store.Place, after progress.Cursor) {
 	c := s.lease.Cursor()
 	switch {
 	case s.sink != nil:
-		return s.at, store.Cursor{}
+		return s.at, progress.Cursor{}
 	case c.Partial:
 		return store.Place{TID: c.TID - 1}, c
 	}
-	return c.Place, store.Cursor{}
+	return c.Place, progress.Cursor{}
 }
 
 // idle waits until there may be something to deliver.
@@ -151,7 +152,7 @@ func (s *session[E]) idle(ctx context.Context) error {
 }
 
 // move has a cursor stored, soon.
-func (s *session[E]) move(c store.Cursor) {
+func (s *session[E]) move(c progress.Cursor) {
 	s.memory.delivered = c.Place
 	if !c.Partial {
 		s.memory.checkpoints.Add(c.Place)
@@ -160,7 +161,7 @@ func (s *session[E]) move(c store.Cursor) {
 }
 
 // moveAndWait stores a cursor, and waits until it is stored.
-func (s *session[E]) moveAndWait(c store.Cursor) error {
+func (s *session[E]) moveAndWait(c progress.Cursor) error {
 	s.move(c)
 	return s.lease.WaitStored()
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/tracbus/tracbus/internal/progress"
 	"github.com/tracbus/tracbus/internal/store"
 )
 
@@ -83,7 +84,7 @@ func (e *Mismatch) Error() string {
 func (s *session[E]) reached(p store.Place) {
 	s.at, s.confirmed, s.reservedGeneration = p, time.Now(), -1
 	if c := s.lease.Cursor(); p.TID > c.TID || p.TID == c.TID && c.Partial {
-		s.move(store.Cursor{Place: p})
+		s.move(progress.Cursor{Place: p})
 	}
 }
 
@@ -118,7 +119,7 @@ func (s *session[E]) realign(ctx context.Context, e *Mismatch) error {
 		s.journal.Logger.Error("the sink of a consumer is ahead of the journal, whose history went back: it is reset",
 			"consumer", s.config.Name, "listener", s.listener.Name, "sink", at.TID, "tid", c.TID, "err", err)
 		if e.Inside { // what it has whole is before that, as was thought
-			c = store.Cursor{Place: s.at}
+			c = progress.Cursor{Place: s.at}
 		}
 		return s.resetToCursor(ctx, e.Offset, c, floor)
 	case at.TID < c.TID:
@@ -130,7 +131,7 @@ func (s *session[E]) realign(ctx context.Context, e *Mismatch) error {
 }
 
 // resetToCursor has the sink begin a new generation at the consumer's cursor.
-func (s *session[E]) resetToCursor(ctx context.Context, was Offset, c store.Cursor, floor int64) error {
+func (s *session[E]) resetToCursor(ctx context.Context, was Offset, c progress.Cursor, floor int64) error {
 	at := c.Place
 	if c.Partial {
 		var err error
@@ -173,7 +174,7 @@ func (s *session[E]) reset(ctx context.Context, was Offset, at store.Place) erro
 // reserve notes in the consumer's row that a generation is going to be used,
 // before it is: whoever comes next takes another.
 func (s *session[E]) reserve(generation int64) error {
-	held, err := s.journal.Store.NoteGeneration(s.lease.ctx, s.config.Name, s.lease.token, generation)
+	held, err := s.journal.Tables.NoteGeneration(s.lease.ctx, s.config.Name, s.lease.token, generation)
 	switch {
 	case err != nil:
 		return fmt.Errorf("store generation %d: %w", generation, err)

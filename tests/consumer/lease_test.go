@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus/internal/consumer"
+	"github.com/tracbus/tracbus/internal/progress"
 	"github.com/tracbus/tracbus/internal/store"
 	"github.com/tracbus/tracbus/tests/testdatabase"
 )
@@ -38,8 +39,8 @@ func TestLeasePutsDeadLettersWhileItIsRenewed(t *testing.T) {
 		}()
 
 		for tid := int64(1); tid <= 100; tid++ {
-			to := store.Cursor{Place: store.Place{TID: tid, CommitID: "mark"}}
-			require.NoError(t, l.PutDeadLetter(to, store.DeadLetter{TID: tid, CommitID: "mark", Realm: "ticket", ID: "1"}))
+			to := progress.Cursor{Place: store.Place{TID: tid, CommitID: "mark"}}
+			require.NoError(t, l.PutDeadLetter(to, progress.DeadLetter{TID: tid, CommitID: "mark", Realm: "ticket", ID: "1"}))
 			row, _, err := s.FindConsumer(t.Context(), "log")
 			require.NoError(t, err)
 			require.Equal(t, to, row.Cursor)
@@ -55,8 +56,8 @@ func TestLeaseDoubtsNoRenewal(t *testing.T) {
 		lost, cancel := context.WithCancel(t.Context())
 		cancel()
 		require.Error(t, l.Renew(lost))
-		to := store.Cursor{Place: store.Place{TID: 5, CommitID: "mark"}}
-		require.NoError(t, l.PutDeadLetter(to, store.DeadLetter{TID: 5, CommitID: "mark", Realm: "ticket", ID: "1"}))
+		to := progress.Cursor{Place: store.Place{TID: 5, CommitID: "mark"}}
+		require.NoError(t, l.PutDeadLetter(to, progress.DeadLetter{TID: 5, CommitID: "mark", Realm: "ticket", ID: "1"}))
 		require.NoError(t, l.Renew(t.Context()))
 		row, _, err := s.FindConsumer(t.Context(), "log")
 		require.NoError(t, err)
@@ -70,8 +71,8 @@ func TestLeaseCountsFromWhatRenewedIt(t *testing.T) {
 	s, l := acquire(t, testdatabase.New(t, "sqlite"))
 	row, _, err := s.FindConsumer(t.Context(), "log")
 	require.NoError(t, err)
-	to := store.Cursor{Place: store.Place{TID: 5, CommitID: "mark"}}
-	moved, err := s.MoveCursor(t.Context(), "log", row.Token, store.Cursor{}, to, time.Minute)
+	to := progress.Cursor{Place: store.Place{TID: 5, CommitID: "mark"}}
+	moved, err := s.MoveCursor(t.Context(), "log", row.Token, progress.Cursor{}, to, time.Minute)
 	require.NoError(t, err)
 	require.True(t, moved)
 	l.Move(to)
@@ -87,10 +88,12 @@ func TestLeaseCountsFromWhatRenewedIt(t *testing.T) {
 
 // acquire returns a journal's tables, and a lease in them that only the test
 // renews.
-func acquire(t *testing.T, server *testdatabase.Server) (*store.Store, *consumer.Lease) {
+func acquire(t *testing.T, server *testdatabase.Server) (*progress.Tables, *consumer.Lease) {
 	t.Helper()
-	s, err := store.Open(t.Context(), server.New(t), store.Config{Dialect: server.Dialect, Realms: []string{"ticket", "wiki"}})
+	db := server.New(t)
+	st, err := store.Open(t.Context(), db, store.Config{Dialect: server.Dialect, Realms: []string{"ticket", "wiki"}})
 	require.NoError(t, err)
+	s := progress.Of(st, db)
 	require.NoError(t, s.AddConsumer(t.Context(), "log", store.Place{}))
 	row, _, err := s.FindConsumer(t.Context(), "log")
 	require.NoError(t, err)

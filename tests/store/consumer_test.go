@@ -11,22 +11,23 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/tracbus/tracbus/internal/progress"
 	"github.com/tracbus/tracbus/internal/store"
 	"github.com/tracbus/tracbus/tests/testdatabase"
 )
 
 // at is a cursor behind all of a transaction.
-func at(tid int64, mark string) store.Cursor {
-	return store.Cursor{Place: store.Place{TID: tid, CommitID: mark}}
+func at(tid int64, mark string) progress.Cursor {
+	return progress.Cursor{Place: store.Place{TID: tid, CommitID: mark}}
 }
 
 // within is a cursor behind a change of a transaction that has more.
-func within(tid int64, mark string, seq int) store.Cursor {
-	return store.Cursor{Place: store.Place{TID: tid, CommitID: mark}, Seq: seq, Partial: true}
+func within(tid int64, mark string, seq int) progress.Cursor {
+	return progress.Cursor{Place: store.Place{TID: tid, CommitID: mark}, Seq: seq, Partial: true}
 }
 
 // find reads a name that must be known.
-func find(t *testing.T, st *store.Store, name string) store.Consumer {
+func find(t *testing.T, st tables, name string) progress.Consumer {
 	t.Helper()
 	o, found, err := st.FindConsumer(t.Context(), name)
 	require.NoError(t, err)
@@ -35,13 +36,13 @@ func find(t *testing.T, st *store.Store, name string) store.Consumer {
 }
 
 // timeless is a name without what the clock moves.
-func timeless(o store.Consumer) store.Consumer {
+func timeless(o progress.Consumer) progress.Consumer {
 	o.Left, o.Held, o.Failing = 0, 0, 0
 	return o
 }
 
 // takeOnce takes a lease that must be free.
-func takeOnce(t *testing.T, st *store.Store, name, holder string) int64 {
+func takeOnce(t *testing.T, st tables, name, holder string) int64 {
 	t.Helper()
 	epoch, taken, err := st.AcquireLease(t.Context(), find(t, st, name), holder, time.Hour, false)
 	require.NoError(t, err)
@@ -60,11 +61,22 @@ func is(t *testing.T, want bool) func(got bool, err error) {
 
 var twoRealms = []string{"ticket", "wiki"}
 
+// tables are all of a journal's: the changes and the consumers.
+type tables struct {
+	*store.Store
+	*progress.Tables
+}
+
+func openTables(ctx context.Context, db *sql.DB, config store.Config) (tables, error) {
+	st, err := store.Open(ctx, db, config)
+	return tables{st, progress.Of(st, db)}, err
+}
+
 // open opens the store of an empty database.
-func open(t *testing.T, s *testdatabase.Server) (*store.Store, *sql.DB) {
+func open(t *testing.T, s *testdatabase.Server) (tables, *sql.DB) {
 	t.Helper()
 	db := s.New(t)
-	st, err := store.Open(t.Context(), db, store.Config{Dialect: s.Dialect, Realms: twoRealms})
+	st, err := openTables(t.Context(), db, store.Config{Dialect: s.Dialect, Realms: twoRealms})
 	require.NoError(t, err)
 	return st, db
 }
@@ -121,19 +133,19 @@ func TestOnceTrail(t *testing.T) {
 
 func trail(t *testing.T, db *sql.DB, config store.Config) {
 	ctx := t.Context()
-	st, err := store.Open(ctx, db, config)
+	st, err := openTables(ctx, db, config)
 	require.NoError(t, err)
 	_, found, err := st.FindConsumer(ctx, "mail")
 	require.NoError(t, err)
 	assert.False(t, found)
 	require.NoError(t, st.AddConsumer(ctx, "mail", store.Place{TID: 3, CommitID: "c"}))
 	require.NoError(t, st.AddConsumer(ctx, "mail", store.Place{TID: 9, CommitID: "x"}))
-	assert.Equal(t, store.Consumer{Name: "mail", Cursor: at(3, "c"), Generation: -1}, find(t, st, "mail"))
+	assert.Equal(t, progress.Consumer{Name: "mail", Cursor: at(3, "c"), Generation: -1}, find(t, st, "mail"))
 
 	epoch := takeOnce(t, st, "mail", "host 1")
 	is(t, true)(st.MoveCursor(ctx, "mail", epoch, at(3, "c"), within(4, "d", 0), time.Hour))
 	assert.Equal(t, within(4, "d", 0), find(t, st, "mail").Cursor)
-	is(t, true)(st.PutDeadLetter(ctx, "mail", epoch, within(4, "d", 0), at(4, "d"), time.Hour, store.DeadLetter{TID: 4, Seq: 1, CommitID: "d", Realm: "wiki", ID: "a", Error: "no", Attempts: 3}))
+	is(t, true)(st.PutDeadLetter(ctx, "mail", epoch, within(4, "d", 0), at(4, "d"), time.Hour, progress.DeadLetter{TID: 4, Seq: 1, CommitID: "d", Realm: "wiki", ID: "a", Error: "no", Attempts: 3}))
 	require.NoError(t, st.NoteFailure(ctx, "mail", epoch, "away"))
 	is(t, true)(st.NoteGeneration(ctx, "mail", epoch, 7))
 	is(t, true)(st.RenewLease(ctx, "mail", epoch, time.Hour))
@@ -143,7 +155,7 @@ func trail(t *testing.T, db *sql.DB, config store.Config) {
 	assert.LessOrEqual(t, o.Left, time.Hour)
 	assert.Less(t, o.Held, 10*time.Minute)
 	assert.Less(t, o.Failing, 10*time.Minute)
-	want := store.Consumer{Name: "mail", Cursor: at(4, "d"), Token: epoch, Heartbeat: 6, Holder: "host 1", Generation: 7, Error: "away", DeadLetters: 1}
+	want := progress.Consumer{Name: "mail", Cursor: at(4, "d"), Token: epoch, Heartbeat: 6, Holder: "host 1", Generation: 7, Error: "away", DeadLetters: 1}
 	assert.Equal(t, want, timeless(o))
 	all, err := st.Consumers(ctx)
 	require.NoError(t, err)
@@ -160,7 +172,7 @@ func trail(t *testing.T, db *sql.DB, config store.Config) {
 	require.NoError(t, st.NoteFailure(ctx, "mail", epoch, ""))
 	require.NoError(t, st.ReleaseLease(ctx, "mail", epoch))
 	o = find(t, st, "mail")
-	assert.Equal(t, store.Consumer{Name: "mail", Cursor: at(4, "d"), Token: epoch, Heartbeat: 8, Generation: 7, DeadLetters: 1}, o)
+	assert.Equal(t, progress.Consumer{Name: "mail", Cursor: at(4, "d"), Token: epoch, Heartbeat: 8, Generation: 7, DeadLetters: 1}, o)
 	is(t, false)(st.RenewLease(ctx, "mail", epoch, time.Hour))
 	require.NoError(t, st.DropConsumer(ctx, "mail"))
 	all, err = st.Consumers(ctx)
@@ -181,14 +193,14 @@ func TestOnceUnknown(t *testing.T) {
 		epoch := takeOnce(t, st, "a", "one")
 		held := find(t, st, "a")
 		require.NoError(t, st.DropConsumer(ctx, "a"))
-		for _, seen := range []store.Consumer{seen, held} {
+		for _, seen := range []progress.Consumer{seen, held} {
 			_, taken, err := st.AcquireLease(ctx, seen, "one", time.Hour, true)
 			assert.NoError(t, err)
 			assert.False(t, taken)
 		}
 		is(t, false)(st.RenewLease(ctx, "a", epoch, time.Hour))
 		is(t, false)(st.MoveCursor(ctx, "a", epoch, at(0, ""), at(1, "a"), time.Hour))
-		is(t, false)(st.PutDeadLetter(ctx, "a", epoch, at(0, ""), at(1, "a"), time.Hour, store.DeadLetter{TID: 1, CommitID: "a", Realm: "wiki", ID: "x"}))
+		is(t, false)(st.PutDeadLetter(ctx, "a", epoch, at(0, ""), at(1, "a"), time.Hour, progress.DeadLetter{TID: 1, CommitID: "a", Realm: "wiki", ID: "x"}))
 		is(t, false)(st.NoteGeneration(ctx, "a", epoch, 1))
 		assert.NoError(t, st.NoteFailure(ctx, "a", epoch, "x"))
 		assert.NoError(t, st.ReleaseLease(ctx, "a", epoch))
@@ -212,7 +224,7 @@ func TestOnceAwaited(t *testing.T) {
 	s := testdatabase.New(t, "sqlite")
 	dsn := strings.Replace(s.DSN(s.Name()), "busy_timeout(10000)", "busy_timeout(0)", 1)
 	db := s.Open(t, dsn)
-	st, err := store.Open(t.Context(), db, store.Config{Dialect: "sqlite", Realms: twoRealms})
+	st, err := openTables(t.Context(), db, store.Config{Dialect: "sqlite", Realms: twoRealms})
 	require.NoError(t, err)
 	require.NoError(t, st.AddConsumer(t.Context(), "a", store.Place{}))
 	seen := find(t, st, "a")

@@ -9,12 +9,13 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/tracbus/tracbus/internal/progress"
 	"github.com/tracbus/tracbus/internal/store"
 	"github.com/tracbus/tracbus/tests/testdatabase"
 )
 
 // asides reads all that a name has set aside.
-func asides(t *testing.T, st *store.Store, name string, onlyRetry bool) []store.DeadLetter {
+func asides(t *testing.T, st tables, name string, onlyRetry bool) []progress.DeadLetter {
 	t.Helper()
 	all, err := st.DeadLetters(t.Context(), name, onlyRetry, 0, -1, 100)
 	require.NoError(t, err)
@@ -26,7 +27,7 @@ func TestAside(t *testing.T) {
 	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
 		ctx := t.Context()
 		st, _ := open(t, s)
-		var want []store.DeadLetter
+		var want []progress.DeadLetter
 		epochs := map[string]int64{}
 		for _, name := range []string{"a", "b"} {
 			require.NoError(t, st.AddConsumer(ctx, name, store.Place{}))
@@ -35,7 +36,7 @@ func TestAside(t *testing.T) {
 			cursor := at(0, "")
 			for tid := int64(1); tid <= 3; tid++ {
 				for seq := range 2 {
-					a := store.DeadLetter{TID: tid, Seq: seq, CommitID: "m", Realm: "wiki", ID: "x", Error: "no", Attempts: 5, Since: 77}
+					a := progress.DeadLetter{TID: tid, Seq: seq, CommitID: "m", Realm: "wiki", ID: "x", Error: "no", Attempts: 5, Since: 77}
 					next := at(tid, "m")
 					if seq == 0 {
 						next = within(tid, "m", 0)
@@ -52,7 +53,7 @@ func TestAside(t *testing.T) {
 		assert.Equal(t, at(3, "m"), find(t, st, "a").Cursor)
 
 		// By pages.
-		var paged []store.DeadLetter
+		var paged []progress.DeadLetter
 		tid, seq := int64(0), -1
 		for {
 			page, err := st.DeadLetters(ctx, "a", false, tid, seq, 4)
@@ -65,18 +66,18 @@ func TestAside(t *testing.T) {
 		}
 		assert.Equal(t, want, paged)
 
-		retry := func(want int64, which ...store.DeadLetter) {
+		retry := func(want int64, which ...progress.DeadLetter) {
 			t.Helper()
 			n, err := st.RedeliverDeadLetters(ctx, "a", which...)
 			assert.NoError(t, err)
 			assert.Equal(t, want, n)
 		}
-		retry(2, want[1], store.DeadLetter{TID: 3, Seq: 0})
-		retry(0, want[1], store.DeadLetter{TID: 3, Seq: 0})
-		retry(0, store.DeadLetter{TID: 9}, store.DeadLetter{TID: 1, Seq: 0, CommitID: "of another history"})
+		retry(2, want[1], progress.DeadLetter{TID: 3, Seq: 0})
+		retry(0, want[1], progress.DeadLetter{TID: 3, Seq: 0})
+		retry(0, progress.DeadLetter{TID: 9}, progress.DeadLetter{TID: 1, Seq: 0, CommitID: "of another history"})
 		want[1].Redeliver, want[4].Redeliver = true, true
 		assert.Equal(t, want, asides(t, st, "a", false))
-		assert.Equal(t, []store.DeadLetter{want[1], want[4]}, asides(t, st, "a", true))
+		assert.Equal(t, []progress.DeadLetter{want[1], want[4]}, asides(t, st, "a", true))
 
 		// It fails again: nothing moves, and it is not asked for any more.
 		end := at(3, "m")
@@ -95,7 +96,7 @@ func TestAside(t *testing.T) {
 		assert.Len(t, asides(t, st, "a", true), 5)
 
 		// The same tid in another history is another change.
-		other := store.DeadLetter{TID: 1, Seq: 0, CommitID: "M", Realm: "ticket", ID: "y", Error: "else", Attempts: 2, Since: 88}
+		other := progress.DeadLetter{TID: 1, Seq: 0, CommitID: "M", Realm: "ticket", ID: "y", Error: "else", Attempts: 2, Since: 88}
 		is(t, true)(st.PutDeadLetter(ctx, "a", epochs["a"], end, end, time.Hour, other))
 		assert.Equal(t, other, asides(t, st, "a", false)[0])
 
@@ -118,14 +119,14 @@ func TestAsideWhole(t *testing.T) {
 		before := timeless(find(t, st, "a"))
 		_, err := db.Exec("ALTER TABLE journal_aside RENAME TO gone")
 		require.NoError(t, err)
-		moved, err := st.PutDeadLetter(ctx, "a", epoch, at(0, ""), at(1, "m"), time.Hour, store.DeadLetter{TID: 1, CommitID: "m", Realm: "wiki", ID: "x"})
+		moved, err := st.PutDeadLetter(ctx, "a", epoch, at(0, ""), at(1, "m"), time.Hour, progress.DeadLetter{TID: 1, CommitID: "m", Realm: "wiki", ID: "x"})
 		assert.Error(t, err)
 		assert.False(t, moved)
 		assert.Error(t, st.ForgetDeadLetter(ctx, "a", epoch, 1, 0))
 		_, err = db.Exec("ALTER TABLE gone RENAME TO journal_aside")
 		require.NoError(t, err)
 		assert.Equal(t, before, timeless(find(t, st, "a")))
-		is(t, true)(st.PutDeadLetter(ctx, "a", epoch, at(0, ""), at(1, "m"), time.Hour, store.DeadLetter{TID: 1, CommitID: "m", Realm: "wiki", ID: "x"}))
+		is(t, true)(st.PutDeadLetter(ctx, "a", epoch, at(0, ""), at(1, "m"), time.Hour, progress.DeadLetter{TID: 1, CommitID: "m", Realm: "wiki", ID: "x"}))
 	})
 }
 
@@ -148,11 +149,11 @@ func TestOnceTexts(t *testing.T) {
 			if len(text) == 64 { // all that a column takes
 				to.CommitID = strings.Repeat("y", 64)
 			}
-			is(t, true)(st.PutDeadLetter(ctx, text, epoch, from, to, time.Hour, store.DeadLetter{TID: 1, CommitID: text, Realm: text, ID: text, Error: text, Attempts: 1, Since: 5}))
+			is(t, true)(st.PutDeadLetter(ctx, text, epoch, from, to, time.Hour, progress.DeadLetter{TID: 1, CommitID: text, Realm: text, ID: text, Error: text, Attempts: 1, Since: 5}))
 			require.NoError(t, st.NoteFailure(ctx, text, epoch, text))
-			want := store.Consumer{Name: text, Cursor: to, Token: epoch, Heartbeat: 3, Holder: text, Generation: -1, Error: text, DeadLetters: 1}
+			want := progress.Consumer{Name: text, Cursor: to, Token: epoch, Heartbeat: 3, Holder: text, Generation: -1, Error: text, DeadLetters: 1}
 			assert.Equal(t, want, timeless(find(t, st, text)))
-			assert.Equal(t, []store.DeadLetter{{TID: 1, CommitID: text, Realm: text, ID: text, Error: text, Attempts: 1, Since: 5}}, asides(t, st, text, false))
+			assert.Equal(t, []progress.DeadLetter{{TID: 1, CommitID: text, Realm: text, ID: text, Error: text, Attempts: 1, Since: 5}}, asides(t, st, text, false))
 		}
 		all, err := st.Consumers(ctx)
 		require.NoError(t, err)
@@ -181,7 +182,7 @@ func TestOnceTexts(t *testing.T) {
 		} {
 			epoch := takeOnce(t, st, "a", odd)
 			require.NoError(t, st.NoteFailure(ctx, "a", epoch, odd))
-			is(t, true)(st.PutDeadLetter(ctx, "a", epoch, at(0, ""), at(0, ""), time.Hour, store.DeadLetter{TID: 1, CommitID: "m", Realm: "wiki", ID: "x", Error: odd}))
+			is(t, true)(st.PutDeadLetter(ctx, "a", epoch, at(0, ""), at(0, ""), time.Hour, progress.DeadLetter{TID: 1, CommitID: "m", Realm: "wiki", ID: "x", Error: odd}))
 			o := find(t, st, "a")
 			assert.Equal(t, want, o.Error)
 			assert.Equal(t, want, asides(t, st, "a", false)[0].Error)

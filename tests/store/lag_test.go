@@ -9,13 +9,14 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/tracbus/tracbus/internal/progress"
 	"github.com/tracbus/tracbus/internal/store"
 	"github.com/tracbus/tracbus/tests/testdatabase"
 )
 
 // fill makes transactions, each with two changes of both realms, in turn, of two
 // fields each. The time of a change is 1000 for each tid and 1 for each seq.
-func fill(t *testing.T, st *store.Store, db *sql.DB, dialect string, transactions int) []store.Place {
+func fill(t *testing.T, st tables, db *sql.DB, dialect string, transactions int) []store.Place {
 	t.Helper()
 	for tid := 1; tid <= transactions; tid++ {
 		require.NoError(t, take(db, dialect, tid))
@@ -40,7 +41,7 @@ func fill(t *testing.T, st *store.Store, db *sql.DB, dialect string, transaction
 func TestLag(t *testing.T) {
 	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
 		st, db := open(t, s)
-		lag := func(c store.Cursor, realms []string, want ...int64) {
+		lag := func(c progress.Cursor, realms []string, want ...int64) {
 			t.Helper()
 			n, oldest, err := st.Lag(t.Context(), c, realms)
 			assert.NoError(t, err)
@@ -122,7 +123,7 @@ func TestSlowestOnce(t *testing.T) {
 		is(t, true)(st.MoveCursor(ctx, "a", a, within(6, places[5].CommitID, 1), at(6, places[5].CommitID), time.Hour))
 		slowest(5, true)
 		b := takeOnce(t, st, "b", "one")
-		is(t, true)(st.PutDeadLetter(ctx, "b", b, at(5, places[4].CommitID), at(6, places[5].CommitID), time.Hour, store.DeadLetter{TID: 3, CommitID: places[2].CommitID, Realm: "wiki", ID: "a"}))
+		is(t, true)(st.PutDeadLetter(ctx, "b", b, at(5, places[4].CommitID), at(6, places[5].CommitID), time.Hour, progress.DeadLetter{TID: 3, CommitID: places[2].CommitID, Realm: "wiki", ID: "a"}))
 		slowest(2, true)
 		_, err := st.Prune(ctx, 3, twoRealms) // of one who does not ask
 		require.NoError(t, err)

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/tracbus/tracbus/internal/progress"
 	"github.com/tracbus/tracbus/internal/store"
 	"github.com/tracbus/tracbus/tests/testdatabase"
 )
@@ -21,7 +22,7 @@ func TestLeaseTaken(t *testing.T) {
 		require.NoError(t, st.AddConsumer(ctx, "a", store.Place{}))
 		last := int64(0)
 		// take takes it as somebody who saw it as it stands, and reads the outcome.
-		take := func(seen store.Consumer, holder string, lease time.Duration, anyway, want bool, why string) {
+		take := func(seen progress.Consumer, holder string, lease time.Duration, anyway, want bool, why string) {
 			t.Helper()
 			before := find(t, st, "a")
 			epoch, taken, err := st.AcquireLease(ctx, seen, holder, lease, anyway)
@@ -138,7 +139,7 @@ func TestLeaseDeposed(t *testing.T) {
 		st, db := open(t, s)
 		require.NoError(t, st.AddConsumer(ctx, "a", store.Place{TID: 1, CommitID: "a"}))
 		old := takeOnce(t, st, "a", "one")
-		is(t, true)(st.PutDeadLetter(ctx, "a", old, at(1, "a"), at(2, "b"), time.Hour, store.DeadLetter{TID: 2, CommitID: "b", Realm: "wiki", ID: "x", Error: "no"}))
+		is(t, true)(st.PutDeadLetter(ctx, "a", old, at(1, "a"), at(2, "b"), time.Hour, progress.DeadLetter{TID: 2, CommitID: "b", Realm: "wiki", ID: "x", Error: "no"}))
 		epoch, taken, err := st.AcquireLease(ctx, find(t, st, "a"), "two", time.Hour, true)
 		require.NoError(t, err)
 		require.True(t, taken)
@@ -147,11 +148,11 @@ func TestLeaseDeposed(t *testing.T) {
 		tries := func(epoch int64) {
 			t.Helper()
 			is(t, false)(st.RenewLease(ctx, "a", epoch, time.Hour))
-			for _, from := range []store.Cursor{at(2, "b"), before.Cursor} {
-				for _, to := range []store.Cursor{at(1, "a"), at(2, "b"), at(6, "f"), before.Cursor} {
+			for _, from := range []progress.Cursor{at(2, "b"), before.Cursor} {
+				for _, to := range []progress.Cursor{at(1, "a"), at(2, "b"), at(6, "f"), before.Cursor} {
 					is(t, false)(st.MoveCursor(ctx, "a", epoch, from, to, time.Hour))
-					is(t, false)(st.PutDeadLetter(ctx, "a", epoch, from, to, time.Hour, store.DeadLetter{TID: 3, CommitID: "c", Realm: "wiki", ID: "y"}))
-					is(t, false)(st.PutDeadLetter(ctx, "a", epoch, from, to, time.Hour, store.DeadLetter{TID: 2, CommitID: "b", Realm: "wiki", ID: "x"}))
+					is(t, false)(st.PutDeadLetter(ctx, "a", epoch, from, to, time.Hour, progress.DeadLetter{TID: 3, CommitID: "c", Realm: "wiki", ID: "y"}))
+					is(t, false)(st.PutDeadLetter(ctx, "a", epoch, from, to, time.Hour, progress.DeadLetter{TID: 2, CommitID: "b", Realm: "wiki", ID: "x"}))
 				}
 			}
 			is(t, false)(st.NoteGeneration(ctx, "a", epoch, 9))
@@ -175,12 +176,12 @@ func TestLeaseDeposed(t *testing.T) {
 
 		// The cursor moves from where it was left only.
 		epoch = takeOnce(t, st, "a", "two")
-		for _, from := range []store.Cursor{at(4, "e"), at(6, "e"), at(5, "E"), at(5, "e "), at(5, ""), within(5, "e", 0), within(5, "e", -1)} {
+		for _, from := range []progress.Cursor{at(4, "e"), at(6, "e"), at(5, "E"), at(5, "e "), at(5, ""), within(5, "e", 0), within(5, "e", -1)} {
 			is(t, false)(st.MoveCursor(ctx, "a", epoch, from, at(7, "g"), time.Hour))
-			is(t, false)(st.PutDeadLetter(ctx, "a", epoch, from, at(7, "g"), time.Hour, store.DeadLetter{TID: 7, CommitID: "g", Realm: "wiki", ID: "x"}))
+			is(t, false)(st.PutDeadLetter(ctx, "a", epoch, from, at(7, "g"), time.Hour, progress.DeadLetter{TID: 7, CommitID: "g", Realm: "wiki", ID: "x"}))
 		}
 		is(t, true)(st.MoveCursor(ctx, "a", epoch, at(5, "e"), within(6, "f", 2), time.Hour))
-		for _, from := range []store.Cursor{at(6, "f"), within(6, "f", 1), within(6, "f", 3), at(5, "e")} {
+		for _, from := range []progress.Cursor{at(6, "f"), within(6, "f", 1), within(6, "f", 3), at(5, "e")} {
 			is(t, false)(st.MoveCursor(ctx, "a", epoch, from, at(7, "g"), time.Hour))
 		}
 		is(t, true)(st.MoveCursor(ctx, "a", epoch, within(6, "f", 2), at(6, "f"), time.Hour))
@@ -200,7 +201,7 @@ func TestLeaseFence(t *testing.T) {
 		ctx := t.Context()
 		st, db := open(t, s)
 		require.NoError(t, st.AddConsumer(ctx, "a", store.Place{}))
-		step := func(c store.Cursor) store.Cursor { return at(c.TID+1, "m") }
+		step := func(c progress.Cursor) progress.Cursor { return at(c.TID+1, "m") }
 		var moved, aside atomic.Int64
 		var all sync.WaitGroup
 		for i := range 4 {
@@ -214,7 +215,7 @@ func TestLeaseFence(t *testing.T) {
 					for n := 0; taken && n < 3; n++ {
 						next := step(cursor)
 						if n == 1 {
-							taken, err = st.PutDeadLetter(ctx, "a", epoch, cursor, next, time.Hour, store.DeadLetter{TID: next.TID, CommitID: "m", Realm: "wiki", ID: "x"})
+							taken, err = st.PutDeadLetter(ctx, "a", epoch, cursor, next, time.Hour, progress.DeadLetter{TID: next.TID, CommitID: "m", Realm: "wiki", ID: "x"})
 						} else {
 							taken, err = st.MoveCursor(ctx, "a", epoch, cursor, next, time.Hour)
 						}

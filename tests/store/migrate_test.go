@@ -98,7 +98,7 @@ func TestUpgrade(t *testing.T) {
 				assert.Equal(t, 2, one[int](t, db, "SELECT schema_version FROM journal_facts"))
 				config := config
 				config.Manual = true
-				st, err := store.Open(t.Context(), db, config)
+				st, err := openTables(t.Context(), db, config)
 				require.NoError(t, err)
 				b, err := st.Read(t.Context(), db, store.Place{}, 10, config.Realms)
 				require.NoError(t, err)

@@ -21,9 +21,9 @@ type spoiling struct{ file, old, with string }
 // is switched off.
 var (
 	fencingOff = []spoiling{
-		{"internal/store/lease.go", "WHERE name = ? AND epoch = ? AND holder <> '' AND tid = ? AND mark = ? AND seq = ? AND rest = ?`",
+		{"internal/progress/lease.go", "WHERE name = ? AND epoch = ? AND holder <> '' AND tid = ? AND mark = ? AND seq = ? AND rest = ?`",
 			"WHERE name = ? AND (1 = 1 OR epoch = ? AND holder <> '' AND tid = ? AND mark = ? AND seq = ? AND rest = ?)`"},
-		{"internal/store/lease.go", `expires = {NOW} + ? WHERE name = ? AND epoch = ? AND holder <> ''"`,
+		{"internal/progress/lease.go", `expires = {NOW} + ? WHERE name = ? AND epoch = ? AND holder <> ''"`,
 			`expires = {NOW} + ? WHERE name = ? AND (1 = 1 OR epoch = ? AND holder <> '')"`},
 	}
 	clockOff = []spoiling{

@@ -1,4 +1,4 @@
-package store
+package progress
 
 import (
 	"cmp"
@@ -8,12 +8,14 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/tracbus/tracbus/internal/store"
 )
 
 // Cursor is how far a consumer's listener was called: after all of a transaction,
 // or, if Partial is set, after its change Seq, which is not its last.
 type Cursor struct {
-	Place
+	store.Place
 	Seq     int // says nothing without Partial
 	Partial bool
 }
@@ -46,8 +48,8 @@ type Consumer struct {
 
 // AddConsumer adds a consumer that begins after a place. It does nothing if the name
 // is known.
-func (s *Store) AddConsumer(ctx context.Context, name string, at Place) error {
-	_, err := s.exec(ctx, `INSERT INTO {journal_once} (name, tid, mark, seq, rest, epoch, beat, holder, taken, expires, branch, failing, error)
+func (t *Tables) AddConsumer(ctx context.Context, name string, at store.Place) error {
+	_, err := t.exec(ctx, `INSERT INTO {journal_once} (name, tid, mark, seq, rest, epoch, beat, holder, taken, expires, branch, failing, error)
 VALUES (?, ?, ?, -1, 0, 0, 0, '', 0, 0, -1, 0, '') {OR IS IT}`, name, at.TID, at.CommitID)
 	return err
 }
@@ -57,8 +59,8 @@ const selectConsumer = `SELECT o.name, o.tid, o.mark, o.seq, o.rest, o.epoch, o.
 FROM {journal_once} o`
 
 // FindConsumer reads a consumer; found says whether the name is known.
-func (s *Store) FindConsumer(ctx context.Context, name string) (o Consumer, found bool, err error) {
-	all, err := s.consumers(ctx, selectConsumer+" WHERE o.name = ?", name)
+func (t *Tables) FindConsumer(ctx context.Context, name string) (o Consumer, found bool, err error) {
+	all, err := t.consumers(ctx, selectConsumer+" WHERE o.name = ?", name)
 	if err != nil || len(all) == 0 {
 		return Consumer{}, false, err
 	}
@@ -66,14 +68,14 @@ func (s *Store) FindConsumer(ctx context.Context, name string) (o Consumer, foun
 }
 
 // Consumers reads all consumers, in the order of their names.
-func (s *Store) Consumers(ctx context.Context) ([]Consumer, error) {
-	all, err := s.consumers(ctx, selectConsumer)
+func (t *Tables) Consumers(ctx context.Context) ([]Consumer, error) {
+	all, err := t.consumers(ctx, selectConsumer)
 	slices.SortFunc(all, func(a, b Consumer) int { return cmp.Compare(a.Name, b.Name) }) // databases differ
 	return all, err
 }
 
-func (s *Store) consumers(ctx context.Context, text string, args ...any) (all []Consumer, err error) {
-	rows, err := s.db.QueryContext(ctx, s.SQL(text), args...)
+func (t *Tables) consumers(ctx context.Context, text string, args ...any) (all []Consumer, err error) {
+	rows, err := t.store.Query(ctx, text, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -108,27 +110,24 @@ func micros(n int64) time.Duration {
 
 // DropConsumer deletes a consumer, its cursor and its dead letters. Its holder is
 // deposed.
-func (s *Store) DropConsumer(ctx context.Context, name string) error {
-	conn, err := s.Begin(ctx)
-	if err != nil {
-		return err
-	}
-	defer conn.Rollback()
-	for _, table := range []string{"once", "aside"} { // the order of all who lock both
-		if _, err := conn.ExecContext(ctx, s.SQL("DELETE FROM {journal_"+table+"} WHERE name = ?"), name); err != nil {
-			return err
+func (t *Tables) DropConsumer(ctx context.Context, name string) error {
+	return t.store.Transact(ctx, func(conn *store.Conn) error {
+		for _, table := range []string{"once", "aside"} { // the order of all who lock both
+			if _, err := conn.ExecContext(ctx, t.store.SQL("DELETE FROM {journal_"+table+"} WHERE name = ?"), name); err != nil {
+				return err
+			}
 		}
-	}
-	return s.Commit(ctx, conn, commitLimit)
+		return nil
+	})
 }
 
 // SlowestConsumer returns the tid up to which every consumer is done with every
 // change; found says whether there are consumers. A dead letter is not done, unless
 // its change was pruned already. A tid below the floor is of a consumer whose next
 // changes were pruned.
-func (s *Store) SlowestConsumer(ctx context.Context) (tid int64, found bool, err error) {
+func (t *Tables) SlowestConsumer(ctx context.Context) (tid int64, found bool, err error) {
 	var done, dead *int64 // null if there are none
-	err = s.db.QueryRowContext(ctx, s.SQL(`SELECT (SELECT min(CASE WHEN rest = 1 THEN tid - 1 ELSE tid END) FROM {journal_once}),
+	err = t.db.QueryRowContext(ctx, t.store.SQL(`SELECT (SELECT min(CASE WHEN rest = 1 THEN tid - 1 ELSE tid END) FROM {journal_once}),
 	(SELECT min(tid) - 1 FROM {journal_aside} WHERE tid > (SELECT floor FROM {journal_facts} WHERE one = 1))`)).Scan(&done, &dead)
 	switch {
 	case err != nil || done == nil:
@@ -140,21 +139,9 @@ func (s *Store) SlowestConsumer(ctx context.Context) (tid int64, found bool, err
 }
 
 // exec runs one statement that writes, and says whether a row changed.
-func (s *Store) exec(ctx context.Context, text string, args ...any) (changed bool, err error) {
-	n, err := s.count(ctx, text, args...)
+func (t *Tables) exec(ctx context.Context, text string, args ...any) (changed bool, err error) {
+	n, err := t.store.Exec(ctx, text, args...)
 	return n > 0, err
-}
-
-// count runs one statement that writes, and returns how many rows changed.
-func (s *Store) count(ctx context.Context, text string, args ...any) (n int64, err error) {
-	err = s.patiently(ctx, func() error {
-		result, err := s.db.ExecContext(ctx, s.SQL(text), args...)
-		if err == nil {
-			n, err = result.RowsAffected()
-		}
-		return err
-	})
-	return n, err
 }
 
 // storable makes a text for people one that all databases take, of at most so

@@ -1,9 +1,12 @@
-package store
+package progress
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
+
+	"github.com/tracbus/tracbus/internal/store"
 )
 
 // DeadLetter is a change that a consumer's listener did not handle: it kept failing.
@@ -17,16 +20,16 @@ type DeadLetter struct {
 	Redeliver           bool  // the listener is to be called with it again
 }
 
-// PutDeadLetter moves the cursor as [Store.MoveCursor] does, and stores a dead letter,
+// PutDeadLetter moves the cursor as [Tables.MoveCursor] does, and stores a dead letter,
 // both or neither. One that is stored already gets the new error and one attempt
 // more, and is not to be redelivered for now. So the redelivery that failed, which
 // moves no cursor, is put back with equal from and to.
-func (s *Store) PutDeadLetter(ctx context.Context, name string, token int64, from, to Cursor, lease time.Duration, a DeadLetter) (moved bool, err error) {
+func (t *Tables) PutDeadLetter(ctx context.Context, name string, token int64, from, to Cursor, lease time.Duration, a DeadLetter) (moved bool, err error) {
 	a.Error = storable(a.Error, maxError)
-	return s.holding(ctx, moveCursor, moving(name, token, from, to, lease), func(conn *Conn) error {
+	return t.holding(ctx, moveCursor, moving(name, token, from, to, lease), func(conn *store.Conn) error {
 		// Nobody else writes rows of this name meanwhile, because that of
 		// journal_once is locked.
-		result, err := conn.ExecContext(ctx, s.SQL("UPDATE {journal_aside} SET error = ?, tries = tries + 1, retry = 0 WHERE name = ? AND tid = ? AND seq = ? AND mark = ?"),
+		result, err := conn.ExecContext(ctx, t.store.SQL("UPDATE {journal_aside} SET error = ?, tries = tries + 1, retry = 0 WHERE name = ? AND tid = ? AND seq = ? AND mark = ?"),
 			a.Error, name, a.TID, a.Seq, a.CommitID)
 		if err != nil {
 			return err
@@ -35,14 +38,14 @@ func (s *Store) PutDeadLetter(ctx context.Context, name string, token int64, fro
 			return err
 		}
 		// A row with another commit id is of a history that is gone.
-		if _, err := conn.ExecContext(ctx, s.SQL(deleteDeadLetter), name, a.TID, a.Seq); err != nil {
+		if _, err := conn.ExecContext(ctx, t.store.SQL(deleteDeadLetter), name, a.TID, a.Seq); err != nil {
 			return err
 		}
 		since, args := "?", []any{name, a.TID, a.Seq, a.CommitID, a.Realm, a.ID, a.Error, max(a.Attempts, 1), a.Since}
 		if a.Since == 0 {
 			since, args = "{NOW}", args[:len(args)-1]
 		}
-		_, err = conn.ExecContext(ctx, s.SQL("INSERT INTO {journal_aside} (name, tid, seq, mark, realm, id, error, tries, since, retry) VALUES (?, ?, ?, ?, ?, ?, ?, ?, "+since+", 0)"), args...)
+		_, err = conn.ExecContext(ctx, t.store.SQL("INSERT INTO {journal_aside} (name, tid, seq, mark, realm, id, error, tries, since, retry) VALUES (?, ?, ?, ?, ?, ?, ?, ?, "+since+", 0)"), args...)
 		return err
 	})
 }
@@ -51,36 +54,34 @@ const deleteDeadLetter = "DELETE FROM {journal_aside} WHERE name = ? AND tid = ?
 
 // holding runs a statement that changes a consumer's row if the token is still the
 // last, and then f in the same transaction.
-func (s *Store) holding(ctx context.Context, text string, args []any, f func(*Conn) error) (held bool, err error) {
-	conn, err := s.Begin(ctx)
-	if err != nil {
-		return false, err
+func (t *Tables) holding(ctx context.Context, text string, args []any, f func(*store.Conn) error) (held bool, err error) {
+	err = t.store.Transact(ctx, func(conn *store.Conn) error {
+		result, err := conn.ExecContext(ctx, t.store.SQL(text), args...)
+		if err != nil {
+			return err
+		}
+		if n, err := result.RowsAffected(); err != nil || n == 0 {
+			return cmp.Or(err, errOther)
+		}
+		return f(conn)
+	})
+	if errors.Is(err, errOther) {
+		return false, nil
 	}
-	defer conn.Rollback()
-	result, err := conn.ExecContext(ctx, s.SQL(text), args...)
-	if err != nil {
-		return false, err
-	}
-	if n, err := result.RowsAffected(); err != nil || n == 0 {
-		return false, err
-	}
-	if err := f(conn); err != nil {
-		return false, err
-	}
-	if err := s.Commit(ctx, conn, commitLimit); err != nil {
-		return false, err
-	}
-	return true, nil
+	return err == nil, err
 }
+
+// errOther rolls back what found the row to be another than expected.
+var errOther = errors.New("the consumer's row is another")
 
 // DeadLetters reads up to limit dead letters of a consumer after a tid and a seq, in
 // their order: all, or those that are to be redelivered.
-func (s *Store) DeadLetters(ctx context.Context, name string, onlyRedeliver bool, afterTID int64, afterSeq, limit int) (all []DeadLetter, err error) {
+func (t *Tables) DeadLetters(ctx context.Context, name string, onlyRedeliver bool, afterTID int64, afterSeq, limit int) (all []DeadLetter, err error) {
 	text := "SELECT tid, seq, mark, realm, id, error, tries, since, retry FROM {journal_aside} WHERE name = ? AND tid >= ? AND (tid > ? OR seq > ?)"
 	if onlyRedeliver {
 		text += " AND retry = 1"
 	}
-	rows, err := s.db.QueryContext(ctx, s.SQL(text+" ORDER BY tid, seq LIMIT ?"), name, afterTID, afterTID, afterSeq, limit)
+	rows, err := t.store.Query(ctx, text+" ORDER BY tid, seq LIMIT ?", name, afterTID, afterTID, afterSeq, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -98,17 +99,17 @@ func (s *Store) DeadLetters(ctx context.Context, name string, onlyRedeliver bool
 // RedeliverDeadLetters has the listener called again with dead letters: those that
 // are given by TID, Seq and, unless it is empty, CommitID; or all of the consumer if
 // none is given. It returns how many were not asked for before, also with an error.
-func (s *Store) RedeliverDeadLetters(ctx context.Context, name string, which ...DeadLetter) (n int64, err error) {
+func (t *Tables) RedeliverDeadLetters(ctx context.Context, name string, which ...DeadLetter) (n int64, err error) {
 	const text = "UPDATE {journal_aside} SET retry = 1 WHERE name = ? AND retry = 0"
 	if len(which) == 0 {
-		return s.count(ctx, text, name)
+		return t.store.Exec(ctx, text, name)
 	}
 	for _, a := range which {
 		one, args := text+" AND tid = ? AND seq = ?", []any{name, a.TID, a.Seq}
 		if a.CommitID != "" {
 			one, args = one+" AND mark = ?", append(args, a.CommitID)
 		}
-		found, err := s.count(ctx, one, args...)
+		found, err := t.store.Exec(ctx, one, args...)
 		n += found
 		if err != nil {
 			return n, err
@@ -118,9 +119,9 @@ func (s *Store) RedeliverDeadLetters(ctx context.Context, name string, which ...
 }
 
 // DropDeadLetters deletes dead letters, and returns how many.
-func (s *Store) DropDeadLetters(ctx context.Context, name string, which ...DeadLetter) (n int64, err error) {
+func (t *Tables) DropDeadLetters(ctx context.Context, name string, which ...DeadLetter) (n int64, err error) {
 	for _, a := range which {
-		found, err := s.count(ctx, deleteDeadLetter, name, a.TID, a.Seq)
+		found, err := t.store.Exec(ctx, deleteDeadLetter, name, a.TID, a.Seq)
 		n += found
 		if err != nil {
 			return n, err
@@ -131,9 +132,9 @@ func (s *Store) DropDeadLetters(ctx context.Context, name string, which ...DeadL
 
 // ForgetDeadLetter deletes the dead letter of a change that was handled after all. It
 // does nothing for a holder that is deposed.
-func (s *Store) ForgetDeadLetter(ctx context.Context, name string, token int64, tid int64, seq int) error {
-	_, err := s.holding(ctx, "UPDATE {journal_once} SET beat = beat + 1 WHERE name = ? AND epoch = ? AND holder <> ''", []any{name, token}, func(conn *Conn) error {
-		_, err := conn.ExecContext(ctx, s.SQL(deleteDeadLetter), name, tid, seq)
+func (t *Tables) ForgetDeadLetter(ctx context.Context, name string, token int64, tid int64, seq int) error {
+	_, err := t.holding(ctx, "UPDATE {journal_once} SET beat = beat + 1 WHERE name = ? AND epoch = ? AND holder <> ''", []any{name, token}, func(conn *store.Conn) error {
+		_, err := conn.ExecContext(ctx, t.store.SQL(deleteDeadLetter), name, tid, seq)
 		return err
 	})
 	return err

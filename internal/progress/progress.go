@@ -1,0 +1,29 @@
+// Package progress keeps the tables of durable consumers. Its secret is how a
+// consumer's cursor, lease and dead letters are stored.
+package progress
+
+import (
+	"context"
+	"database/sql"
+
+	"github.com/tracbus/tracbus/internal/store"
+)
+
+// Tables are journal_once, with a row for each consumer, and journal_aside, with one
+// for each dead letter. Their methods may be called concurrently.
+type Tables struct {
+	store *store.Store
+	db    *sql.DB
+}
+
+// Of returns the tables of a journal that is in a database.
+func Of(s *store.Store, db *sql.DB) *Tables { return &Tables{store: s, db: db} }
+
+// JournalUUID names the journal.
+func (t *Tables) JournalUUID() string { return t.store.UUID() }
+
+// Oldest returns the place before the journal's oldest change.
+func (t *Tables) Oldest(ctx context.Context) (store.Place, error) {
+	floor, err := t.store.PrunedTo(ctx, t.db)
+	return store.Place{TID: floor}, err
+}
