@@ -122,7 +122,8 @@ func prefixOf(prefix string, none bool) string {
 // if none is), before (the id of the previous entry in its generation, or 0-0) and
 // at (milliseconds, by Redis's clock).
 //
-// The Redis user needs these rights; the keys are the hash and the stream:
+// The Redis user needs these rights; +script|load can replace +eval; the keys are the
+// hash and the stream:
 //
 //	~tracbus:* &trac.* +evalsha +eval +publish +hmget +hset +time
 //	~changes +xadd +xtrim +xrange +xlen +xinfo|stream     with StreamKey

@@ -24,7 +24,8 @@ import (
 //	LOADING, CLUSTERDOWN,      again, in order, after a pause;     first write is refused; an error;
 //	MASTERDOWN, MOVED …        Disconnected until one is answered  not Disconnected
 //	[Refused]
-//	NOSCRIPT                   –                                   sent again immediately, with its text
+//	NOSCRIPT                   –                                   sent again immediately, with its text;
+//	                                                               without EVAL after a SCRIPT LOAD
 //	a message is too long:     sent again; after 3 times, one by   an error that names it, if it has
 //	Redis closes the           one; rejected if it ends 5 new      1 MiB or more; it blocks
 //	connection [HungUp]        connections and has 64 KiB or more

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -85,18 +86,68 @@ func New(client redis.UniversalClient) *Sender {
 // earlier.
 func (s *Sender) Send(ctx context.Context, c Call, b *Batch) (Reply, error) {
 	s.prepare(c, b)
-	s.args[0], s.args[1] = "evalsha", s.sha
-	answer, err := s.do(ctx, c.State)
-	if redisconn.IsReply(err, "NOSCRIPT") {
-		s.args[0], s.args[1] = "eval", source
-		answer, err = s.do(ctx, c.State)
-	}
+	answer, err := s.run(ctx, c.State)
 	clear(s.bytes) // they hold the batch
 	if err != nil {
 		return Reply{}, err
 	}
 	return read(answer)
 }
+
+// run has Redis run the script with the arguments that are prepared. One that does
+// not know the script is given its text by EVAL; where EVAL is renamed or forbidden,
+// by SCRIPT LOAD.
+func (s *Sender) run(ctx context.Context, key string) (answer any, err error) {
+	s.args[0], s.args[1] = "evalsha", s.sha
+	answer, err = s.do(ctx, key, s.args)
+	switch {
+	case withheld(err, "evalsha"):
+		return nil, refused{err, "EVALSHA"}
+	case !redisconn.IsReply(err, "NOSCRIPT"):
+		return answer, err
+	}
+	s.args[0], s.args[1] = "eval", source
+	answer, err = s.do(ctx, key, s.args)
+	if !withheld(err, "eval") {
+		return answer, err
+	}
+	if _, err = s.do(ctx, key, []any{"script", "load", source}); err != nil {
+		if withheld(err, "script") {
+			err = refused{err, "EVAL or SCRIPT LOAD, besides EVALSHA"}
+		}
+		return nil, err
+	}
+	s.args[0], s.args[1] = "evalsha", s.sha
+	return s.do(ctx, key, s.args)
+}
+
+// withheld says whether an answer is that a command is renamed, or is not among the
+// user's rights. A NOPERM about a key or a channel is no such answer.
+func withheld(err error, command string) bool {
+	if !redisconn.IsReply(err) {
+		return false
+	}
+	text := strings.ToLower(err.Error())
+	return strings.HasPrefix(text, "err unknown command") ||
+		strings.HasPrefix(text, "err unknown subcommand") ||
+		strings.HasPrefix(text, "noperm") && strings.Contains(text, "'"+command)
+}
+
+// refused is the answer of a Redis that lacks a command, and says what is needed. It
+// leaves out the arguments that the answer repeats: the script's text is among them.
+type refused struct {
+	answer error
+	needed string
+}
+
+// Error has Redis's answer first.
+func (e refused) Error() string {
+	text, _, _ := strings.Cut(e.answer.Error(), ", with args")
+	return text + ": expected " + e.needed + ", neither renamed nor forbidden"
+}
+
+// Unwrap returns Redis's answer.
+func (e refused) Unwrap() error { return e.answer }
 
 // prepare makes the command's arguments.
 func (s *Sender) prepare(c Call, b *Batch) {
@@ -142,12 +193,20 @@ func (s *Sender) prepare(c Call, b *Batch) {
 	s.args = a
 }
 
-// do sends the command once.
-func (s *Sender) do(ctx context.Context, key string) (any, error) {
+// do sends a command once, to the server that has a key.
+func (s *Sender) do(ctx context.Context, key string, args []any) (any, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	cmd := redis.NewCmd(ctx, s.args...)
+	cmd := redis.NewCmd(ctx, args...)
+	if args[0] == "script" { // has no key by which a cluster's client could tell
+		node, err := redisconn.Master(ctx, s.client, key)
+		if err != nil {
+			return nil, err
+		}
+		err = bounded(ctx, node).Process(ctx, redisconn.NoRetry(cmd))
+		return cmd.Val(), err
+	}
 	once := redisconn.NoRetry(cmd)
 	if c, ok := s.client.(*redis.ClusterClient); ok && patient(ctx, c.Options().ReadTimeout) {
 		err := c.Process(ctx, once) // it follows redirections
