@@ -10,10 +10,6 @@ import (
 	"github.com/tracbus/tracbus/internal/store"
 )
 
-// commitPatience is how long the answer to COMMIT is waited for, and then for
-// the word on what became of it.
-const commitPatience = 15 * time.Second
-
 // commitGrace is how long that word is waited for at least, though the caller's
 // context has ended.
 const commitGrace = 2 * time.Second
@@ -141,7 +137,7 @@ func (tx *ModelTransaction) commit(ctx context.Context) (tid int64, err error) {
 	if err == nil {
 		tx.tid = tid
 		if !committed {
-			err = tx.journal.store.Commit(ctx, tx.conn, commitPatience)
+			err = tx.journal.store.Commit(ctx, tx.conn)
 		}
 	}
 	switch {
@@ -229,7 +225,7 @@ func (tx *ModelTransaction) clearUp(ctx context.Context, lost error) (tid int64,
 	if end, ok := ctx.Deadline(); ok {
 		grace = max(grace, time.Until(end))
 	} else if ctx.Err() == nil {
-		grace = commitPatience
+		grace = tx.journal.store.Limits().Commit
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer cancel()
@@ -263,7 +259,7 @@ func (tx *ModelTransaction) Outcome(ctx context.Context) (tid int64, err error) 
 	if tx.conn != nil {
 		session = tx.conn.Session
 	}
-	ctx, cancel := context.WithTimeout(ctx, commitPatience)
+	ctx, cancel := context.WithTimeout(ctx, tx.journal.store.Limits().Commit)
 	defer cancel()
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		tid, landed, err := tx.journal.store.Find(ctx, tx.commitID, tx.tid, session)

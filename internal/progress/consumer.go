@@ -9,6 +9,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/tracbus/tracbus/internal/limit"
 	"github.com/tracbus/tracbus/internal/store"
 )
 
@@ -75,6 +76,7 @@ func (t *Tables) Consumers(ctx context.Context) ([]Consumer, error) {
 }
 
 func (t *Tables) consumers(ctx context.Context, text string, args ...any) (all []Consumer, err error) {
+	defer t.store.Within(t.store.Limits().Answer, &ctx, &err)()
 	rows, err := t.store.Query(ctx, text, args...)
 	if err != nil {
 		return nil, err
@@ -110,7 +112,8 @@ func micros(n int64) time.Duration {
 
 // DropConsumer deletes a consumer, its cursor and its dead letters. Its holder is
 // deposed.
-func (t *Tables) DropConsumer(ctx context.Context, name string) error {
+func (t *Tables) DropConsumer(ctx context.Context, name string) (err error) {
+	defer t.within(&ctx, &err)()
 	return t.store.Transact(ctx, func(conn *store.Conn) error {
 		for _, table := range []string{"once", "aside"} { // the order of all who lock both
 			if _, err := conn.ExecContext(ctx, t.store.SQL("DELETE FROM {journal_"+table+"} WHERE name = ?"), name); err != nil {
@@ -126,8 +129,9 @@ func (t *Tables) DropConsumer(ctx context.Context, name string) error {
 // its change was pruned already. A tid below the floor is of a consumer whose next
 // changes were pruned.
 func (t *Tables) SlowestConsumer(ctx context.Context) (tid int64, found bool, err error) {
+	defer t.within(&ctx, &err)()
 	var done, dead *int64 // null if there are none
-	err = t.db.QueryRowContext(ctx, t.store.SQL(`SELECT (SELECT min(CASE WHEN rest = 1 THEN tid - 1 ELSE tid END) FROM {journal_once}),
+	err = limit.QueryRow(ctx, t.db, t.store.SQL(`SELECT (SELECT min(CASE WHEN rest = 1 THEN tid - 1 ELSE tid END) FROM {journal_once}),
 	(SELECT min(tid) - 1 FROM {journal_aside} WHERE tid > (SELECT floor FROM {journal_facts} WHERE one = 1))`)).Scan(&done, &dead)
 	switch {
 	case err != nil || done == nil:

@@ -25,6 +25,7 @@ type DeadLetter struct {
 // more, and is not to be redelivered for now. So the redelivery that failed, which
 // moves no cursor, is put back with equal from and to.
 func (t *Tables) PutDeadLetter(ctx context.Context, name string, token int64, from, to Cursor, lease time.Duration, a DeadLetter) (moved bool, err error) {
+	defer t.within(&ctx, &err)()
 	a.Error = storable(a.Error, maxError)
 	return t.holding(ctx, moveCursor, moving(name, token, from, to, lease), func(conn *store.Conn) error {
 		// Nobody else writes rows of this name meanwhile, because that of
@@ -77,6 +78,7 @@ var errOther = errors.New("the consumer's row is another")
 // DeadLetters reads up to limit dead letters of a consumer after a tid and a seq, in
 // their order: all, or those that are to be redelivered.
 func (t *Tables) DeadLetters(ctx context.Context, name string, onlyRedeliver bool, afterTID int64, afterSeq, limit int) (all []DeadLetter, err error) {
+	defer t.within(&ctx, &err)()
 	text := "SELECT tid, seq, mark, realm, id, error, tries, since, retry FROM {journal_aside} WHERE name = ? AND tid >= ? AND (tid > ? OR seq > ?)"
 	if onlyRedeliver {
 		text += " AND retry = 1"
@@ -132,8 +134,9 @@ func (t *Tables) DropDeadLetters(ctx context.Context, name string, which ...Dead
 
 // ForgetDeadLetter deletes the dead letter of a change that was handled after all. It
 // does nothing for a holder that is deposed.
-func (t *Tables) ForgetDeadLetter(ctx context.Context, name string, token int64, tid int64, seq int) error {
-	_, err := t.holding(ctx, "UPDATE {journal_once} SET beat = beat + 1 WHERE name = ? AND epoch = ? AND holder <> ''", []any{name, token}, func(conn *store.Conn) error {
+func (t *Tables) ForgetDeadLetter(ctx context.Context, name string, token int64, tid int64, seq int) (err error) {
+	defer t.within(&ctx, &err)()
+	_, err = t.holding(ctx, "UPDATE {journal_once} SET beat = beat + 1 WHERE name = ? AND epoch = ? AND holder <> ''", []any{name, token}, func(conn *store.Conn) error {
 		_, err := conn.ExecContext(ctx, t.store.SQL(deleteDeadLetter), name, tid, seq)
 		return err
 	})

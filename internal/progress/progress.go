@@ -19,6 +19,11 @@ type Tables struct {
 // Of returns the tables of a journal that is in a database.
 func Of(s *store.Store, db *sql.DB) *Tables { return &Tables{store: s, db: db} }
 
+// within bounds what is asked of the database, as [store.Store.Within] says.
+func (t *Tables) within(ctx *context.Context, err *error) (done func()) {
+	return t.store.Within(t.store.Limits().Lock, ctx, err)
+}
+
 // JournalUUID names the journal.
 func (t *Tables) JournalUUID() string { return t.store.UUID() }
 

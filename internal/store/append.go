@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"slices"
 	"strings"
+
+	"github.com/tracbus/tracbus/internal/limit"
 )
 
 const (
@@ -28,6 +30,7 @@ func (s *Store) MustCheckOpen(appends bool) bool {
 // says so. After an error the transaction has to be rolled back, unless the error
 // wraps [ErrInDoubt].
 func (s *Store) Append(ctx context.Context, q SQL, commitID, origin string, changes []Change, end bool) (tid int64, committed bool, err error) {
+	defer s.Within(s.limits.Answer, &ctx, &err)()
 	var realms []string
 	for _, c := range changes {
 		if !slices.Contains(realms, c.Realm) {
@@ -122,6 +125,7 @@ func (s *Store) insertEach(ctx context.Context, q SQL, tid int64, inserts []inse
 		if _, err := q.ExecContext(ctx, s.SQL(b.String()), args...); err != nil {
 			return err
 		}
+		limit.Progress(ctx)
 	}
 	return nil
 }

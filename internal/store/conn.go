@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tracbus/tracbus/internal/limit"
 	"github.com/tracbus/tracbus/internal/sqltext"
 )
 
@@ -20,49 +21,56 @@ type Conn struct {
 	Session int64
 	// began is when PostgreSQL's transaction began, known once something was
 	// locked.
-	began string
-	ended bool
+	began  string
+	limits Limits
+	ended  bool
 }
 
 // Begin begins a transaction that writes, on a connection of its own.
-func (s *Store) Begin(ctx context.Context) (*Conn, error) { return s.begin(ctx, s.dialect.begin) }
+func (s *Store) Begin(ctx context.Context) (*Conn, error) {
+	return s.begin(ctx, s.toWrite(), s.dialect.begin)
+}
 
 // Snapshot begins a transaction that shows the database as of this moment.
-func (s *Store) Snapshot(ctx context.Context) (*Conn, error) { return s.begin(ctx, s.dialect.snapshot) }
+func (s *Store) Snapshot(ctx context.Context) (*Conn, error) {
+	return s.begin(ctx, s.limits.Answer, s.dialect.snapshot)
+}
 
-func (s *Store) begin(ctx context.Context, statements []string) (*Conn, error) {
+func (s *Store) begin(ctx context.Context, most time.Duration, statements []string) (c *Conn, err error) {
+	defer s.Within(most, &ctx, &err)()
 	conn, err := s.db.Conn(ctx)
 	if err != nil {
 		return nil, err
 	}
+	limit.Progress(ctx)
+	c = &Conn{Conn: conn, limits: s.limits}
 	if s.batches {
 		statements = []string{strings.Join(statements, "; ")}
 	}
 	for _, text := range statements {
 		if err := s.patiently(ctx, func() error { _, err := conn.ExecContext(ctx, text); return err }); err != nil {
-			c := &Conn{Conn: conn}
 			c.Rollback() // the answer may have been lost
 			return nil, err
 		}
+		limit.Progress(ctx)
 	}
-	return &Conn{Conn: conn}, nil
+	return c, nil
 }
-
-// commitLimit is for the journal's own small transactions.
-const commitLimit = 15 * time.Second
 
 // Joined sets a savepoint in an application's transaction, so that
 // [Store.JoinedStillOpen] knows whether it is still the same.
-func (s *Store) Joined(ctx context.Context, q SQL) error {
+func (s *Store) Joined(ctx context.Context, q SQL) (err error) {
+	defer s.Within(s.limits.Answer, &ctx, &err)()
 	if s.dialect.oneWriter {
 		return nil
 	}
-	_, err := q.ExecContext(ctx, "SAVEPOINT tracbus")
+	_, err = q.ExecContext(ctx, "SAVEPOINT tracbus")
 	return err
 }
 
 // JoinedStillOpen is StillOpen for a transaction of the application.
-func (s *Store) JoinedStillOpen(ctx context.Context, q SQL) error {
+func (s *Store) JoinedStillOpen(ctx context.Context, q SQL) (err error) {
+	defer s.Within(s.limits.Answer, &ctx, &err)()
 	if s.dialect.oneWriter {
 		return s.beginFails(ctx, q)
 	}
@@ -82,9 +90,10 @@ func (s *Store) beginFails(ctx context.Context, q SQL) error {
 
 // StillOpen returns an error if the transaction has ended already. On SQLite, whose
 // full disk ends one, BEGIN must fail.
-func (s *Store) StillOpen(ctx context.Context, c *Conn) error {
+func (s *Store) StillOpen(ctx context.Context, c *Conn) (err error) {
+	defer s.Within(s.limits.Answer, &ctx, &err)()
 	if !s.dialect.oneWriter {
-		if err := drain(c.QueryContext(ctx, s.dialect.stillOpen)); err != nil {
+		if err := ask(ctx, c, s.dialect.stillOpen); err != nil {
 			return fmt.Errorf("the transaction has failed, or ended before its commit: %w", err)
 		}
 		return nil
@@ -94,10 +103,10 @@ func (s *Store) StillOpen(ctx context.Context, c *Conn) error {
 
 // Commit sends COMMIT, and gives the connection back if that held or was
 // refused. It cannot be interrupted, because then nobody would know what became of
-// it; limit bounds how long an answer is waited for. An error that wraps
+// it, and Limits.Commit bounds how long an answer is waited for. An error that wraps
 // [ErrInDoubt] leaves the connection to be broken.
-func (s *Store) Commit(ctx context.Context, c *Conn, limit time.Duration) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+func (s *Store) Commit(ctx context.Context, c *Conn) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.limits.Commit)
 	defer cancel()
 	err := s.patiently(ctx, func() error { _, err := c.ExecContext(ctx, "COMMIT"); return err })
 	switch {
@@ -129,7 +138,7 @@ func (c *Conn) Rollback() {
 	if c.ended {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), c.limits.Rollback)
 	defer cancel()
 	_, err := c.ExecContext(ctx, "ROLLBACK")
 	if err != nil && !sqltext.IsNoTransaction(err) {

@@ -2,15 +2,16 @@ package store
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"hash/fnv"
 	"slices"
+
+	"github.com/tracbus/tracbus/internal/limit"
 )
 
 // Lock locks resources, each a realm and an id, until q's transaction ends:
 // among all who lock them like this, one at a time goes on.
-func (s *Store) Lock(ctx context.Context, q SQL, resources ...[2]string) error {
+func (s *Store) Lock(ctx context.Context, q SQL, resources ...[2]string) (err error) {
+	defer s.Within(s.limits.Lock, &ctx, &err)()
 	if s.dialect.oneWriter {
 		return nil
 	}
@@ -37,11 +38,11 @@ func slotOf(r [2]string) int64 {
 	return int64(h.Sum32() % slots)
 }
 
-func drain(rows *sql.Rows, err error) error {
+// ask runs a statement whose answer says nothing.
+func ask(ctx context.Context, q SQL, text string, args ...any) error {
+	rows, err := q.QueryContext(ctx, text, args...)
 	if err != nil {
 		return err
 	}
-	for rows.Next() {
-	}
-	return errors.Join(rows.Err(), rows.Close())
+	return limit.Drain(ctx, rows)
 }

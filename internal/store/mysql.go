@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tracbus/tracbus/internal/limit"
 	"github.com/tracbus/tracbus/internal/sqltext"
 )
 
@@ -51,7 +52,7 @@ const readTID = "SELECT tid FROM {journal_head} WHERE one = 1"
 
 func (s *Store) checkMySQL(ctx context.Context) error {
 	var mode string
-	if err := s.db.QueryRowContext(ctx, "SELECT @@sql_mode, @@max_allowed_packet").Scan(&mode, &s.packet); err != nil {
+	if err := limit.QueryRow(ctx, s.db, "SELECT @@sql_mode, @@max_allowed_packet").Scan(&mode, &s.packet); err != nil {
 		return err
 	}
 	if !strings.Contains(mode, "STRICT_TRANS_TABLES") && !strings.Contains(mode, "STRICT_ALL_TABLES") {
@@ -68,7 +69,7 @@ func (s *Store) checkMySQL(ctx context.Context) error {
 	}
 	defer rows.Close()
 	s.batches = rows.NextResultSet() && rows.Err() == nil
-	return nil
+	return limit.Drain(ctx, rows)
 }
 
 // checkReads refuses sessions whose plain reads show what is not committed, or
@@ -99,13 +100,13 @@ func (s *Store) checkReads(ctx context.Context) error {
 // the structure: to lock a row that does not exist locks nothing.
 func (s *Store) checkTablesMySQL(ctx context.Context) error {
 	var heads, locks int
-	if err := s.db.QueryRowContext(ctx, s.SQL("SELECT count(*) FROM {journal_head} WHERE one = 1")).Scan(&heads); err != nil {
+	if err := limit.QueryRow(ctx, s.db, s.SQL("SELECT count(*) FROM {journal_head} WHERE one = 1")).Scan(&heads); err != nil {
 		return err
 	}
 	if heads == 0 {
 		return fmt.Errorf("%w: journal_head has no row", ErrSchema)
 	}
-	if err := s.db.QueryRowContext(ctx, s.SQL("SELECT count(*) FROM {journal_lock} WHERE slot >= 0 AND slot < ?"), slots).Scan(&locks); err != nil {
+	if err := limit.QueryRow(ctx, s.db, s.SQL("SELECT count(*) FROM {journal_lock} WHERE slot >= 0 AND slot < ?"), slots).Scan(&locks); err != nil {
 		return err
 	}
 	if locks != slots {
@@ -114,20 +115,19 @@ func (s *Store) checkTablesMySQL(ctx context.Context) error {
 	return nil
 }
 
-// lockMySQL also notes how the server names the connection, if COMMIT may go
-// together with what takes the tid: see findMySQL.
+// lockMySQL also notes how the server names the connection: see findMySQL and waitOn.
 func (s *Store) lockMySQL(ctx context.Context, q SQL, slot int64) error {
 	text := s.SQL("SELECT connection_id() FROM {journal_lock} WHERE slot = ? FOR UPDATE")
-	if c, own := q.(*Conn); own && s.batches {
-		return c.QueryRowContext(ctx, text, slot).Scan(&c.Session)
+	if c, own := q.(*Conn); own {
+		return limit.QueryRow(ctx, c, text, slot).Scan(&c.Session)
 	}
-	return drain(q.QueryContext(ctx, text, slot))
+	return ask(ctx, q, text, slot)
 }
 
 // decidedMySQL looks for the first tid that is not seen yet, among the last.
 func (s *Store) decidedMySQL(ctx context.Context, q SQL) (tid int64, err error) {
 	var head int64
-	if err := q.QueryRowContext(ctx, s.SQL(readTID)).Scan(&head); err != nil {
+	if err := limit.QueryRow(ctx, q, s.SQL(readTID)).Scan(&head); err != nil {
 		return 0, err
 	}
 	floor, err := s.PrunedTo(ctx, q)
@@ -146,7 +146,7 @@ func (s *Store) decidedMySQL(ctx context.Context, q SQL) (tid int64, err error) 
 			return 0, err
 		}
 		if next != tid+1 {
-			break
+			return tid, limit.Drain(ctx, rows)
 		}
 		tid = next
 	}
@@ -170,7 +170,7 @@ func (s *Store) findMySQL(ctx context.Context, commitID string, tid, session int
 	}
 	defer conn.Rollback()
 	var head int64 // once it is locked, whoever has taken a tid has ended
-	if err := conn.QueryRowContext(ctx, s.SQL(readTID+" {FOR UPDATE}")).Scan(&head); err != nil {
+	if err := limit.QueryRow(ctx, conn, s.SQL(readTID+" {FOR UPDATE}")).Scan(&head); err != nil {
 		return 0, false, err
 	}
 	return s.find(ctx, conn, commitID, tid)
@@ -182,7 +182,7 @@ func (s *Store) findMySQL(ctx context.Context, commitID string, tid, session int
 func (s *Store) sessionGone(ctx context.Context, session int64) error {
 	for pause := time.Millisecond; ; pause = min(2*pause, 250*time.Millisecond) {
 		var n int
-		err := s.db.QueryRowContext(ctx, "SELECT count(*) FROM information_schema.processlist WHERE id = ?", session).Scan(&n)
+		err := limit.QueryRow(ctx, s.db, "SELECT count(*) FROM information_schema.processlist WHERE id = ?", session).Scan(&n)
 		if err != nil || n == 0 {
 			return err
 		}
@@ -199,7 +199,7 @@ func (s *Store) statusMySQL(ctx context.Context, st Status) (Status, error) {
 	if err != nil {
 		return st, err
 	}
-	if err := s.db.QueryRowContext(ctx, s.SQL(readTID)).Scan(&st.Head); err != nil || !held {
+	if err := limit.QueryRow(ctx, s.db, s.SQL(readTID)).Scan(&st.Head); err != nil || !held {
 		return st, err
 	}
 	st.Head++
@@ -229,7 +229,7 @@ func (s *Store) counterHeld(ctx context.Context) (bool, error) {
 	}
 	defer conn.Rollback()
 	var tid int64
-	err = conn.QueryRowContext(ctx, s.SQL(readTID+" {FOR UPDATE} NOWAIT")).Scan(&tid)
+	err = limit.QueryRow(ctx, conn, s.SQL(readTID+" {FOR UPDATE} NOWAIT")).Scan(&tid)
 	if sqltext.IsLocked(err) {
 		return true, nil
 	}

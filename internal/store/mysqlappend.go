@@ -5,6 +5,9 @@ import (
 	"database/sql"
 	"fmt"
 	"strings"
+	"time"
+
+	"github.com/tracbus/tracbus/internal/limit"
 )
 
 // appendMySQL sends everything in one round trip, if the connection can do that
@@ -14,6 +17,11 @@ func (s *Store) appendMySQL(ctx context.Context, q SQL, head []any, inserts []in
 	if tooLong != nil {
 		return 0, false, tooLong
 	}
+	session, err := s.session(ctx, q)
+	if err != nil {
+		return 0, false, err
+	}
+	defer s.waitOn(ctx, session)()
 	if s.batches && size < maxAtOnce {
 		return s.appendAtOnce(ctx, q, head, inserts, end)
 	}
@@ -24,6 +32,53 @@ func (s *Store) appendMySQL(ctx context.Context, q SQL, head []any, inserts []in
 	}
 	tid, err = s.appendInSteps(ctx, q, head, inserts)
 	return tid, false, err
+}
+
+// session returns how the server names a connection.
+func (s *Store) session(ctx context.Context, q SQL) (id int64, err error) {
+	c, own := q.(*Conn)
+	if own && c.Session != 0 { // something was locked
+		return c.Session, nil
+	}
+	err = limit.QueryRow(ctx, q, "SELECT connection_id()").Scan(&id)
+	if own && err == nil {
+		c.Session = id
+	}
+	return id, err
+}
+
+// waitOn keeps ctx from ending for as long as the server works for a session, or has it
+// wait for the counter, up to Limits.Lock. A session that rests while its answer is
+// waited for has lost it: a KILL QUERY between two statements of one round trip makes
+// the server drop the rest, and say nothing. It is called with ctx bounded, and the
+// function that it returns before the bound is over.
+func (s *Store) waitOn(ctx context.Context, session int64) (stop func()) {
+	asking, cancel := context.WithTimeout(context.Background(), s.limits.Lock)
+	done := make(chan struct{})
+	timer := time.AfterFunc(s.limits.Answer/2, func() {
+		defer close(done)
+		for s.working(asking, session) {
+			limit.Progress(ctx)
+			if !Sleep(asking, s.limits.Answer/4) {
+				return
+			}
+		}
+	})
+	return func() {
+		cancel()
+		if !timer.Stop() {
+			<-done
+		}
+	}
+}
+
+// working says whether the server works for a session.
+func (s *Store) working(ctx context.Context, session int64) bool {
+	ctx, cancel := context.WithTimeout(ctx, s.limits.Answer/4)
+	defer cancel()
+	var n int
+	err := limit.QueryRow(ctx, s.db, "SELECT count(*) FROM information_schema.processlist WHERE id = ? AND command <> 'Sleep'", session).Scan(&n)
+	return err == nil && n > 0
 }
 
 // maxAtOnce is how long the text of one round trip may become on MySQL: less than
@@ -71,7 +126,7 @@ func (s *Store) appendInSteps(ctx context.Context, q SQL, head []any, inserts []
 	if _, err := q.ExecContext(ctx, s.SQL(s.dialect.allocate[0])); err != nil {
 		return 0, err
 	}
-	if err := q.QueryRowContext(ctx, s.SQL(readTID)).Scan(&tid); err != nil {
+	if err := limit.QueryRow(ctx, q, s.SQL(readTID)).Scan(&tid); err != nil {
 		return 0, err
 	}
 	if _, err := q.ExecContext(ctx, s.SQL(s.dialect.allocate[1]), head...); err != nil {
@@ -84,11 +139,6 @@ func (s *Store) appendInSteps(ctx context.Context, q SQL, head []any, inserts []
 // counter, which all writers wait for, is locked for no longer than the server
 // works, and a process that is stopped in the middle stops nobody.
 func (s *Store) appendAtOnce(ctx context.Context, q SQL, head []any, inserts []insert, end bool) (tid int64, committed bool, err error) {
-	if c, ok := q.(*Conn); ok && end && c.Session == 0 { // nothing was locked
-		if err := c.QueryRowContext(ctx, "SELECT connection_id()").Scan(&c.Session); err != nil {
-			return 0, false, err
-		}
-	}
 	var b strings.Builder
 	if end {
 		b.WriteString(s.dialect.stillOpen + "; ")

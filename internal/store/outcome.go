@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+
+	"github.com/tracbus/tracbus/internal/limit"
 )
 
 // ErrInDoubt says that COMMIT was sent and its answer is not known.
@@ -25,6 +27,7 @@ func inDoubt(err error, committing bool) error {
 // writes: see find in postgresql.go, mysql.go and sqlite.go. ModelTransaction.Outcome
 // (the root's commit.go) asks, and says what the caller gets.
 func (s *Store) Find(ctx context.Context, commitID string, tid, session int64) (found int64, landed bool, err error) {
+	defer s.Within(s.limits.Lock, &ctx, &err)()
 	return s.dialect.find(s, ctx, commitID, tid, session)
 }
 
@@ -34,7 +37,7 @@ func (s *Store) find(ctx context.Context, q SQL, commitID string, tid int64) (fo
 	if tid != 0 {
 		text, args = "SELECT tid FROM {journal_transaction} WHERE tid = ? AND mark = ?", []any{tid, commitID}
 	}
-	err = q.QueryRowContext(ctx, s.SQL(text), args...).Scan(&found)
+	err = limit.QueryRow(ctx, q, s.SQL(text), args...).Scan(&found)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, false, nil
 	}

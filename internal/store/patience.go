@@ -6,13 +6,42 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/tracbus/tracbus/internal/limit"
 	"github.com/tracbus/tracbus/internal/sqltext"
 )
 
-// patience is how long SQLite's one place for a writer is waited for. It is long
-// enough for any queue of writers, and short enough for a program that waits for
-// itself to say so.
-const patience = 30 * time.Second
+// Limits bounds every wait of a store; see [limit.Limits].
+type Limits = limit.Limits
+
+// WithLimits returns a context that gives [Open] other limits than the usual, for tests.
+func WithLimits(ctx context.Context, l Limits) context.Context { return limit.With(ctx, l) }
+
+// Limits returns what the store was opened with.
+func (s *Store) Limits() Limits { return s.limits }
+
+// Within ends *ctx, and explains *err, if the database is silent for longer than most:
+// whatever asks it begins with this. See [limit.Bound].
+func (s *Store) Within(most time.Duration, ctx *context.Context, err *error) (done func()) {
+	return limit.Bound(ctx, err, most, s.suspects)
+}
+
+// suspects says why nothing may have come, as far as this process knows.
+func (s *Store) suspects() string {
+	if st := s.db.Stats(); st.MaxOpenConnections > 0 && st.InUse >= st.MaxOpenConnections {
+		return fmt.Sprintf(", and all connections of the pool are in use, %d of %d (SetMaxOpenConns): a call within Update that needs another one waits for itself",
+			st.InUse, st.MaxOpenConnections)
+	}
+	return ""
+}
+
+// toWrite is how long one statement that writes is waited for: on SQLite its turn comes
+// after those of all others who write.
+func (s *Store) toWrite() time.Duration {
+	if s.dialect.oneWriter {
+		return s.limits.Lock
+	}
+	return s.limits.Answer
+}
 
 // patiently repeats what SQLite refuses because somebody else writes, for those
 // who open it without a busy timeout, or with a short one.
@@ -21,7 +50,7 @@ func (s *Store) patiently(ctx context.Context, f func() error) error {
 	if !s.dialect.oneWriter || !sqltext.IsBusy(err) {
 		return err
 	}
-	timeout := time.NewTimer(patience)
+	timeout := time.NewTimer(s.limits.Writer)
 	defer timeout.Stop()
 	for pause := time.Millisecond; sqltext.IsBusy(err); pause = min(2*pause, 50*time.Millisecond) {
 		timer := time.NewTimer(pause)
@@ -29,7 +58,7 @@ func (s *Store) patiently(ctx context.Context, f func() error) error {
 		case <-timer.C:
 		case <-timeout.C:
 			timer.Stop()
-			return fmt.Errorf("another transaction has been writing for %v: %w", patience, err)
+			return fmt.Errorf("another transaction has been writing for %v: %w", s.limits.Writer, err)
 		case <-ctx.Done():
 			timer.Stop()
 			return fmt.Errorf("another transaction is writing: %w", ctx.Err())

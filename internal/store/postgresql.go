@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tracbus/tracbus/internal/limit"
 	"github.com/tracbus/tracbus/internal/sqltext"
 )
 
@@ -46,7 +47,7 @@ var postgresql = &dialect{
 func (s *Store) checkPostgreSQL(ctx context.Context) error {
 	var standby bool
 	var version int
-	err := s.db.QueryRowContext(ctx, "SELECT pg_is_in_recovery(), current_setting('server_version_num')::integer").Scan(&standby, &version)
+	err := limit.QueryRow(ctx, s.db, "SELECT pg_is_in_recovery(), current_setting('server_version_num')::integer").Scan(&standby, &version)
 	switch {
 	case err != nil:
 		return err
@@ -63,7 +64,7 @@ func (s *Store) checkPostgreSQL(ctx context.Context) error {
 func (s *Store) checkTablesPostgreSQL(ctx context.Context) error {
 	for _, name := range []string{"journal_allocate", "journal_bound"} {
 		var n int
-		err := s.db.QueryRowContext(ctx, s.SQL("SELECT count(*) FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = ? AND p.proname = ?"),
+		err := limit.QueryRow(ctx, s.db, s.SQL("SELECT count(*) FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = ? AND p.proname = ?"),
 			s.schema, name).Scan(&n)
 		switch {
 		case err != nil:
@@ -74,7 +75,7 @@ func (s *Store) checkTablesPostgreSQL(ctx context.Context) error {
 	}
 	var cache, step int64
 	var cycle bool
-	err := s.db.QueryRowContext(ctx, s.SQL("SELECT cache_size, increment_by, cycle FROM pg_sequences WHERE schemaname = ? AND sequencename = 'journal_tid'"),
+	err := limit.QueryRow(ctx, s.db, s.SQL("SELECT cache_size, increment_by, cycle FROM pg_sequences WHERE schemaname = ? AND sequencename = 'journal_tid'"),
 		s.schema).Scan(&cache, &step, &cycle)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
@@ -93,10 +94,10 @@ func (s *Store) lockPostgreSQL(ctx context.Context, q SQL, slot int64) error {
 	text := s.SQL("SELECT now()::text FROM pg_advisory_xact_lock(CAST(? AS integer), CAST(? AS integer))")
 	c, own := q.(*Conn)
 	if !own {
-		return drain(q.QueryContext(ctx, text, s.class, slot))
+		return ask(ctx, q, text, s.class, slot)
 	}
 	var began string
-	err := c.QueryRowContext(ctx, text, s.class, slot).Scan(&began)
+	err := limit.QueryRow(ctx, c, text, s.class, slot).Scan(&began)
 	if c.began == "" {
 		c.began = began
 	}
@@ -120,7 +121,7 @@ func (s *Store) appendPostgreSQL(ctx context.Context, q SQL, head []any, inserts
 		b.WriteString(")")
 	}
 	b.WriteString(" SELECT tid FROM t")
-	if err := q.QueryRowContext(ctx, s.SQL(b.String()), args...).Scan(&tid); err != nil {
+	if err := limit.QueryRow(ctx, q, s.SQL(b.String()), args...).Scan(&tid); err != nil {
 		return 0, false, err
 	}
 	return tid, false, s.insertEach(ctx, q, tid, inserts[n:])
@@ -130,7 +131,7 @@ func (s *Store) appendPostgreSQL(ctx context.Context, q SQL, head []any, inserts
 func (s *Store) boundPostgreSQL(ctx context.Context, q SQL) (int64, error) {
 	var bound int64
 	var standby bool
-	err := q.QueryRowContext(ctx, s.SQL("SELECT bound, standby FROM {journal_bound}()")).Scan(&bound, &standby)
+	err := limit.QueryRow(ctx, q, s.SQL("SELECT bound, standby FROM {journal_bound}()")).Scan(&bound, &standby)
 	if err == nil && standby {
 		err = fmt.Errorf("%w: this server is a standby, which does not show the primary's locks: expected the primary", ErrUnsupported)
 	}
@@ -157,7 +158,7 @@ func (s *Store) findPostgreSQL(ctx context.Context, commitID string, tid, _ int6
 
 func (s *Store) statusPostgreSQL(ctx context.Context, st Status) (Status, error) {
 	st.skips = true
-	if err := s.db.QueryRowContext(ctx, s.SQL("SELECT head FROM {journal_bound}()")).Scan(&st.Head); err != nil {
+	if err := limit.QueryRow(ctx, s.db, s.SQL("SELECT head FROM {journal_bound}()")).Scan(&st.Head); err != nil {
 		return st, err
 	}
 	rows, err := s.db.QueryContext(ctx, s.SQL(`SELECT l.pid, coalesce(a.usename::text, ''), coalesce(a.application_name, ''), coalesce(a.client_addr::text, 'local'),

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/tracbus/tracbus/internal/limit"
 )
 
 // pruneRows is how many transactions one DELETE takes: a longer one would hold
@@ -16,6 +18,7 @@ const pruneRows = 1000
 // returns how many transactions it deleted, also with an error. First it says so
 // in journal_facts, so that no reader takes what is left for all there was.
 func (s *Store) Prune(ctx context.Context, upTo int64, realms []string) (deleted int64, err error) {
+	defer s.Within(s.limits.Lock, &ctx, &err)()
 	end, err := s.End(ctx, s.db)
 	if err != nil {
 		return 0, err
@@ -30,6 +33,7 @@ func (s *Store) Prune(ctx context.Context, upTo int64, realms []string) (deleted
 		return 0, err
 	}
 	for {
+		limit.Progress(ctx)
 		n, more, err := s.pruneSome(ctx, upTo, realms)
 		deleted += n
 		if err != nil || !more {
@@ -69,7 +73,7 @@ func (s *Store) raiseFloor(ctx context.Context, floor int64) error {
 	if _, err := conn.ExecContext(ctx, s.SQL("UPDATE {journal_facts} SET floor = ? WHERE one = 1 AND floor < ?"), floor, floor); err != nil {
 		return err
 	}
-	return s.Commit(ctx, conn, commitLimit)
+	return s.Commit(ctx, conn)
 }
 
 // pruneSome deletes some of the oldest transactions up to a tid.
@@ -80,7 +84,7 @@ func (s *Store) pruneSome(ctx context.Context, upTo int64, realms []string) (n i
 	}
 	defer conn.Rollback()
 	var some *int64 // null if there are none
-	err = conn.QueryRowContext(ctx, s.SQL("SELECT max(tid) FROM (SELECT tid FROM {journal_transaction} WHERE tid <= ? ORDER BY tid LIMIT ?) oldest"), upTo, pruneRows).Scan(&some)
+	err = limit.QueryRow(ctx, conn, s.SQL("SELECT max(tid) FROM (SELECT tid FROM {journal_transaction} WHERE tid <= ? ORDER BY tid LIMIT ?) oldest"), upTo, pruneRows).Scan(&some)
 	if err != nil || some == nil {
 		return 0, false, err
 	}
@@ -89,6 +93,7 @@ func (s *Store) pruneSome(ctx context.Context, upTo int64, realms []string) (n i
 			if _, err := conn.ExecContext(ctx, s.SQL("DELETE FROM {"+realm+table+"} WHERE tid <= ?"), *some); err != nil {
 				return 0, false, err
 			}
+			limit.Progress(ctx)
 		}
 	}
 	result, err := conn.ExecContext(ctx, s.SQL("DELETE FROM {journal_transaction} WHERE tid <= ?"), *some)
@@ -98,7 +103,7 @@ func (s *Store) pruneSome(ctx context.Context, upTo int64, realms []string) (n i
 	if n, err = result.RowsAffected(); err != nil {
 		return 0, false, err
 	}
-	if err := s.Commit(ctx, conn, commitLimit); err != nil {
+	if err := s.Commit(ctx, conn); err != nil {
 		return 0, false, err
 	}
 	return n, *some < upTo, nil
@@ -107,10 +112,11 @@ func (s *Store) pruneSome(ctx context.Context, upTo int64, realms []string) (n i
 // MadeBefore returns the highest tid whose changes were all made before a time, in
 // microseconds since 1970, as far as the tables of these realms say.
 func (s *Store) MadeBefore(ctx context.Context, micros int64, realms []string) (tid int64, err error) {
+	defer s.Within(s.limits.Lock, &ctx, &err)()
 	first := int64(1) << 48 // of what is to stay
 	for _, realm := range realms {
 		var kept *int64
-		err := s.db.QueryRowContext(ctx, s.SQL("SELECT min(tid) FROM {"+realm+"_journal} WHERE time >= ?"), micros).Scan(&kept)
+		err := limit.QueryRow(ctx, s.db, s.SQL("SELECT min(tid) FROM {"+realm+"_journal} WHERE time >= ?"), micros).Scan(&kept)
 		if err != nil {
 			return 0, err
 		}
@@ -123,8 +129,9 @@ func (s *Store) MadeBefore(ctx context.Context, micros int64, realms []string) (
 
 // Keeping returns the tid up to which changes go so that n transactions stay.
 func (s *Store) Keeping(ctx context.Context, n int64) (tid int64, err error) {
+	defer s.Within(s.limits.Lock, &ctx, &err)()
 	var last *int64
-	err = s.db.QueryRowContext(ctx, s.SQL("SELECT min(tid) FROM (SELECT tid FROM {journal_transaction} ORDER BY tid DESC LIMIT ?) kept"), n).Scan(&last)
+	err = limit.QueryRow(ctx, s.db, s.SQL("SELECT min(tid) FROM (SELECT tid FROM {journal_transaction} ORDER BY tid DESC LIMIT ?) kept"), n).Scan(&last)
 	if err != nil || last == nil {
 		return 0, err
 	}

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/tracbus/tracbus/internal/limit"
 )
 
 // Batch is what comes after a place: whole transactions, in their order.
@@ -26,12 +28,13 @@ const batchBytes = 8 << 20
 // Read reads up to limit transactions after a place, of these realms. It takes only
 // what is decided: no transaction can appear before or among them any more. It
 // returns ErrPruned or ErrRewound, wrapped, if the place is gone.
-func (s *Store) Read(ctx context.Context, q SQL, from Place, limit int, realms []string) (Batch, error) {
+func (s *Store) Read(ctx context.Context, q SQL, from Place, limit int, realms []string) (b Batch, err error) {
+	defer s.Within(s.limits.Answer, &ctx, &err)()
 	transactions, more, err := s.transactions(ctx, q, from, limit)
 	if err != nil || len(transactions) == 0 {
 		return Batch{}, err
 	}
-	b, err := s.collect(ctx, q, from, transactions, realms)
+	b, err = s.collect(ctx, q, from, transactions, realms)
 	b.More = b.More || more
 	return b, err
 }
@@ -180,7 +183,8 @@ func (s *Store) kept(ctx context.Context, q SQL, from Place) error {
 
 // PrunedTo returns the tid up to which changes are pruned.
 func (s *Store) PrunedTo(ctx context.Context, q SQL) (floor int64, err error) {
-	err = q.QueryRowContext(ctx, s.SQL("SELECT floor FROM {journal_facts} WHERE one = 1")).Scan(&floor)
+	defer s.Within(s.limits.Answer, &ctx, &err)()
+	err = limit.QueryRow(ctx, q, s.SQL("SELECT floor FROM {journal_facts} WHERE one = 1")).Scan(&floor)
 	return floor, err
 }
 
@@ -207,8 +211,9 @@ func (s *Store) changes(ctx context.Context, q SQL, realm string, after, upTo in
 			return nil, 0, err
 		}
 		if last := len(all) - 1; bytes > batchBytes && last >= 0 && all[last].TID != c.TID {
-			return all, all[last].TID, rows.Close()
+			return all, all[last].TID, limit.Drain(ctx, rows)
 		}
+		limit.Progress(ctx)
 		all = fold(all, c)
 		bytes += n
 	}
@@ -253,25 +258,27 @@ func scanChange(rows *sql.Rows, realm string) (c Change, bytes int, err error) {
 
 // History returns the changes of one resource after a tid and seq, oldest first, up to
 // limit, as far as they are decided.
-func (s *Store) History(ctx context.Context, q SQL, realm, id string, tid int64, seq, limit int) ([]Change, error) {
+func (s *Store) History(ctx context.Context, q SQL, realm, id string, tid int64, seq, limit int) (all []Change, err error) {
+	defer s.Within(s.limits.Answer, &ctx, &err)()
 	return s.of(ctx, q, realm, id, "(tid > ? OR tid = ? AND seq > ?) AND tid <= ? ORDER BY tid, seq", tid, seq, limit)
 }
 
 // HistoryBefore returns the last changes of one resource before a tid and seq, in
 // their order, up to limit, as far as they are decided.
-func (s *Store) HistoryBefore(ctx context.Context, q SQL, realm, id string, tid int64, seq, limit int) ([]Change, error) {
+func (s *Store) HistoryBefore(ctx context.Context, q SQL, realm, id string, tid int64, seq, limit int) (all []Change, err error) {
+	defer s.Within(s.limits.Answer, &ctx, &err)()
 	return s.of(ctx, q, realm, id, "(tid < ? OR tid = ? AND seq < ?) AND tid <= ? ORDER BY tid DESC, seq DESC", tid, seq, limit)
 }
 
 // of returns some changes of one resource, in their order.
-func (s *Store) of(ctx context.Context, q SQL, realm, id, which string, tid int64, seq, limit int) (all []Change, err error) {
+func (s *Store) of(ctx context.Context, q SQL, realm, id, which string, tid int64, seq, most int) (all []Change, err error) {
 	some := "(SELECT * FROM {REALM_journal} WHERE id = ? AND " + which + " LIMIT ?) j"
 	text := strings.Replace(selectChanges, "{REALM_journal} j", some, 1) + "ORDER BY j.tid, j.seq"
 	upTo, err := s.dialect.decided(s, ctx, q)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := q.QueryContext(ctx, s.SQL(strings.ReplaceAll(text, "REALM", realm)), id, tid, tid, seq, upTo, limit)
+	rows, err := q.QueryContext(ctx, s.SQL(strings.ReplaceAll(text, "REALM", realm)), id, tid, tid, seq, upTo, most)
 	if err != nil {
 		return nil, err
 	}
@@ -281,6 +288,7 @@ func (s *Store) of(ctx context.Context, q SQL, realm, id, which string, tid int6
 		if err != nil {
 			return nil, err
 		}
+		limit.Progress(ctx)
 		all = fold(all, c)
 	}
 	if err := errors.Join(rows.Err(), rows.Close()); err != nil || len(all) == 0 {

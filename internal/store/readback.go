@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/tracbus/tracbus/internal/limit"
 )
 
 // ReadBack reads the changes of up to limit transactions that end with the tid
@@ -15,6 +17,7 @@ import (
 // because on PostgreSQL the answer can be a lower one: a writer that takes its tid
 // late lowers it until it has ended.
 func (s *Store) ReadBack(ctx context.Context, q SQL, last int64, limit int, realms []string) (all []Change, first int64, err error) {
+	defer s.Within(s.limits.Answer, &ctx, &err)()
 	for {
 		floor, err := s.PrunedTo(ctx, q) // what is below it may not be deleted yet
 		if err != nil {
@@ -67,11 +70,12 @@ func (s *Store) upTo(ctx context.Context, q SQL, floor, last int64, limit int) (
 // does not ask whether all before it are decided: whoever has seen it knows that,
 // and on PostgreSQL another process may not be able to know yet.
 func (s *Store) Rest(ctx context.Context, q SQL, p Place, seq int, realms []string) (all []Change, err error) {
+	defer s.Within(s.limits.Answer, &ctx, &err)()
 	if p.TID == 0 || seq < 0 {
 		return nil, nil
 	}
 	t := Transaction{TID: p.TID}
-	err = q.QueryRowContext(ctx, s.SQL("SELECT mark, origin, realms FROM {journal_transaction} WHERE tid = ?"), p.TID).Scan(&t.CommitID, &t.Origin, &t.Realms)
+	err = limit.QueryRow(ctx, q, s.SQL("SELECT mark, origin, realms FROM {journal_transaction} WHERE tid = ?"), p.TID).Scan(&t.CommitID, &t.Origin, &t.Realms)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return nil, s.restGone(ctx, q, p, seq)

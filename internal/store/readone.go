@@ -5,13 +5,16 @@ import (
 	"database/sql"
 	"errors"
 	"strings"
+
+	"github.com/tracbus/tracbus/internal/limit"
 )
 
 // ReadOne reads one change of a realm, with its Origin and CommitID. found is
 // false if it does not exist, or not any more.
 func (s *Store) ReadOne(ctx context.Context, q SQL, tid int64, seq int, realm string) (c Change, found bool, err error) {
+	defer s.Within(s.limits.Answer, &ctx, &err)()
 	var t Transaction
-	err = q.QueryRowContext(ctx, s.SQL("SELECT mark, origin FROM {journal_transaction} WHERE tid = ?"), tid).Scan(&t.CommitID, &t.Origin)
+	err = limit.QueryRow(ctx, q, s.SQL("SELECT mark, origin FROM {journal_transaction} WHERE tid = ?"), tid).Scan(&t.CommitID, &t.Origin)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return Change{}, false, nil

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/tracbus/tracbus/internal/limit"
 )
 
 //go:embed schema
@@ -61,7 +63,8 @@ func (d *dialect) file(name string) string {
 
 // migrate makes the tables that are missing, one process at a time, or says
 // which are.
-func (s *Store) migrate(ctx context.Context, manual bool) error {
+func (s *Store) migrate(ctx context.Context, manual bool) (err error) {
+	defer s.Within(s.limits.Lock, &ctx, &err)()
 	missing, found, err := s.look(ctx, s.db)
 	if err != nil {
 		return err
@@ -135,7 +138,7 @@ func (s *Store) found(ctx context.Context, q SQL) (found int, err error) {
 	if there, err := s.has(ctx, q, "journal_facts"); err != nil || !there {
 		return 0, err
 	}
-	err = q.QueryRowContext(ctx, s.SQL("SELECT schema_version FROM {journal_facts} WHERE one = 1")).Scan(&found)
+	err = limit.QueryRow(ctx, q, s.SQL("SELECT schema_version FROM {journal_facts} WHERE one = 1")).Scan(&found)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		err = fmt.Errorf("%w: journal_facts has no row: %w", ErrSchema, err)
@@ -155,7 +158,7 @@ func checkVersion(found int) error {
 // readFacts reads what names the journal, and refuses one of another version.
 func (s *Store) readFacts(ctx context.Context) error {
 	var found int
-	err := s.db.QueryRowContext(ctx, s.SQL("SELECT uuid, schema_version, lock_class FROM {journal_facts} WHERE one = 1")).Scan(&s.uuid, &found, &s.class)
+	err := limit.QueryRow(ctx, s.db, s.SQL("SELECT uuid, schema_version, lock_class FROM {journal_facts} WHERE one = 1")).Scan(&s.uuid, &found, &s.class)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return fmt.Errorf("%w: journal_facts has no row", ErrSchema)
@@ -194,7 +197,7 @@ func (s *Store) missing(ctx context.Context, q SQL) (names []string, err error) 
 
 func (s *Store) has(ctx context.Context, q SQL, table string) (bool, error) {
 	var n int
-	err := q.QueryRowContext(ctx, s.SQL(s.dialect.hasTable), s.schema, table).Scan(&n)
+	err := limit.QueryRow(ctx, q, s.SQL(s.dialect.hasTable), s.schema, table).Scan(&n)
 	return n > 0, err
 }
 
@@ -207,7 +210,7 @@ func (s *Store) create(ctx context.Context) error {
 	}
 	defer conn.Rollback()
 	if s.dialect.migrating != "" {
-		if err := drain(conn.QueryContext(ctx, s.dialect.migrating)); err != nil {
+		if err := ask(ctx, conn, s.dialect.migrating); err != nil {
 			return err
 		}
 	}
@@ -222,8 +225,9 @@ func (s *Store) create(ctx context.Context) error {
 		if _, err := conn.ExecContext(ctx, s.dialect.text.Write(s.schema, statement)); err != nil {
 			return fmt.Errorf("%.60q: %w", statement, err)
 		}
+		limit.Progress(ctx)
 	}
-	return s.Commit(ctx, conn, commitLimit)
+	return s.Commit(ctx, conn)
 }
 
 // half refuses tables of which only some were taken away. On MySQL, which cannot

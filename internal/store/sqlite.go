@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 
+	"github.com/tracbus/tracbus/internal/limit"
 	"github.com/tracbus/tracbus/internal/sqltext"
 )
 
@@ -37,7 +38,7 @@ func (s *Store) checkSQLite(ctx context.Context) error {
 	var file sql.NullString
 	var n int
 	var name string
-	if err := s.db.QueryRowContext(ctx, "PRAGMA database_list").Scan(&n, &name, &file); err != nil {
+	if err := limit.QueryRow(ctx, s.db, "PRAGMA database_list").Scan(&n, &name, &file); err != nil {
 		return err
 	}
 	if file.String == "" && s.db.Stats().MaxOpenConnections != 1 {

@@ -30,6 +30,7 @@ type Blocker struct {
 
 // Status reads the state of the journal.
 func (s *Store) Status(ctx context.Context) (st Status, err error) {
+	defer s.Within(s.limits.Answer, &ctx, &err)()
 	if st.End, err = s.End(ctx, s.db); err != nil {
 		return st, err
 	}

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/tracbus/tracbus/internal/limit"
 )
 
 // SQL is what runs statements: a connection or a transaction.
@@ -32,6 +34,7 @@ type Store struct {
 	batches bool  // the connection takes many statements, with values, at once
 	texts   sync.Map
 	writer  chan struct{} // held by who writes, if only one can; else nil
+	limits  Limits
 }
 
 // The ways in which a database can be no place for a journal.
@@ -51,21 +54,16 @@ type Config struct {
 }
 
 // Open finds or makes a journal's tables, and checks that the database is set up
-// for it.
+// for it. ctx may have limits of its own: [WithLimits].
 func Open(ctx context.Context, db *sql.DB, config Config) (*Store, error) {
-	s := &Store{db: db, dialect: dialectOf(config.Dialect), schema: config.Schema, realms: config.Realms}
+	s := &Store{db: db, dialect: dialectOf(config.Dialect), schema: config.Schema, realms: config.Realms, limits: limit.From(ctx)}
 	if s.dialect == nil {
 		return nil, fmt.Errorf("dialect %q: expected %s", config.Dialect, names())
 	}
 	if s.dialect.oneWriter {
 		s.writer = make(chan struct{}, 1)
 	}
-	err := s.patiently(ctx, func() error { // the first connections to a file may be making it one with a WAL
-		if err := s.findSchema(ctx); err != nil {
-			return err
-		}
-		return s.dialect.check(s, ctx)
-	})
+	err := s.examine(ctx)
 	switch {
 	case errors.Is(err, ErrUnsupported):
 		return nil, err
@@ -76,6 +74,17 @@ func Open(ctx context.Context, db *sql.DB, config Config) (*Store, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// examine finds the schema, and refuses a database that is not fit.
+func (s *Store) examine(ctx context.Context) (err error) {
+	defer s.Within(s.toWrite(), &ctx, &err)()
+	return s.patiently(ctx, func() error { // the first connections to a file may be making it one with a WAL
+		if err := s.findSchema(ctx); err != nil {
+			return err
+		}
+		return s.dialect.check(s, ctx)
+	})
 }
 
 // Schema returns the name of the schema that the tables are in, empty on SQLite.
@@ -101,7 +110,7 @@ func (s *Store) ReturnsID() bool { return s.dialect.text.Returning }
 
 func (s *Store) findSchema(ctx context.Context) error {
 	if s.schema == "" {
-		if err := s.db.QueryRowContext(ctx, s.dialect.schemaName).Scan(&s.schema); err != nil {
+		if err := limit.QueryRow(ctx, s.db, s.dialect.schemaName).Scan(&s.schema); err != nil {
 			return err
 		}
 		if s.schema == "" && s.dialect.schemas {

@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"database/sql"
+
+	"github.com/tracbus/tracbus/internal/limit"
 )
 
 // Watch asks whether anybody has written since it was asked last, if the database
@@ -32,7 +34,7 @@ func (w *Watch) Changed(ctx context.Context) bool {
 		w.conn, w.version = conn, -1
 	}
 	var version int64
-	if err := w.conn.QueryRowContext(ctx, "PRAGMA data_version").Scan(&version); err != nil {
+	if err := limit.QueryRow(ctx, w.conn, "PRAGMA data_version").Scan(&version); err != nil {
 		w.Close()
 		return true
 	}

@@ -6,13 +6,10 @@ import (
 	"time"
 )
 
-// writerPatience bounds the wait for other transactions of this process: one that
-// waits for itself should learn of it.
-const writerPatience = 30 * time.Second
-
 // AcquireWriter lets one transaction of this process write at a time, in the order of
 // their calls, if the database would let them compete for that. ReleaseWriter is
-// called when the transaction has ended.
+// called when the transaction has ended. The wait for others is bounded, because one that
+// waits for itself should learn of it.
 func (s *Store) AcquireWriter(ctx context.Context) error {
 	if s.writer == nil {
 		return nil
@@ -22,7 +19,7 @@ func (s *Store) AcquireWriter(ctx context.Context) error {
 		return nil
 	default:
 	}
-	timeout := time.NewTimer(writerPatience)
+	timeout := time.NewTimer(s.limits.Writer)
 	defer timeout.Stop()
 	select {
 	case s.writer <- struct{}{}:
@@ -30,7 +27,7 @@ func (s *Store) AcquireWriter(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("another transaction of this process is open: %w", ctx.Err())
 	case <-timeout.C:
-		return fmt.Errorf("another transaction of this process has been open for %v: %s has room for one, so no Update may wait within another", writerPatience, s.dialect.title)
+		return fmt.Errorf("another transaction of this process has been open for %v: %s has room for one, so no Update may wait within another", s.limits.Writer, s.dialect.title)
 	}
 }
 
