@@ -25,6 +25,7 @@ type Memory struct {
 	highest       observation       // of its row
 	checkpoints   store.Checkpoints // what the listener has handled in this process
 	delivered     store.Place       // the last change that it has handled, if only a part of the transaction
+	gone          store.Place       // that the journal was last noticed to have lost
 	pendingResync *delivery.Gap     // due before the next change
 }
 

@@ -99,6 +99,9 @@ func (s *session[E]) lookBack(floor int64) (back bool, err error) {
 			s.memory.delivered = store.Place{}
 			return true, nil
 		}
+		if p == s.memory.gone { // the history went forward again
+			s.memory.gone = store.Place{}
+		}
 	}
 	return false, nil
 }
@@ -126,8 +129,12 @@ func (s *session[E]) goBack(ctx context.Context, c progress.Cursor, noted bool) 
 }
 
 // noteRewind logs that the history went back to before a place, and makes a Resync
-// due.
+// due: once, although a session may end before it has stored where to go on.
 func (s *session[E]) noteRewind(p store.Place) {
+	if p == s.memory.gone {
+		return
+	}
+	s.memory.gone = p
 	g := delivery.NewGap(delivery.Rewound, fmt.Errorf("%w: tid %d with the commit id %s is not in it", store.ErrRewound, p.TID, p.CommitID))
 	s.journal.Logger.Error("the journal's history went back: a consumer goes on where the journal is known to be what it handled",
 		"consumer", s.config.Name, "listener", s.listener.Name, "tid", p.TID, "err", g.Err)
