@@ -69,8 +69,11 @@ type dialect struct {
 
 	ownTables  []string // that no other database has
 	schemaName string   // asks for the schema that is used if none is named
-	hasTable   string   // counts tables, with placeholders for schema and name
-	migrating  string   // lets one migration at a time run, until its transaction ends; empty if nothing needs it
+	tables     string   // asks which tables there are in a schema, of those in a list that follows
+
+	// migrating lets one migration at a time run in a schema, until its transaction
+	// ends or, if there is one, the statement migrated. Empty if BEGIN does that.
+	migrating, migrated string
 }
 
 // dialects are all databases.

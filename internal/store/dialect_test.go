@@ -18,7 +18,7 @@ func TestDialects(t *testing.T) {
 		switch field {
 		case "stillOpen", "lock", "LockRows":
 			return d.oneWriter
-		case "ownTables", "migrating":
+		case "ownTables", "migrating", "migrated":
 			return true
 		}
 		return false

@@ -43,7 +43,9 @@ var mysql = &dialect{
 
 	ownTables:  []string{"journal_head", "journal_lock"},
 	schemaName: "SELECT coalesce(database(), '')",
-	hasTable:   "SELECT count(*) FROM information_schema.tables WHERE table_schema = ? AND table_name = ?",
+	tables:     "SELECT table_name FROM information_schema.tables WHERE table_schema = ? AND table_name IN ",
+	migrating:  "SELECT get_lock(left(concat('tracbus ', ?), 64), 3600) = 1", // no transaction holds DDL together
+	migrated:   "SELECT release_lock(left(concat('tracbus ', ?), 64))",
 }
 
 // readTID asks for the counter: the tid that this transaction has taken, if it

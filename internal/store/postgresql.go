@@ -40,8 +40,8 @@ var postgresql = &dialect{
 	checkTables: (*Store).checkTablesPostgreSQL,
 
 	schemaName: "SELECT coalesce(current_schema(), '')",
-	hasTable:   "SELECT count(*) FROM information_schema.tables WHERE table_schema = ? AND table_name = ?",
-	migrating:  "SELECT pg_advisory_xact_lock(7074, 1)",
+	tables:     "SELECT table_name FROM information_schema.tables WHERE table_schema = ? AND table_name IN ",
+	migrating:  "SELECT CAST(? AS text) IS NOT NULL FROM pg_advisory_xact_lock(7074, 1)",
 }
 
 func (s *Store) checkPostgreSQL(ctx context.Context) error {

@@ -71,7 +71,7 @@ func (s *Store) migrate(ctx context.Context, manual bool) (err error) {
 	}
 	if manual {
 		err = refuse(missing, found)
-	} else if missing != nil || found < version {
+	} else if len(missing) > 0 || found < version {
 		if err = s.create(ctx); err != nil {
 			err = fmt.Errorf("create the tables of the journal: %w", err)
 		}
@@ -88,38 +88,32 @@ func (s *Store) migrate(ctx context.Context, manual bool) (err error) {
 // refuse says what an application has to make that makes the tables itself.
 func refuse(missing []string, found int) error {
 	switch {
-	case missing != nil && found != 0 && found < version:
+	case len(missing) > 0 && found != 0 && found < version:
 		return fmt.Errorf("%w: tables are missing: %s; those there are of version %d: expected version %d", ErrSchema, strings.Join(missing, ", "), found, version)
-	case missing != nil:
+	case len(missing) > 0:
 		return fmt.Errorf("%w: tables are missing: %s", ErrSchema, strings.Join(missing, ", "))
 	}
 	return checkVersion(found)
 }
 
 // look returns which tables are missing, and of which version the others are: 0
-// without journal_facts. What cannot be brought to this version is an error. The
-// version is read first: while others make tables, it is raised last.
+// without journal_facts. What cannot be brought to this version is an error. While
+// another process makes tables, what is seen may be anything: only within create,
+// alone, does what is missing say that something was taken away.
 func (s *Store) look(ctx context.Context, q SQL) (missing []string, found int, err error) {
-	for {
-		found, err = s.found(ctx, q)
-		noRow := err
-		if err != nil && !errors.Is(err, sql.ErrNoRows) {
-			return nil, 0, err
-		}
-		missing, err = s.missing(ctx, q)
-		switch {
-		case err != nil:
-			return nil, 0, err
-		case noRow != nil && s.begun(missing):
-			return append(missing, "journal_facts"), 0, nil
-		case noRow != nil: // unless it was written meanwhile
-			if _, err := s.found(ctx, q); err != nil {
-				return nil, 0, err
-			}
-		case found != 0 || slices.Contains(missing, "journal_facts"): // else it was made meanwhile
-			return missing, found, nil
-		}
+	if missing, err = s.missing(ctx, q); err != nil || slices.Contains(missing, "journal_facts") {
+		return missing, 0, err
 	}
+	err = limit.QueryRow(ctx, q, s.SQL("SELECT schema_version FROM {journal_facts} WHERE one = 1")).Scan(&found)
+	switch {
+	case errors.Is(err, sql.ErrNoRows) && s.begun(missing):
+		return append(missing, "journal_facts"), 0, nil
+	case errors.Is(err, sql.ErrNoRows):
+		err = fmt.Errorf("%w: journal_facts has no row", ErrSchema)
+	case err == nil && found != 1:
+		err = checkVersion(found)
+	}
+	return missing, found, err
 }
 
 // begun says whether journal_facts can be without its row because somebody is
@@ -130,22 +124,6 @@ func (s *Store) begun(missing []string) bool {
 		later = append(later, realm+"_journal", realm+"_history")
 	}
 	return !s.dialect.txDDL && !slices.ContainsFunc(later, func(name string) bool { return !slices.Contains(missing, name) })
-}
-
-// found returns the version in journal_facts, 0 without the table. A table
-// without its row is an error that wraps sql.ErrNoRows.
-func (s *Store) found(ctx context.Context, q SQL) (found int, err error) {
-	if there, err := s.has(ctx, q, "journal_facts"); err != nil || !there {
-		return 0, err
-	}
-	err = limit.QueryRow(ctx, q, s.SQL("SELECT schema_version FROM {journal_facts} WHERE one = 1")).Scan(&found)
-	switch {
-	case errors.Is(err, sql.ErrNoRows):
-		err = fmt.Errorf("%w: journal_facts has no row: %w", ErrSchema, err)
-	case err == nil && found != 1:
-		err = checkVersion(found)
-	}
-	return found, err
 }
 
 func checkVersion(found int) error {
@@ -177,28 +155,30 @@ func (d *dialect) common() []string {
 }
 
 // missing names the tables that are not there: common ones, "<realm>_journal" or
-// "<realm>_history".
+// "<realm>_history". It looks at all in one statement: between two, another
+// process may make some.
 func (s *Store) missing(ctx context.Context, q SQL) (names []string, err error) {
-	tables := append(s.dialect.common(), upgraded()...)
+	names = append(s.dialect.common(), upgraded()...)
 	for _, realm := range s.realms {
-		tables = append(tables, realm+"_journal", realm+"_history")
+		names = append(names, realm+"_journal", realm+"_history")
 	}
-	for _, name := range tables {
-		there, err := s.has(ctx, q, name)
-		if err != nil {
+	args := []any{s.schema}
+	for _, name := range names {
+		args = append(args, name)
+	}
+	rows, err := q.QueryContext(ctx, s.SQL(s.dialect.tables+"(?"+strings.Repeat(", ?", len(names)-1)+")"), args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var there string
+		if err := rows.Scan(&there); err != nil {
 			return nil, err
 		}
-		if !there {
-			names = append(names, name)
-		}
+		names = slices.DeleteFunc(names, func(name string) bool { return name == there })
 	}
-	return names, nil
-}
-
-func (s *Store) has(ctx context.Context, q SQL, table string) (bool, error) {
-	var n int
-	err := limit.QueryRow(ctx, q, s.SQL(s.dialect.hasTable), s.schema, table).Scan(&n)
-	return n > 0, err
+	return names, errors.Join(rows.Err(), rows.Close())
 }
 
 // create runs the migration. Where tables are made within a transaction, all are
@@ -209,10 +189,19 @@ func (s *Store) create(ctx context.Context) error {
 		return err
 	}
 	defer conn.Rollback()
-	if s.dialect.migrating != "" {
-		if err := ask(ctx, conn, s.dialect.migrating); err != nil {
-			return err
+	if err := s.createAlone(ctx, conn); err != nil {
+		if s.dialect.migrated != "" {
+			conn.Break() // and with it the lock, which is the connection's
 		}
+		return err
+	}
+	return s.Commit(ctx, conn)
+}
+
+// createAlone makes what is missing while no other process does.
+func (s *Store) createAlone(ctx context.Context, conn *Conn) error {
+	if err := s.lockMigration(ctx, conn); err != nil {
+		return err
 	}
 	missing, found, err := s.look(ctx, conn) // again: another process may have been faster
 	if err != nil {
@@ -227,7 +216,26 @@ func (s *Store) create(ctx context.Context) error {
 		}
 		limit.Progress(ctx)
 	}
-	return s.Commit(ctx, conn)
+	if s.dialect.migrated != "" {
+		return ask(ctx, conn, s.SQL(s.dialect.migrated), s.schema)
+	}
+	return nil
+}
+
+func (s *Store) lockMigration(ctx context.Context, conn *Conn) error {
+	if s.dialect.migrating == "" {
+		return nil
+	}
+	var locked sql.NullBool
+	err := limit.QueryRow(ctx, conn, s.SQL(s.dialect.migrating), s.schema).Scan(&locked)
+	if err == nil && !locked.Bool {
+		err = errors.New("the database did not lock it")
+	}
+	if err != nil {
+		return fmt.Errorf("wait for other processes that make them: %w", err)
+	}
+	limit.Progress(ctx)
+	return nil
 }
 
 // half refuses tables of which only some were taken away. On MySQL, which cannot

@@ -31,7 +31,7 @@ var sqlite = &dialect{
 	checkTables: func(*Store, context.Context) error { return nil }, // all is in the tables
 
 	schemaName: "SELECT ''",
-	hasTable:   "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND ? = '' AND name = ?",
+	tables:     "SELECT name FROM sqlite_master WHERE type = 'table' AND ? = '' AND name IN ",
 }
 
 func (s *Store) checkSQLite(ctx context.Context) error {
