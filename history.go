@@ -163,7 +163,9 @@ func (j *Journal) HistoryBefore(ctx context.Context, r Resource, tid int64) iter
 }
 
 // Retention says what [Journal.Prune] keeps. The last transaction is always
-// kept.
+// kept. The age of a change is that of its Time, by the clock of the process that
+// prunes. A change with a Time in the future is as old as those after it, and one
+// with an old Time stays while an older transaction does.
 type Retention struct {
 	// KeepFor keeps changes that are younger. Zero means that age keeps none.
 	KeepFor time.Duration
@@ -190,7 +192,7 @@ func (j *Journal) Prune(ctx context.Context, r Retention) (deleted int64, err er
 	}
 	upTo := int64(1) << 48
 	if r.KeepFor > 0 {
-		if upTo, err = j.store.MadeBefore(ctx, time.Now().Add(-r.KeepFor).UnixMicro(), j.realmNames()); err != nil {
+		if upTo, err = j.madeBefore(ctx, r.KeepFor); err != nil {
 			return 0, fmt.Errorf("prune: %w", err)
 		}
 	}
@@ -218,11 +220,17 @@ func (j *Journal) doneWith(ctx context.Context, upTo int64, abandon time.Duratio
 		return upTo, err
 	}
 	if abandon > 0 {
-		old, err := j.store.MadeBefore(ctx, time.Now().Add(-abandon).UnixMicro(), j.realmNames())
+		old, err := j.madeBefore(ctx, abandon)
 		if err != nil {
 			return 0, err
 		}
 		slowest = max(slowest, old)
 	}
 	return min(upTo, slowest), nil
+}
+
+// madeBefore returns the tid up to which changes are older than an age.
+func (j *Journal) madeBefore(ctx context.Context, age time.Duration) (int64, error) {
+	now := time.Now()
+	return j.store.MadeBefore(ctx, now.Add(-age).UnixMicro(), now.UnixMicro(), j.realmNames())
 }

@@ -109,14 +109,17 @@ func (s *Store) pruneSome(ctx context.Context, upTo int64, realms []string) (n i
 	return n, *some < upTo, nil
 }
 
-// MadeBefore returns the highest tid whose changes were all made before a time, in
-// microseconds since 1970, as far as the tables of these realms say.
-func (s *Store) MadeBefore(ctx context.Context, micros int64, realms []string) (tid int64, err error) {
+// MadeBefore returns the highest tid up to which all changes were made before a time,
+// as far as the tables of these realms say. Times are in microseconds since 1970. A
+// change that is dated after now tells nothing: it was made between its neighbours,
+// for tids follow the commits. So it goes with the last one before the time, and stays
+// if no such one comes after it.
+func (s *Store) MadeBefore(ctx context.Context, micros, now int64, realms []string) (tid int64, err error) {
 	defer s.Within(s.limits.Lock, &ctx, &err)()
 	first := int64(1) << 48 // of what is to stay
 	for _, realm := range realms {
 		var kept *int64
-		err := limit.QueryRow(ctx, s.db, s.SQL("SELECT min(tid) FROM {"+realm+"_journal} WHERE time >= ?"), micros).Scan(&kept)
+		err := limit.QueryRow(ctx, s.db, s.SQL("SELECT min(tid) FROM {"+realm+"_journal} WHERE time >= ? AND time <= ?"), micros, now).Scan(&kept)
 		if err != nil {
 			return 0, err
 		}
@@ -124,7 +127,17 @@ func (s *Store) MadeBefore(ctx context.Context, micros int64, realms []string) (
 			first = min(first, *kept)
 		}
 	}
-	return first - 1, nil
+	for _, realm := range realms {
+		var old *int64
+		err := limit.QueryRow(ctx, s.db, s.SQL("SELECT max(tid) FROM {"+realm+"_journal} WHERE time < ? AND tid < ?"), micros, first).Scan(&old)
+		if err != nil {
+			return 0, err
+		}
+		if old != nil {
+			tid = max(tid, *old)
+		}
+	}
+	return tid, nil
 }
 
 // Keeping returns the tid up to which changes go so that n transactions stay.
