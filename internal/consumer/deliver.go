@@ -92,7 +92,7 @@ func (s *session[E]) deliverToSink(ctx context.Context, b *batch[E]) error {
 			events = append(events, c.event)
 		}
 	}
-	span := Span{Journal: s.journal.Store.UUID(), Consumer: s.config.Name, From: s.at, To: s.at}
+	span := Span{Journal: s.journal.Store.UUID(), Consumer: s.config.Name, From: s.at, To: s.at, Generation: s.sinkGeneration}
 	if len(b.places) > 0 {
 		span.To = b.end()
 	}

@@ -33,7 +33,8 @@ type session[E any] struct {
 	// Of a consumer with a sink.
 	sink               Sink[E]   // nil unless the listener keeps its own offset
 	confirmed          time.Time // when the sink last was at its place
-	generation         int64     // of the sink, as the consumer's row has it
+	generation         int64     // the highest that was used, as the consumer's row has it
+	sinkGeneration     int64     // that the sink is in, as far as is known
 	reservedGeneration int64     // the same while no sink is known to have begun it; else -1
 
 	// Of failures.
@@ -45,7 +46,7 @@ type session[E any] struct {
 func newSession[E any](r *Runner[E], l *Lease) *session[E] {
 	return &session[E]{
 		runner: r, config: r.config, journal: r.journal, listener: r.listener, target: r.target, memory: r.memory, lease: l,
-		sink: r.sink, generation: l.row.Generation, reservedGeneration: -1, noted: l.row.Error,
+		sink: r.sink, generation: l.row.Generation, sinkGeneration: l.row.Generation, reservedGeneration: -1, noted: l.row.Error,
 	}
 }
 

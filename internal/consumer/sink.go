@@ -38,6 +38,12 @@ type Span struct {
 	// transactions. It may be empty: then the sink only moves on to To.
 	From, To store.Place
 
+	// Generation is that of the sink, as far as the holder knows: -1 if it does
+	// not. The sink does nothing if it is in another one, whose number is noted in
+	// the consumer's row before it is used. So a call that comes late, after the
+	// sink was reset for another holder, does nothing.
+	Generation int64
+
 	Reset *Reset // nil unless the sink is to begin a new generation
 }
 
@@ -66,6 +72,10 @@ type Mismatch struct {
 	// Inside says that the sink is in the middle of the transaction at its
 	// place, and that the span has something else to do before, or instead.
 	Inside bool
+
+	// OtherGeneration says that the sink's generation is another than the span's.
+	// Of Offset, only the generation is known.
+	OtherGeneration bool
 }
 
 // Error names the sink's offset.
@@ -74,6 +84,8 @@ func (e *Mismatch) Error() string {
 	switch {
 	case o.Empty:
 		return "the consumer's sink has no offset in this journal"
+	case e.OtherGeneration:
+		return fmt.Sprintf("the consumer's sink is in generation %d", o.Generation)
 	case e.Inside:
 		return fmt.Sprintf("the consumer's sink is inside tid %d, commit id %s, generation %d", o.At.TID, o.At.CommitID, o.Generation)
 	}
@@ -93,6 +105,9 @@ func (s *session[E]) reached(p store.Place) {
 // has more than was stored before a crash, or it lost what it had, and gets it
 // again. If the journal does not have it, the sink is reset.
 func (s *session[E]) realign(ctx context.Context, e *Mismatch) error {
+	if e.OtherGeneration {
+		return s.adopt(e.Offset.Generation)
+	}
 	floor, err := s.journal.Store.PrunedTo(s.lease.ctx, s.journal.DB)
 	if err != nil {
 		return fmt.Errorf("read up to where the journal is pruned: %w", err)
@@ -127,6 +142,9 @@ func (s *session[E]) realign(ctx context.Context, e *Mismatch) error {
 			"consumer", s.config.Name, "listener", s.listener.Name, "sink", at.TID, "tid", c.TID)
 	}
 	s.reached(at)
+	if e.Offset.Generation != s.sinkGeneration {
+		return s.adopt(e.Offset.Generation)
+	}
 	return nil
 }
 
@@ -157,7 +175,7 @@ func (s *session[E]) reset(ctx context.Context, was Offset, at store.Place) erro
 		}
 	}
 	span := Span{
-		Journal: s.journal.Store.UUID(), Consumer: s.config.Name, From: at, To: at,
+		Journal: s.journal.Store.UUID(), Consumer: s.config.Name, From: at, To: at, Generation: s.sinkGeneration,
 		Reset: &Reset{Expect: was, Generation: s.reservedGeneration},
 	}
 	err := s.send(ctx, span, nil)
@@ -166,14 +184,34 @@ func (s *session[E]) reset(ctx context.Context, was Offset, at store.Place) erro
 		return nil
 	}
 	if err == nil {
+		s.sinkGeneration = s.reservedGeneration
 		s.reached(at)
 	}
 	return err
 }
 
+// adopt goes on in the generation that the sink is in. The consumer's row is written
+// first: a process that has lost the lease, whose call came late, ends here.
+func (s *session[E]) adopt(generation int64) error {
+	if err := s.noteGeneration(max(generation, s.generation)); err != nil {
+		return err
+	}
+	s.sinkGeneration = generation
+	return nil
+}
+
 // reserve notes in the consumer's row that a generation is going to be used,
 // before it is: whoever comes next takes another.
 func (s *session[E]) reserve(generation int64) error {
+	if err := s.noteGeneration(generation); err != nil {
+		return err
+	}
+	s.reservedGeneration = generation
+	return nil
+}
+
+// noteGeneration stores a generation in the consumer's row, under the lease.
+func (s *session[E]) noteGeneration(generation int64) error {
 	held, err := s.journal.Tables.NoteGeneration(s.lease.ctx, s.config.Name, s.lease.token, generation)
 	switch {
 	case err != nil:
@@ -181,7 +219,7 @@ func (s *session[E]) reserve(generation int64) error {
 	case !held:
 		return ErrDeposed
 	}
-	s.generation, s.reservedGeneration = generation, generation
+	s.generation = generation
 	return nil
 }
 

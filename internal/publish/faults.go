@@ -39,7 +39,8 @@ import (
 //	                           published, otherwise Dropped
 //	another offset             –                                   continues there if it is inside
 //	                                                               the span; otherwise a Mismatch
-//	another generation         –                                   encoded and sent again in it
+//	another generation         –                                   a Mismatch: only who holds the
+//	                                                               lease goes on in it
 //	somebody else's entry in   –                                   an error says whose stream it is,
 //	the stream                                                     and how to go on; it blocks
 //

@@ -79,7 +79,7 @@ func New[E any](client redis.UniversalClient, codec Codec[E], config Config) *Pu
 	return &Publisher[E]{
 		stats:    r,
 		pipeline: &pipelined[E]{recorder: r, codec: codec, sender: pipeline.New(client), maxBackoff: config.MaxBackoff},
-		script:   &scripted[E]{recorder: r, codec: codec, sender: script.New(client), config: config, generations: make(map[string]int64)},
+		script:   &scripted[E]{recorder: r, codec: codec, sender: script.New(client), config: config},
 	}
 }
 

@@ -10,12 +10,11 @@ import (
 // scripted publishes by the script, and makes one attempt. It is not for
 // concurrent use.
 type scripted[E any] struct {
-	recorder    *recorder
-	codec       Codec[E]
-	sender      *script.Sender
-	config      Config
-	requests    [2]request[E]    // used alternately: one is prepared while the other is on its way
-	generations map[string]int64 // the last known one, by the key of the state
+	recorder *recorder
+	codec    Codec[E]
+	sender   *script.Sender
+	config   Config
+	requests [2]request[E] // used alternately: one is prepared while the other is on its way
 }
 
 // send publishes a span. What it does if a call comes twice or late is said in

@@ -31,6 +31,8 @@ type sendRig struct {
 	publisher *Publisher[event]
 	state     string // the key
 	ears      *redis.PubSub
+
+	generation int64 // that spans are of
 }
 
 // configs are what the rules are tested with.
@@ -170,14 +172,18 @@ func transactions(from, to int64, changes int) (events []event, names []string) 
 }
 
 func (r *sendRig) span(before, end int64) consumer.Span {
-	return consumer.Span{Journal: "uuid", Consumer: "redis", From: at(before), To: at(end)}
+	return consumer.Span{Journal: "uuid", Consumer: "redis", From: at(before), To: at(end), Generation: r.generation}
 }
 
 // reset has Redis begin a generation after a tid.
 func (r *sendRig) reset(tid, branch int64, expect consumer.Offset) error {
 	c := r.span(tid, tid)
 	c.Reset = &consumer.Reset{Expect: expect, Generation: branch}
-	return r.publisher.Send(r.ctx(), c, nil)
+	err := r.publisher.Send(r.ctx(), c, nil)
+	if err == nil {
+		r.generation = branch
+	}
+	return err
 }
 
 func (r *sendRig) mustReset(tid int64) {

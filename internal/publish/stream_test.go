@@ -19,7 +19,7 @@ import (
 )
 
 // A new branch has higher ids than all before, and its first entry says that
-// none is before it. A publisher that does not know of it finds out.
+// none is before it. A publisher that does not know of it is told.
 func TestStreamOfANewBranch(t *testing.T) {
 	r := newSendRig(t, Config{StreamKey: "changes"}, testserver.RedisOptions{}, nil)
 	other := newPublisher(r.own, r.publisher.script.config)
@@ -28,6 +28,11 @@ func TestStreamOfANewBranch(t *testing.T) {
 	require.NoError(t, r.send(0, 2, events[:2]))
 	require.NoError(t, other.Send(r.ctx(), r.span(2, 3), events[2:3]))
 	require.NoError(t, r.reset(1, 5, consumer.Offset{At: at(3)}), "the history went back")
+	late := r.span(1, 3)
+	late.Generation = 0
+	var e *consumer.Mismatch
+	require.ErrorAs(t, other.Send(r.ctx(), late, events[1:3]), &e)
+	assert.Equal(t, &consumer.Mismatch{Offset: consumer.Offset{Generation: 5}, OtherGeneration: true}, e)
 	require.NoError(t, other.Send(r.ctx(), r.span(1, 3), events[1:3]))
 	require.NoError(t, other.Send(r.ctx(), r.span(3, 4), events[3:]))
 	assert.Equal(t, append(names[:3:3], names[1:]...), r.entries())

@@ -19,16 +19,13 @@ import (
 //	  all answered "done"                        -> delivered
 //	  an error, or an event that cannot be sent  -> failed
 //	  "elsewhere": Redis is at another offset    -> otherOffset
-//	  "branch": it is in another generation      -> otherGeneration
+//	  "branch": it is in another generation      -> failed, with a Mismatch
 //	  "rewound": it is inside a transaction      -> failed, with a Mismatch
 //	  that this history does not have
 //	otherOffset       look for Redis's offset in the span
 //	  it is the end: the answer to it was lost   -> delivered
 //	  it is inside the span                      -> sending, from there
 //	  it is not, or this was try maxTries        -> failed, with a Mismatch
-//	otherGeneration   take over Redis's generation, for the ids of entries
-//	  it was not try maxTries                    -> sending, from the same cut
-//	  it was                                     -> failed
 //	delivered, failed are the ends
 type transfer[E any] struct {
 	via    *scripted[E]
@@ -36,7 +33,7 @@ type transfer[E any] struct {
 	events []E
 	key    string // of the state in Redis
 
-	generation int64 // as far as is known
+	generation int64 // of the calls
 	reset      bool  // span.Reset is still to be done
 	from       cut   // at which sending begins
 	tries      int   // how often it began
@@ -50,7 +47,6 @@ type state int
 const (
 	sending state = iota
 	otherOffset
-	otherGeneration
 	delivered
 	failed
 )
@@ -62,7 +58,7 @@ const maxTries = 4
 
 func (s *scripted[E]) newTransfer(span consumer.Span, events []E) *transfer[E] {
 	t := &transfer[E]{via: s, span: span, events: events, key: StateKey(s.config.StreamKey, span.Journal, span.Consumer)}
-	t.generation = s.generations[t.key]
+	t.generation = max(span.Generation, 0)
 	if span.Reset != nil {
 		t.reset, t.generation = true, span.Reset.Generation
 	}
@@ -78,8 +74,6 @@ func (t *transfer[E]) run(ctx context.Context) error {
 			s = t.send(ctx)
 		case otherOffset:
 			s = t.resume()
-		case otherGeneration:
-			s = t.adopt()
 		case delivered:
 			return nil
 		case failed:
@@ -98,7 +92,8 @@ func (t *transfer[E]) send(ctx context.Context) state {
 		t.err = fmt.Errorf("publish: %w", err)
 		return failed
 	case t.reply.OtherGeneration:
-		return otherGeneration
+		t.err = &consumer.Mismatch{Offset: consumer.Offset{Generation: t.reply.Generation}, OtherGeneration: true}
+		return failed
 	case t.reply.Rewound != nil:
 		t.err = &consumer.Mismatch{Offset: offsetOf(*t.reply.Rewound), Inside: true}
 		return failed
@@ -134,17 +129,6 @@ func (t *transfer[E]) find(offset consumer.Offset) (_ cut, ok bool) {
 		}
 	}
 	return cut{whole: offset.At}, offset.At == t.span.From && !t.reset
-}
-
-// adopt is the state otherGeneration.
-func (t *transfer[E]) adopt() state {
-	if t.tries == maxTries {
-		t.err = fmt.Errorf("publish: the generation in %s changed again and again, at last to %d", t.key, t.reply.Generation)
-		return failed
-	}
-	t.generation = t.reply.Generation
-	t.via.generations[t.key] = t.reply.Generation
-	return sending
 }
 
 // offsetOf returns the offset of Redis. Of a stream whose state is gone, the ids say
@@ -189,9 +173,7 @@ func (t *transfer[E]) requests(ctx context.Context) (script.Reply, error) {
 		case reply.Mismatch != nil, reply.Rewound != nil, reply.OtherGeneration:
 			return reply, nil
 		}
-		if t.reset {
-			s.generations[t.key], t.reset = t.generation, false
-		}
+		t.reset = false
 		if !more {
 			return reply, r.unencodable
 		}

@@ -19,7 +19,7 @@
 -- ARGV
 --   1      '1' to reset, if Redis is exactly at what 2 to 4 say; otherwise '0'
 --   2..4   the tid ('' if the state must be empty), mark and branch expected
---   5      the branch: that of the ids of entries, and the new one if 1 is '1'
+--   5      the branch that the call is of, and the new one if 1 is '1'
 --   6, 7   tid and mark of the transaction that must be the last whole one
 --   8, 9   tid and mark of the last whole transaction when all is done
 --   10..12 tid, mark and seq of the transaction inside which the call ends; ''
@@ -45,10 +45,11 @@
 --       nothing was done, because Redis is at this offset; tid is '' if the state is
 --       empty; last is the last id of the stream, or ''
 --   'rewound', tid, mark, branch, last
---       nothing was done, because Redis is inside this transaction, and the call is
---       of a history that does not have it
+--       nothing was done, because Redis is inside this transaction, and the call
+--       passes it without having it: it is of another history
 --   'branch', branch
---       nothing was done, because the call's ids of entries are of another branch
+--       nothing was done, because the call is of another branch: the offset was reset
+--       after it was made, or before Redis lost that
 -- An error reply means that no message was published. Every write comes after one
 -- that Redis refuses if it would refuse any (out of memory, read-only, MISCONF), so
 -- that it never stops between a message and the memory of it.
@@ -96,9 +97,18 @@ elseif tid == '' or not stands(ARGV[6], ARGV[7]) then
   return answer('elsewhere', tid, mark)
 end
 
-if begun ~= '' and transactions > 0 then
-  local first_tid, first = tonumber(ARGV[group + 1]), ARGV[group + 2]
-  if first_tid < tonumber(begun_tid) or first_tid == tonumber(begun_tid) and first ~= begun then
+if branch ~= ARGV[5] then
+  return {'branch', branch}
+end
+if begun ~= '' and ARGV[13] ~= begun then
+  local passes, has
+  if transactions > 0 then
+    passes, has = true, ARGV[group + 2] == begun
+  else
+    passes = tonumber(ARGV[8]) >= tonumber(begun_tid) or ARGV[11] ~= ''
+    has = ARGV[9] == begun or ARGV[11] == begun
+  end
+  if passes and not has then
     return answer('rewound', begun_tid, begun)
   end
 end
@@ -107,9 +117,6 @@ if ARGV[13] ~= '' then
   if begun ~= ARGV[13] or tonumber(seq) < tonumber(ARGV[14]) then
     return answer('elsewhere', tid, mark)
   end
-end
-if stream and branch ~= ARGV[5] then
-  return {'branch', branch}
 end
 
 local time = call('TIME')

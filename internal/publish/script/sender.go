@@ -29,7 +29,7 @@ type Call struct {
 
 	Reset      bool // begin a new generation at From, if Redis is at Expected
 	Expected   Offset
-	Generation int64 // of the ids of entries
+	Generation int64 // that the call is of
 
 	From Place // that Redis must have reached
 	To   Place // the last whole transaction when all is done
@@ -56,7 +56,7 @@ type Offset struct {
 type Reply struct {
 	Mismatch        *Offset // nothing was done, because Redis is at this offset
 	Rewound         *Offset // nothing was done, because Redis is inside the transaction At, which this history does not have
-	OtherGeneration bool    // nothing was done, because entries are of Generation
+	OtherGeneration bool    // nothing was done, because Redis is in Generation
 	Stopped         error   // Redis refused the message At, counted from 0; those before it are done
 
 	Generation int64
