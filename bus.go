@@ -32,8 +32,8 @@ type Bus struct {
 	queues        []*delivery.Queue[Event] // of those that are not durable
 	durables      []*durable
 	closed        bool
-	journal       *Journal // nil on a bus that works alone
-	fed           int64    // the tid up to which the journal has fed it
+	journal       *Journal    // nil on a bus that works alone
+	fed           store.Place // up to which the journal has fed it
 
 	room       chan struct{} // holds one token: a queue that is behind the journal has room again
 	registered chan struct{} // holds one token: there may be a durable consumer to run
@@ -206,7 +206,7 @@ func (b *Bus) register(scope Scope, listener any, wants func(Event) bool, delive
 	}
 	b.registrations = append(slices.Clip(b.registrations), r)
 	if b.journal != nil {
-		r.attach(b.journal.follower.Place())
+		r.attach(b.fed)
 	}
 	if r.durable != nil {
 		signal(b.registered)
@@ -246,7 +246,7 @@ func (b *Bus) attach(j *Journal, at store.Place) error {
 	case b.journal != nil:
 		return errors.New("the bus has a journal already")
 	}
-	b.journal, b.fed = j, at.TID
+	b.journal, b.fed = j, at
 	for _, r := range b.registrations {
 		r.attach(at)
 	}
@@ -257,7 +257,7 @@ func (b *Bus) attach(j *Journal, at store.Place) error {
 func (b *Bus) fedTo() int64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.fed
+	return b.fed.TID
 }
 
 // committed returns the last tid that this process committed, as far as it is

@@ -62,7 +62,8 @@
 //   - A slow listener loses nothing: what its queue has no room for is read again from
 //     the journal, unless it was pruned by then.
 //   - A [LoadListener] receives exactly the changes that were not in the snapshot it was
-//     loaded from.
+//     loaded from. If the database's history went back to before what the snapshot
+//     showed, it is loaded again.
 //   - Since, Resume, Before and History yield events equal to those that were delivered,
 //     except for Primary, even if the resource has changed since or is gone.
 //   - While the database is unavailable, Run retries. Then it continues where it

@@ -153,43 +153,53 @@ func (j *Journal) hearOthers(ctx context.Context) iter.Seq[follow.Heard] {
 // because the journal is read again for that queue when there is room.
 type journalSink struct{ journal *Journal }
 
-// Feed queues events for every listener: all that the journal has up to a tid.
-func (s journalSink) Feed(changes []store.Change, upTo int64) {
+// Feed queues the events of the journal's next transactions for every listener.
+func (s journalSink) Feed(changes []store.Change, transactions []store.Place) {
 	items := s.journal.items(changes)
+	places := shownPlaces(transactions)
 	b := s.journal.bus
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.fed = upTo
+	b.fed = transactions[len(transactions)-1]
 	for _, q := range b.queues {
-		q.Feed(items, upTo)
+		q.Feed(items, places)
 	}
 	for _, d := range b.durables {
 		d.memory.Kick()
 	}
 }
 
-// Rewound makes every listener go on after an earlier tid, after a Resync.
-func (s journalSink) Rewound(tid int64, err error) {
+// Rewound makes every listener go on after an earlier place, after a Resync.
+func (s journalSink) Rewound(to store.Place, err error) {
 	b := s.journal.bus
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.fed = tid
+	b.fed = to
 	for _, q := range b.queues {
-		q.Rewind(tid, err)
+		q.Rewind(to.TID, err)
 	}
 	for _, d := range b.durables {
 		d.memory.Missed(err)
 	}
 }
 
-// Pruned makes every listener go on after a later tid, up to which all is pruned.
-func (s journalSink) Pruned(tid int64, err error) {
+// Pruned makes every listener go on after a later place, up to which all is pruned.
+func (s journalSink) Pruned(to store.Place, err error) {
 	b := s.journal.bus
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.fed = tid
+	b.fed = to
 	for _, q := range b.queues {
-		q.Skip(tid, tid, err)
+		q.Skip(to.TID, to.TID, err)
+	}
+}
+
+// Ahead yields what loaded listeners have from a snapshot and the journal has not fed yet.
+func (s journalSink) Ahead(yield func(last store.Place, gone func()) bool) {
+	for _, q := range s.journal.bus.allQueues() {
+		if last, ok := q.Ahead(); ok && !yield(store.Place(last), func() { q.Gone(last) }) {
+			return
+		}
 	}
 }
 

@@ -125,19 +125,18 @@ func (b *Bus) listenerOf(scope Scope, l any, wants func(Event) bool, deliver fun
 // loader returns how a listener is loaded from tables, if there is a journal
 // that knows which changes they hold; otherwise it hears of the gap, if it has use
 // for that.
-func (b *Bus) loader(l LoadListener, resync func(context.Context, delivery.Gap) error) func(context.Context, delivery.Gap) (func(tid int64) bool, error) {
-	return func(ctx context.Context, g delivery.Gap) (func(tid int64) bool, error) {
+func (b *Bus) loader(l LoadListener, resync func(context.Context, delivery.Gap) error) func(context.Context, delivery.Gap, *delivery.Queue[Event]) error {
+	return func(ctx context.Context, g delivery.Gap, q *delivery.Queue[Event]) error {
 		b.mu.Lock()
 		j := b.journal
 		b.mu.Unlock()
 		switch {
 		case j != nil:
-			s, err := j.load(ctx, l.Load)
-			return s.has, err
+			return j.load(ctx, q, l.Load)
 		case resync != nil:
-			return nil, resync(ctx, g)
+			return resync(ctx, g)
 		}
-		return nil, nil
+		return nil
 	}
 }
 

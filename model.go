@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 
+	"github.com/tracbus/tracbus/internal/delivery"
 	"github.com/tracbus/tracbus/internal/entry"
 	"github.com/tracbus/tracbus/internal/store"
 	"github.com/tracbus/tracbus/internal/wire"
@@ -164,40 +165,42 @@ func (s *Snapshot) Schema() string { return s.journal.store.Schema() }
 // Realm returns what the journal was opened with for a realm, or nil.
 func (s *Snapshot) Realm(r Realm) JournalRealm { return s.journal.realm(r) }
 
-// shown says which changes a snapshot showed.
-type shown struct {
-	journal bool // there is one, and the listener was loaded
-	upTo    int64
-	later   []int64 // in their order; those that were passed are forgotten
-}
-
-// has says whether a change was shown. It is asked in the order of tids.
-func (s *shown) has(tid int64) bool {
-	for len(s.later) > 0 && s.later[0] < tid {
-		s.later = s.later[1:]
-	}
-	if len(s.later) == 0 {
-		s.later = nil // and its memory
-	}
-	return s.journal && (tid <= s.upTo || len(s.later) > 0 && s.later[0] == tid)
-}
-
 // load calls f with a snapshot. Everything that was delivered to the bus before is
 // committed, so every snapshot shows it. What else the snapshot shows is in the table
 // of transactions, as the snapshot shows it.
-func (j *Journal) load(ctx context.Context, f func(context.Context, *Snapshot) error) (shown, error) {
-	fed := j.bus.fedTo()
+func (j *Journal) load(ctx context.Context, q *delivery.Queue[Event], f func(context.Context, *Snapshot) error) error {
+	fed := j.bus.beginLoad(q)
 	conn, err := j.store.Snapshot(ctx)
 	if err != nil {
-		return shown{}, fmt.Errorf("load: %w", err)
+		return fmt.Errorf("load: %w", err)
 	}
 	defer conn.Rollback()
-	tids, err := j.store.Shown(ctx, conn, fed)
+	later, err := j.store.Shown(ctx, conn, fed, delivery.MaxShown+1)
 	if err != nil {
-		return shown{}, fmt.Errorf("load: %w", err)
+		return fmt.Errorf("load: %w", err)
 	}
-	s := shown{journal: true, upTo: fed, later: tids}
+	if !q.Showed(fed, shownPlaces(later)) {
+		return fmt.Errorf("load: %w while the snapshot was made", ErrRewound)
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // closes rows that were left open: they would keep the connection
-	return s, f(ctx, &Snapshot{SQL: conn, TID: fed, journal: j})
+	return f(ctx, &Snapshot{SQL: conn, TID: fed, journal: j})
+}
+
+// beginLoad says that a queue's listener is going to be loaded, and returns the tid up to
+// which the journal has fed it.
+func (b *Bus) beginLoad(q *delivery.Queue[Event]) (fed int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	q.BeginLoad()
+	return b.fed.TID
+}
+
+// shownPlaces returns transactions as a queue compares them.
+func shownPlaces(transactions []store.Place) []delivery.Place {
+	places := make([]delivery.Place, len(transactions))
+	for i, p := range transactions {
+		places[i] = delivery.Place(p)
+	}
+	return places
 }

@@ -18,13 +18,13 @@ func (q *Queue[E]) Attach(at int64) {
 	q.signal()
 }
 
-// Feed queues what the listener wants of what the journal has up to a tid,
-// transaction by transaction, as long as there is room. What there is no room
-// for is read again later.
-func (q *Queue[E]) Feed(items []Item[E], upTo int64) {
+// Feed queues what the listener wants of the journal's next transactions, one after
+// the other, as long as there is room. What there is no room for is read again later.
+func (q *Queue[E]) Feed(items []Item[E], transactions []Place) {
 	q.mu.Lock()
+	q.compare(transactions)
 	if !q.behind {
-		q.take(items, upTo)
+		q.take(items, transactions[len(transactions)-1].TID)
 	}
 	idle := len(q.batch) == 0
 	q.mu.Unlock()
@@ -101,6 +101,7 @@ func (q *Queue[E]) Rewind(tid int64, err error) {
 	}
 	q.readTo = min(q.readTo, tid)
 	q.behind = q.behind && q.readTo < tid
+	q.ahead = ahead{}
 	q.gapAfter(NewGap(Rewound, err))
 	q.moved()
 	q.mu.Unlock()
@@ -115,6 +116,7 @@ func (q *Queue[E]) Skip(floor, fed int64, err error) {
 	if q.readTo < floor && !q.closing {
 		q.readTo = floor
 		q.behind = q.readTo < fed
+		q.ahead = ahead{}
 		q.gapAfter(NewGap(Pruned, err))
 		q.moved()
 	}

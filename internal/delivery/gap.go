@@ -119,9 +119,9 @@ func (q *Queue[E]) resync() error {
 	if q.listener.Load == nil {
 		return q.listener.Resync(q.ctx, *q.gap)
 	}
-	has, err := q.listener.Load(q.ctx, *q.gap)
+	err := q.listener.Load(q.ctx, *q.gap, q)
 	if err == nil {
-		q.loaded = has
+		q.loaded = q.loading
 	}
 	return err
 }

@@ -45,11 +45,10 @@ type Listener[E any] struct {
 	Resync func(context.Context, Gap) error
 
 	// Load is called in the place of Resync: it builds the listener's state from
-	// the database's tables. What it returns says whether the state has the
-	// changes of a transaction already; it is asked in the order of tids. It is
-	// nil if the state was not built from tables, because there is no journal.
-	// Load is nil if the listener has no such state.
-	Load func(context.Context, Gap) (has func(tid int64) bool, err error)
+	// a snapshot of the database's tables, and tells the queue, by BeginLoad and
+	// Showed, what that shows. It does not if there is no journal. Nil if the
+	// listener has no such state.
+	Load func(context.Context, Gap, *Queue[E]) error
 
 	// NeedsLoad says whether an error of Deliver or Batch asks for a Load, and is
 	// no failure. Nil if Load is.

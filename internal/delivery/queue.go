@@ -25,10 +25,11 @@ type Queue[E any] struct {
 	done   chan struct{} // closed when the goroutine has ended
 
 	// Only the goroutine uses these.
-	gap         *Gap                 // to be delivered before the next event
-	gapsCovered gaps                 // that gap makes good
-	loaded      func(tid int64) bool // what the listener has from the tables; nil: nothing
-	reported    bool                 // that gap has to be delivered again
+	gap         *Gap    // to be delivered before the next event
+	gapsCovered gaps    // that gap makes good
+	loaded      *loaded // what the listener has from the tables; nil: nothing
+	loading     *loaded // the same, once the Load that goes on has succeeded
+	reported    bool    // that gap has to be delivered again
 
 	calling  atomic.Uint32 // what a call that has not returned delivers
 	progress atomic.Int64  // how many events of batch are delivered
@@ -44,6 +45,7 @@ type Queue[E any] struct {
 	waiters       []waiter
 	readTo        int64 // the tid up to which the journal was read for the listener
 	behind        bool  // there was no room: the journal is to be read again after readTo
+	ahead         ahead // what the listener has already of what comes after readTo
 	closing       bool  // nothing more is queued
 	gone          bool  // nothing more is delivered
 	ended         bool  // the goroutine has done its last

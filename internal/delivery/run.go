@@ -164,7 +164,7 @@ func (q *Queue[E]) deliverEach() {
 
 // has says whether the listener has the changes of an event's transaction from
 // the tables.
-func (q *Queue[E]) has(e E) bool { return q.loaded != nil && q.loaded(q.config.TID(e)) }
+func (q *Queue[E]) has(e E) bool { return q.loaded != nil && q.loaded.has(q.config.TID(e)) }
 
 // needsLoad says whether an error asks for the listener to be loaded again.
 func (q *Queue[E]) needsLoad(err error) bool {

@@ -81,7 +81,7 @@ func (f *Follower) follow(ctx context.Context) error {
 		}
 		if n := len(batch.Places); n > 0 {
 			last := batch.Places[n-1]
-			f.sink.Feed(batch.Changes, last.TID)
+			f.sink.Feed(batch.Changes, batch.Places)
 			f.passed.Add(batch.Places...)
 			f.moveTo(last)
 			f.noteRead(batch)
@@ -91,9 +91,25 @@ func (f *Follower) follow(ctx context.Context) error {
 			return fmt.Errorf("read again for a slow listener: %w", err)
 		}
 		if !batch.More && !more {
-			return nil
+			return f.lookAhead(ctx)
 		}
 	}
+}
+
+// lookAhead looks for what listeners were loaded with and were not fed yet. If the
+// database does not have it, it was put back to an older state, and the follower, which
+// had not come that far, has no other way to see it.
+func (f *Follower) lookAhead(ctx context.Context) error {
+	for last, gone := range f.sink.Ahead {
+		exists, err := f.config.Store.Has(ctx, f.config.DB, last)
+		if err != nil {
+			return fmt.Errorf("look for tid %d: %w", last.TID, err)
+		}
+		if !exists {
+			gone()
+		}
+	}
+	return nil
 }
 
 // lost finds a new place if the one that was followed is gone, as Store.Read has
@@ -114,9 +130,9 @@ func (f *Follower) lost(ctx context.Context, err error) error {
 	}
 	f.config.Logger.Error("changes of the journal were missed: listeners get a Resync", "tid", f.place.TID, "goes on after", place.TID, "err", err)
 	if pruned {
-		f.sink.Pruned(place.TID, err)
+		f.sink.Pruned(place, err)
 	} else {
-		f.sink.Rewound(place.TID, err)
+		f.sink.Rewound(place, err)
 		f.mu.Lock()
 		f.rewinds++
 		if f.committed.TID > place.TID { // what came after it is delivered again, or gone

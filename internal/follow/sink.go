@@ -5,17 +5,22 @@ import "github.com/tracbus/tracbus/internal/store"
 // Sink gets what a follower reads: it is the bus. Its methods do not wait for
 // listeners.
 type Sink interface {
-	// Feed delivers what transactions changed: all that the journal has up to a
-	// tid.
-	Feed(changes []store.Change, upTo int64)
+	// Feed delivers what the journal's next transactions changed. There is one at
+	// least.
+	Feed(changes []store.Change, transactions []store.Place)
 
-	// Rewound has every listener go on after an earlier tid: the journal's
+	// Rewound has every listener go on after an earlier place: the journal's
 	// history went back, and changes were missed.
-	Rewound(tid int64, err error)
+	Rewound(to store.Place, err error)
 
-	// Pruned has every listener go on after a later tid: what it missed is
+	// Pruned has every listener go on after a later place: what it missed is
 	// pruned.
-	Pruned(tid int64, err error)
+	Pruned(to store.Place, err error)
+
+	// Ahead yields each listener that was loaded from a snapshot with transactions
+	// that were not fed yet, and the last of these. It calls gone if the database
+	// does not have that transaction.
+	Ahead(yield func(last store.Place, gone func()) bool)
 
 	// Nudge has the listeners look that read the journal for themselves.
 	Nudge()

@@ -23,22 +23,22 @@ func (s *Store) End(ctx context.Context, q SQL) (p Place, err error) {
 	return p, err
 }
 
-// Shown returns the tids above one that q shows, decided or not.
-func (s *Store) Shown(ctx context.Context, q SQL, above int64) (tids []int64, err error) {
+// Shown returns the first transactions after a tid that q shows, decided or not.
+func (s *Store) Shown(ctx context.Context, q SQL, after int64, most int) (places []Place, err error) {
 	defer s.Within(s.limits.Answer, &ctx, &err)()
-	rows, err := q.QueryContext(ctx, s.SQL("SELECT tid FROM {journal_transaction} WHERE tid > ? ORDER BY tid"), above)
+	rows, err := q.QueryContext(ctx, s.SQL("SELECT tid, mark FROM {journal_transaction} WHERE tid > ? ORDER BY tid LIMIT ?"), after, most)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var tid int64
-		if err := rows.Scan(&tid); err != nil {
+		var p Place
+		if err := rows.Scan(&p.TID, &p.CommitID); err != nil {
 			return nil, err
 		}
-		tids = append(tids, tid)
+		places = append(places, p)
 	}
-	return tids, errors.Join(rows.Err(), rows.Close())
+	return places, errors.Join(rows.Err(), rows.Close())
 }
 
 // Has says whether a place exists in the database.
