@@ -29,6 +29,12 @@ func IsNoTransaction(err error) bool {
 	return err != nil && strings.Contains(err.Error(), "no transaction is active")
 }
 
+// IsWithinTransaction says whether SQLite refuses a BEGIN because a transaction is
+// open.
+func IsWithinTransaction(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "within a transaction")
+}
+
 // IsLocked says whether MySQL refuses to wait for a row that another transaction
 // has locked: 1205 is MariaDB's number for it, and 3572 MySQL's.
 func IsLocked(err error) bool {

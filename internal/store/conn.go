@@ -81,9 +81,12 @@ func (s *Store) JoinedStillOpen(ctx context.Context, q SQL) (err error) {
 }
 
 func (s *Store) beginFails(ctx context.Context, q SQL) error {
-	if _, err := q.ExecContext(ctx, "BEGIN"); err == nil {
+	switch _, err := q.ExecContext(ctx, "BEGIN"); {
+	case err == nil:
 		_, _ = q.ExecContext(ctx, "ROLLBACK")
 		return errors.New("the transaction was ended before its commit, or never begun")
+	case !sqltext.IsWithinTransaction(err): // it failed for another reason, which may have ended the transaction
+		return fmt.Errorf("whether the transaction is still open: %w", err)
 	}
 	return nil
 }
