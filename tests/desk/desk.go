@@ -45,6 +45,9 @@ type Config struct {
 	DB *sql.DB
 	// Idle does not run the journal.
 	Idle bool
+	// Opening makes the context with which the journal is opened. Zero takes it as
+	// it is.
+	Opening func(context.Context) context.Context
 }
 
 // Seat opens a journal in a database and follows it, until the test ends.
@@ -71,7 +74,11 @@ func Seat(t *testing.T, s *testdatabase.Server, dsn string, c Config) *Desk {
 		c.Journal.Logger = testkit.Quiet
 	}
 	var err error
-	d.Journal, err = tracbus.OpenJournal(testkit.Within(t), d.DB, d.Bus, c.Journal)
+	ctx := testkit.Within(t)
+	if c.Opening != nil {
+		ctx = c.Opening(ctx)
+	}
+	d.Journal, err = tracbus.OpenJournal(ctx, d.DB, d.Bus, c.Journal)
 	require.NoError(t, err)
 	if !c.Idle {
 		d.Follow()
