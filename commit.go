@@ -238,8 +238,8 @@ func (tx *ModelTransaction) clearUp(ctx context.Context, lost error) (tid int64,
 // Outcome says what became of the transaction, by its commit id: nil if it was
 // committed, with its tid; [ErrNotCommitted] if it was not and never will be;
 // [ErrCommitUnknown] if that cannot be found out before ctx ends, or some seconds
-// have passed. It asks the database if Commit could not find out, or if the
-// application committed.
+// have passed, or if the transaction may have been pruned since. It asks the database
+// if Commit could not find out, or if the application committed.
 func (tx *ModelTransaction) Outcome(ctx context.Context) (tid int64, err error) {
 	switch tx.state {
 	case txCommitted:
@@ -259,10 +259,14 @@ func (tx *ModelTransaction) Outcome(ctx context.Context) (tid int64, err error) 
 	if tx.conn != nil {
 		session = tx.conn.Session
 	}
+	after := tx.after.TID
+	if tx.rewinds != tx.journal.follower.Rewinds() { // tids have come again since
+		after = 0
+	}
 	ctx, cancel := context.WithTimeout(ctx, tx.journal.store.Limits().Commit)
 	defer cancel()
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
-		tid, landed, err := tx.journal.store.Find(ctx, tx.commitID, tx.tid, session)
+		tid, landed, err := tx.journal.store.Find(ctx, tx.commitID, tx.tid, after, session)
 		switch {
 		case landed:
 			tx.tid, tx.state = tid, txCommitted
@@ -271,7 +275,7 @@ func (tx *ModelTransaction) Outcome(ctx context.Context) (tid int64, err error) 
 		case err == nil:
 			tx.state = txRolledBack
 			return 0, ErrNotCommitted
-		case !store.Sleep(ctx, pause):
+		case errors.Is(err, ErrPruned) || !store.Sleep(ctx, pause):
 			return 0, &CommitUnknownError{tx, err}
 		}
 	}

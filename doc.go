@@ -54,8 +54,9 @@
 //   - Update runs its function at most once. If Update returns nil, the commit holds,
 //     whatever happens to delivery. An error that wraps [ErrNotCommitted] means that the
 //     commit does not hold and never will. An error that wraps [ErrCommitUnknown] means
-//     that the database's answer was lost and could not be asked for again: if the
-//     transaction was committed, its changes are delivered like any other.
+//     that the database's answer was lost and could not be asked for again, or not before
+//     the transaction may have been pruned: if it was committed, its changes are
+//     delivered like any other.
 //   - A transaction that has taken its tid and has not ended holds back the changes
 //     after it until it ends. They are never skipped. [Journal.Status] shows which
 //     transaction it is, as far as the database knows; the log does after some seconds.

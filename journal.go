@@ -213,7 +213,9 @@ func (j *Journal) newTransaction() (*ModelTransaction, error) {
 	}
 	j.opened++
 	now := time.Now().UTC().Truncate(time.Microsecond)
-	return &ModelTransaction{journal: j, time: now, commitID: rand.Text(), rewinds: j.follower.Rewinds()}, nil
+	tx := &ModelTransaction{journal: j, time: now, commitID: rand.Text()}
+	tx.after, tx.rewinds = j.follower.Now()
+	return tx, nil
 }
 
 // ended counts a transaction off.
@@ -257,7 +259,7 @@ var (
 	ErrNotCommitted = errors.New("not committed")
 
 	// ErrCommitUnknown: the database's answer to COMMIT was lost, and it could
-	// not be asked since. If the transaction was committed, it is delivered like any
+	// not be asked since, or the transaction may have been pruned by then. If the transaction was committed, it is delivered like any
 	// other.
 	// Returned by Update, Commit and Outcome, within a [*CommitUnknownError].
 	ErrCommitUnknown = errors.New("commit unknown")

@@ -46,6 +46,7 @@ type ModelTransaction struct {
 	kind     Kind // that was prepared; "" is any
 	time     time.Time
 	commitID string
+	after    store.Place // to which the journal was read when it began, after a number of rewinds
 	rewinds  int
 	inside   bool // an Update, which ends it
 	touched  bool // a joined one: its place is noted

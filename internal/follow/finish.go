@@ -58,6 +58,10 @@ func (f *Follower) lastCommitted(ctx context.Context) (store.Place, error) {
 		if err != nil || exists {
 			return p, err
 		}
+		floor, err := f.config.Store.PrunedTo(ctx, f.config.DB)
+		if err != nil || floor >= p.TID { // listeners have to learn of that
+			return p, err
+		}
 	}
 	return store.Place{}, nil
 }

@@ -72,10 +72,16 @@ func (f *Follower) Place() store.Place {
 	return f.place
 }
 
-// moveTo notes the place up to which the sink was fed.
-func (f *Follower) moveTo(p store.Place) {
+// Now returns the place up to which the sink was fed, and how often the journal's history
+// had gone back by then.
+func (f *Follower) Now() (at store.Place, rewinds int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	return f.place, f.rewinds
+}
+
+// moveTo notes the place up to which the sink was fed. The caller holds mu.
+func (f *Follower) moveTo(p store.Place) {
 	f.place = p
 	close(f.moved)
 	f.moved = make(chan struct{})

@@ -83,7 +83,9 @@ func (f *Follower) follow(ctx context.Context) error {
 			last := batch.Places[n-1]
 			f.sink.Feed(batch.Changes, batch.Places)
 			f.passed.Add(batch.Places...)
+			f.mu.Lock()
 			f.moveTo(last)
+			f.mu.Unlock()
 			f.noteRead(batch)
 		}
 		more, err := f.refill(ctx)
@@ -133,12 +135,14 @@ func (f *Follower) lost(ctx context.Context, err error) error {
 		f.sink.Pruned(place, err)
 	} else {
 		f.sink.Rewound(place, err)
-		f.mu.Lock()
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !pruned {
 		f.rewinds++
 		if f.committed.TID > place.TID { // what came after it is delivered again, or gone
 			f.committed = place
 		}
-		f.mu.Unlock()
 	}
 	f.moveTo(place)
 	return nil

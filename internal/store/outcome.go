@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -21,14 +22,25 @@ func inDoubt(err error, committing bool) error {
 
 // Find asks what became of a transaction, by its commit id. It waits until the answer
 // cannot change any more: landed is final. tid is the one that the transaction
-// took, or 0 if that is not known; session is [Conn.Session]. The answer is final
-// on PostgreSQL when the bound has passed the tid, on MySQL when the session is
+// took, or 0 if that is not known: then it was above after. session is
+// [Conn.Session]. If the transaction may have been pruned, Find returns ErrPruned,
+// wrapped, because then nobody knows any more. The answer is final
+// on PostgreSQL when the bound has passed the tid, or a crash has made the server forget
+// that it was taken, on MySQL when the session is
 // gone and the counter's row can be locked, and on SQLite within a transaction that
 // writes: see find in postgresql.go, mysql.go and sqlite.go. ModelTransaction.Outcome
 // (the root's commit.go) asks, and says what the caller gets.
-func (s *Store) Find(ctx context.Context, commitID string, tid, session int64) (found int64, landed bool, err error) {
+func (s *Store) Find(ctx context.Context, commitID string, tid, after, session int64) (found int64, landed bool, err error) {
 	defer s.Within(s.limits.Lock, &ctx, &err)()
-	return s.dialect.find(s, ctx, commitID, tid, session)
+	found, landed, err = s.dialect.find(s, ctx, commitID, tid, session)
+	if err != nil || landed {
+		return found, landed, err
+	}
+	floor, err := s.PrunedTo(ctx, s.db) // after the look: it rises before anything is deleted
+	if err == nil && floor >= cmp.Or(tid, after+1) {
+		err = fmt.Errorf("%w: up to tid %d, and the transaction may have been among those", ErrPruned, floor)
+	}
+	return 0, false, err
 }
 
 // find looks for a commit id: at a tid, or, if that is 0, from the newest on.

@@ -143,11 +143,15 @@ func (s *Store) boundPostgreSQL(ctx context.Context, q SQL) (int64, error) {
 func (s *Store) findPostgreSQL(ctx context.Context, commitID string, tid, _ int64) (found int64, landed bool, err error) {
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 250*time.Millisecond) {
 		bound, err := s.boundPostgreSQL(ctx, s.db)
+		over := bound >= tid
+		if err == nil && !over {
+			over, err = s.forgottenPostgreSQL(ctx, tid)
+		}
 		if err != nil {
 			return 0, false, err
 		}
 		found, landed, err := s.find(ctx, s.db, commitID, tid)
-		if err != nil || landed || bound >= tid {
+		if err != nil || landed || over {
 			return found, landed, err
 		}
 		if !Sleep(ctx, pause) {
@@ -156,6 +160,21 @@ func (s *Store) findPostgreSQL(ctx context.Context, commitID string, tid, _ int6
 	}
 }
 
+// forgottenPostgreSQL says whether the server has forgotten that a tid was taken: it has
+// crashed since, and with it every transaction of that time has ended. If one of them
+// had been committed, what it took from the sequence would have reached the disk before.
+func (s *Store) forgottenPostgreSQL(ctx context.Context, tid int64) (bool, error) {
+	var head, locks int64
+	err := limit.QueryRow(ctx, s.db, s.SQL("SELECT b.head, (SELECT count(*) "+heldPostgreSQL+") FROM {journal_bound}() b"), s.class).Scan(&head, &locks)
+	return head < tid && locks == 0, err
+}
+
+// heldPostgreSQL finds the locks of those who have taken a tid, with a placeholder for the
+// class.
+const heldPostgreSQL = `FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+	WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.classid::bigint >> 16 = CAST(? AS bigint)
+	  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())`
+
 func (s *Store) statusPostgreSQL(ctx context.Context, st Status) (Status, error) {
 	st.skips = true
 	if err := limit.QueryRow(ctx, s.db, s.SQL("SELECT head FROM {journal_bound}()")).Scan(&st.Head); err != nil {
@@ -163,10 +182,7 @@ func (s *Store) statusPostgreSQL(ctx context.Context, st Status) (Status, error)
 	}
 	rows, err := s.db.QueryContext(ctx, s.SQL(`SELECT l.pid, coalesce(a.usename::text, ''), coalesce(a.application_name, ''), coalesce(a.client_addr::text, 'local'),
 		coalesce(a.state, CASE WHEN l.pid IS NULL THEN 'prepared transaction' ELSE 'state not shown to this user' END), coalesce(extract(epoch FROM clock_timestamp() - a.xact_start), 0)::double precision
-	FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
-	WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.classid::bigint >> 16 = CAST(? AS bigint)
-	  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-	ORDER BY 6 DESC`), s.class)
+	`+heldPostgreSQL+" ORDER BY 6 DESC"), s.class)
 	if err != nil {
 		return st, err
 	}
