@@ -1,10 +1,7 @@
 package pages
 
 import (
-	"errors"
 	"fmt"
-	"regexp"
-	"regexp/syntax"
 	"strings"
 )
 
@@ -14,44 +11,46 @@ import (
 // empty lines do not count, there are no comments, and a page without such a block
 // forbids nothing.
 //
-// The expressions are Go's, not Python's: none can take long, but there is no
-// look-around and no back-reference, and \d \w \s \b are ASCII. If one cannot be
-// compiled, the page is not used: the last good version stays, and the log and Err
-// have [PatternErrors], which list each of them. See [Value].
+// The expressions are Python's, as far as Go can search for them in a time that is
+// bounded by the lengths of expression and text: there is no look-around, no
+// back-reference, no atomic group and no character by its name, \d \w \s \b are ASCII,
+// and nothing can follow a $. An expression that cannot be compiled is left out, and
+// the others are used: the log and Err have [PatternErrors], which list each of them.
+// Have [CheckBadContent] refuse such a page before it is saved, as TracSpamFilter does.
 type BadContent struct {
 	// Value is a list of the expressions in their order.
-	*Value[[]*regexp.Regexp]
+	*Value[[]Pattern]
 }
 
 // NewBadContent returns a list that is empty until it is loaded: register it as a
 // [tracbus.WikiListener] with the scope [tracbus.Everywhere].
 func NewBadContent(config Config) *BadContent {
-	return &BadContent{NewValue("BadContent", parseBadContent, config)}
+	v := NewValue("BadContent", parseBadContent, config)
+	v.partial = true
+	return &BadContent{v}
 }
 
 // Match returns the first expression that matches anywhere in text, as it is
 // written on the page. (The original's text is the author's name, a newline, and
 // what was sent.) Any goroutine may call it; it never waits.
 func (b *BadContent) Match(text string) (pattern string, bad bool) {
-	for _, re := range b.Get() {
-		if found(re, text) {
-			return re.String(), true
+	for _, p := range b.Get() {
+		if p.Match(text) {
+			return p.String(), true
 		}
 	}
 	return "", false
 }
 
-// found is Python's re.search, in which $ also matches before a last newline.
-func found(re *regexp.Regexp, text string) bool {
-	if re.MatchString(text) {
-		return true
-	}
-	rest, cut := strings.CutSuffix(text, "\n")
-	return cut && strings.Contains(re.String(), "$") && re.MatchString(rest)
+// CheckBadContent says what [BadContent] cannot use of a page's text: it returns nil
+// or [PatternErrors]. An application calls it to refuse an edit of the page.
+func CheckBadContent(text string) error {
+	_, err := parseBadContent(text)
+	return err
 }
 
 // PatternErrors are the lines of the page [BadContent] that cannot be compiled.
-// [errors.As] finds them in its Err.
+// [errors.As] finds them in its Err and in what [CheckBadContent] returns.
 type PatternErrors []PatternError
 
 // PatternError is a line of the page [BadContent] that cannot be compiled.
@@ -73,14 +72,15 @@ func (e PatternErrors) Error() string {
 	return s.String()
 }
 
-// parseBadContent returns a PatternErrors if a pattern cannot be compiled.
-func parseBadContent(text string) ([]*regexp.Regexp, error) {
+// parseBadContent returns the patterns that can be compiled, and PatternErrors if there
+// are others.
+func parseBadContent(text string) ([]Pattern, error) {
 	before, block, _ := strings.Cut(text, "{{{")
 	block, _, closed := strings.Cut(block, "}}}")
 	if !closed && !strings.Contains(before, "}}}") {
 		return nil, nil
 	}
-	var patterns []*regexp.Regexp
+	var patterns []Pattern
 	var broken PatternErrors
 	line := strings.Count(before, "\n")
 	for pattern := range strings.SplitSeq(block, "\n") {
@@ -88,48 +88,15 @@ func parseBadContent(text string) ([]*regexp.Regexp, error) {
 		if pattern = strings.TrimSpace(pattern); pattern == "" {
 			continue
 		}
-		re, err := compilePattern(pattern)
+		p, err := compilePattern(pattern)
 		if err != nil {
 			broken = append(broken, PatternError{line, pattern, err})
 			continue
 		}
-		patterns = append(patterns, re)
+		patterns = append(patterns, p)
 	}
 	if broken != nil {
-		return nil, broken
+		return patterns, broken
 	}
 	return patterns, nil
-}
-
-// countedFromNone is {,3}: text to Go, and {0,3} to Python. After a backslash or a
-// bracket it may be text to both.
-var countedFromNone = regexp.MustCompile(`[^\\\[]\{,\d+\}`)
-
-// compilePattern compiles a pattern. If it has what only Python supports, the
-// error says so.
-func compilePattern(pattern string) (*regexp.Regexp, error) {
-	if found := countedFromNone.FindString(pattern); found != "" {
-		return nil, fmt.Errorf("%s: expected {0%s", found[1:], found[2:])
-	}
-	re, err := regexp.Compile(pattern)
-	var wrong *syntax.Error
-	if !errors.As(err, &wrong) {
-		return re, err
-	}
-	switch {
-	case wrong.Code == syntax.ErrInvalidPerlOp && (wrong.Expr == "(?=" || wrong.Expr == "(?!"),
-		strings.HasPrefix(wrong.Expr, "(?<=") || strings.HasPrefix(wrong.Expr, "(?<!"):
-		return nil, fmt.Errorf("look-around, which Go's regular expressions do not have: %w", err)
-	case wrong.Code == syntax.ErrInvalidEscape && isReference(wrong.Expr),
-		strings.Contains(pattern, "(?P="):
-		return nil, fmt.Errorf("back-reference, which Go's regular expressions do not have: %w", err)
-	case wrong.Code == syntax.ErrInvalidPerlOp, wrong.Code == syntax.ErrInvalidEscape:
-		return nil, fmt.Errorf("not in the syntax of Go's regular expressions (RE2): %w", err)
-	}
-	return nil, err
-}
-
-// isReference says whether an escape is \1 to \9.
-func isReference(escape string) bool {
-	return len(escape) >= 2 && '1' <= escape[1] && escape[1] <= '9'
 }

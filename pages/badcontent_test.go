@@ -3,6 +3,7 @@ package pages_test
 import (
 	"errors"
 	"log/slog"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -22,9 +23,9 @@ func badContentOf(t testing.TB, texts ...string) *pages.BadContent {
 	return b
 }
 
-// TestBadContentKeepsTheLastGood is the page's life: it forbids, somebody breaks
-// it, everybody learns where, and it forbids what it did until it is mended.
-func TestBadContentKeepsTheLastGood(t *testing.T) {
+// TestBadContentKeepsWhatCompiles is the page's life: it forbids, somebody writes what
+// cannot be compiled, everybody learns where, and the rest of it forbids on.
+func TestBadContentKeepsWhatCompiles(t *testing.T) {
 	logger, l := newLogs()
 	b := pages.NewBadContent(pages.Config{Logger: logger})
 	told := func(version int64, text string) {
@@ -33,29 +34,36 @@ func TestBadContentKeepsTheLastGood(t *testing.T) {
 		require.NoError(t, b.WikiPageChanged(t.Context(), tracbus.WikiPageChanged{Page: page}))
 	}
 
-	told(1, "= Bad content =\n{{{\ncasino\n(?i)cheap\\s+pills\n}}}\n")
+	const first = "= Bad content =\n{{{\ncasino\n(?i)cheap\\s+pills\n}}}\n"
+	require.NoError(t, pages.CheckBadContent(first))
+	told(1, first)
 	pattern, bad := b.Match("buy CHEAP   pills")
 	assert.True(t, bad)
 	assert.Equal(t, `(?i)cheap\s+pills`, pattern)
 	_, bad = b.Match("buy books")
 	assert.False(t, bad)
 
-	told(2, "= Bad content =\n{{{\ncasino\n  poker(  \nbooks\n(?<=free )money\n}}}\n")
-	_, bad = b.Match("buy cheap pills")
-	assert.True(t, bad, "of the last good version")
+	const second = "= Bad content =\n{{{\ncasino\n  poker(  \nbooks\n(?<=free )money\n}}}\n"
+	for range 2 {
+		told(2, second)
+	}
+	_, bad = b.Match("casino")
+	assert.True(t, bad, "before it")
 	_, bad = b.Match("buy books")
-	assert.False(t, bad, "of the broken version")
+	assert.True(t, bad, "between two")
+	_, bad = b.Match("buy cheap pills")
+	assert.False(t, bad, "no longer on the page")
 	var broken pages.PatternErrors
 	require.ErrorAs(t, b.Err(), &broken)
+	assert.Equal(t, broken, pages.CheckBadContent(second))
 	require.Len(t, broken, 2)
 	assert.Equal(t, 4, broken[0].Line)
 	assert.Equal(t, "poker(", broken[0].Pattern)
 	assert.Equal(t, 6, broken[1].Line)
 	assert.EqualError(t, b.Err(), `page "BadContent", version 2: `+
 		`line 4: pattern "poker(": error parsing regexp: missing closing ): `+"`poker(`; "+
-		`line 6: pattern "(?<=free )money": look-around, which Go's regular expressions do not have: `+
-		"error parsing regexp: invalid named capture: `(?<=free )money`")
-	assert.Equal(t, []string{"wiki page cannot be used: what is derived from it stays as it was" +
+		`line 6: pattern "(?<=free )money": look-around, which Go's regular expressions do not have`)
+	assert.Equal(t, []string{"wiki page can be used only in part: the lines that err names are left out" +
 		" page=BadContent version=2 err=" + b.Err().Error()}, l.lines("page", "version", "err"))
 
 	told(3, "{{{\npoker\n}}}")
@@ -101,27 +109,41 @@ func TestBadContentReadsAsTracSpamFilter(t *testing.T) {
 	}
 }
 
-// TestBadContentNamesWhatGoHasNot of Python's expressions.
+// TestBadContentNamesWhatGoHasNot of Python's expressions, and uses the others.
 func TestBadContentNamesWhatGoHasNot(t *testing.T) {
 	for pattern, why := range map[string]string{
-		`a(?=b)`:          "look-around, which Go's regular expressions do not have: ",
-		`a(?!b)`:          "look-around, which Go's regular expressions do not have: ",
-		`(?<=a)b`:         "look-around, which Go's regular expressions do not have: ",
-		`(?<!a)b`:         "look-around, which Go's regular expressions do not have: ",
-		`(a)\1`:           "back-reference, which Go's regular expressions do not have: ",
-		`(?P<n>a)(?P=n)`:  "back-reference, which Go's regular expressions do not have: ",
-		`(?x)a b`:         "not in the syntax of Go's regular expressions (RE2): ",
-		`(?#why)a`:        "not in the syntax of Go's regular expressions (RE2): ",
-		`a\Z`:             "not in the syntax of Go's regular expressions (RE2): ",
-		`\u00e9`:          "not in the syntax of Go's regular expressions (RE2): ",
-		`a{1,2000}`:       "error parsing regexp: invalid repeat count",
-		`http.{,20}pills`: "{,20}: expected {0,20}",
+		`a(?=b)`:         "look-around, which Go's regular expressions do not have",
+		`a(?!b)`:         "look-around, which Go's regular expressions do not have",
+		`(?<=a)b`:        "look-around, which Go's regular expressions do not have",
+		`(?<!a)b`:        "look-around, which Go's regular expressions do not have",
+		`(a)\1`:          "back-reference, which Go's regular expressions do not have",
+		`(a)\12`:         "back-reference, which Go's regular expressions do not have",
+		`(?P<n>a)(?P=n)`: "back-reference, which Go's regular expressions do not have",
+		`(?>a)`:          "atomic group, which Go's regular expressions do not have",
+		`(a)?(?(1)b|c)`:  "conditional, which Go's regular expressions do not have",
+		`\N{BULLET}`:     `a character by its name, \N, which Go's regular expressions do not have: expected \u and its number`,
+		`(?L)a`:          "the flag L, which neither Python has for texts nor Go",
+		`a++`:            "error parsing regexp: invalid nested repetition operator",
+		`a{1,2000}`:      "error parsing regexp: invalid repeat count",
+		`\u12`:           `expected 4 hexadecimal digits`,
+		`[\U00110000]`:   `expected 8 hexadecimal digits`,
+		`[a`:             "missing closing ]",
+		`(?#a`:           "missing ) after a comment",
+		`((?#a)?b)`:      "nothing to repeat before ?",
+		"a\\":            "a backslash at the end",
+		`{,3}`:           "error parsing regexp: missing argument to repetition operator",
 	} {
+		b := badContentOf(t, "{{{\nbefore\n"+pattern+"\nafter\n}}}")
 		var broken pages.PatternErrors
-		if assert.ErrorAs(t, badContentOf(t, "{{{\n"+pattern+"\n}}}").Err(), &broken, pattern) {
+		if assert.ErrorAs(t, b.Err(), &broken, pattern) {
+			assert.Len(t, broken, 1)
 			assert.Equal(t, pattern, broken[0].Pattern)
 			assert.ErrorContains(t, broken[0].Err, why, pattern)
 			assert.NotContains(t, broken[0].Err.Error(), "\n", pattern)
+		}
+		for _, text := range []string{"before", "after"} {
+			_, bad := b.Match(text)
+			assert.True(t, bad, "%s is used beside %s", text, pattern)
 		}
 	}
 }
@@ -139,8 +161,8 @@ func FuzzBadContent(f *testing.F) {
 			if !errors.As(err, &broken) || len(broken) == 0 || broken[0].Line < 1 {
 				t.Errorf("%q: %v", page, err)
 			}
-			if len(b.Get()) != 0 {
-				t.Errorf("%q: a part of it is used", page)
+			if checked := pages.CheckBadContent(page); checked == nil || !strings.HasSuffix(err.Error(), checked.Error()) {
+				t.Errorf("%q: %v, but checked %v", page, err, checked)
 			}
 		}
 		b.Match(text)

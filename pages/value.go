@@ -31,7 +31,10 @@ type Value[T any] struct {
 	parse  func(text string) (T, error)
 	absent T // the value of a page that does not exist
 	config Config
-	state  atomic.Pointer[state[T]]
+	// partial says that what parse returns with an error is used, too: it is the part
+	// of the page that can be.
+	partial bool
+	state   atomic.Pointer[state[T]]
 }
 
 // state is what is known of the page. It never changes.
@@ -40,6 +43,7 @@ type state[T any] struct {
 	text    string // of the newest version
 	version int64  // the newest; zero if there is none, or it is unknown
 	err     error  // why value is not that of text; nil if it is
+	part    bool   // value is that of text but for what err names
 	loaded  bool   // by a bus with a journal, which can load it again
 }
 
@@ -93,7 +97,7 @@ func (v *Value[T]) WikiPageRenamed(ctx context.Context, e tracbus.WikiPageRename
 		if err := v.changed(ctx, e.Page, e.Change); err != nil {
 			return err
 		}
-		if v.Err() != nil { // then the last good version is one of the renamed page
+		if s := v.state.Load(); s.err != nil && !s.part { // then the last good version is one of the renamed page
 			return v.again(ctx, v.Err())
 		}
 	}
@@ -104,7 +108,7 @@ func (v *Value[T]) WikiPageRenamed(ctx context.Context, e tracbus.WikiPageRename
 // say which text is the newest now.
 func (v *Value[T]) WikiPageVersionDeleted(ctx context.Context, e tracbus.WikiPageVersionDeleted) error {
 	s := v.state.Load()
-	if e.Page.Name != v.name || s.err == nil && 0 < e.Page.Version && e.Page.Version < s.version {
+	if e.Page.Name != v.name || (s.err == nil || s.part) && 0 < e.Page.Version && e.Page.Version < s.version {
 		return nil
 	}
 	return v.again(ctx, errors.New("a version was deleted"))
@@ -132,7 +136,8 @@ func (v *Value[T]) changed(ctx context.Context, p tracbus.WikiPage, c tracbus.Ch
 	next := *v.state.Load()
 	next.text, next.version = p.Text, p.Version
 	value, err := v.parse(p.Text)
-	if next.err = v.broken(p, err); err == nil {
+	next.err, next.part = v.broken(p, err), err != nil && v.partial
+	if err == nil || v.partial {
 		next.value = value
 	}
 	v.store(next)
@@ -166,10 +171,10 @@ func (v *Value[T]) load(versions iter.Seq2[tracbus.WikiPage, error], journaled b
 		}
 		value, err := v.parse(p.Text)
 		if newest {
-			next.text, next.version, next.err = p.Text, p.Version, v.broken(p, err)
+			next.text, next.version, next.err, next.part = p.Text, p.Version, v.broken(p, err), err != nil && v.partial
 			newest = false
 		}
-		if err == nil {
+		if err == nil || v.partial {
 			next.value = value
 			break
 		}
@@ -190,8 +195,13 @@ func (v *Value[T]) store(s state[T]) {
 	old := v.state.Load()
 	s.loaded = s.loaded || old.loaded
 	v.state.Store(&s)
-	if s.err != nil && (old.err == nil || old.text != s.text) {
-		v.config.Logger.Error("wiki page cannot be used: what is derived from it stays as it was",
-			"page", v.name, "version", s.version, "err", s.err)
+	if s.err == nil || old.err != nil && old.text == s.text {
+		return
+	}
+	attrs := []any{"page", v.name, "version", s.version, "err", s.err}
+	if s.part {
+		v.config.Logger.Error("wiki page can be used only in part: the lines that err names are left out", attrs...)
+	} else {
+		v.config.Logger.Error("wiki page cannot be used: what is derived from it stays as it was", attrs...)
 	}
 }

@@ -61,6 +61,8 @@ func TestAccounts(t *testing.T) {
 	require.Empty(t, edit("{{{\n.\n}}}").problem())
 	assert.Contains(t, other.send("/tickets/new", "/tickets/new", "summary", "anything").problem(), `the page BadContent forbids "."`)
 	assert.Contains(t, edit(strings.Repeat("x", 5000)).problem(), "expected 4096 bytes")
+	assert.Contains(t, edit("{{{\ncasino\n(?<=free )money\n}}}").problem(), `That cannot be searched for: line 3: pattern "(?<=free )money": look-around`)
+	assert.Contains(t, other.send("/tickets/new", "/tickets/new", "summary", "anything").problem(), `the page BadContent forbids "."`, "nothing was stored")
 	require.Empty(t, edit("nothing is forbidden").problem())
 	other.ticket("summary", "anything")
 

@@ -120,7 +120,7 @@ func story(t *testing.T, p *process) {
 	ann.send("/tickets/1", "/tickets/1", "status", "accepted", "owner", "ann", "milestone", "1.0", "comment", "I can see it here, too.")
 	ann.send("/wiki/InterMapTxt?action=edit", "/wiki/InterMapTxt", "do", "save", "comment", "links to PEPs",
 		"text", "----\nPEP  https://peps.python.org/pep-$1/  # Python Enhancement Proposal $1\n----\n")
-	ann.send("/wiki/BadContent?action=edit", "/wiki/BadContent", "do", "save", "text", "{{{\ncheap .* watches\n(\n}}}\n")
+	ann.send("/wiki/BadContent?action=edit", "/wiki/BadContent", "do", "save", "text", "{{{\ncheap .* watches\n}}}\n")
 	joe.ticket("summary", "Write release notes", "type", "task", "priority", "minor", "author", "joe")
 	ann.send("/wiki/Release%20notes?action=edit", "/wiki/Release%20notes", "do", "save", "text", "# 1.0\n\nSee PEP:8, #1 and NoSuchPage.", "comment", "a draft")
 	ann.send("/tickets", "/tickets/batch", "ticket", "1", "ticket", "2", "milestone", "1.1", "comment", "Both have to wait.")

@@ -23,7 +23,7 @@ type wikiView struct {
 	History history
 	Form    wikiForm
 	Links   []pages.InterMapEntry // of InterMapTxt, as they are in use
-	Broken  error                 // why the page's text is not the one in use
+	Broken  error                 // why the page's text, or a part of it, is not in use
 }
 
 // wikiForm is a form with a page's text.
@@ -236,13 +236,17 @@ func (s *site) checkPage(r *http.Request, name string, form wikiForm) error {
 }
 
 // checkBadContent: what forbids all that others write is for operators, may be
-// mended whatever it forbids, and must not take long to look for.
+// mended whatever it forbids, must not take long to look for, and must be what can
+// be looked for.
 func (s *site) checkBadContent(r *http.Request, form wikiForm) error {
 	if err := s.mustOperate(r, "say what is forbidden"); err != nil {
 		return err
 	}
 	if most := 4 << 10; len(form.Text) > most || len(form.Comment) > mostComment {
 		return refusal{http.StatusUnprocessableEntity, fmt.Sprintf("The page is too long: expected %d bytes at most.", most)}
+	}
+	if err := pages.CheckBadContent(form.Text); err != nil {
+		return refusal{http.StatusUnprocessableEntity, fmt.Sprintf("That cannot be searched for: %v. Nothing was stored.", err)}
 	}
 	return nil
 }
