@@ -145,6 +145,9 @@ func (tx *ModelTransaction) commit(ctx context.Context) (tid int64, err error) {
 		return tx.clearUp(ctx, err)
 	case err != nil:
 		tx.Rollback()
+		if errors.Is(err, store.ErrCounter) { // so that the next transaction finds it right
+			err = errors.Join(err, tx.journal.fitCounter(ctx))
+		}
 		return 0, fmt.Errorf("commit: %w: %w", ErrNotCommitted, err)
 	}
 	tx.end(txCommitted, (*store.Conn).Release)

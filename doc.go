@@ -57,6 +57,9 @@
 //     that the database's answer was lost and could not be asked for again, or not before
 //     the transaction may have been pruned: if it was committed, its changes are
 //     delivered like any other.
+//   - No change gets a tid that the journal has had, even if a restore of a part of the
+//     database has put back what counts them: the change is refused, with
+//     [ErrNotCommitted], and the counter set right.
 //   - A transaction that has taken its tid and has not ended holds back the changes
 //     after it until it ends. They are never skipped. [Journal.Status] shows which
 //     transaction it is, as far as the database knows; the log does after some seconds.

@@ -158,7 +158,19 @@ func (j *Journal) connect(ctx context.Context) (err error) {
 		j.config.PollInterval = cmp.Or(j.config.PollInterval, 5*time.Millisecond)
 	}
 	j.config.PollInterval = cmp.Or(j.config.PollInterval, time.Second)
+	if err := j.fitCounter(ctx); err != nil {
+		return err
+	}
 	return j.newFollower(ctx)
+}
+
+// fitCounter has the next tid be above all that the journal's tables have had.
+func (j *Journal) fitCounter(ctx context.Context) error {
+	was, is, err := j.store.FitCounter(ctx)
+	if err == nil && was != is {
+		j.config.Logger.Warn("the counter of tids did not fit the journal's tables, as after a restore of a part of them: it was set", "was", was, "is", is)
+	}
+	return err
 }
 
 // JournalSchema returns the SQL that makes a journal's tables in a schema (""
@@ -284,7 +296,8 @@ var (
 	ErrRewound = store.ErrRewound
 
 	// ErrSchema: the journal's tables are missing, or of a version that this
-	// library does not know. Returned by OpenJournal.
+	// library does not know, or what counts their tids is behind them and cannot
+	// be set. Returned by OpenJournal.
 	ErrSchema = store.ErrSchema
 
 	// ErrUnsupportedDatabase: the database, or how it is set up, cannot give the guarantees.

@@ -44,7 +44,13 @@ type dialect struct {
 	allocate []string
 	tid      string
 
-	// append takes a tid and writes the rows of inserts; see [Store.Append].
+	// counter asks for the last tid that was taken, as far as it is committed where
+	// tids are taken back. setCounter sets it.
+	counter    string
+	setCounter func(s *Store, ctx context.Context, q SQL, tid int64) error
+
+	// append takes a tid and writes the rows of inserts; see [Store.Append]. It
+	// returns ErrCounter, wrapped, if the tid is not above all that were taken.
 	append func(s *Store, ctx context.Context, q SQL, head []any, inserts []insert, end bool) (tid int64, committed bool, err error)
 
 	// bound returns a tid up to which transactions may be read. decided returns

@@ -23,13 +23,17 @@ var mysql = &dialect{
 
 	// The counter's row is locked from here to the commit, so tids follow
 	// the commits and have no gaps. A reader stops at the first that it
-	// does not see. A counter that is missing makes the tid null, which the
-	// table refuses. LAST_INSERT_ID keeps the tid for the session.
+	// does not see. A counter that is missing, or not above what is pruned,
+	// makes the tid null, which the table refuses. LAST_INSERT_ID keeps the tid
+	// for the session.
 	allocate: []string{
 		"UPDATE {journal_head} SET tid = tid + 1 WHERE one = 1",
-		"INSERT INTO {journal_transaction} (tid, mark, origin, realms) VALUES (LAST_INSERT_ID((SELECT tid FROM {journal_head} WHERE one = 1)), ?, ?, ?)",
+		"INSERT INTO {journal_transaction} (tid, mark, origin, realms) VALUES (LAST_INSERT_ID((SELECT h.tid FROM {journal_head} h JOIN {journal_facts} f ON f.one = h.one WHERE h.one = 1 AND h.tid > f.floor)), ?, ?, ?)",
 	},
 	tid: "LAST_INSERT_ID()",
+
+	counter:    readTID,
+	setCounter: (*Store).setCounterMySQL,
 
 	append:   (*Store).appendMySQL,
 	bound:    noBound,
@@ -124,6 +128,11 @@ func (s *Store) lockMySQL(ctx context.Context, q SQL, slot int64) error {
 		return limit.QueryRow(ctx, c, text, slot).Scan(&c.Session)
 	}
 	return ask(ctx, q, text, slot)
+}
+
+func (s *Store) setCounterMySQL(ctx context.Context, q SQL, tid int64) error {
+	_, err := q.ExecContext(ctx, s.SQL("UPDATE {journal_head} SET tid = ? WHERE one = 1"), tid)
+	return err
 }
 
 // decidedMySQL looks for the first tid that is not seen yet, among the last.

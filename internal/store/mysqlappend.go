@@ -22,6 +22,11 @@ func (s *Store) appendMySQL(ctx context.Context, q SQL, head []any, inserts []in
 		return 0, false, err
 	}
 	defer s.waitOn(ctx, session)()
+	defer func() {
+		if err != nil && s.dialect.answered(err) {
+			err = s.explain(ctx, q, err)
+		}
+	}()
 	if s.batches && size < maxAtOnce {
 		return s.appendAtOnce(ctx, q, head, inserts, end)
 	}

@@ -29,6 +29,9 @@ var postgresql = &dialect{
 	allocate: []string{"SELECT {journal_allocate}(?, ?, ?) AS tid"},
 	tid:      "(SELECT tid FROM t)",
 
+	counter:    "SELECT coalesce(pg_sequence_last_value('{journal_tid}'::regclass), 0)",
+	setCounter: (*Store).setCounterPostgreSQL,
+
 	append:   (*Store).appendPostgreSQL,
 	bound:    (*Store).boundPostgreSQL,
 	decided:  (*Store).boundPostgreSQL,
@@ -104,8 +107,14 @@ func (s *Store) lockPostgreSQL(ctx context.Context, q SQL, slot int64) error {
 	return err
 }
 
+func (s *Store) setCounterPostgreSQL(ctx context.Context, q SQL, tid int64) error {
+	return ask(ctx, q, s.SQL("SELECT setval('{journal_tid}'::regclass, CAST(? AS bigint))"), tid)
+}
+
 // appendPostgreSQL sends all in one statement: the function that allocates is
-// called once, because a WITH that has side effects is evaluated once.
+// called once, because a WITH that has side effects is evaluated once. What the
+// statement itself sees was committed before it began, and so has a lower tid than the
+// one that it takes.
 func (s *Store) appendPostgreSQL(ctx context.Context, q SQL, head []any, inserts []insert, _ bool) (tid int64, committed bool, err error) {
 	var b strings.Builder
 	args, n := head, 0
@@ -120,8 +129,16 @@ func (s *Store) appendPostgreSQL(ctx context.Context, q SQL, head []any, inserts
 		args = inserts[n].write(&b, args, s.dialect.tid)
 		b.WriteString(")")
 	}
-	b.WriteString(" SELECT tid FROM t")
-	if err := limit.QueryRow(ctx, q, s.SQL(b.String()), args...).Scan(&tid); err != nil {
+	b.WriteString(" SELECT tid, " + highest + " FROM t")
+	var had int64
+	err = limit.QueryRow(ctx, q, s.SQL(b.String()), args...).Scan(&tid, &had)
+	switch {
+	case err == nil && tid <= had:
+		err = behind(tid, had)
+	case sqltext.IsDuplicate(err):
+		err = fmt.Errorf("%w, as after a restore of a part of the database: %w", ErrCounter, err)
+	}
+	if err != nil {
 		return 0, false, err
 	}
 	return tid, false, s.insertEach(ctx, q, tid, inserts[n:])

@@ -20,6 +20,9 @@ var sqlite = &dialect{
 	allocate: []string{"INSERT INTO {journal_transaction} (mark, origin, realms) VALUES (?, ?, ?)"},
 	tid:      "?",
 
+	counter:    "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'journal_transaction'",
+	setCounter: (*Store).setCounterSQLite,
+
 	append:   (*Store).appendSQLite,
 	bound:    noBound,
 	decided:  noBound,
@@ -55,7 +58,26 @@ func (s *Store) appendSQLite(ctx context.Context, q SQL, head []any, inserts []i
 	if tid, err = result.LastInsertId(); err != nil {
 		return 0, false, err
 	}
+	floor, err := s.PrunedTo(ctx, q)
+	if err == nil && tid <= floor {
+		err = behind(tid, floor)
+	}
+	if err != nil {
+		return 0, false, err
+	}
 	return tid, false, s.insertEach(ctx, q, tid, inserts)
+}
+
+func (s *Store) setCounterSQLite(ctx context.Context, q SQL, tid int64) error {
+	for _, text := range []string{
+		"INSERT INTO sqlite_sequence (name, seq) SELECT 'journal_transaction', 0 WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'journal_transaction')",
+		fmt.Sprintf("UPDATE sqlite_sequence SET seq = %d WHERE name = 'journal_transaction'", tid),
+	} {
+		if _, err := q.ExecContext(ctx, text); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *Store) findSQLite(ctx context.Context, commitID string, tid, _ int64) (found int64, landed bool, err error) {

@@ -240,7 +240,7 @@ func TestGaplessPrefix(t *testing.T) {
 		_, err := a.DB.ExecContext(testkit.Within(t), "UPDATE journal_transaction SET tid = ? WHERE tid = ?", to, from)
 		require.NoError(t, err)
 	}
-	hide(second, second+1000) // out of sight
+	hide(second, -second) // out of sight
 	hidden := desk.Seat(t, s, dsn, desk.Config{})
 	st, err := hidden.Status(testkit.Within(t))
 	require.NoError(t, err)
@@ -252,7 +252,7 @@ func TestGaplessPrefix(t *testing.T) {
 	}
 	assert.Equal(t, []string{"first"}, desk.Comments(read))
 
-	hide(second+1000, second)
+	hide(-second, second)
 	require.NoError(t, hidden.Wait(testkit.Within(t), third))
 	all, _ := hidden.Heard()
 	assert.Equal(t, []string{"second", "third"}, desk.Comments(all))

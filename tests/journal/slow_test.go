@@ -260,11 +260,11 @@ func TestHeldByGapIsLogged(t *testing.T) {
 		_, err := a.DB.ExecContext(testkit.Within(t), "UPDATE journal_transaction SET tid = ? WHERE tid = ?", to, from)
 		require.NoError(t, err)
 	}
-	hide(tids[1], tids[1]+1000)
+	hide(tids[1], -tids[1])
 	b := desk.Seat(t, s, dsn, desk.Config{Journal: tracbus.JournalConfig{Logger: log.Logger()}})
 	log.Until(t, "changes are held back by a transaction that does not end")
 	log.Until(t, `who=unknown`)
-	hide(tids[1]+1000, tids[1])
+	hide(-tids[1], tids[1])
 	b.Hears(t, "3")
 	log.Until(t, "changes are not held back any more")
 	assert.Equal(t, 1, log.Count("does not end"))
