@@ -154,13 +154,21 @@ func (j *Journal) hearOthers(ctx context.Context) iter.Seq[follow.Heard] {
 type journalSink struct{ journal *Journal }
 
 // Feed queues the events of the journal's next transactions for every listener.
-func (s journalSink) Feed(changes []store.Change, transactions []store.Place) {
-	items := s.journal.items(changes)
-	places := shownPlaces(transactions)
+func (s journalSink) Feed(changes []store.Change, transactions []store.Place, more bool) {
+	items, places := s.journal.unread.Take(s.journal.items(changes), shownPlaces(transactions), more)
+	if len(places) == 0 {
+		return // the follower comes back with the rest of them
+	}
+	for i, item := range items {
+		if item.Unread && (i == 0 || !items[i-1].Unread) {
+			e := item.Event.(Resync)
+			s.journal.config.Logger.Error("changes of the journal cannot be read: listeners get a Resync", "changes", e.Missed, "err", e.Err)
+		}
+	}
 	b := s.journal.bus
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.fed = transactions[len(transactions)-1]
+	b.fed = store.Place(places[len(places)-1])
 	for _, q := range b.queues {
 		q.Feed(items, places)
 	}
@@ -171,6 +179,7 @@ func (s journalSink) Feed(changes []store.Change, transactions []store.Place) {
 
 // Rewound makes every listener go on after an earlier place, after a Resync.
 func (s journalSink) Rewound(to store.Place, err error) {
+	s.journal.unread.Forget()
 	b := s.journal.bus
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -185,6 +194,7 @@ func (s journalSink) Rewound(to store.Place, err error) {
 
 // Pruned makes every listener go on after a later place, up to which all is pruned.
 func (s journalSink) Pruned(to store.Place, err error) {
+	s.journal.unread.Forget()
 	b := s.journal.bus
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -247,7 +257,7 @@ type laggard struct {
 func (l laggard) Name() string { return l.queue.Name() }
 
 func (l laggard) Refill(changes []store.Change, upTo int64) {
-	l.queue.Refill(l.journal.items(changes), upTo, l.fed)
+	l.queue.Refill(l.journal.unread.Collapse(l.journal.items(changes)), upTo, l.fed)
 }
 
 func (l laggard) Skip(floor int64, err error) { l.queue.Skip(floor, l.fed, err) }
@@ -263,16 +273,23 @@ func (j *Journal) items(rows []store.Change) []delivery.Item[Event] {
 	for _, row := range rows {
 		e, err := j.eventOf(row)
 		if err != nil {
-			j.config.Logger.Error("a change of the journal cannot be read: listeners get a Resync", "err", err)
 			missed := j.bus.resync(delivery.NewGap(delivery.Reason(ResyncEntryUnreadable), err))
 			missed.TID, missed.Seq, missed.Missed = row.TID, row.Seq, 1
 			missed.Primary = row.Origin == j.origin
 			e = missed
 		}
 		c := e.About()
-		items = append(items, delivery.Item[Event]{TID: c.TID, Primary: c.Primary, Event: e})
+		items = append(items, delivery.Item[Event]{TID: c.TID, Primary: c.Primary, Unread: err != nil, Event: e})
 	}
 	return items
+}
+
+// joinUnread returns the Resync for two runs of changes that cannot be read: it is at
+// the last, and has the error of the first.
+func joinUnread(a, b Event) Event {
+	first, last := a.(Resync), b.(Resync)
+	last.Missed, last.Err = first.Missed+last.Missed, first.Err
+	return last
 }
 
 // eventOf returns the event of a row, as it is in this process.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/tracbus/tracbus/internal/delivery"
 	"github.com/tracbus/tracbus/internal/entry"
 	"github.com/tracbus/tracbus/internal/follow"
 	"github.com/tracbus/tracbus/internal/progress"
@@ -81,6 +82,7 @@ type Journal struct {
 	origin  string // of this process: a random identity
 
 	follower *follow.Follower
+	unread   delivery.Runs[Event] // of changes that cannot be read; only the follower uses it
 
 	mu      sync.Mutex    // guards what follows; the follower's is taken after it
 	opened  int           // transactions of its own that have not ended
@@ -132,7 +134,7 @@ func newJournal(db *sql.DB, bus *Bus, config JournalConfig) (*Journal, error) {
 	config.BatchSize = cmp.Or(config.BatchSize, 256)
 	j := &Journal{
 		db: db, bus: bus, config: config, dialect: config.Dialect, realms: config.Realms, origin: rand.Text(),
-		idle: make(chan struct{}),
+		idle: make(chan struct{}), unread: delivery.Runs[Event]{Join: joinUnread},
 	}
 	for i, r := range j.realms {
 		name := r.Realm()

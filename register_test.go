@@ -17,7 +17,7 @@ func TestRegisteredBetweenFeedAndPlace(t *testing.T) {
 	b := NewBus("test")
 	j := &Journal{bus: b, follower: new(follow.Follower)}
 	require.NoError(t, b.attach(j, store.Place{TID: 3, CommitID: "three"}))
-	journalSink{j}.Feed(nil, []store.Place{{TID: 4, CommitID: "four"}})
+	journalSink{j}.Feed(nil, []store.Place{{TID: 4, CommitID: "four"}}, false)
 	r := On(b, Everywhere, func(context.Context, Event) error { return nil })
 	ctx, cancel := context.WithTimeout(t.Context(), testkit.Patience)
 	defer cancel()

@@ -11,6 +11,7 @@ import (
 type Item[E any] struct {
 	TID     int64 // of its transaction
 	Primary bool  // this process committed it
+	Unread  bool  // it cannot be read: Event is a gap
 	Event   E
 }
 

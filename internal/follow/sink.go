@@ -6,8 +6,9 @@ import "github.com/tracbus/tracbus/internal/store"
 // listeners.
 type Sink interface {
 	// Feed delivers what the journal's next transactions changed. There is one at
-	// least.
-	Feed(changes []store.Change, transactions []store.Place)
+	// least. more says that there is more to read at once: some of it may be held
+	// back until that comes.
+	Feed(changes []store.Change, transactions []store.Place, more bool)
 
 	// Rewound has every listener go on after an earlier place: the journal's
 	// history went back, and changes were missed.

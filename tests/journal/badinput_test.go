@@ -579,13 +579,13 @@ func (panicky) Event(e tracbus.Entry) (tracbus.Event, error) {
 
 func testPanickingRealm(t *testing.T, s *testdatabase.Server, dsn string) {
 	d := desk.Seat(t, s, dsn, desk.Config{Journal: tracbus.JournalConfig{Realms: []tracbus.JournalRealm{panicky{}}}})
-	last := d.Create(t, "panic", "nil", "good")
+	last := d.Create(t, "panic", "between", "nil", "good")
 	require.NoError(t, d.Wait(testkit.Within(t), last))
 	all, _ := d.Heard()
-	require.Len(t, all, 3)
+	require.Len(t, all, 4)
 	assert.ErrorContains(t, all[0].(tracbus.Resync).Err, "out of tea")
-	assert.ErrorContains(t, all[1].(tracbus.Resync).Err, "returned nil")
-	assert.Equal(t, "good", all[2].Resource().ID)
+	assert.ErrorContains(t, all[2].(tracbus.Resync).Err, "returned nil")
+	assert.Equal(t, "good", all[3].Resource().ID)
 }
 
 // A follower that was away while changes were pruned is told so, and goes on with
