@@ -32,7 +32,7 @@ func (j *Journal) Update(ctx context.Context, who Actor, f func(tx *ModelTransac
 		err = f(tx)
 	}
 	if err == nil {
-		err = tx.endable("commit", txPrepared)
+		err = tx.enterEnd("commit")
 	}
 	if err != nil {
 		return 0, fmt.Errorf("update: %w: %w", ErrNotCommitted, err)
@@ -114,42 +114,46 @@ func (tx *ModelTransaction) Keep(r Resource) { tx.pending.Keep(plainResource(r))
 // tid is 0 if there was nothing to deliver. Other errors are as those of
 // [Journal.Update].
 func (tx *ModelTransaction) Commit(ctx context.Context) (tid int64, err error) {
-	if err := tx.endable("commit", txPrepared); err != nil {
-		return 0, err
-	}
-	if tx.inside {
+	switch {
+	case tx.inside:
 		return 0, errors.New("commit: Update commits this transaction when its function returns")
-	}
-	if tx.joined {
+	case tx.joined:
 		return 0, errors.New("commit: the application began this transaction: expected Flush, and its own commit")
+	}
+	if err := tx.enterEnd("commit"); err != nil {
+		return 0, err
 	}
 	return tx.commit(ctx)
 }
 
+// commit ends the transaction, after enterEnd.
 func (tx *ModelTransaction) commit(ctx context.Context) (tid int64, err error) {
-	if tx.err != nil {
-		poison := tx.err
-		tx.Rollback()
-		return 0, fmt.Errorf("commit: %w: the transaction was poisoned by: %w", ErrNotCommitted, poison)
+	poison := tx.err
+	if poison == nil {
+		poison = tx.lent.Return(errTxEnded, tx.journal.store.Limits().Answer)
+	} else {
+		poison = fmt.Errorf("the transaction was poisoned by: %w", poison)
 	}
-	tx.closing()
+	if poison != nil {
+		tx.end(txRolledBack, (*store.Conn).Rollback)
+		return 0, fmt.Errorf("commit: %w: %w", ErrNotCommitted, poison)
+	}
 	tid, committed, err := tx.write(ctx, true)
-	if err == nil {
-		tx.tid = tid
-		if !committed {
-			err = tx.journal.store.Commit(ctx, tx.conn)
-		}
+	if err == nil && !committed {
+		tx.note(tx.state, tid) // which is asked for if COMMIT has no answer
+		err = tx.journal.store.Commit(ctx, tx.conn)
 	}
 	switch {
 	case errors.Is(err, store.ErrInDoubt):
 		return tx.clearUp(ctx, err)
 	case err != nil:
-		tx.Rollback()
+		tx.end(txRolledBack, (*store.Conn).Rollback)
 		if errors.Is(err, store.ErrCounter) { // so that the next transaction finds it right
 			err = errors.Join(err, tx.journal.fitCounter(ctx))
 		}
 		return 0, fmt.Errorf("commit: %w: %w", ErrNotCommitted, err)
 	}
+	tx.note(tx.state, tid)
 	tx.end(txCommitted, (*store.Conn).Release)
 	return tid, nil
 }
@@ -159,42 +163,37 @@ func (tx *ModelTransaction) commit(ctx context.Context) (tid int64, err error) {
 // follow immediately, because on MySQL all writers wait for it. tid is 0 if there
 // was nothing to deliver.
 func (tx *ModelTransaction) Flush(ctx context.Context) (tid int64, err error) {
-	if err := tx.endable("flush", txPrepared); err != nil {
+	if !tx.joined {
+		return 0, errors.New("flush: the journal began this transaction: expected Commit")
+	}
+	if err := tx.enterEnd("flush"); err != nil {
 		return 0, err
 	}
-	switch {
-	case !tx.joined:
-		return 0, errors.New("flush: the journal began this transaction: expected Commit")
-	case tx.err != nil:
-		return 0, fmt.Errorf("flush: the transaction was poisoned by: %w", tx.err)
-	}
-	tx.closing()
-	if tx.touched || tx.journal.store.OneWriter() {
-		err = tx.journal.store.JoinedStillOpen(ctx, tx.sql.q)
-	}
-	if err == nil {
-		tx.tid, _, err = tx.write(ctx, false)
-	}
+	tid, err = tx.flush(ctx)
+	tx.leave("flush", err)
 	if err != nil {
-		tx.err = fmt.Errorf("flush: %w", err)
-		return 0, tx.err
+		return 0, fmt.Errorf("flush: %w", err)
 	}
-	tx.state = txFlushed
-	tx.journal.flushed(tx)
-	return tx.tid, nil
+	return tid, nil
 }
 
-// endable says why the transaction cannot be committed.
-func (tx *ModelTransaction) endable(verb string, want txState) error {
-	tx.mu.Lock()
-	defer tx.mu.Unlock()
-	switch {
-	case tx.busy:
-		return fmt.Errorf("%s: another call of this transaction goes on", verb)
-	case tx.state != want:
-		return fmt.Errorf("%s: the transaction is %s: expected one that is %s", verb, tx.state, want)
+func (tx *ModelTransaction) flush(ctx context.Context) (tid int64, err error) {
+	if tx.err != nil {
+		return 0, fmt.Errorf("the transaction was poisoned by: %w", tx.err)
 	}
-	return nil
+	err = tx.lent.Return(errTxEnded, tx.journal.store.Limits().Answer)
+	if err == nil && (tx.touched || tx.journal.store.OneWriter()) {
+		err = tx.journal.store.JoinedStillOpen(ctx, tx.q)
+	}
+	if err == nil {
+		tid, _, err = tx.write(ctx, false)
+	}
+	if err != nil {
+		return 0, err
+	}
+	tx.note(txFlushed, tid)
+	tx.journal.flushed(tx, tid)
+	return tid, nil
 }
 
 // write writes the journal's rows, if there is something to deliver.
@@ -215,7 +214,7 @@ func (tx *ModelTransaction) write(ctx context.Context, end bool) (tid int64, com
 			return 0, false, fmt.Errorf("%s %s: %w", e.Resource.Realm, e.Resource.ID, err)
 		}
 	}
-	return tx.journal.store.Append(ctx, tx.sql.q, tx.commitID, tx.journal.origin, rows, end)
+	return tx.journal.store.Append(ctx, tx.q, tx.commitID, tx.journal.origin, rows, end)
 }
 
 // clearUp finds out what became of a commit whose answer was lost. Its
@@ -244,16 +243,19 @@ func (tx *ModelTransaction) clearUp(ctx context.Context, lost error) (tid int64,
 // have passed, or if the transaction may have been pruned since. It asks the database
 // if Commit could not find out, or if the application committed.
 func (tx *ModelTransaction) Outcome(ctx context.Context) (tid int64, err error) {
-	switch tx.state {
-	case txCommitted:
-		return tx.tid, nil
-	case txBegun, txPrepared:
+	state, tid, busy := tx.known()
+	switch {
+	case busy:
+		return 0, &CommitUnknownError{tx, errors.New("another call of this transaction goes on")}
+	case state == txCommitted:
+		return tid, nil
+	case state == txBegun || state == txPrepared:
 		if tx.joined {
 			return 0, &CommitUnknownError{tx, errors.New("it was not flushed: whether the application committed left no trace")}
 		}
 		fallthrough
-	case txRolledBack:
-		return 0, fmt.Errorf("%w: it is %s", ErrNotCommitted, tx.state)
+	case state == txRolledBack:
+		return 0, fmt.Errorf("%w: it is %s", ErrNotCommitted, state)
 	}
 	if len(tx.pending.All()) == 0 {
 		return 0, &CommitUnknownError{tx, errors.New("it changed nothing that leaves a trace in the journal")}
@@ -269,14 +271,14 @@ func (tx *ModelTransaction) Outcome(ctx context.Context) (tid int64, err error) 
 	ctx, cancel := context.WithTimeout(ctx, tx.journal.store.Limits().Commit)
 	defer cancel()
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
-		tid, landed, err := tx.journal.store.Find(ctx, tx.commitID, tx.tid, after, session)
+		found, landed, err := tx.journal.store.Find(ctx, tx.commitID, tid, after, session)
 		switch {
 		case landed:
-			tx.tid, tx.state = tid, txCommitted
+			tx.note(txCommitted, found)
 			tx.Notify()
-			return tid, nil
+			return found, nil
 		case err == nil:
-			tx.state = txRolledBack
+			tx.note(txRolledBack, tid)
 			return 0, ErrNotCommitted
 		case errors.Is(err, ErrPruned) || !store.Sleep(ctx, pause):
 			return 0, &CommitUnknownError{tx, err}
@@ -287,11 +289,12 @@ func (tx *ModelTransaction) Outcome(ctx context.Context) (tid int64, err error) 
 // Notify hints that the transaction was committed, so that it is delivered
 // immediately and not at the next poll, here and in other processes.
 func (tx *ModelTransaction) Notify() {
+	state, tid, busy := tx.known()
 	switch {
-	case tx.tid == 0:
-	case tx.state == txCommitted:
-		tx.journal.committed(tx)
-	case tx.state == txFlushed: // the application says so
+	case tid == 0 || busy:
+	case state == txCommitted:
+		tx.journal.committed(tx, tid)
+	case state == txFlushed: // the application says so
 		tx.journal.hint()
 	}
 }
@@ -299,17 +302,23 @@ func (tx *ModelTransaction) Notify() {
 // Rollback ends a transaction that was not committed; after Commit it does
 // nothing, and nothing to a joined transaction, which the application ends.
 func (tx *ModelTransaction) Rollback() {
-	if tx.state > txFlushed || tx.joined {
-		return
+	tx.mu.Lock()
+	tx.doomed = true
+	over := tx.busy || tx.state > txFlushed || tx.joined // the call that goes on ends it
+	tx.busy = tx.busy || !over
+	tx.mu.Unlock()
+	if !over {
+		tx.end(txRolledBack, (*store.Conn).Rollback)
 	}
-	tx.end(txRolledBack, (*store.Conn).Rollback)
 }
 
-// end gives the connection back.
+// end gives the connection back, in a call that was entered, and leaves it.
 func (tx *ModelTransaction) end(state txState, with func(*store.Conn)) {
-	tx.closing()
-	tx.state = state
+	_ = tx.lent.Return(errTxEnded, tx.journal.store.Limits().Rollback)
 	with(tx.conn)
 	tx.journal.store.ReleaseWriter()
+	tx.mu.Lock()
+	tx.state, tx.busy = state, false
+	tx.mu.Unlock()
 	tx.journal.ended()
 }

@@ -242,14 +242,14 @@ func (j *Journal) ended() {
 }
 
 // committed notes that a transaction of this process holds.
-func (j *Journal) committed(tx *ModelTransaction) {
-	j.follower.NoteCommit(store.Place{TID: tx.tid, CommitID: tx.commitID}, tx.rewinds)
+func (j *Journal) committed(tx *ModelTransaction, tid int64) {
+	j.follower.NoteCommit(store.Place{TID: tid, CommitID: tx.commitID}, tx.rewinds)
 	j.hint()
 }
 
 // flushed notes what the application is about to commit.
-func (j *Journal) flushed(tx *ModelTransaction) {
-	j.follower.NoteFlush(store.Place{TID: tx.tid, CommitID: tx.commitID}, tx.rewinds)
+func (j *Journal) flushed(tx *ModelTransaction, tid int64) {
+	j.follower.NoteFlush(store.Place{TID: tid, CommitID: tx.commitID}, tx.rewinds)
 }
 
 // hint has this process and others look for what was committed.

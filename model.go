@@ -3,8 +3,10 @@ package tracbus
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 
+	"github.com/tracbus/tracbus/internal/borrow"
 	"github.com/tracbus/tracbus/internal/delivery"
 	"github.com/tracbus/tracbus/internal/entry"
 	"github.com/tracbus/tracbus/internal/store"
@@ -182,10 +184,13 @@ func (j *Journal) load(ctx context.Context, q *delivery.Queue[Event], f func(con
 	if !q.Showed(fed, shownPlaces(later)) {
 		return fmt.Errorf("load: %w while the snapshot was made", ErrRewound)
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel() // closes rows that were left open: they would keep the connection
-	return f(ctx, &Snapshot{SQL: conn, TID: fed, journal: j})
+	lent := borrow.Of(conn, !j.store.OneWriter())
+	defer lent.Return(errSnapshotOver, j.store.Limits().Rollback)
+	return f(ctx, &Snapshot{SQL: lent, TID: fed, journal: j})
 }
+
+// errSnapshotOver is what a listener gets that uses a snapshot after its Load.
+var errSnapshotOver = errors.New("the snapshot is over: its Load has returned")
 
 // beginLoad says that a queue's listener is going to be loaded, and returns the tid up to
 // which the journal has fed it.

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tracbus/tracbus/internal/borrow"
 	"github.com/tracbus/tracbus/internal/entry"
 	"github.com/tracbus/tracbus/internal/store"
 	"github.com/tracbus/tracbus/internal/value"
@@ -34,12 +35,13 @@ type Actor struct {
 //
 // and [Journal.Join] makes one of a transaction that the application began.
 // If Save, Delete or Record fails, the transaction is poisoned: it cannot be
-// committed any more. It is for one goroutine at a time.
+// committed any more. It is for one goroutine at a time: a call that is made while
+// another goes on returns an error, and a Rollback is made when that one returns.
 type ModelTransaction struct {
 	journal *Journal
-	sql     txSQL
-	closing context.CancelFunc // ends what is open of its queries
-	conn    *store.Conn        // its own; nil in a joined transaction
+	q       SQL          // runs the library's statements: conn, or what was joined
+	lent    *borrow.Loan // of q: runs the application's
+	conn    *store.Conn  // its own; nil in a joined transaction
 	joined  bool
 
 	who      Actor
@@ -52,11 +54,12 @@ type ModelTransaction struct {
 	touched  bool // a joined one: its place is noted
 	pending  entry.Pending
 
-	mu    sync.Mutex // guards what follows against misuse by goroutines
-	state txState
-	busy  bool  // in a call
-	err   error // that poisoned it
-	tid   int64
+	mu     sync.Mutex // guards what follows against misuse by goroutines
+	state  txState
+	busy   bool  // in a call: who has set it ends the transaction, or resets it
+	doomed bool  // Rollback was called meanwhile
+	err    error // that poisoned it
+	tid    int64
 }
 
 type txState uint8
@@ -90,7 +93,7 @@ func (j *Journal) Begin(ctx context.Context) (*ModelTransaction, error) {
 		j.ended()
 		return nil, fmt.Errorf("begin: %w", err)
 	}
-	tx.openSQL(tx.conn)
+	tx.lend(tx.conn)
 	return tx, nil
 }
 
@@ -108,23 +111,32 @@ func (j *Journal) Join(q SQL) (*ModelTransaction, error) {
 	}
 	j.ended() // nothing to wait for: the application ends it
 	switch q := q.(type) {
-	case txSQL:
-		return nil, fmt.Errorf("join: it is the SQL of a ModelTransaction, %s: use that one", q.tx.state)
+	case *borrow.Loan:
+		return nil, errors.New("join: it is the SQL of a ModelTransaction or a Snapshot: use that one")
 	case nil, *sql.DB:
 		return nil, fmt.Errorf("join: expected a transaction that was begun, such as *sql.Tx, got %T", q)
 	}
 	tx.joined = true
-	tx.openSQL(q)
+	tx.lend(q)
 	return tx, nil
+}
+
+// errTxEnded is what statements of the application get from the commit on.
+var errTxEnded = errors.New("the ModelTransaction has ended")
+
+// lend lets the application use q until the transaction ends.
+func (tx *ModelTransaction) lend(q SQL) {
+	tx.q, tx.lent = q, borrow.Of(q, !tx.journal.store.OneWriter())
 }
 
 // Prepare says who makes the changes, and of which kind they are: [KindCreated],
 // [KindChanged] or [KindDeleted], or "" for any (the proposal's create, modify, delete). A
 // change of another kind is then an error.
 func (tx *ModelTransaction) Prepare(who Actor, kind Kind) error {
-	if tx.state != txBegun {
-		return fmt.Errorf("prepare: the transaction is %s: expected one that was just begun", tx.state)
+	if err := tx.enter(txBegun, "was just begun"); err != nil {
+		return fmt.Errorf("prepare: %w", err)
 	}
+	defer tx.leave("", nil)
 	switch kind {
 	case "", KindCreated, KindChanged, KindDeleted:
 	default:
@@ -137,6 +149,8 @@ func (tx *ModelTransaction) Prepare(who Actor, kind Kind) error {
 	if err := tx.journal.checkText("ipnr", tx.who.IPNR); err != nil {
 		return fmt.Errorf("prepare: %w", err)
 	}
+	tx.mu.Lock()
+	defer tx.mu.Unlock()
 	tx.kind, tx.state = kind, txPrepared
 	return nil
 }
@@ -205,7 +219,7 @@ func (tx *ModelTransaction) Record(ctx context.Context, e Event) error {
 // that makes no sense in the transaction's state. A call that fails or panics
 // poisons the transaction.
 func (tx *ModelTransaction) call(what string, f func() error) error {
-	if err := tx.enter(); err != nil {
+	if err := tx.enter(txPrepared, "is prepared"); err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	err := errPanicked // unless f returns
@@ -218,7 +232,9 @@ func (tx *ModelTransaction) call(what string, f func() error) error {
 
 var errPanicked = errors.New("it panicked")
 
-func (tx *ModelTransaction) enter() error {
+// enter begins a call, which nobody else can until leave or end. It refuses one that
+// makes no sense in the transaction's state.
+func (tx *ModelTransaction) enter(want txState, that string) error {
 	tx.mu.Lock()
 	defer tx.mu.Unlock()
 	switch {
@@ -226,19 +242,55 @@ func (tx *ModelTransaction) enter() error {
 		return errors.New("another call of this transaction goes on: it is for one goroutine, and a Model must not save others")
 	case tx.err != nil:
 		return fmt.Errorf("the transaction was poisoned by: %w", tx.err)
-	case tx.state != txPrepared:
-		return fmt.Errorf("the transaction is %s: expected one that is prepared", tx.state)
+	case tx.state != want:
+		return fmt.Errorf("the transaction is %s: expected one that %s", tx.state, that)
 	}
 	tx.busy = true
 	return nil
 }
 
-func (tx *ModelTransaction) leave(what string, err error) {
+// enterEnd begins the call that ends the transaction, or says why it cannot be ended.
+func (tx *ModelTransaction) enterEnd(verb string) error {
 	tx.mu.Lock()
 	defer tx.mu.Unlock()
-	tx.busy = false
-	if err != nil {
+	switch {
+	case tx.busy:
+		return fmt.Errorf("%s: another call of this transaction goes on", verb)
+	case tx.state != txPrepared:
+		return fmt.Errorf("%s: the transaction is %s: expected one that is %s", verb, tx.state, txPrepared)
+	case tx.lent.Busy():
+		return fmt.Errorf("%s: a statement of this transaction goes on, in another goroutine", verb)
+	}
+	tx.busy = true
+	return nil
+}
+
+// note keeps what is known of the transaction.
+func (tx *ModelTransaction) note(state txState, tid int64) {
+	tx.mu.Lock()
+	defer tx.mu.Unlock()
+	tx.state, tx.tid = state, tid
+}
+
+// known returns what is known of the transaction, and whether a call goes on that may
+// change it.
+func (tx *ModelTransaction) known() (state txState, tid int64, busy bool) {
+	tx.mu.Lock()
+	defer tx.mu.Unlock()
+	return tx.state, tx.tid, tx.busy
+}
+
+// leave ends a call. An error poisons the transaction.
+func (tx *ModelTransaction) leave(what string, err error) {
+	tx.mu.Lock()
+	if err != nil && tx.err == nil {
 		tx.err = fmt.Errorf("%s: %w", what, err)
+	}
+	tx.busy = tx.doomed && !tx.joined && tx.state <= txPrepared
+	doomed := tx.busy
+	tx.mu.Unlock()
+	if doomed {
+		tx.end(txRolledBack, (*store.Conn).Rollback)
 	}
 }
 
@@ -250,13 +302,16 @@ func (tx *ModelTransaction) Lock(ctx context.Context, resources ...Resource) err
 	for i, r := range resources {
 		pairs[i] = [2]string{string(r.Realm), r.ID}
 	}
+	if err := tx.lent.Ready(); err != nil {
+		return fmt.Errorf("lock: %w", err)
+	}
 	if tx.joined && !tx.touched {
-		if err := tx.journal.store.Joined(ctx, tx.sql.q); err != nil {
+		if err := tx.journal.store.Joined(ctx, tx.q); err != nil {
 			return fmt.Errorf("join: expected a transaction that was begun: %w", err)
 		}
 		tx.touched = true
 	}
-	if err := tx.journal.store.Lock(ctx, tx.sql.q, pairs...); err != nil {
+	if err := tx.journal.store.Lock(ctx, tx.q, pairs...); err != nil {
 		return fmt.Errorf("lock: %w", err)
 	}
 	return nil
@@ -266,8 +321,10 @@ func (tx *ModelTransaction) Lock(ctx context.Context, resources ...Resource) err
 // are those that GORM and sqlc ask for. Statements that begin or end a
 // transaction must not be among them, nor ROLLBACK TO a savepoint that was set
 // before a change was saved or recorded: the change would be delivered all the same.
-// What is still open of a query is closed before the commit.
-func (tx *ModelTransaction) SQL() SQL { return tx.sql }
+// Rows have to be closed before the next statement, except on SQLite. Rows and statements
+// that are still open at the commit are closed: what is left of rows is read, and the
+// transaction is rolled back if that takes more than 15 s.
+func (tx *ModelTransaction) SQL() SQL { return tx.lent }
 
 // Actor returns what was prepared.
 func (tx *ModelTransaction) Actor() Actor { return tx.who }
@@ -286,63 +343,3 @@ func (tx *ModelTransaction) Schema() string { return tx.journal.store.Schema() }
 
 // Realm returns what the journal was opened with for a realm, or nil.
 func (tx *ModelTransaction) Realm(r Realm) JournalRealm { return tx.journal.realm(r) }
-
-// txSQL is what a transaction lets the application use, as long as it lasts.
-type txSQL struct {
-	tx    *ModelTransaction
-	q     SQL
-	until context.Context // ends before the transaction does
-}
-
-var errTxEnded = errors.New("the ModelTransaction has ended")
-
-func (s txSQL) check() error {
-	if s.tx.state >= txFlushed {
-		return errTxEnded
-	}
-	return nil
-}
-
-// ExecContext implements [SQL].
-func (s txSQL) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	if err := s.check(); err != nil {
-		return nil, err
-	}
-	return s.q.ExecContext(ctx, query, args...)
-}
-
-// QueryContext implements [SQL].
-func (s txSQL) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	if err := s.check(); err != nil {
-		return nil, err
-	}
-	return s.q.QueryContext(s.lasting(ctx), query, args...)
-}
-
-// QueryRowContext implements [SQL].
-func (s txSQL) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
-	return s.q.QueryRowContext(s.lasting(ctx), query, args...) // the connection itself says if the transaction has ended
-}
-
-// lasting returns a context that ends with the transaction too: rows that are
-// left open would keep the connection from committing, and for ever.
-func (s txSQL) lasting(ctx context.Context) context.Context {
-	ctx, cancel := context.WithCancel(ctx)
-	context.AfterFunc(s.until, cancel)
-	return ctx
-}
-
-// openSQL lets the application use q until closing is called.
-func (tx *ModelTransaction) openSQL(q SQL) {
-	until, closing := context.WithCancel(context.Background())
-	tx.closing = closing
-	tx.sql = txSQL{tx, q, until}
-}
-
-// PrepareContext implements [SQL].
-func (s txSQL) PrepareContext(ctx context.Context, query string) (*sql.Stmt, error) {
-	if err := s.check(); err != nil {
-		return nil, err
-	}
-	return s.q.PrepareContext(ctx, query)
-}

@@ -28,7 +28,13 @@ func TestMisusedTransactions(t *testing.T) {
 		{"what is no transaction is not joined", testJoinNothing},
 		{"Notify after a rollback", testNotifyAfterRollback},
 		{"rows that are left open", testOpenRows},
+		{"rows that are open at the commit", testOpenAtCommit},
+		{"rows that are open at the next statement", testOpenAtStatement},
+		{"rows that are open at the commit of the application", testOpenAtFlush},
+		{"rows that a Load leaves open", testOpenAfterLoad},
 		{"Commit within Update", testCommitInside},
+		{"a transaction of two goroutines", testTwoGoroutines},
+		{"a transaction of another goroutine", testOtherGoroutine},
 		{"the usual deferred Rollback", testDeferredRollback},
 	}
 	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {

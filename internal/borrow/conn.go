@@ -1,0 +1,116 @@
+package borrow
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+)
+
+// connector connects to what is lent, as often as package sql wants: it takes another
+// connection for what is asked while rows are open.
+type connector struct{ loan *Loan }
+
+func (c connector) Connect(context.Context) (driver.Conn, error) { return conn{c.loan}, nil }
+func (c connector) Driver() driver.Driver                        { return nil }
+
+// conn runs on what is lent. Values go through it as they are: what is lent checks and
+// converts them.
+type conn struct{ loan *Loan }
+
+// QueryContext implements [driver.QueryerContext].
+func (c conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	return c.loan.open(ctx, func(ctx context.Context) (*sql.Rows, error) {
+		return c.loan.q.QueryContext(ctx, query, values(args)...)
+	})
+}
+
+// PrepareContext implements [driver.ConnPrepareContext].
+func (c conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
+	if err := c.loan.ask(); err != nil {
+		return nil, err
+	}
+	defer c.loan.leave()
+	ctx, release := c.loan.during(ctx)
+	defer release()
+	prepared, err := c.loan.q.PrepareContext(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	s := &stmt{c.loan, prepared}
+	c.loan.mu.Lock()
+	defer c.loan.mu.Unlock()
+	if c.loan.stmts == nil {
+		c.loan.stmts = map[*stmt]bool{}
+	}
+	c.loan.stmts[s] = true
+	return s, nil
+}
+
+// CheckNamedValue implements [driver.NamedValueChecker].
+func (c conn) CheckNamedValue(*driver.NamedValue) error { return nil }
+
+// Prepare, Begin and Close implement [driver.Conn]; nobody calls the first two.
+func (c conn) Prepare(query string) (driver.Stmt, error) {
+	return c.PrepareContext(context.Background(), query)
+}
+func (c conn) Begin() (driver.Tx, error) { return nil, driver.ErrSkip }
+func (c conn) Close() error              { return nil }
+
+// stmt is a prepared statement.
+type stmt struct {
+	loan     *Loan
+	prepared *sql.Stmt
+}
+
+// QueryContext implements [driver.StmtQueryContext].
+func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
+	return s.loan.open(ctx, func(ctx context.Context) (*sql.Rows, error) {
+		return s.prepared.QueryContext(ctx, values(args)...)
+	})
+}
+
+// ExecContext implements [driver.StmtExecContext].
+func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
+	if err := s.loan.ask(); err != nil {
+		return nil, err
+	}
+	defer s.loan.leave()
+	ctx, release := s.loan.during(ctx)
+	defer release()
+	return s.prepared.ExecContext(ctx, values(args)...)
+}
+
+// Close implements [driver.Stmt]. After the loan, the statement is closed already.
+func (s *stmt) Close() error {
+	if s.loan.close() != nil {
+		return nil
+	}
+	defer s.loan.leave()
+	s.loan.mu.Lock()
+	delete(s.loan.stmts, s)
+	s.loan.mu.Unlock()
+	return s.prepared.Close()
+}
+
+// NumInput, Exec and Query implement [driver.Stmt]; nobody calls the last two.
+func (s *stmt) NumInput() int                              { return -1 }
+func (s *stmt) Exec([]driver.Value) (driver.Result, error) { return nil, driver.ErrSkip }
+func (s *stmt) Query([]driver.Value) (driver.Rows, error)  { return nil, driver.ErrSkip }
+
+// values are the arguments as they were given.
+func values(args []driver.NamedValue) []any {
+	all := make([]any, len(args))
+	for i, a := range args {
+		all[i] = a.Value
+		if a.Name != "" {
+			all[i] = sql.Named(a.Name, a.Value)
+		}
+	}
+	return all
+}
+
+// refusal connects to nothing.
+type refusal struct{ err error }
+
+func (r refusal) Connect(context.Context) (driver.Conn, error) { return nil, r.err }
+func (r refusal) Driver() driver.Driver                        { return nil }
