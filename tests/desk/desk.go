@@ -79,6 +79,9 @@ func Seat(t *testing.T, s *testdatabase.Server, dsn string, c Config) *Desk {
 		ctx = c.Opening(ctx)
 	}
 	d.Journal, err = tracbus.OpenJournal(ctx, d.DB, d.Bus, c.Journal)
+	for c.Opening != nil && err != nil && ctx.Err() == nil { // a crowded machine may exceed bounds that were made short
+		d.Journal, err = tracbus.OpenJournal(ctx, d.DB, d.Bus, c.Journal)
+	}
 	require.NoError(t, err)
 	if !c.Idle {
 		d.Follow()

@@ -22,6 +22,7 @@ import (
 // trip stays one.
 type connector struct {
 	dialect string
+	heard   bool // the server hears when the driver closes a black hole, as it does by its keepalive
 	real    driver.Connector
 	admin   *sql.DB // asks the server, and kills; not through this driver
 
@@ -125,6 +126,13 @@ func askNumber(ctx context.Context, c driver.Conn, question string) (n int64, er
 	}
 	_, err = fmt.Sscan(fmt.Sprint(text), &n)
 	return n, err
+}
+
+// intend has a plan for an operation whose context is not the caller's. nil has none.
+func (c *connector) intend(p *plan) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.plan = p
 }
 
 // heal ends all black holes, as the server's keepalive does.
@@ -297,6 +305,9 @@ func (c *conn) Close() error {
 // swallow makes a black hole of the connection.
 func (c *conn) swallow() {
 	c.wire.swallow()
+	if c.of.heard {
+		c.wire.starve()
+	}
 	c.of.mu.Lock()
 	defer c.of.mu.Unlock()
 	c.of.holes = append(c.of.holes, c.wire)

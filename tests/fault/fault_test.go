@@ -11,6 +11,10 @@ import (
 	"github.com/tracbus/tracbus/tests/testdatabase"
 )
 
+// everywhereEnv names the variable that has every fault happen at every statement of
+// those who follow and of a durable consumer too, and not at a sample.
+const everywhereEnv = "TRACBUS_FAULTS_EVERYWHERE"
+
 // TestFaultAtEveryStatement counts the statements of an operation, and then has each
 // fault happen at each of them. What the operation returns must be what the tables
 // have; it comes in time; both processes are told what was committed, once; and
@@ -26,6 +30,9 @@ func TestFaultAtEveryStatement(t *testing.T) {
 				s := testdatabase.New(t, dialect)
 				var operations sync.WaitGroup // which wait for their bounds most of the time
 				defer operations.Wait()
+				for name, f := range map[string]func(*testing.T, *testdatabase.Server){"follow": followed, "load": loaded, "durable": durable} {
+					operations.Go(func() { t.Run(name, func(t *testing.T) { f(t, s) }) })
+				}
 				for _, o := range writes {
 					operations.Go(func() { t.Run(o.name, func(t *testing.T) { newBench(t, s, false, nil).everyStatement(o) }) })
 				}

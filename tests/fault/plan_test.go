@@ -14,20 +14,46 @@ type plan struct {
 	fault  fault
 	at     int // counts from 1; 0 counts only
 	begins func(query string) bool
-	cancel context.CancelFunc // ends the operation's context
 
-	mu    sync.Mutex
-	armed bool
-	texts []string // of the statements so far
-	again bool     // the fault has struck
+	mu     sync.Mutex
+	cancel func() // ends the operation's context
+	given  bool   // up
+	armed  bool
+	texts  []string // of the statements so far
+	again  bool     // the fault has struck
 }
 
 type planKey struct{}
 
 // with returns a context of the plan's operation.
 func (p *plan) with(ctx context.Context) context.Context {
-	ctx, p.cancel = context.WithCancel(context.WithValue(ctx, planKey{}, p))
+	ctx, cancel := context.WithCancel(context.WithValue(ctx, planKey{}, p))
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cancel = cancel
 	return ctx
+}
+
+// end ends the operation's context.
+func (p *plan) end() {
+	p.mu.Lock()
+	cancel := p.cancel
+	p.mu.Unlock()
+	cancel()
+}
+
+// giveUp ends an operation that hangs.
+func (p *plan) giveUp() {
+	p.mu.Lock()
+	p.given = true
+	p.mu.Unlock()
+	p.end()
+}
+
+func (p *plan) isGivenUp() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.given
 }
 
 // strikes counts a statement, and says whether the fault is at it.
@@ -101,12 +127,12 @@ var faults = []fault{
 	}},
 	{name: "statement killed meanwhile", on: servers, strike: func(_ *plan, s statement) error { return s.meanwhile(func() { s.kill(false) }) }},
 	{name: "cancelled before", on: all, strike: func(p *plan, s statement) error {
-		p.cancel()
+		p.end()
 		return s.send(s.ctx)
 	}},
-	{name: "cancelled meanwhile", on: all, strike: func(p *plan, s statement) error { return s.meanwhile(p.cancel) }},
+	{name: "cancelled meanwhile", on: all, strike: func(p *plan, s statement) error { return s.meanwhile(p.end) }},
 	{name: "cancelled after", on: all, strike: func(p *plan, s statement) error {
-		defer p.cancel()
+		defer p.end()
 		return s.send(s.ctx)
 	}},
 	{name: "disk fails before", on: "sqlite", strike: func(*plan, statement) error { return errDisk }},

@@ -16,7 +16,7 @@ type wire struct {
 	state   state
 	hole    net.Conn  // what is read in a black hole: nothing, ever
 	until   time.Time // the deadline that the driver has set last
-	silent  bool      // only the server's answers are lost: it hears that the driver closes
+	silent  bool      // the server hears that the driver gives up
 	written func()    // called after the next write
 }
 
@@ -44,18 +44,31 @@ func (w *wire) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// Read implements net.Conn.
+// Read implements net.Conn. pgx may be reading already when a black hole begins.
 func (w *wire) Read(b []byte) (int, error) {
-	w.mu.Lock()
-	s, hole := w.state, w.hole
-	w.mu.Unlock()
-	switch s {
-	case dead:
-		return 0, &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}
-	case holed:
-		return hole.Read(b)
+	if s, _ := w.now(); s == open {
+		n, err := w.TCPConn.Read(b)
+		if s, _ := w.now(); s == open || err != nil {
+			return n, err
+		}
 	}
-	return w.TCPConn.Read(b)
+	s, hole := w.now()
+	if s == dead {
+		return 0, &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}
+	}
+	n, err := hole.Read(b)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.silent { // the driver has given up, though pgx drains what may still come
+		_ = w.TCPConn.Close()
+	}
+	return n, err
+}
+
+func (w *wire) now() (state, net.Conn) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.state, w.hole
 }
 
 // SetDeadline implements net.Conn.
@@ -69,7 +82,7 @@ func (w *wire) keep(t time.Time, set func(time.Time) error) error {
 	defer w.mu.Unlock()
 	w.until = t
 	if w.hole != nil {
-		return w.hole.SetDeadline(t)
+		_ = w.hole.SetDeadline(t)
 	}
 	return set(t)
 }
@@ -78,12 +91,14 @@ func (w *wire) keep(t time.Time, set func(time.Time) error) error {
 func (w *wire) Close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.hole != nil && !w.silent {
-		return w.hole.Close()
-	} else if w.hole != nil {
-		_ = w.hole.Close()
+	if w.hole == nil {
+		return w.TCPConn.Close()
 	}
-	return w.TCPConn.Close()
+	_ = w.hole.Close()
+	if w.silent {
+		return w.TCPConn.Close()
+	}
+	return w.TCPConn.SetReadDeadline(time.Unix(1, 0)) // for whoever reads already
 }
 
 // reset ends the connection for both ends; the driver notices it when it reads.
@@ -107,10 +122,13 @@ func (w *wire) swallow() {
 
 // starve lets the driver wait for an answer that the server will never give.
 func (w *wire) starve() {
-	w.swallow()
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	w.silent = true
+	swallows := w.hole != nil
+	w.mu.Unlock()
+	if !swallows {
+		w.swallow()
+	}
 }
 
 // fill ends a black hole for the server, as its keepalive does, and for a driver
