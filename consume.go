@@ -20,6 +20,7 @@ import (
 // runConsumers runs the consumers that are registered, also later, until ctx ends
 // and their runners have ended.
 func (j *Journal) runConsumers(ctx context.Context) {
+	defer j.keeper.Start()()
 	var runners sync.WaitGroup
 	defer runners.Wait()
 	running := map[*durable]bool{}
@@ -46,19 +47,27 @@ func (j *Journal) newRunner(d *durable) *consumer.Runner[Event] {
 		Name: d.name, Holder: consumer.HolderName(j.origin), FromOldest: c.FromOldest,
 		LeaseFor: c.LeaseFor, CallTimeout: c.CallTimeout, Backoff: c.Backoff, MaxAttempts: c.MaxAttempts, BatchSize: j.bus.config.BatchSize,
 	}
-	journal := consumer.Journal[Event]{
+	return consumer.NewRunner(config, j.keeper, d.listener, d.invoker, d.sink, d.memory, j.trimFor(d.skimmer))
+}
+
+// newKeeper makes what the consumers of this process share.
+func (j *Journal) newKeeper() {
+	j.keeper = consumer.NewKeeper(consumer.Journal[Event]{
 		Store: j.store, Tables: j.tables, DB: j.db, Logger: j.config.Logger, Poll: follow.FullPoll,
-		Realms: j.realmNames, Decode: j.eventOf, Trim: j.trimFor(d.skimmer), Position: j.follower.Place, Announce: j.announceFree,
-	}
-	return consumer.NewRunner(config, journal, d.listener, d.invoker, d.sink, d.memory)
+		Realms: j.realmNames, Decode: j.eventOf, Position: j.follower.Place, Announce: j.announceFree,
+	}, consumer.HolderName(j.origin), j.db.Stats().MaxOpenConnections)
 }
 
 // createConsumers makes the consumers known that are registered already, before
 // the bus is attached to the journal.
 func (j *Journal) createConsumers(ctx context.Context, at store.Place) error {
+	names := map[bool][]string{} // those that begin at the oldest change, and the others
 	for _, d := range j.bus.allDurables() {
-		if err := consumer.Create(ctx, j.tables, d.name, d.config.FromOldest, at); err != nil {
-			return fmt.Errorf("begin the consumer %q: %w", d.name, err)
+		names[d.config.FromOldest] = append(names[d.config.FromOldest], d.name)
+	}
+	for fromOldest, some := range names {
+		if err := consumer.Create(ctx, j.tables, fromOldest, at, some...); err != nil {
+			return fmt.Errorf("begin the durable consumers: %w", err)
 		}
 	}
 	return nil

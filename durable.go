@@ -153,6 +153,14 @@ func (j *Journal) consumerStatus(ctx context.Context) ([]ConsumerStatus, error) 
 	if err != nil {
 		return nil, err
 	}
+	cursors := make([]progress.Cursor, len(rows))
+	for i, row := range rows {
+		cursors[i] = row.Cursor
+	}
+	lags, err := j.tables.Lags(ctx, cursors, j.realmNames())
+	if err != nil {
+		return nil, err
+	}
 	me := consumer.HolderName(j.origin)
 	var all []ConsumerStatus
 	for _, row := range rows {
@@ -163,12 +171,8 @@ func (j *Journal) consumerStatus(ctx context.Context) ([]ConsumerStatus, error) 
 		if row.Cursor.Partial {
 			s.Seq = row.Cursor.Seq
 		}
-		lag, oldest, err := j.tables.Lag(ctx, row.Cursor, j.realmNames())
-		if err != nil {
-			return nil, err
-		}
-		if s.Lag = lag; lag > 0 {
-			s.LagAge = max(time.Since(time.UnixMicro(oldest)), 0)
+		if lag := lags[row.Cursor]; lag.Changes > 0 {
+			s.Lag, s.LagAge = lag.Changes, max(time.Since(time.UnixMicro(lag.Oldest)), 0)
 		}
 		all = append(all, s)
 	}

@@ -172,9 +172,7 @@ func (s journalSink) Feed(changes []store.Change, transactions []store.Place, mo
 	for _, q := range b.queues {
 		q.Feed(items, places)
 	}
-	for _, d := range b.durables {
-		d.memory.Kick()
-	}
+	s.journal.keeper.Kick()
 }
 
 // Rewound makes every listener go on after an earlier place, after a Resync.
@@ -214,15 +212,7 @@ func (s journalSink) Ahead(yield func(last store.Place, gone func()) bool) {
 }
 
 // Nudge has the durable consumers look, because they read the journal themselves.
-func (s journalSink) Nudge() {
-	b := s.journal.bus
-	b.mu.Lock()
-	durables := b.durables
-	b.mu.Unlock()
-	for _, d := range durables {
-		d.memory.Kick()
-	}
-}
+func (s journalSink) Nudge() { s.journal.keeper.Kick() }
 
 // HasRead says whether all up to a tid is queued for every listener.
 func (s journalSink) HasRead(tid int64) bool {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/tracbus/tracbus/internal/consumer"
 	"github.com/tracbus/tracbus/internal/delivery"
 	"github.com/tracbus/tracbus/internal/entry"
 	"github.com/tracbus/tracbus/internal/follow"
@@ -83,6 +84,7 @@ type Journal struct {
 
 	follower *follow.Follower
 	unread   delivery.Runs[Event] // of changes that cannot be read; only the follower uses it
+	keeper   *consumer.Keeper[Event]
 
 	mu      sync.Mutex    // guards what follows; the follower's is taken after it
 	opened  int           // transactions of its own that have not ended
@@ -163,7 +165,11 @@ func (j *Journal) connect(ctx context.Context) (err error) {
 	if err := j.fitCounter(ctx); err != nil {
 		return err
 	}
-	return j.newFollower(ctx)
+	if err := j.newFollower(ctx); err != nil {
+		return err
+	}
+	j.newKeeper()
+	return nil
 }
 
 // fitCounter has the next tid be above all that the journal's tables have had.

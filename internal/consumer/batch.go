@@ -27,21 +27,7 @@ const batchLength = 1024
 
 // read reads after a place.
 func (s *session[E]) read(ctx context.Context, from store.Place) (*batch[E], error) {
-	rows, err := s.journal.Store.Read(ctx, s.journal.DB, from, batchLength, s.journal.Realms())
-	if err != nil {
-		return nil, err
-	}
-	b := &batch[E]{places: rows.Places, more: rows.More, changes: make([]change[E], 0, len(rows.Changes))}
-	for i := range rows.Changes {
-		row := &rows.Changes[i]
-		if s.journal.Trim != nil {
-			s.journal.Trim(row)
-		}
-		c := change[E]{row: *row}
-		c.event, c.err = s.journal.Decode(*row)
-		b.changes = append(b.changes, c)
-	}
-	return b, nil
+	return s.keeper.reader.read(ctx, from, s.trim, s.failures > 0)
 }
 
 // end returns the place that the batch reaches to.

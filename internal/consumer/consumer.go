@@ -42,11 +42,10 @@ type Journal[E any] struct {
 	Tables *progress.Tables
 	DB     store.SQL
 	Logger *slog.Logger
-	Poll   time.Duration // how often the journal is read if nothing wakes the consumer
+	Poll   time.Duration // how often the journal is read if nothing wakes the consumers
 
 	Realms   func() []string               // the names of those that this process knows
 	Decode   func(store.Change) (E, error) // makes the event of a row
-	Trim     func(*store.Change)           // takes out of a row what the listener does not use; nil: nothing
 	Position func() store.Place            // up to which the journal was read in this process
 	Announce func(ctx context.Context)     // has all processes look for what is new, also if ctx has ended
 }
@@ -87,13 +86,13 @@ func HolderName(origin string) string {
 	return fmt.Sprintf("%.100s, pid %d, %.8s", host, os.Getpid(), origin)
 }
 
-// Create makes a consumer known that is new, with its cursor at the journal's
-// oldest change or at a place. It does nothing if the consumer is known.
-func Create(ctx context.Context, t *progress.Tables, name string, fromOldest bool, at store.Place) (err error) {
-	if fromOldest {
+// Create makes consumers known that are new, with their cursors at the journal's
+// oldest change or at a place. It does nothing to those that are known.
+func Create(ctx context.Context, t *progress.Tables, fromOldest bool, at store.Place, names ...string) (err error) {
+	if fromOldest && len(names) > 0 {
 		if at, err = t.Oldest(ctx); err != nil {
 			return err
 		}
 	}
-	return t.AddConsumer(ctx, name, at)
+	return t.AddConsumers(ctx, at, names...)
 }

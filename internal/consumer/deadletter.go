@@ -11,8 +11,8 @@ import (
 	"github.com/tracbus/tracbus/internal/store"
 )
 
-// redeliverEvery is how often a session asks whether dead letters are to be
-// redelivered.
+// redeliverEvery is how often it is asked, for all consumers, whether dead letters are
+// to be redelivered.
 const redeliverEvery = time.Second
 
 // deadLettersAtOnce is how many are read at once.
@@ -20,11 +20,14 @@ const deadLettersAtOnce = 100
 
 // redeliver calls the listener with the dead letters that are to be redelivered.
 func (s *session[E]) redeliver(ctx context.Context) error {
-	if time.Since(s.redeliverAsked) < redeliverEvery || s.sink != nil {
+	if s.sink != nil || !s.memory.redeliver.Swap(false) {
 		return nil
 	}
-	s.redeliverAsked = time.Now()
-	some, err := s.journal.Tables.DeadLetters(s.lease.ctx, s.config.Name, true, -1, -1, deadLettersAtOnce)
+	var some []progress.DeadLetter
+	err := s.query(func(ctx context.Context) (err error) {
+		some, err = s.journal.Tables.DeadLetters(ctx, s.config.Name, true, -1, -1, deadLettersAtOnce)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("ask which dead letters to redeliver: %w", err)
 	}
@@ -43,7 +46,12 @@ func (s *session[E]) redeliver(ctx context.Context) error {
 // of that.
 func (s *session[E]) redeliverOne(ctx context.Context, d progress.DeadLetter) error {
 	attrs := []any{"consumer", s.config.Name, "listener", s.listener.Name, "resource", resource(d.Realm, d.ID), "tid", d.TID, "seq", d.Seq}
-	row, found, err := s.journal.Store.ReadOne(s.lease.ctx, s.journal.DB, d.TID, d.Seq, d.Realm)
+	var row store.Change
+	var found bool
+	err := s.query(func(ctx context.Context) (err error) {
+		row, found, err = s.journal.Store.ReadOne(ctx, s.journal.DB, d.TID, d.Seq, d.Realm)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("read tid %d, seq %d, which is a dead letter: %w", d.TID, d.Seq, err)
 	}
@@ -62,7 +70,9 @@ func (s *session[E]) redeliverOne(ctx context.Context, d progress.DeadLetter) er
 	if failed == nil {
 		s.journal.Logger.Info("a dead letter was redelivered", attrs...)
 		s.target.CountDelivered(1)
-		return s.journal.Tables.ForgetDeadLetter(s.lease.ctx, s.config.Name, s.lease.token, d.TID, d.Seq)
+		return s.query(func(ctx context.Context) error {
+			return s.journal.Tables.ForgetDeadLetter(ctx, s.config.Name, s.lease.claim.Token, d.TID, d.Seq)
+		})
 	}
 	s.journal.Logger.Error("a dead letter has failed again", append(attrs, "err", failed)...)
 	if err := s.lease.WaitStored(); err != nil {

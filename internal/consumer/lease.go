@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,7 +20,7 @@ import (
 // named here:
 //
 //   - by its holder, whose timer runs from before the last statement that renewed
-//     it was sent, so that the holder is the first to know ([NewLease], settle);
+//     it was sent, so that the holder is the first to know ([Renewer.Lease], settle);
 //   - by the others: see available;
 //   - by the database, which has the last word: every statement of the holder
 //     carries the fencing token and changes nothing if another process has a
@@ -27,16 +28,15 @@ import (
 //
 // What happens if it is over in the middle of a call is said at callContext.
 type Lease struct {
-	tables *progress.Tables
-	row    progress.Consumer // as it was acquired
-	token  int64
-	span   time.Duration // how long it lasts each time
+	renewer  *Renewer
+	schedule schedule
+	row      progress.Consumer // as it was acquired
+	claim    progress.Claim    // with the fencing token
+	span     time.Duration     // how long it lasts each time
 
 	ctx    context.Context // ends with the lease; the cause says why
 	cancel context.CancelCauseFunc
 	expiry *time.Timer // ends the lease if it was not renewed in time
-	done   chan struct{}
-	due    chan struct{} // holds one token: the lease is to be renewed now
 
 	writing sync.Mutex       // held by who moves the row's cursor, until stored says so
 	doubt   *progress.Cursor // a cursor that may be stored: the answer was lost. Guarded by writing.
@@ -64,77 +64,31 @@ func available(row progress.Consumer, me string, unchanged, span time.Duration) 
 	return row.Holder == "" || row.Holder == me || row.Left <= 0 || overdue, overdue
 }
 
-// NewLease returns a lease that was asked for at a moment, and acquired. Until
-// [Lease.Keep] is called, only [Lease.Renew] renews it. It does not end with ctx.
-func NewLease(ctx context.Context, t *progress.Tables, row progress.Consumer, token int64, span time.Duration, asked time.Time) *Lease {
+// Lease returns a lease that was asked for at a moment, and acquired. From now on it
+// is renewed. It does not end with ctx.
+func (r *Renewer) Lease(ctx context.Context, row progress.Consumer, token int64, span time.Duration, asked time.Time) *Lease {
 	l := &Lease{
-		tables: t, row: row, token: token, span: span, done: make(chan struct{}), due: make(chan struct{}, 1),
+		renewer: r, row: row, claim: progress.Claim{Name: row.Name, Token: token}, span: span,
 		stored: row.Cursor, wanted: row.Cursor, moved: make(chan struct{}),
 	}
 	l.ctx, l.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	l.expiry = time.AfterFunc(time.Until(asked.Add(span)), func() { l.cancel(ErrExpired) })
+	r.add(l)
 	return l
 }
 
 // Context ends with the lease; the cause says why.
 func (l *Lease) Context() context.Context { return l.ctx }
 
-// Due holds a token if the lease is to be renewed now.
-func (l *Lease) Due() <-chan struct{} { return l.due }
-
-// Keep renews the lease and stores its cursor until the lease ends.
-func (l *Lease) Keep() {
-	defer close(l.done)
-	defer l.expiry.Stop()
-	tick := time.NewTicker(l.span / 3)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-		case <-l.due:
-		case <-l.ctx.Done():
-			return
-		}
-		err := l.Renew(l.ctx)
-		for pause := 20 * time.Millisecond; err != nil && l.ctx.Err() == nil; pause = min(2*pause, l.span/6) {
-			if !store.Sleep(l.ctx, pause) {
-				return
-			}
-			err = l.Renew(l.ctx)
-		}
-	}
-}
-
-// Renew renews the lease and stores the cursor that is wanted. If it is not known
-// whether an earlier cursor was stored, it stores that one first.
-func (l *Lease) Renew(ctx context.Context) error {
-	l.writing.Lock()
-	defer l.writing.Unlock()
+// next returns the cursor that is stored, and the one to store. If it is not known
+// whether an earlier cursor was stored, that one is first. Its caller holds writing.
+func (l *Lease) next() (from, to progress.Cursor) {
 	l.mu.Lock()
-	from, to := l.stored, l.wanted
-	l.mu.Unlock()
+	defer l.mu.Unlock()
 	if l.doubt != nil {
-		to = *l.doubt
+		return l.stored, *l.doubt
 	}
-	asked := time.Now() // before the database counts, so that we end first
-	var held bool
-	var err error
-	if from == to {
-		held, err = l.tables.RenewLease(ctx, l.row.Name, l.token, l.span)
-	} else {
-		held, err = l.tables.MoveCursor(ctx, l.row.Name, l.token, from, to, l.span)
-	}
-	if err = l.settle(ctx, asked, to, held, err); err != nil {
-		if from != to { // else PutDeadLetter may move on before this is asked for again
-			l.doubt = &to
-		}
-		return err
-	}
-	l.doubt = nil
-	if to != l.Cursor() {
-		signal(l.due)
-	}
-	return nil
+	return l.stored, l.wanted
 }
 
 // PutDeadLetter stores a change that failed, and moves the cursor after it. The
@@ -151,30 +105,50 @@ func (l *Lease) tryDeadLetter(to progress.Cursor, d progress.DeadLetter) error {
 	l.writing.Lock() // else a renewal's answer could be taken for newer than this
 	defer l.writing.Unlock()
 	asked := time.Now()
-	held, err := l.tables.PutDeadLetter(l.ctx, l.row.Name, l.token, l.Cursor(), to, l.span, d)
-	if err = l.settle(l.ctx, asked, to, held, err); err != nil {
+	var held bool
+	err := l.renewer.slots.use(l.ctx, statementLimit, func(ctx context.Context) (err error) {
+		held, err = l.renewer.tables.PutDeadLetter(ctx, l.claim.Name, l.claim.Token, l.Cursor(), to, l.span, d)
 		return err
+	})
+	var rows map[string]progress.Consumer
+	if err == nil && !held {
+		rows, err = l.renewer.tables.FindConsumers(l.ctx, l.claim.Name)
 	}
 	l.mu.Lock()
-	l.wanted = to
+	was := l.wanted
+	if err == nil {
+		l.wanted = to
+	}
 	l.mu.Unlock()
+	if !l.settle(asked, to, false, held, rows, err) {
+		l.mu.Lock()
+		l.wanted = was
+		l.mu.Unlock()
+		return cmp.Or(err, context.Cause(l.ctx))
+	}
 	return nil
 }
 
-// settle notes what became of a statement that stores a cursor.
-func (l *Lease) settle(ctx context.Context, asked time.Time, to progress.Cursor, held bool, err error) error {
+// settle notes what became of a statement that renewed the lease and, if it moves
+// anything, stored a cursor. If the row was found to be another than expected, rows
+// has it. Its caller holds writing.
+func (l *Lease) settle(asked time.Time, to progress.Cursor, moves, held bool, rows map[string]progress.Consumer, err error) (there bool) {
 	switch {
 	case err != nil:
-		return err
+		if moves { // else PutDeadLetter may move on before this is asked for again
+			l.doubt = &to
+		}
+		return false
 	case held:
 		// A timer that has fired has ended the lease for good.
 		l.expiry.Reset(time.Until(asked.Add(l.span)))
 	default:
-		if there, err := l.find(ctx, to); err != nil || !there {
-			return err
+		if !l.find(rows, to) {
+			return false
 		}
-		signal(l.due) // the lease counts from an earlier statement, so it is renewed
+		l.Renew() // the lease counts from an earlier statement, so it is renewed
 	}
+	l.doubt = nil
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.stored != to {
@@ -182,32 +156,37 @@ func (l *Lease) settle(ctx context.Context, asked time.Time, to progress.Cursor,
 		close(l.moved)
 		l.moved = make(chan struct{})
 	}
-	return nil
+	if l.wanted != to {
+		l.Renew()
+	}
+	return true
 }
 
 // find says why a statement found the row to be another than expected. If it is
-// already as wanted, an answer was lost. Else the lease is lost.
-func (l *Lease) find(ctx context.Context, to progress.Cursor) (held bool, err error) {
-	row, found, err := l.tables.FindConsumer(ctx, l.row.Name)
+// already as wanted, an answer was lost, or the statement found another row of the
+// many that it was about. Else the lease is lost.
+func (l *Lease) find(rows map[string]progress.Consumer, to progress.Cursor) (held bool) {
+	row, found := rows[l.claim.Name]
 	switch {
-	case err != nil:
-		return false, err
-	case found && row.Token == l.token && row.Holder != "" && row.Cursor == to:
-		return true, nil
-	case found && row.Token == l.token && row.Holder != "":
+	case found && row.Token == l.claim.Token && row.Holder != "" && row.Cursor == to:
+		return true
+	case found && row.Token == l.claim.Token && row.Holder != "":
 		l.cancel(fmt.Errorf("%w: expected tid %d, found tid %d", ErrMoved, to.TID, row.Cursor.TID))
 	default:
 		l.cancel(ErrDeposed)
 	}
-	return false, nil
+	return false
 }
+
+// Renew has the lease renewed, soon.
+func (l *Lease) Renew() { l.renewer.soon(l) }
 
 // Move has a cursor stored, soon.
 func (l *Lease) Move(to progress.Cursor) {
 	l.mu.Lock()
 	l.wanted = to
 	l.mu.Unlock()
-	signal(l.due)
+	l.Renew()
 }
 
 // Cursor returns how far the listener has come, stored or not.
@@ -238,7 +217,7 @@ func (l *Lease) WaitStored() error {
 // GiveUp ends a lease that is kept, and lets others have it if it was still held.
 // It stores the cursor that is wanted first, if that is possible soon.
 func (l *Lease) GiveUp() {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), 3*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), giveUpLimit)
 	defer cancel()
 	held := l.ctx.Err() == nil
 	if held {
@@ -247,11 +226,16 @@ func (l *Lease) GiveUp() {
 		stop()
 	}
 	l.cancel(ErrGivenUp)
-	<-l.done
+	l.expiry.Stop()
+	l.writing.Lock() // no statement of it is under way
+	defer l.writing.Unlock()
 	if held {
-		_ = l.tables.ReleaseLease(ctx, l.row.Name, l.token) // else it expires
+		l.renewer.drop(ctx, l)
 	}
 }
+
+// giveUpLimit is how long it may take to give a lease up.
+const giveUpLimit = 3 * time.Second
 
 // stopGrace is for how long a call may go on after Run was asked to end.
 const stopGrace = 2 * time.Second
@@ -267,7 +251,7 @@ var errCallTimeout = errors.New("the call took longer than DurableConfig.CallTim
 // process may be making the same call by then, under a higher token. The context
 // also ends after timeout, with errCallTimeout, and a grace after ctx.
 func (l *Lease) callContext(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
-	info := LeaseInfo{Consumer: l.row.Name, JournalUUID: l.tables.JournalUUID(), Token: l.token}
+	info := LeaseInfo{Consumer: l.claim.Name, JournalUUID: l.renewer.tables.JournalUUID(), Token: l.claim.Token}
 	calling, cancel := context.WithTimeoutCause(context.WithValue(l.ctx, leaseKey{}, info), timeout, errCallTimeout)
 	stop := context.AfterFunc(ctx, func() { time.AfterFunc(stopGrace, cancel) })
 	return calling, func() {

@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tracbus/tracbus/internal/delivery"
@@ -13,7 +14,8 @@ import (
 // journal. If the database no longer has what is remembered, the listener was called
 // with it all the same.
 type Memory struct {
-	kick chan struct{} // holds one token: there may be something to do
+	kick      chan struct{} // holds one token: there may be something to do
+	redeliver atomic.Bool   // there may be dead letters to be redelivered
 
 	mu     sync.Mutex
 	start  store.Place // where the consumer begins if the journal does not know it
@@ -58,9 +60,6 @@ func (m *Memory) Missed(err error) {
 	m.missed = err
 	signal(m.kick)
 }
-
-// Kick says that there may be something to do.
-func (m *Memory) Kick() { signal(m.kick) }
 
 // signal leaves a token unless one lies there.
 func signal(c chan struct{}) {

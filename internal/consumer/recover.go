@@ -125,7 +125,7 @@ func (s *session[E]) noteFailure(err error) {
 		return
 	}
 	s.runner.failing = time.Now()
-	attrs := []any{"consumer", s.config.Name, "listener", s.listener.Name, "token", s.lease.token}
+	attrs := []any{"consumer", s.config.Name, "listener", s.listener.Name, "token", s.lease.claim.Token}
 	what := "a consumer cannot go on, and tries again until it can"
 	var at *changeError
 	if errors.As(err, &at) {
@@ -142,15 +142,22 @@ func (s *session[E]) noteFailure(err error) {
 
 // note has the consumer's row show a failure.
 func (s *session[E]) note(err error) {
-	if text := err.Error(); text != s.noted && s.journal.Tables.NoteFailure(s.lease.ctx, s.config.Name, s.lease.token, text) == nil {
+	if text := err.Error(); text != s.noted && s.store(text) == nil {
 		s.noted = text
 	}
+}
+
+// store has the consumer's row show a failure; an empty one means that it succeeds.
+func (s *session[E]) store(failure string) error {
+	return s.query(func(ctx context.Context) error {
+		return s.journal.Tables.NoteFailure(ctx, s.config.Name, s.lease.claim.Token, failure)
+	})
 }
 
 // noteSuccess says, once, that the consumer succeeds again.
 func (s *session[E]) noteSuccess() {
 	if s.noted != "" {
-		if s.journal.Tables.NoteFailure(s.lease.ctx, s.config.Name, s.lease.token, "") != nil {
+		if s.store("") != nil {
 			return
 		}
 		s.noted = ""

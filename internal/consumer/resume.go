@@ -22,7 +22,7 @@ import (
 // is known to be what the listener was called with.
 func (s *session[E]) begin(ctx context.Context) error {
 	c := s.lease.Cursor()
-	floor, err := s.journal.Store.PrunedTo(s.lease.ctx, s.journal.DB)
+	floor, err := s.keeper.floor(s.lease.ctx)
 	if err != nil {
 		return fmt.Errorf("read up to where the journal is pruned: %w", err)
 	}
@@ -44,14 +44,14 @@ func (s *session[E]) begin(ctx context.Context) error {
 		s.at, err = s.before(c.TID)
 	}
 	if err == nil && s.memory.checkpoints.Empty() {
-		err = s.memory.checkpoints.Begin(ctx, s.journal.Store, s.journal.DB, c.Place)
+		s.memory.checkpoints, err = s.keeper.begin(ctx, c.Place)
 	}
 	return err
 }
 
 // exists says whether the journal has a place, or begins there.
 func (s *session[E]) exists(p store.Place, floor int64) (bool, error) {
-	exists, err := existsAfter(s.lease.ctx, s.journal.Store, s.journal.DB, p, floor)
+	exists, err := s.keeper.has(s.lease.ctx, p, floor)
 	if err != nil {
 		return false, fmt.Errorf("look for tid %d: %w", p.TID, err)
 	}
@@ -60,10 +60,7 @@ func (s *session[E]) exists(p store.Place, floor int64) (bool, error) {
 
 // before returns the last place before a tid that the journal has.
 func (s *session[E]) before(tid int64) (store.Place, error) {
-	p, err := s.journal.Store.Before(s.lease.ctx, s.journal.DB, tid-1)
-	if err == nil && p.TID == 0 {
-		p.TID, err = s.journal.Store.PrunedTo(s.lease.ctx, s.journal.DB)
-	}
+	p, err := s.keeper.before(s.lease.ctx, tid)
 	if err != nil {
 		return p, fmt.Errorf("look for the last change before tid %d: %w", tid, err)
 	}
@@ -114,7 +111,11 @@ func (s *session[E]) goBack(ctx context.Context, c progress.Cursor, noted bool) 
 	p, err := s.before(c.TID)
 	if err == nil && !s.memory.checkpoints.Empty() {
 		var last store.Place
-		if last, err = s.memory.checkpoints.LastKept(ctx, s.journal.Store, s.journal.DB, false); last.TID < p.TID {
+		err = s.keeper.slots.use(ctx, readLimit, func(ctx context.Context) (err error) {
+			last, err = s.memory.checkpoints.LastKept(ctx, s.journal.Store, s.journal.DB, false)
+			return err
+		})
+		if last.TID < p.TID {
 			p = last
 		}
 	}
@@ -131,6 +132,7 @@ func (s *session[E]) goBack(ctx context.Context, c progress.Cursor, noted bool) 
 // noteRewind logs that the history went back to before a place, and makes a Resync
 // due: once, although a session may end before it has stored where to go on.
 func (s *session[E]) noteRewind(p store.Place) {
+	s.keeper.reader.forget()
 	if p == s.memory.gone {
 		return
 	}
@@ -143,6 +145,7 @@ func (s *session[E]) noteRewind(p store.Place) {
 
 // addGap adds a gap to the Resync that is due before the next change.
 func (s *session[E]) addGap(g delivery.Gap) {
+	s.keeper.reader.forget() // it may be gone
 	if s.listener.Resync == nil {
 		return
 	}

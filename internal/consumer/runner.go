@@ -20,6 +20,8 @@ type Runner[E any] struct {
 	target   Target
 	sink     Sink[E] // nil unless the listener keeps its own offset
 	memory   *Memory
+	keeper   *Keeper[E]
+	trim     func(*store.Change) // takes out of a row what the listener does not use; nil: nothing
 
 	observed observation      // of the consumer's row
 	attempts map[changeID]int // at changes that failed
@@ -37,9 +39,9 @@ type changeID struct {
 
 // NewRunner returns a runner of one consumer, whose listener t calls. If the
 // listener keeps its own offset, sink is called instead of Deliver and Batch; else
-// sink is nil.
-func NewRunner[E any](c Config, j Journal[E], l delivery.Listener[E], t Target, sink Sink[E], m *Memory) *Runner[E] {
-	return &Runner[E]{config: c, journal: j, listener: l, target: t, sink: sink, memory: m, attempts: map[changeID]int{}}
+// sink is nil. trim takes out of a row what the listener does not use; nil: nothing.
+func NewRunner[E any](c Config, k *Keeper[E], l delivery.Listener[E], t Target, sink Sink[E], m *Memory, trim func(*store.Change)) *Runner[E] {
+	return &Runner[E]{config: c, journal: k.journal, listener: l, target: t, sink: sink, memory: m, keeper: k, trim: trim, attempts: map[changeID]int{}}
 }
 
 // Run acquires the lease whenever it is available, and then runs the consumer. It
@@ -55,20 +57,18 @@ func (r *Runner[E]) Run(ctx context.Context) {
 		}
 	}()
 	poll := r.config.LeaseFor / 3
-	var looked time.Time
+	var due time.Time // when the row is looked at, if nothing asks for that before
 	for ctx.Err() == nil {
-		// A kick comes with every commit; a lease changes hands more rarely.
-		if !store.Sleep(ctx, time.Until(looked.Add(poll/10))) {
-			return
+		if r.target.Busy() { // a call under an earlier lease goes on
+			store.Sleep(ctx, poll)
+			continue
 		}
-		looked = time.Now()
-		l, err := r.acquire(ctx)
+		l, err := r.acquire(ctx, due, poll)
 		if ctx.Err() != nil && l == nil {
 			return
 		}
 		r.logLookup(err)
-		if l == nil {
-			await(ctx, r.memory.kick, poll)
+		if due = time.Now().Add(poll); l == nil {
 			continue
 		}
 		err = newSession(r, l).run(ctx)
@@ -78,7 +78,7 @@ func (r *Runner[E]) Run(ctx context.Context) {
 		}
 		r.journal.Announce(ctx) // the others can have it
 		if err != nil && ctx.Err() == nil {
-			r.logGivenUp(l.token, err)
+			r.logGivenUp(l.claim.Token, err)
 			r.givenUp = err
 			r.observed = observation{}            // what was seen before is of another time
 			store.Sleep(ctx, r.config.LeaseFor/2) // others first
@@ -86,27 +86,14 @@ func (r *Runner[E]) Run(ctx context.Context) {
 	}
 }
 
-// await returns when there may be something to do.
-func await(ctx context.Context, kick <-chan struct{}, most time.Duration) {
-	timer := time.NewTimer(most)
-	defer timer.Stop()
-	select {
-	case <-kick:
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-}
-
-// acquire acquires the lease if it is available. It returns nil if it is not.
-func (r *Runner[E]) acquire(ctx context.Context) (*Lease, error) {
-	if r.target.Busy() {
-		return nil, nil // a call under an earlier lease goes on
-	}
-	t, name, span := r.journal.Tables, r.config.Name, r.config.LeaseFor
-	row, found, err := t.FindConsumer(ctx, name)
+// acquire acquires the lease if it is available when it is due to look, or when there
+// is a reason to look before. It returns nil if it is not.
+func (r *Runner[E]) acquire(ctx context.Context, due time.Time, every time.Duration) (*Lease, error) {
+	name, span := r.config.Name, r.config.LeaseFor
+	row, found, err := r.keeper.contest.look(ctx, name, due, every)
 	if err == nil && !found {
 		if err = r.create(ctx); err == nil {
-			row, found, err = t.FindConsumer(ctx, name)
+			row, found, err = r.keeper.contest.look(ctx, name, time.Time{}, every)
 		}
 	}
 	if err != nil || !found {
@@ -122,16 +109,13 @@ func (r *Runner[E]) acquire(ctx context.Context) (*Lease, error) {
 	if !ok {
 		return nil, nil
 	}
-	asked := time.Now()
-	token, taken, err := t.AcquireLease(ctx, row, r.config.Holder, span, overdue)
-	if err != nil || !taken {
+	token, asked, err := r.keeper.contest.acquire(ctx, row, span, overdue)
+	if err != nil || token == 0 {
 		return nil, err
 	}
 	r.memory.highest = observation{token: token, heartbeat: row.Heartbeat + 1}
 	r.logAcquired(row, token)
-	l := NewLease(ctx, t, row, token, span, asked)
-	go l.Keep()
-	return l, nil
+	return r.keeper.renewer.Lease(ctx, row, token, span, asked), nil
 }
 
 // compare looks whether the consumer's row went back, as it does if the database
@@ -163,25 +147,18 @@ func (r *Runner[E]) create(ctx context.Context) error {
 			return err
 		}
 	}
-	return Create(ctx, r.journal.Tables, r.config.Name, r.config.FromOldest, at)
+	return r.keeper.slots.use(ctx, statementLimit, func(ctx context.Context) error {
+		return Create(ctx, r.journal.Tables, r.config.FromOldest, at, r.config.Name)
+	})
 }
 
 // exists says whether the journal has a place, or begins there.
 func (r *Runner[E]) exists(ctx context.Context, p store.Place) (bool, error) {
-	floor, err := r.journal.Store.PrunedTo(ctx, r.journal.DB)
+	floor, err := r.keeper.floor(ctx)
 	if err != nil {
 		return false, err
 	}
-	return existsAfter(ctx, r.journal.Store, r.journal.DB, p, floor)
-}
-
-// existsAfter says whether a journal that is pruned up to floor has a place, or
-// begins there.
-func existsAfter(ctx context.Context, s *store.Store, db store.SQL, p store.Place, floor int64) (bool, error) {
-	if p.TID == floor {
-		return true, nil
-	}
-	return s.Has(ctx, db, p)
+	return r.keeper.has(ctx, p, floor)
 }
 
 // logLookup logs, once, that the consumer's row cannot be read, and that it can

@@ -24,11 +24,13 @@ type session[E any] struct {
 	target   Target
 	memory   *Memory
 	lease    *Lease
+	keeper   *Keeper[E]
+	trim     func(*store.Change) // nil: it uses all of a row
 
-	prefetch       prefetch[E]
-	pruned         bool        // the session goes on after pruned changes, and the cursor is to follow
-	at             store.Place // to read after: with a sink, the sink's place as far as is known; after pruned changes, theirs
-	redeliverAsked time.Time   // when it was last asked which dead letters to redeliver
+	prefetch prefetch[E]
+	heard    int         // how often the journal may have had something new before it was read
+	pruned   bool        // the session goes on after pruned changes, and the cursor is to follow
+	at       store.Place // to read after: with a sink, the sink's place as far as is known; after pruned changes, theirs
 
 	// Of a consumer with a sink.
 	sink               Sink[E]   // nil unless the listener keeps its own offset
@@ -45,7 +47,7 @@ type session[E any] struct {
 
 func newSession[E any](r *Runner[E], l *Lease) *session[E] {
 	return &session[E]{
-		runner: r, config: r.config, journal: r.journal, listener: r.listener, target: r.target, memory: r.memory, lease: l,
+		runner: r, config: r.config, journal: r.journal, listener: r.listener, target: r.target, memory: r.memory, lease: l, keeper: r.keeper, trim: r.trim,
 		sink: r.sink, generation: l.row.Generation, sinkGeneration: l.row.Generation, reservedGeneration: -1, noted: l.row.Error,
 	}
 }
@@ -54,6 +56,8 @@ func newSession[E any](r *Runner[E], l *Lease) *session[E] {
 // there is a reason to give the lease up.
 func (s *session[E]) run(ctx context.Context) error {
 	defer s.prefetch.stop()
+	defer s.keeper.listen(s.config.Name, s.memory)()
+	s.memory.redeliver.Store(s.lease.row.DeadLetters > 0)
 	if s.runner.givenUp != nil && s.noted == "" { // else nobody would see one who never keeps a lease
 		s.note(fmt.Errorf("the lease was given up: %w", s.runner.givenUp))
 	}
@@ -87,11 +91,12 @@ func (s *session[E]) step(ctx context.Context) error {
 	if err := s.redeliver(ctx); err != nil {
 		return err
 	}
+	s.heard = s.keeper.reader.heard()
 	from, after := s.from()
 	b, err := s.prefetch.take(s, from)
 	switch {
 	case errors.Is(err, store.ErrPruned):
-		floor, failed := s.journal.Store.PrunedTo(s.lease.ctx, s.journal.DB)
+		floor, failed := s.keeper.floor(s.lease.ctx)
 		if failed != nil {
 			return failed
 		}
@@ -100,7 +105,7 @@ func (s *session[E]) step(ctx context.Context) error {
 	case err != nil:
 		return fmt.Errorf("read after tid %d: %w", from.TID, err)
 	case len(b.places) == 0:
-		return s.idle(ctx)
+		return s.idle(ctx, from)
 	}
 	if after.Partial {
 		if b.places[0] != after.Place {
@@ -138,7 +143,7 @@ func (s *session[E]) from() (from store.Place, after progress.Cursor) {
 }
 
 // idle waits until there may be something to deliver.
-func (s *session[E]) idle(ctx context.Context) error {
+func (s *session[E]) idle(ctx context.Context, after store.Place) error {
 	if s.sink != nil && time.Since(s.confirmed) > s.config.LeaseFor {
 		if err := s.deliverToSink(ctx, &batch[E]{}); err != nil {
 			return err
@@ -148,8 +153,18 @@ func (s *session[E]) idle(ctx context.Context) error {
 	waiting, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.lease.ctx, cancel)()
-	await(waiting, s.memory.kick, s.journal.Poll)
+	if s.sink != nil { // which is asked now and then whether it is still there
+		var end context.CancelFunc
+		waiting, end = context.WithTimeout(waiting, s.config.LeaseFor)
+		defer end()
+	}
+	s.keeper.reader.await(waiting, after, s.heard, s.memory.kick)
 	return nil
+}
+
+// query makes some statements for this consumer alone.
+func (s *session[E]) query(f func(context.Context) error) error {
+	return s.keeper.slots.use(s.lease.ctx, statementLimit, f)
 }
 
 // move has a cursor stored, soon.

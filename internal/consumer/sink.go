@@ -108,7 +108,7 @@ func (s *session[E]) realign(ctx context.Context, e *Mismatch) error {
 	if e.OtherGeneration {
 		return s.adopt(e.Offset.Generation)
 	}
-	floor, err := s.journal.Store.PrunedTo(s.lease.ctx, s.journal.DB)
+	floor, err := s.keeper.floor(s.lease.ctx)
 	if err != nil {
 		return fmt.Errorf("read up to where the journal is pruned: %w", err)
 	}
@@ -212,7 +212,11 @@ func (s *session[E]) reserve(generation int64) error {
 
 // noteGeneration stores a generation in the consumer's row, under the lease.
 func (s *session[E]) noteGeneration(generation int64) error {
-	held, err := s.journal.Tables.NoteGeneration(s.lease.ctx, s.config.Name, s.lease.token, generation)
+	var held bool
+	err := s.query(func(ctx context.Context) (err error) {
+		held, err = s.journal.Tables.NoteGeneration(ctx, s.config.Name, s.lease.claim.Token, generation)
+		return err
+	})
 	switch {
 	case err != nil:
 		return fmt.Errorf("store generation %d: %w", generation, err)

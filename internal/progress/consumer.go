@@ -47,12 +47,25 @@ type Consumer struct {
 	DeadLetters int // how many it has
 }
 
-// AddConsumer adds a consumer that begins after a place. It does nothing if the name
-// is known.
-func (t *Tables) AddConsumer(ctx context.Context, name string, at store.Place) error {
-	_, err := t.exec(ctx, `INSERT INTO {journal_once} (name, tid, mark, seq, rest, epoch, beat, holder, taken, expires, branch, failing, error)
-VALUES (?, ?, ?, -1, 0, 0, 0, '', 0, 0, -1, 0, '') {OR IS IT}`, name, at.TID, at.CommitID)
-	return err
+// AtOnce is of how many consumers one statement may be: databases bound how many
+// values it can have.
+const AtOnce = 500
+
+// AddConsumers adds the consumers of these names, which begin after a place. Those
+// that are known stay as they are.
+func (t *Tables) AddConsumers(ctx context.Context, at store.Place, names ...string) error {
+	for some := range slices.Chunk(names, AtOnce) {
+		var args []any
+		for _, name := range some {
+			args = append(args, name, at.TID, at.CommitID)
+		}
+		rows := strings.TrimSuffix(strings.Repeat("(?, ?, ?, -1, 0, 0, 0, '', 0, 0, -1, 0, ''),\n", len(some)), ",\n")
+		_, err := t.store.Exec(ctx, "INSERT INTO {journal_once} (name, tid, mark, seq, rest, epoch, beat, holder, taken, expires, branch, failing, error)\nVALUES "+rows+" {OR IS IT}", args...)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 const selectConsumer = `SELECT o.name, o.tid, o.mark, o.seq, o.rest, o.epoch, o.beat, o.holder, o.branch, o.taken, o.expires, o.failing, o.error, {NOW},
@@ -61,11 +74,25 @@ FROM {journal_once} o`
 
 // FindConsumer reads a consumer; found says whether the name is known.
 func (t *Tables) FindConsumer(ctx context.Context, name string) (o Consumer, found bool, err error) {
-	all, err := t.consumers(ctx, selectConsumer+" WHERE o.name = ?", name)
-	if err != nil || len(all) == 0 {
-		return Consumer{}, false, err
+	all, err := t.FindConsumers(ctx, name)
+	o, found = all[name]
+	return o, found, err
+}
+
+// FindConsumers reads the consumers of these names, as far as they are known.
+func (t *Tables) FindConsumers(ctx context.Context, names ...string) (found map[string]Consumer, err error) {
+	found = map[string]Consumer{}
+	for some := range slices.Chunk(names, AtOnce) {
+		list, args := in(some)
+		all, err := t.consumers(ctx, selectConsumer+" WHERE o.name IN "+list, args...)
+		if err != nil {
+			return nil, err
+		}
+		for _, o := range all {
+			found[o.Name] = o
+		}
 	}
-	return all[0], true, nil
+	return found, nil
 }
 
 // Consumers reads all consumers, in the order of their names.
@@ -146,6 +173,18 @@ func (t *Tables) SlowestConsumer(ctx context.Context) (tid int64, found bool, er
 func (t *Tables) exec(ctx context.Context, text string, args ...any) (changed bool, err error) {
 	n, err := t.store.Exec(ctx, text, args...)
 	return n > 0, err
+}
+
+// in returns a list of names, and its values. The last is repeated up to a power of
+// two: so few statements differ, and drivers need not prepare each.
+func in(names []string) (list string, args []any) {
+	for _, name := range names {
+		args = append(args, name)
+	}
+	for n := len(args); n&(n-1) != 0; n++ {
+		args = append(args, names[len(names)-1])
+	}
+	return "(" + strings.TrimSuffix(strings.Repeat("?, ", len(args)), ", ") + ")", args
 }
 
 // storable makes a text for people one that all databases take, of at most so

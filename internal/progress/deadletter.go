@@ -20,14 +20,15 @@ type DeadLetter struct {
 	Redeliver           bool  // the listener is to be called with it again
 }
 
-// PutDeadLetter moves the cursor as [Tables.MoveCursor] does, and stores a dead letter,
+// PutDeadLetter moves the cursor as [Tables.Renew] does, and stores a dead letter,
 // both or neither. One that is stored already gets the new error and one attempt
 // more, and is not to be redelivered for now. So the redelivery that failed, which
 // moves no cursor, is put back with equal from and to.
 func (t *Tables) PutDeadLetter(ctx context.Context, name string, token int64, from, to Cursor, lease time.Duration, a DeadLetter) (moved bool, err error) {
 	defer t.within(&ctx, &err)()
 	a.Error = storable(a.Error, maxError)
-	return t.holding(ctx, moveCursor, moving(name, token, from, to, lease), func(conn *store.Conn) error {
+	text, args := Renewal{Claims: []Claim{{name, token}}, Lease: lease, Moves: true, From: from, To: to}.statement()
+	return t.holding(ctx, text, args, func(conn *store.Conn) error {
 		// Nobody else writes rows of this name meanwhile, because that of
 		// journal_once is locked.
 		result, err := conn.ExecContext(ctx, t.store.SQL("UPDATE {journal_aside} SET error = ?, tries = tries + 1, retry = 0 WHERE name = ? AND tid = ? AND seq = ? AND mark = ?"),
@@ -96,6 +97,25 @@ func (t *Tables) DeadLetters(ctx context.Context, name string, onlyRedeliver boo
 		all = append(all, a)
 	}
 	return all, errors.Join(rows.Err(), rows.Close())
+}
+
+// Redelivering returns the names of the consumers that have dead letters to be
+// redelivered.
+func (t *Tables) Redelivering(ctx context.Context) (names []string, err error) {
+	defer t.store.Within(t.store.Limits().Answer, &ctx, &err)()
+	rows, err := t.store.Query(ctx, "SELECT DISTINCT name FROM {journal_aside} WHERE retry = 1")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			return nil, err
+		}
+		names = append(names, name)
+	}
+	return names, cmp.Or(rows.Err(), rows.Close())
 }
 
 // RedeliverDeadLetters has the listener called again with dead letters: those that

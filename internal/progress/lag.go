@@ -1,40 +1,107 @@
 package progress
 
 import (
+	"cmp"
 	"context"
-	"database/sql"
-	"errors"
+	"fmt"
 	"math"
-
-	"github.com/tracbus/tracbus/internal/limit"
+	"slices"
+	"strings"
 )
 
-// Lag returns how many changes of these realms come after a cursor, and when the
-// first of them was made, in microseconds since 1970; 0 if there is none. It
-// counts what is seen now, decided or not, and nothing that was pruned.
-func (t *Tables) Lag(ctx context.Context, c Cursor, realms []string) (changes, oldest int64, err error) {
+// Lag is what a consumer has not handled.
+type Lag struct {
+	Changes int64
+	Oldest  int64 // when the first of them was made, in microseconds since 1970; 0 if there is none
+}
+
+// Lags returns how many changes of these realms come after cursors, for each. It
+// counts what is seen now, decided or not, and nothing that was pruned. Changes
+// between two cursors are counted once, for all who are before them.
+func (t *Tables) Lags(ctx context.Context, cursors []Cursor, realms []string) (lags map[Cursor]Lag, err error) {
 	defer t.within(&ctx, &err)()
-	seq := math.MaxInt32
-	if c.Partial {
-		seq = c.Seq
-	}
-	const after = "_journal} WHERE tid >= ? AND (tid > ? OR seq > ?)"
+	places := slices.Clone(cursors)
+	slices.SortFunc(places, func(a, b Cursor) int {
+		return cmp.Or(cmp.Compare(a.TID, b.TID), cmp.Compare(a.last(), b.last()))
+	})
+	places = slices.CompactFunc(places, func(a, b Cursor) bool { return a.TID == b.TID && a.last() == b.last() })
+	after := make([]Lag, len(places)+1) // of each place; the last is no place
 	for _, realm := range realms {
-		var n, made int64
-		if err := limit.QueryRow(ctx, t.db, t.store.SQL("SELECT count(*) FROM {"+realm+after), c.TID, c.TID, seq).Scan(&n); err != nil {
-			return 0, 0, err
+		spans, err := t.spans(ctx, realm, places)
+		if err != nil {
+			return nil, err
 		}
-		err := limit.QueryRow(ctx, t.db, t.store.SQL("SELECT time FROM {"+realm+after+" ORDER BY tid, seq LIMIT 1"), c.TID, c.TID, seq).Scan(&made)
-		switch {
-		case errors.Is(err, sql.ErrNoRows): // pruned since it was counted
-			continue
-		case err != nil:
-			return 0, 0, err
-		}
-		changes += n
-		if oldest == 0 || made < oldest {
-			oldest = made
+		var sum Lag // of this realm
+		for i := len(spans) - 1; i >= 0; i-- {
+			sum.Changes += spans[i].Changes
+			if spans[i].Changes > 0 {
+				sum.Oldest = spans[i].Oldest
+			}
+			after[i].Changes += sum.Changes
+			if sum.Changes > 0 && (after[i].Oldest == 0 || sum.Oldest < after[i].Oldest) {
+				after[i].Oldest = sum.Oldest
+			}
 		}
 	}
-	return changes, oldest, nil
+	lags = map[Cursor]Lag{}
+	for _, c := range cursors {
+		i, _ := slices.BinarySearchFunc(places, c, func(a, b Cursor) int {
+			return cmp.Or(cmp.Compare(a.TID, b.TID), cmp.Compare(a.last(), b.last()))
+		})
+		lags[c] = after[i]
+	}
+	return lags, nil
+}
+
+// last returns the highest seq that is handled of the cursor's transaction.
+func (c Cursor) last() int {
+	if c.Partial {
+		return c.Seq
+	}
+	return math.MaxInt32
+}
+
+// spansAtOnce is of how many spans one statement is: SQLite takes 500.
+const spansAtOnce = 100
+
+// spans returns what a realm has between each place and the next, and after the
+// last.
+func (t *Tables) spans(ctx context.Context, realm string, places []Cursor) ([]Lag, error) {
+	spans := make([]Lag, len(places))
+	from := "FROM {" + realm + "_journal} WHERE tid >= ? AND (tid > ? OR seq > ?) AND tid <= ? AND (tid < ? OR seq <= ?)"
+	for first := 0; first < len(places); first += spansAtOnce {
+		n := min(spansAtOnce, len(places)-first)
+		var parts []string
+		var args []any
+		for i := first; i < first+n; i++ {
+			a, b := places[i], Cursor{}
+			b.TID = math.MaxInt64
+			if i+1 < len(places) {
+				b = places[i+1]
+			}
+			span := []any{a.TID, a.TID, a.last(), b.TID, b.TID, b.last()}
+			args = append(append(args, span...), span...)
+			parts = append(parts, fmt.Sprintf("SELECT %d, (SELECT count(*) %s), (SELECT time %s ORDER BY tid, seq LIMIT 1)", i, from, from))
+		}
+		rows, err := t.store.Query(ctx, strings.Join(parts, " UNION ALL "), args...)
+		if err != nil {
+			return nil, err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var i int
+			var count int64
+			var made *int64 // null if there is none, or it was pruned since it was counted
+			if err := rows.Scan(&i, &count, &made); err != nil {
+				return nil, err
+			}
+			if made != nil {
+				spans[i] = Lag{count, *made}
+			}
+		}
+		if err := cmp.Or(rows.Err(), rows.Close()); err != nil {
+			return nil, err
+		}
+	}
+	return spans, nil
 }

@@ -1,72 +1,143 @@
 package progress
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
+
+	"github.com/tracbus/tracbus/internal/store"
 )
 
 // Every statement here raises the heartbeat: so MySQL, which counts the rows that
 // changed, counts each row that it found, and others see that the holder lives.
 
-// AcquireLease acquires the lease of a consumer, if its row is unchanged since seen and
-// the lease is free, expired or already the holder's; force skips the last
-// condition. The new token exceeds every earlier one, including those lost in a
-// restore, as long as the database's clock did not go back. Whoever has an older
-// token is deposed. After an error the lease may be taken: then the row names the
-// holder, who can acquire it again.
-func (t *Tables) AcquireLease(ctx context.Context, seen Consumer, holder string, lease time.Duration, force bool) (token int64, taken bool, err error) {
+// Claim is a consumer's lease as its holder knows it: by its fencing token.
+type Claim struct {
+	Name  string
+	Token int64
+}
+
+// claimed is the condition that rows are of these claims, and its values. Leases
+// that were acquired together have the same token.
+func claimed(claims []Claim) (text string, args []any) {
+	claims = slices.SortedFunc(slices.Values(claims), func(a, b Claim) int {
+		return cmp.Or(cmp.Compare(a.Token, b.Token), cmp.Compare(a.Name, b.Name))
+	})
+	var all []string
+	for i := 0; i < len(claims); {
+		n := i
+		args = append(args, claims[i].Token)
+		var names []string
+		for ; n < len(claims) && claims[n].Token == claims[i].Token; n++ {
+			names = append(names, claims[n].Name)
+		}
+		text, values := in(names)
+		all, args = append(all, "epoch = ? AND name IN "+text), append(args, values...)
+		i = n
+	}
+	return "(" + strings.Join(all, " OR ") + ")", args
+}
+
+// AcquireLeases acquires the leases of consumers whose rows are unchanged since
+// they were seen, and which are free, expired or already the holder's; force skips
+// the last condition. It returns the new tokens of those that it acquired. Each
+// exceeds every earlier one of its consumer, including those lost in a restore, as
+// long as the database's clock did not go back. Whoever has an older token is
+// deposed. After an error leases may be taken: then their rows name the holder, who
+// can acquire them again.
+func (t *Tables) AcquireLeases(ctx context.Context, seen []Consumer, holder string, lease time.Duration, force bool) (tokens map[string]int64, err error) {
 	if holder = storable(holder, maxHolder); holder == "" {
-		return 0, false, errors.New("acquire a lease without a holder's name")
+		return nil, errors.New("acquire leases without a holder's name")
 	}
 	// Because of the condition on the token and the heartbeat, one of many wins: the others
 	// find a row that changed. Databases check it again once they have locked the row.
-	taken, err = t.exec(ctx, `UPDATE {journal_once} SET epoch = {GREATEST}(epoch + 1, {NOW} / 1000), beat = beat + 1, holder = ?, taken = {NOW}, expires = {NOW} + ?
-WHERE name = ? AND epoch = ? AND beat = ? AND (holder = '' OR holder = ? OR expires <= {NOW} OR ? = 1)`,
-		holder, lease.Microseconds(), seen.Name, seen.Token, seen.Heartbeat, holder, number(force))
-	if err != nil || !taken {
-		return 0, false, err
+	args := []any{holder, lease.Microseconds(), holder, number(force)}
+	which := make([]string, len(seen))
+	names := make([]string, len(seen))
+	for i, o := range seen {
+		which[i], names[i] = "name = ? AND epoch = ? AND beat = ?", o.Name
+		args = append(args, o.Name, o.Token, o.Heartbeat)
 	}
-	now, found, err := t.FindConsumer(ctx, seen.Name)
-	switch {
-	case err != nil:
-		return 0, false, fmt.Errorf("the lease was taken, its token not read: %w", err)
-	case !found || now.Holder != holder || now.Heartbeat != seen.Heartbeat+1: // gone again
-		return 0, false, nil
+	n, err := t.store.Exec(ctx, `UPDATE {journal_once} SET epoch = {GREATEST}(epoch + 1, {NOW} / 1000), beat = beat + 1, holder = ?, taken = {NOW}, expires = {NOW} + ?
+WHERE (holder = '' OR holder = ? OR expires <= {NOW} OR ? = 1) AND (`+strings.Join(which, " OR ")+")", args...)
+	if err != nil || n == 0 {
+		return nil, err
 	}
-	return now.Token, true, nil
+	now, err := t.FindConsumers(ctx, names...)
+	if err != nil {
+		return nil, fmt.Errorf("leases were taken, their tokens not read: %w", err)
+	}
+	tokens = map[string]int64{}
+	for _, o := range seen {
+		// Another statement of the holder raises the heartbeat alone.
+		if row, ok := now[o.Name]; ok && row.Holder == holder && row.Heartbeat == o.Heartbeat+1 && row.Token > o.Token {
+			tokens[o.Name] = row.Token
+		}
+	}
+	return tokens, nil
 }
 
-// RenewLease makes the lease of a token end later. held is false if the holder is
-// deposed or has released the lease, or if the consumer was dropped. A lease that
-// expired is renewed if nobody else has acquired it.
-func (t *Tables) RenewLease(ctx context.Context, name string, token int64, lease time.Duration) (held bool, err error) {
-	return t.exec(ctx, "UPDATE {journal_once} SET beat = beat + 1, expires = {NOW} + ? WHERE name = ? AND epoch = ? AND holder <> ''",
-		lease.Microseconds(), name, token)
+// Renewal makes leases end later that last equally long. If Moves is set, it moves the
+// cursors of the consumers as well.
+type Renewal struct {
+	Claims   []Claim
+	Lease    time.Duration
+	Moves    bool
+	From, To Cursor
 }
 
-const moveCursor = `UPDATE {journal_once} SET tid = ?, mark = ?, seq = ?, rest = ?, beat = beat + 1, expires = {NOW} + ?
-WHERE name = ? AND epoch = ? AND holder <> '' AND tid = ? AND mark = ? AND seq = ? AND rest = ?`
-
-// moving returns moveCursor's values.
-func moving(name string, token int64, from, to Cursor, lease time.Duration) []any {
-	fromSeq, fromRest := from.columns()
-	toSeq, toRest := to.columns()
-	return []any{to.TID, to.CommitID, toSeq, toRest, lease.Microseconds(), name, token, from.TID, from.CommitID, fromSeq, fromRest}
+// statement returns the UPDATE of a renewal. It raises the heartbeat: so MySQL,
+// which counts the rows that changed, counts each row that it found, and others see
+// that the holder lives.
+func (r Renewal) statement() (text string, args []any) {
+	which, names := claimed(r.Claims)
+	if !r.Moves {
+		return "UPDATE {journal_once} SET beat = beat + 1, expires = {NOW} + ? WHERE holder <> '' AND " + which, append([]any{r.Lease.Microseconds()}, names...)
+	}
+	fromSeq, fromRest := r.From.columns()
+	toSeq, toRest := r.To.columns()
+	args = []any{r.To.TID, r.To.CommitID, toSeq, toRest, r.Lease.Microseconds(), r.From.TID, r.From.CommitID, fromSeq, fromRest}
+	return `UPDATE {journal_once} SET tid = ?, mark = ?, seq = ?, rest = ?, beat = beat + 1, expires = {NOW} + ?
+WHERE holder <> '' AND tid = ? AND mark = ? AND seq = ? AND rest = ? AND ` + which, append(args, names...)
 }
 
-// MoveCursor renews the lease and moves the cursor. moved is false, and nothing
-// changed, if the holder is deposed, or if the cursor is not where it was left: the
-// database was restored from an older copy. After an error it may have moved.
-func (t *Tables) MoveCursor(ctx context.Context, name string, token int64, from, to Cursor, lease time.Duration) (moved bool, err error) {
-	return t.exec(ctx, moveCursor, moving(name, token, from, to, lease)...)
+// Renew makes renewals, all or none if there are many, and returns how many rows
+// each has changed: those of holders that are deposed or have released the lease,
+// and of consumers that were dropped, do not. A lease that expired is renewed if
+// nobody else has acquired it. A cursor that is not where it was left does not move,
+// and its lease is not renewed: the database was restored from an older copy. After
+// an error cursors may have moved.
+func (t *Tables) Renew(ctx context.Context, renewals ...Renewal) (changed []int64, err error) {
+	changed = make([]int64, len(renewals))
+	if len(renewals) == 1 {
+		text, args := renewals[0].statement()
+		changed[0], err = t.store.Exec(ctx, text, args...)
+		return changed, err
+	}
+	return changed, t.store.Transact(ctx, func(conn *store.Conn) error {
+		for i, r := range renewals {
+			text, args := r.statement()
+			result, err := conn.ExecContext(ctx, t.store.SQL(text), args...)
+			if err != nil {
+				return err
+			}
+			if changed[i], err = result.RowsAffected(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
-// ReleaseLease gives up the lease, so that nobody has to wait for its end. It does
-// nothing for a holder that is deposed.
-func (t *Tables) ReleaseLease(ctx context.Context, name string, token int64) error {
-	_, err := t.exec(ctx, "UPDATE {journal_once} SET beat = beat + 1, holder = '', expires = {NOW} WHERE name = ? AND epoch = ? AND holder <> ''", name, token)
+// ReleaseLeases gives up leases, so that nobody has to wait for their ends. It does
+// nothing for holders that are deposed.
+func (t *Tables) ReleaseLeases(ctx context.Context, claims []Claim) error {
+	which, args := claimed(claims)
+	_, err := t.store.Exec(ctx, "UPDATE {journal_once} SET beat = beat + 1, holder = '', expires = {NOW} WHERE holder <> '' AND "+which, args...)
 	return err
 }
 

@@ -32,3 +32,6 @@ func (t *Tables) Oldest(ctx context.Context) (store.Place, error) {
 	floor, err := t.store.PrunedTo(ctx, t.db)
 	return store.Place{TID: floor}, err
 }
+
+// OneWriter says whether a transaction excludes all others from its beginning.
+func (t *Tables) OneWriter() bool { return t.store.OneWriter() }

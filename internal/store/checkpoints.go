@@ -74,3 +74,6 @@ func (c *Checkpoints) LastKept(ctx context.Context, s *Store, q SQL, pruned bool
 	}
 	return Place{TID: floor}, err
 }
+
+// Clone returns checkpoints that are added to separately.
+func (c *Checkpoints) Clone() Checkpoints { return Checkpoints{places: slices.Clone(c.places)} }

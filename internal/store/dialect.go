@@ -119,7 +119,7 @@ func (s *Store) SQL(text string) string {
 		return known.(string)
 	}
 	written := s.dialect.text.Write(s.schema, text)
-	if len(text) < 2000 { // those with many rows do not come again
+	if len(text) < 2000 && s.known.Add(1) <= 1000 { // those with many rows or names do not come again
 		s.texts.Store(text, written)
 	}
 	return written

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"unicode"
 	"unicode/utf8"
 
@@ -33,6 +34,7 @@ type Store struct {
 	packet  int64 // how long a statement may be, on MySQL
 	batches bool  // the connection takes many statements, with values, at once
 	texts   sync.Map
+	known   atomic.Int64  // how many texts there are
 	writer  chan struct{} // held by who writes, if only one can; else nil
 	limits  Limits
 }

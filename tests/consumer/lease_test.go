@@ -18,8 +18,7 @@ import (
 // change becomes a dead letter does not bring back the cursor from before.
 func TestLeasePutsDeadLettersWhileItIsRenewed(t *testing.T) {
 	testdatabase.Each(t, func(t *testing.T, server *testdatabase.Server) {
-		s, l := acquire(t, server)
-		go l.Keep()
+		s, l, _ := acquire(t, server)
 		over, ended := make(chan struct{}), make(chan struct{})
 		defer func() {
 			close(over)
@@ -33,7 +32,7 @@ func TestLeasePutsDeadLettersWhileItIsRenewed(t *testing.T) {
 				case <-over:
 					return
 				default:
-					_ = l.Renew(t.Context())
+					l.Renew()
 				}
 			}
 		}()
@@ -48,58 +47,55 @@ func TestLeasePutsDeadLettersWhileItIsRenewed(t *testing.T) {
 	})
 }
 
-// TestLeaseDoubtsNoRenewal: a renewal whose answer is lost does not bring back the
-// cursor from before either.
-func TestLeaseDoubtsNoRenewal(t *testing.T) {
-	testdatabase.Each(t, func(t *testing.T, server *testdatabase.Server) {
-		s, l := acquire(t, server)
-		lost, cancel := context.WithCancel(t.Context())
-		cancel()
-		require.Error(t, l.Renew(lost))
-		to := progress.Cursor{Place: store.Place{TID: 5, CommitID: "mark"}}
-		require.NoError(t, l.PutDeadLetter(to, progress.DeadLetter{TID: 5, CommitID: "mark", Realm: "ticket", ID: "1"}))
-		require.NoError(t, l.Renew(t.Context()))
-		row, _, err := s.FindConsumer(t.Context(), "log")
-		require.NoError(t, err)
-		require.Equal(t, to, row.Cursor)
-	})
-}
-
-// TestLeaseCountsFromWhatRenewedIt: if the answer to a move was lost, the lease is
-// not thought to last from the question on that found it done.
+// TestLeaseCountsFromWhatRenewedIt: if the answer to a move was lost, the move is
+// found to be stored; and the lease is renewed at once, because it does not last from
+// the question on that found it.
 func TestLeaseCountsFromWhatRenewedIt(t *testing.T) {
-	s, l := acquire(t, testdatabase.New(t, "sqlite"))
-	row, _, err := s.FindConsumer(t.Context(), "log")
-	require.NoError(t, err)
+	s, l, token := acquire(t, testdatabase.New(t, "sqlite"))
 	to := progress.Cursor{Place: store.Place{TID: 5, CommitID: "mark"}}
-	moved, err := s.MoveCursor(t.Context(), "log", row.Token, progress.Cursor{}, to, time.Minute)
+	claim := []progress.Claim{{Name: "log", Token: token}}
+	n, err := s.Renew(t.Context(), progress.Renewal{Claims: claim, Lease: time.Minute, Moves: true, To: to})
 	require.NoError(t, err)
-	require.True(t, moved)
+	require.Equal(t, []int64{1}, n)
+	before, _, err := s.FindConsumer(t.Context(), "log")
+	require.NoError(t, err)
 	l.Move(to)
-	<-l.Due()
-	require.NoError(t, l.Renew(t.Context()))
 	require.NoError(t, l.WaitStored())
 	require.NoError(t, l.Context().Err())
-	require.Len(t, l.Due(), 1, "it is renewed at once")
-	require.NoError(t, s.ReleaseLease(t.Context(), "log", row.Token))
-	require.NoError(t, l.Renew(t.Context()))
+	reach(t, "it is renewed at once", func() bool {
+		row, _, err := s.FindConsumer(t.Context(), "log")
+		return err == nil && row.Heartbeat > before.Heartbeat
+	})
+	require.NoError(t, s.ReleaseLeases(t.Context(), claim))
+	l.Renew()
+	<-l.Context().Done()
 	require.ErrorIs(t, context.Cause(l.Context()), consumer.ErrDeposed)
 }
 
-// acquire returns a journal's tables, and a lease in them that only the test
-// renews.
-func acquire(t *testing.T, server *testdatabase.Server) (*progress.Tables, *consumer.Lease) {
+// acquire returns a journal's tables, and a lease in them with its token.
+func acquire(t *testing.T, server *testdatabase.Server) (*progress.Tables, *consumer.Lease, int64) {
 	t.Helper()
 	db := server.New(t)
 	st, err := store.Open(t.Context(), db, store.Config{Dialect: server.Dialect, Realms: []string{"ticket", "wiki"}})
 	require.NoError(t, err)
 	s := progress.Of(st, db)
-	require.NoError(t, s.AddConsumer(t.Context(), "log", store.Place{}))
+	require.NoError(t, s.AddConsumers(t.Context(), store.Place{}, "log"))
 	row, _, err := s.FindConsumer(t.Context(), "log")
 	require.NoError(t, err)
 	asked := time.Now()
-	token, taken, err := s.AcquireLease(t.Context(), row, "me", time.Minute, false)
+	tokens, err := s.AcquireLeases(t.Context(), []progress.Consumer{row}, "me", time.Minute, false)
 	require.NoError(t, err)
-	require.True(t, taken)
-	return s, consumer.NewLease(t.Context(), s, row, token, time.Minute, asked)
+	require.Len(t, tokens, 1)
+	renewer := consumer.NewRenewer(s, 0)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		renewer.Run(ctx)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-ended
+	})
+	return s, renewer.Lease(t.Context(), row, tokens["log"], time.Minute, asked), tokens["log"]
 }

@@ -67,6 +67,35 @@ type tables struct {
 	*progress.Tables
 }
 
+// AcquireLease acquires one lease.
+func (t tables) AcquireLease(ctx context.Context, seen progress.Consumer, holder string, lease time.Duration, force bool) (int64, bool, error) {
+	tokens, err := t.AcquireLeases(ctx, []progress.Consumer{seen}, holder, lease, force)
+	token, taken := tokens[seen.Name]
+	return token, taken, err
+}
+
+// RenewLease renews one lease.
+func (t tables) RenewLease(ctx context.Context, name string, token int64, lease time.Duration) (bool, error) {
+	n, err := t.Renew(ctx, progress.Renewal{Claims: []progress.Claim{{Name: name, Token: token}}, Lease: lease})
+	return n[0] > 0, err
+}
+
+// MoveCursor moves one cursor.
+func (t tables) MoveCursor(ctx context.Context, name string, token int64, from, to progress.Cursor, lease time.Duration) (bool, error) {
+	n, err := t.Renew(ctx, progress.Renewal{Claims: []progress.Claim{{Name: name, Token: token}}, Lease: lease, Moves: true, From: from, To: to})
+	return n[0] > 0, err
+}
+
+// ReleaseLease releases one lease.
+func (t tables) ReleaseLease(ctx context.Context, name string, token int64) error {
+	return t.ReleaseLeases(ctx, []progress.Claim{{Name: name, Token: token}})
+}
+
+// AddConsumer adds one consumer.
+func (t tables) AddConsumer(ctx context.Context, name string, at store.Place) error {
+	return t.AddConsumers(ctx, at, name)
+}
+
 func openTables(ctx context.Context, db *sql.DB, config store.Config) (tables, error) {
 	st, err := store.Open(ctx, db, config)
 	return tables{st, progress.Of(st, db)}, err

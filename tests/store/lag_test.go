@@ -41,15 +41,19 @@ func fill(t *testing.T, st tables, db *sql.DB, dialect string, transactions int)
 func TestLag(t *testing.T) {
 	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
 		st, db := open(t, s)
+		var others []progress.Cursor // that are asked for with it
 		lag := func(c progress.Cursor, realms []string, want ...int64) {
 			t.Helper()
-			n, oldest, err := st.Lag(t.Context(), c, realms)
+			lags, err := st.Lags(t.Context(), append(others, c, c), realms)
 			assert.NoError(t, err)
-			assert.Equal(t, want, []int64{n, oldest})
+			assert.Equal(t, progress.Lag{Changes: want[0], Oldest: want[1]}, lags[c])
 		}
 		lag(at(0, ""), twoRealms, 0, 0)
 		places := fill(t, st, db, s.Dialect, 3)
 		mark := func(tid int) string { return places[tid-1].CommitID }
+		for i := range int64(250) { // more than one statement is about
+			others = append(others, at(i/5, "x"), within(i/5, "x", int(i%5)))
+		}
 		lag(at(0, ""), twoRealms, 12, 1000)
 		lag(at(0, ""), []string{"wiki"}, 6, 1001)
 		lag(at(0, ""), nil, 0, 0)

@@ -21,10 +21,10 @@ type spoiling struct{ file, old, with string }
 // is switched off.
 var (
 	fencingOff = []spoiling{
-		{"internal/progress/lease.go", "WHERE name = ? AND epoch = ? AND holder <> '' AND tid = ? AND mark = ? AND seq = ? AND rest = ?`",
-			"WHERE name = ? AND (1 = 1 OR epoch = ? AND holder <> '' AND tid = ? AND mark = ? AND seq = ? AND rest = ?)`"},
-		{"internal/progress/lease.go", `expires = {NOW} + ? WHERE name = ? AND epoch = ? AND holder <> ''"`,
-			`expires = {NOW} + ? WHERE name = ? AND (1 = 1 OR epoch = ? AND holder <> '')"`},
+		{"internal/progress/lease.go", "WHERE holder <> '' AND tid = ? AND mark = ? AND seq = ? AND rest = ? AND `",
+			"WHERE (1 = 1 OR holder <> '' AND tid = ? AND mark = ? AND seq = ? AND rest = ?) AND `"},
+		{"internal/progress/lease.go", `expires = {NOW} + ? WHERE holder <> '' AND "`, `expires = {NOW} + ? WHERE "`},
+		{"internal/progress/lease.go", `"epoch = ? AND name IN "`, `"(1 = 1 OR epoch = ?) AND name IN "`},
 	}
 	clockOff = []spoiling{
 		{"internal/consumer/lease.go", "func() { l.cancel(ErrExpired) }", "func() {}"},

@@ -1,0 +1,287 @@
+package consumer
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/tracbus/tracbus/internal/progress"
+)
+
+// Renewer renews the leases that a process holds, and stores their cursors: those of
+// all consumers in one statement, or in a few. It has a connection of its own, and so
+// no listener and nobody who reads keeps it from that.
+type Renewer struct {
+	tables *progress.Tables
+	slots  slots         // for what is renewed alone
+	wake   chan struct{} // holds one token: there may be something to do
+
+	apart sync.WaitGroup // leases that are renewed alone
+
+	mu       sync.Mutex // guards what follows, and the schedule of leases
+	leases   map[*Lease]struct{}
+	releases []release
+}
+
+// release is a lease that is to be given up.
+type release struct {
+	claim progress.Claim
+	done  chan struct{} // closed when that was tried
+}
+
+// newRenewer returns a renewer, which works while [Renewer.Run] runs.
+func newRenewer(t *progress.Tables, s slots) *Renewer {
+	return &Renewer{tables: t, slots: s, wake: make(chan struct{}, 1), leases: map[*Lease]struct{}{}}
+}
+
+// NewRenewer returns a renewer for a pool of at most so many connections; 0 means
+// any number. It works while [Renewer.Run] runs.
+func NewRenewer(t *progress.Tables, connections int) *Renewer {
+	return newRenewer(t, newSlots(connections))
+}
+
+// schedule is when a lease is renewed. The renewer's mu guards it.
+type schedule struct {
+	due   time.Time     // to be renewed; zero: now, with a cursor that is to be stored
+	pause time.Duration // until the next attempt, after one that failed
+	alone bool          // the row kept a statement waiting that was about others too
+}
+
+// Run renews leases until ctx ends. It then makes the releases that it was asked
+// for.
+func (r *Renewer) Run(ctx context.Context) {
+	defer r.apart.Wait()
+	for {
+		due, releases, next := r.next(time.Now())
+		r.release(ctx, releases)
+		r.renewAll(ctx, due)
+		if len(due)+len(releases) > 0 {
+			continue
+		}
+		timer := time.NewTimer(time.Until(next))
+		select {
+		case <-r.wake:
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		}
+		timer.Stop()
+	}
+}
+
+// next takes what there is to do now; if there is nothing, it says when there will be.
+// If one lease is due, all are renewed that are soon: so they become due together.
+func (r *Renewer) next(now time.Time) (due []*Lease, releases []release, next time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	releases, r.releases = r.releases, nil
+	next = now.Add(time.Hour)
+	renews := false
+	for l := range r.leases {
+		if l.ctx.Err() != nil {
+			delete(r.leases, l)
+			continue
+		}
+		renews = renews || !l.schedule.due.IsZero() && !l.schedule.due.After(now)
+	}
+	for l := range r.leases {
+		s := &l.schedule
+		soon := renews && s.pause == 0 && s.due.Add(-l.span/6).Before(now)
+		if !soon && s.due.After(now) {
+			if s.due.Before(next) {
+				next = s.due
+			}
+			continue
+		}
+		s.due = now.Add(l.span / 3)
+		due = append(due, l)
+	}
+	return due, releases, next
+}
+
+// soon has a lease renewed now.
+func (r *Renewer) soon(l *Lease) {
+	r.mu.Lock()
+	l.schedule.due = time.Time{}
+	r.mu.Unlock()
+	signal(r.wake)
+}
+
+// again has a lease renewed after a pause, because that failed.
+func (r *Renewer) again(l *Lease) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := &l.schedule
+	s.pause = min(max(2*s.pause, 20*time.Millisecond), l.span/6)
+	s.due = time.Now().Add(s.pause)
+}
+
+// write is what one statement stores for leases, which are locked meanwhile.
+type write struct {
+	leases []*Lease
+	progress.Renewal
+}
+
+// renewAll renews leases and stores their cursors.
+func (r *Renewer) renewAll(ctx context.Context, leases []*Lease) {
+	var writes []write
+	limit := time.Hour
+	for _, l := range leases {
+		if !l.writing.TryLock() { // a dead letter is being stored, which renews it too
+			r.again(l)
+			continue
+		}
+		from, to := l.next()
+		one := write{[]*Lease{l}, progress.Renewal{Claims: []progress.Claim{l.claim}, Lease: l.span, Moves: from != to, From: from, To: to}}
+		limit = min(limit, l.span/3)
+		if r.isAlone(l) {
+			r.renewAlone(ctx, one)
+			continue
+		}
+		writes = join(writes, one)
+	}
+	slices.SortFunc(writes, func(a, b write) int { return cmp.Compare(number(a.Moves), number(b.Moves)) })
+	for len(writes) > 0 { // what only renews is first, and a transaction is short
+		n := 1
+		for writes[0].Moves && n < min(len(writes), movesAtOnce) {
+			n++
+		}
+		r.store(ctx, writes[:n], max(limit, 100*time.Millisecond))
+		writes = writes[n:]
+	}
+}
+
+// movesAtOnce is how many statements a transaction has at most.
+const movesAtOnce = 50
+
+// join adds a write to those that store the same.
+func join(writes []write, one write) []write {
+	for i, w := range writes {
+		same := w.Lease == one.Lease && w.Moves == one.Moves && (!w.Moves || w.From == one.From && w.To == one.To)
+		if same && len(w.leases) < progress.AtOnce {
+			writes[i].leases = append(w.leases, one.leases...)
+			writes[i].Claims = append(w.Claims, one.Claims...)
+			return writes
+		}
+	}
+	return append(writes, one)
+}
+
+func number(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func (r *Renewer) isAlone(l *Lease) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return l.schedule.alone
+}
+
+// store makes writes, in a transaction if there are many, and settles each lease.
+func (r *Renewer) store(ctx context.Context, writes []write, limit time.Duration) {
+	if r.tables.OneWriter() { // who waits there waits for whoever writes, and not for a row
+		limit = giveUpLimit
+	}
+	all := make([]progress.Renewal, len(writes))
+	together := 0
+	for i, w := range writes {
+		all[i] = w.Renewal
+		together += len(w.leases)
+	}
+	asked := time.Now() // before the database counts, so that we end first
+	storing, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	changed, err := r.tables.Renew(storing, all...)
+	slow := err != nil && time.Since(asked) > limit/3 // perhaps one of the rows is locked
+	for i, w := range writes {
+		held := err == nil && changed[i] == int64(len(w.leases))
+		var rows map[string]progress.Consumer
+		failed := err
+		if err == nil && !held {
+			names := make([]string, len(w.leases))
+			for i, l := range w.leases {
+				names[i] = l.claim.Name
+			}
+			rows, failed = r.tables.FindConsumers(storing, names...)
+		}
+		for _, l := range w.leases {
+			l.settle(asked, w.Renewal.To, w.Moves, held, rows, failed)
+			r.mu.Lock()
+			l.schedule.alone = slow && together > 1 && !r.tables.OneWriter() || l.schedule.alone && failed != nil
+			alone := l.schedule.alone
+			if failed == nil {
+				l.schedule.pause = 0
+			}
+			r.mu.Unlock()
+			l.writing.Unlock()
+			switch {
+			case failed != nil && alone && together > 1:
+				r.soon(l)
+			case failed != nil:
+				r.again(l)
+			}
+		}
+	}
+}
+
+// renewAlone makes the write of one lease, whose row may be locked by somebody, so
+// that no other lease waits for that.
+func (r *Renewer) renewAlone(ctx context.Context, one write) {
+	l := one.leases[0]
+	r.apart.Go(func() {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(l.ctx, cancel)()
+		err := r.slots.use(ctx, l.span, func(ctx context.Context) error {
+			r.store(ctx, []write{one}, l.span/2)
+			return nil
+		})
+		if err != nil {
+			l.writing.Unlock()
+		}
+	})
+}
+
+// add has a lease renewed from now on.
+func (r *Renewer) add(l *Lease) {
+	r.mu.Lock()
+	l.schedule.due = time.Now().Add(l.span / 3)
+	r.leases[l] = struct{}{}
+	r.mu.Unlock()
+	signal(r.wake)
+}
+
+// drop gives a lease up that is not renewed any more, within ctx.
+func (r *Renewer) drop(ctx context.Context, l *Lease) {
+	one := release{l.claim, make(chan struct{})}
+	r.mu.Lock()
+	r.releases = append(r.releases, one)
+	r.mu.Unlock()
+	signal(r.wake)
+	select {
+	case <-one.done:
+	case <-ctx.Done(): // then it expires
+	}
+}
+
+// release gives leases up.
+func (r *Renewer) release(ctx context.Context, releases []release) {
+	for some := range slices.Chunk(releases, progress.AtOnce) {
+		claims := make([]progress.Claim, len(some))
+		for i, one := range some {
+			claims[i] = one.claim
+		}
+		releasing, cancel := context.WithTimeout(ctx, giveUpLimit)
+		_ = r.tables.ReleaseLeases(releasing, claims) // else they expire
+		cancel()
+		for _, one := range some {
+			close(one.done)
+		}
+	}
+}
