@@ -30,6 +30,7 @@ type contest struct {
 type look struct {
 	name  string
 	due   time.Time
+	early time.Time     // not before that
 	every time.Duration // how often the row is looked at
 	done  chan struct{} // closed when what follows is known
 	ok    bool          // the consumer is known
@@ -66,12 +67,7 @@ func (c *contest) run(ctx context.Context) {
 		looks, next := c.next(began, kicked)
 		if kicked = false; len(looks) > 0 {
 			c.answer(ctx, looks)
-			// A kick comes with every commit; a lease changes hands more rarely.
-			every := looks[0].every
-			for _, l := range looks {
-				every = min(every, l.every)
-			}
-			if !store.Sleep(ctx, min(max(every/10, 10*time.Since(began)), every)) {
+			if !store.Sleep(ctx, min(4*time.Since(began), time.Second)) { // to look is not all there is to do
 				return
 			}
 			continue
@@ -90,23 +86,26 @@ func (c *contest) run(ctx context.Context) {
 	}
 }
 
-// next takes who is to be answered now, all if kicked; if there is nobody, it says
-// when there will be. If one is due, all are answered who are soon: so they become
-// due together.
+// next takes who is to be answered now; if there is nobody, it says when there will
+// be. If kicked, all are due as early as they may be. If one is due, all are answered
+// who are soon: so they become due together.
 func (c *contest) next(now time.Time, kicked bool) (due []*look, next time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	next = now.Add(time.Hour)
 	for _, l := range c.looks {
+		if kicked && l.early.Before(l.due) {
+			l.due = l.early
+		}
 		if l.due.Before(next) {
 			next = l.due
 		}
 	}
-	if !kicked && next.After(now) {
+	if next.After(now) {
 		return nil, next
 	}
 	c.looks = slices.DeleteFunc(c.looks, func(l *look) bool {
-		soon := kicked || l.due.Add(-l.every/2).Before(now)
+		soon := !l.due.Add(-l.every/2).After(now) && !l.early.After(now)
 		if soon {
 			due = append(due, l)
 		}
@@ -138,7 +137,10 @@ func (c *contest) answer(ctx context.Context, looks []*look) {
 // look returns a consumer's row at a moment, or before if there may be a lease to
 // be had. Its caller is the only one that looks at the row.
 func (c *contest) look(ctx context.Context, name string, due time.Time, every time.Duration) (row progress.Consumer, found bool, err error) {
-	l := &look{name: name, due: due, every: every, done: make(chan struct{})}
+	l := &look{name: name, due: due, early: due, every: every, done: make(chan struct{})}
+	if !due.IsZero() { // a kick comes with every commit; a lease changes hands more rarely
+		l.early = due.Add(-every + every/10)
+	}
 	c.mu.Lock()
 	c.looks = append(c.looks, l)
 	c.mu.Unlock()
