@@ -79,8 +79,12 @@ func (k *Keeper[E]) look(ctx context.Context) {
 	}
 }
 
-// Kick says that the journal may have something new, or that a lease may be free.
+// Kick says that the journal may have something new, or that a lease may be free. A nil
+// keeper has no consumers.
 func (k *Keeper[E]) Kick() {
+	if k == nil {
+		return
+	}
 	signal(k.kick)
 	signal(k.contest.kick)
 }
