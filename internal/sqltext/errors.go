@@ -3,6 +3,7 @@ package sqltext
 import (
 	"errors"
 	"reflect"
+	"regexp"
 	"strings"
 )
 
@@ -18,10 +19,12 @@ func IsDuplicate(err error) bool {
 func IsNoTable(err error) bool { return mysqlNumber(err) == mysqlNoTable }
 
 // IsBusy says whether SQLite refuses a statement because another connection
-// writes. All drivers pass its message on.
+// writes, or, with a shared cache, reads. All drivers pass its message on.
 func IsBusy(err error) bool {
-	return err != nil && strings.Contains(err.Error(), "database is locked")
+	return err != nil && busy.MatchString(err.Error())
 }
+
+var busy = regexp.MustCompile(`database (table |schema )?is locked`)
 
 // IsNoTransaction says whether SQLite refuses a ROLLBACK because the transaction
 // has ended already.
@@ -41,18 +44,39 @@ func IsLocked(err error) bool {
 	return err != nil && (strings.Contains(err.Error(), "1205") || strings.Contains(err.Error(), "3572"))
 }
 
-// PostgreSQLAnswered says whether an error is PostgreSQL's own word on a
-// statement, and not the lack of one.
+// PostgreSQLAnswered says whether an error is PostgreSQL's own word that a
+// statement, which may be COMMIT, did nothing. An ERROR is, because the server
+// ends as a whole rather than say that of a commit that it has written. What is
+// graver can come after the commit; without a severity, the class tells.
 func PostgreSQLAnswered(err error) bool {
-	var state interface{ SQLState() string }
+	var state interface{ SQLState() string } // of pgx and lib/pq
 	if !errors.As(err, &state) || len(state.SQLState()) != 5 {
 		return false
 	}
-	switch state.SQLState()[:2] {
-	case "08", "57", "58": // of the connection, of who ends it, of the system
-		return false
+	severity := text(state, "SeverityUnlocalized") // pgx's; lib/pq has the other alone
+	if severity == "" {
+		severity = text(state, "Severity")
 	}
-	return true
+	switch class := state.SQLState()[:2]; {
+	case severity == "PANIC":
+		return false
+	case class == "57" || class == "58": // of who ends it, of the system
+		return severity == "ERROR"
+	default:
+		return class != "08" // of the connection
+	}
+}
+
+// text returns a field of a driver's error, or "".
+func text(err any, field string) string {
+	v := reflect.Indirect(reflect.ValueOf(err))
+	if v.Kind() != reflect.Struct {
+		return ""
+	}
+	if f := v.FieldByName(field); f.IsValid() && f.Kind() == reflect.String {
+		return f.String()
+	}
+	return ""
 }
 
 // MySQLAnswered is PostgreSQLAnswered for MySQL, whose driver go-sql-driver writes
