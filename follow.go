@@ -48,7 +48,8 @@ func (j *Journal) Run(ctx context.Context) error {
 }
 
 // Wait returns when all changes up to a tid were delivered to every listener of
-// this process, whether it could handle them or not; or when ctx ends. It also waits
+// this process, whether it could handle them or not; or when ctx ends; or with an error
+// if Run has not been able to read the journal for a minute. It also waits
 // for changes that transactions of other processes hold back. It does not wait for
 // listeners with the scope [Durable]: see [Registration.Wait]. A listener that calls
 // it waits for itself.

@@ -184,7 +184,7 @@ func (j *Journal) load(ctx context.Context, q *delivery.Queue[Event], f func(con
 	if !q.Showed(fed, shownPlaces(later)) {
 		return fmt.Errorf("load: %w while the snapshot was made", ErrRewound)
 	}
-	lent := borrow.Of(conn, !j.store.OneWriter())
+	lent := borrow.Of(conn, !j.store.OneWriter(), j.store.Limits().Lock)
 	defer lent.Return(errSnapshotOver, j.store.Limits().Rollback)
 	return f(ctx, &Snapshot{SQL: lent, TID: fed, journal: j})
 }

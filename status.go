@@ -27,7 +27,8 @@ type JournalStatus struct {
 	Consumers []ConsumerStatus
 
 	// Running says that Run is running. Err is why it cannot read the journal, and
-	// ErrSince since when. Both are zero if it can.
+	// ErrSince since when: it has had no answer that began later. Both are zero if it
+	// can. A connection that died in silence is noticed after 15 s.
 	Running  bool
 	Err      error
 	ErrSince time.Time
@@ -39,14 +40,16 @@ type Blocker struct {
 	Age     time.Duration // of the transaction
 }
 
-// Status asks the database for the state of the journal.
+// Status asks the database for the state of the journal. If that fails, as within an
+// Update that has the pool's only connection, the error comes with what this process
+// knows by itself: UUID, Realms, Position, Running, Err and ErrSince.
 func (j *Journal) Status(ctx context.Context) (JournalStatus, error) {
 	s, _, err := j.blockers(ctx)
 	if err == nil {
 		s.Consumers, err = j.consumerStatus(ctx)
 	}
 	if err != nil {
-		return JournalStatus{}, fmt.Errorf("journal status: %w", err)
+		return s, fmt.Errorf("journal status: %w", err)
 	}
 	return s, nil
 }
@@ -55,9 +58,6 @@ func (j *Journal) Status(ctx context.Context) (JournalStatus, error) {
 // takes long. heldBack says that a transaction keeps this process from reading on.
 func (j *Journal) blockers(ctx context.Context) (s JournalStatus, heldBack bool, err error) {
 	st, err := j.store.Status(ctx)
-	if err != nil {
-		return JournalStatus{}, false, err
-	}
 	j.mu.Lock()
 	running := j.running != nil
 	j.mu.Unlock()
@@ -72,7 +72,7 @@ func (j *Journal) blockers(ctx context.Context) (s JournalStatus, heldBack bool,
 	for _, h := range st.Blockers {
 		s.Blockers = append(s.Blockers, Blocker(h))
 	}
-	return s, st.HeldBack(f.Place.TID), nil
+	return s, st.HeldBack(f.Place.TID), err
 }
 
 // heldLong is how long a transaction may hold others back before the log says

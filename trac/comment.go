@@ -31,8 +31,9 @@ func (e CommentEdit) Resource() tracbus.Resource { return tracbus.TicketResource
 // Save implements [tracbus.Model]. It writes what Trac does
 // (Ticket.modify_comment, Trac 1.6), which keeps the old text too, and returns a
 // [tracbus.TicketCommentEdited].
-func (e CommentEdit) Save(ctx context.Context, tx *tracbus.ModelTransaction) (tracbus.Event, error) {
-	event, err := e.save(ctx, tx)
+func (e CommentEdit) Save(ctx context.Context, tx *tracbus.ModelTransaction) (event tracbus.Event, err error) {
+	defer bounded(&ctx, &err)()
+	event, err = e.save(ctx, tx)
 	if err != nil {
 		return nil, fmt.Errorf("comment %d: %w", e.CommentNumber, err)
 	}
@@ -132,8 +133,9 @@ func (e ChangeDelete) Save(context.Context, *tracbus.ModelTransaction) (tracbus.
 // A field that was changed again later keeps its value, and the old value of the
 // later change becomes that of the deleted one, if it was the new value of the
 // deleted one. Other fields get back their old value.
-func (e ChangeDelete) Delete(ctx context.Context, tx *tracbus.ModelTransaction) (tracbus.Event, error) {
-	event, err := e.delete(ctx, tx)
+func (e ChangeDelete) Delete(ctx context.Context, tx *tracbus.ModelTransaction) (event tracbus.Event, err error) {
+	defer bounded(&ctx, &err)()
+	event, err = e.delete(ctx, tx)
 	if err != nil {
 		return nil, fmt.Errorf("change %d: %w", e.CommentNumber, err)
 	}

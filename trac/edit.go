@@ -71,7 +71,8 @@ func (e TicketEdit) Resource() tracbus.Resource {
 //
 // Unlike in Trac, a field that is not in Set does not change: a cc that is not
 // in its normal form stays as it is.
-func (e TicketEdit) Save(ctx context.Context, tx *tracbus.ModelTransaction) (tracbus.Event, error) {
+func (e TicketEdit) Save(ctx context.Context, tx *tracbus.ModelTransaction) (event tracbus.Event, err error) {
+	defer bounded(&ctx, &err)()
 	if e.ID == 0 {
 		return e.create(ctx, tx)
 	}
@@ -82,7 +83,8 @@ func (e TicketEdit) Save(ctx context.Context, tx *tracbus.ModelTransaction) (tra
 // deletes the rows that Trac does (Ticket.delete, Trac 1.6): the ticket's in
 // ticket, ticket_custom, ticket_change and attachment. The attached files stay in
 // Trac's folder. Set and ReplyTo must be empty.
-func (e TicketEdit) Delete(ctx context.Context, tx *tracbus.ModelTransaction) (tracbus.Event, error) {
+func (e TicketEdit) Delete(ctx context.Context, tx *tracbus.ModelTransaction) (event tracbus.Event, err error) {
+	defer bounded(&ctx, &err)()
 	if e.ID == 0 || len(e.Set) > 0 || e.ReplyTo != 0 {
 		return nil, fmt.Errorf("delete with the fields %v: expected ID, and neither Set nor ReplyTo", e.Set)
 	}

@@ -59,7 +59,8 @@ type PageEdit struct {
 func (e PageEdit) Resource() tracbus.Resource { return tracbus.PageResource(e.Name) }
 
 // Save implements [tracbus.Model].
-func (e PageEdit) Save(ctx context.Context, tx *tracbus.ModelTransaction) (tracbus.Event, error) {
+func (e PageEdit) Save(ctx context.Context, tx *tracbus.ModelTransaction) (event tracbus.Event, err error) {
+	defer bounded(&ctx, &err)()
 	old, err := newestPage(ctx, tx, e.Name)
 	if err != nil {
 		return nil, err
@@ -133,7 +134,8 @@ func changeOf(old pageRow, page tracbus.WikiPage) tracbus.Event {
 }
 
 // Delete implements [tracbus.Model].
-func (e PageEdit) Delete(ctx context.Context, tx *tracbus.ModelTransaction) (tracbus.Event, error) {
+func (e PageEdit) Delete(ctx context.Context, tx *tracbus.ModelTransaction) (event tracbus.Event, err error) {
+	defer bounded(&ctx, &err)()
 	old, err := newestPage(ctx, tx, e.Name)
 	if err != nil {
 		return nil, err

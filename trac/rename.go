@@ -35,7 +35,8 @@ type PageRename struct {
 func (r PageRename) Resource() tracbus.Resource { return tracbus.Resource{Realm: tracbus.RealmWiki} }
 
 // Save implements [tracbus.Model]. The event is a [tracbus.WikiPageRenamed].
-func (r PageRename) Save(ctx context.Context, tx *tracbus.ModelTransaction) (tracbus.Event, error) {
+func (r PageRename) Save(ctx context.Context, tx *tracbus.ModelTransaction) (event tracbus.Event, err error) {
+	defer bounded(&ctx, &err)()
 	if err := tracbus.ValidatePageName(r.NewName); err != nil {
 		return nil, fmt.Errorf("new %w", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/internal/limit"
 	"github.com/tracbus/tracbus/internal/sqltext"
 )
 
@@ -27,16 +28,26 @@ func tablesIn(s *tracbus.Snapshot) tables {
 	return tables{s, sqltext.Of(string(s.Dialect())), s.Schema()}
 }
 
+// bounded keeps a Model from waiting for ever for rows that others have locked, or for a
+// connection that died in silence.
+func bounded(ctx *context.Context, err *error) (done func()) {
+	return limit.Bound(ctx, err, limit.From(*ctx).Lock, func() string {
+		return ", and another transaction may hold what is waited for"
+	})
+}
+
 func (t tables) exec(ctx context.Context, text string, args ...any) (sql.Result, error) {
-	return t.sql.ExecContext(ctx, t.dialect.Write(t.schema, text), args...)
+	result, err := t.sql.ExecContext(ctx, t.dialect.Write(t.schema, text), args...)
+	limit.Progress(ctx)
+	return result, err
 }
 
 func (t tables) query(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
 	return t.sql.QueryContext(ctx, t.dialect.Write(t.schema, text), args...)
 }
 
-func (t tables) queryRow(ctx context.Context, text string, args ...any) *sql.Row {
-	return t.sql.QueryRowContext(ctx, t.dialect.Write(t.schema, text), args...)
+func (t tables) queryRow(ctx context.Context, text string, args ...any) limit.Row {
+	return limit.QueryRow(ctx, t.sql, t.dialect.Write(t.schema, text), args...)
 }
 
 // insert runs an INSERT into a table whose column id the database fills in.

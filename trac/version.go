@@ -29,7 +29,8 @@ func (d PageVersionDelete) Resource() tracbus.Resource { return tracbus.PageReso
 
 // Delete implements [tracbus.Model]. The event is a
 // [tracbus.WikiPageVersionDeleted] or a [tracbus.WikiPageDeleted].
-func (d PageVersionDelete) Delete(ctx context.Context, tx *tracbus.ModelTransaction) (tracbus.Event, error) {
+func (d PageVersionDelete) Delete(ctx context.Context, tx *tracbus.ModelTransaction) (event tracbus.Event, err error) {
+	defer bounded(&ctx, &err)()
 	if d.Version < 1 {
 		return nil, fmt.Errorf("version %d of page %.100q: %w", d.Version, d.Name, tracbus.ErrNotFound)
 	}
@@ -76,7 +77,8 @@ type PageCommentEdit struct {
 func (c PageCommentEdit) Resource() tracbus.Resource { return tracbus.PageResource(c.Name) }
 
 // Save implements [tracbus.Model]. The event is a [tracbus.WikiPageCommentEdited].
-func (c PageCommentEdit) Save(ctx context.Context, tx *tracbus.ModelTransaction) (tracbus.Event, error) {
+func (c PageCommentEdit) Save(ctx context.Context, tx *tracbus.ModelTransaction) (event tracbus.Event, err error) {
+	defer bounded(&ctx, &err)()
 	row, err := existingVersion(ctx, tx, c.Name, c.Version)
 	if err != nil {
 		return nil, err

@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/tracbus/tracbus/internal/limit"
 )
 
 // SQL is what is lent: a *sql.Conn, a *sql.Tx, or what is made of them.
@@ -25,6 +27,7 @@ type SQL interface {
 type Loan struct {
 	q      SQL
 	drains bool            // rows have to be read before anything else can be asked
+	most   time.Duration   // for which an answer may be waited for; zero: the application decides
 	end    context.Context // ends every statement
 	kill   context.CancelFunc
 
@@ -38,10 +41,11 @@ type Loan struct {
 }
 
 // Of lends q. drains says that rows have to be read to their end before anything else can
-// be asked, as servers want it.
-func Of(q SQL, drains bool) *Loan {
+// be asked, as servers want it. No answer is waited for longer than most; zero means that
+// the application decides.
+func Of(q SQL, drains bool, most time.Duration) *Loan {
 	end, kill := context.WithCancel(context.Background())
-	return &Loan{q: q, drains: drains, end: end, kill: kill}
+	return &Loan{q: q, drains: drains, most: most, end: end, kill: kill}
 }
 
 // ExecContext runs a statement.
@@ -50,9 +54,10 @@ func (l *Loan) ExecContext(ctx context.Context, query string, args ...any) (sql.
 		return nil, err
 	}
 	defer l.leave()
-	ctx, release := l.during(ctx)
-	defer release()
-	return l.q.ExecContext(ctx, query, args...)
+	w := l.during(ctx)
+	defer w.release()
+	result, err := l.q.ExecContext(w.ctx, query, args...)
+	return result, w.explain(err)
 }
 
 // QueryContext runs a query.
@@ -151,15 +156,49 @@ func (l *Loan) Busy() bool {
 	return l.calls > 0
 }
 
-// during returns a context that ends with ctx, or when the loan ends, until it is
-// released.
-func (l *Loan) during(ctx context.Context) (until context.Context, release func()) {
-	until, cancel := context.WithCancel(ctx)
-	stop := context.AfterFunc(l.end, cancel)
-	return until, func() {
-		stop()
-		cancel()
+// A wait is what a statement waits with: its ctx ends with the caller's, or when the loan
+// ends, or when nothing has come for too long.
+type wait struct {
+	ctx     context.Context
+	release func()
+	loan    *Loan
+	timer   *time.Timer // nil: the application decides
+}
+
+func (l *Loan) during(ctx context.Context) wait {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(l.end, func() { cancel(nil) })
+	w := wait{ctx: ctx, loan: l}
+	if l.most > 0 {
+		w.timer = time.AfterFunc(l.most, func() { cancel(limit.ErrNoAnswer) })
 	}
+	w.release = func() {
+		w.pause()
+		stop()
+		cancel(nil)
+	}
+	return w
+}
+
+// pause stops the time while nothing is waited for, and resume counts it anew.
+func (w wait) pause() {
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+}
+
+func (w wait) resume() {
+	if w.timer != nil {
+		w.timer.Reset(w.loan.most)
+	}
+}
+
+// explain says of an error that nothing came for too long, if that is its reason.
+func (w wait) explain(err error) error {
+	if err != nil && context.Cause(w.ctx) == limit.ErrNoAnswer {
+		return fmt.Errorf("%w for %v: %w", limit.ErrNoAnswer, w.loan.most, err)
+	}
+	return err
 }
 
 // Return takes back what was lent, and closes what is open. If that takes longer than

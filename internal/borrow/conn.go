@@ -30,11 +30,11 @@ func (c conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, er
 		return nil, err
 	}
 	defer c.loan.leave()
-	ctx, release := c.loan.during(ctx)
-	defer release()
-	prepared, err := c.loan.q.PrepareContext(ctx, query)
+	w := c.loan.during(ctx)
+	defer w.release()
+	prepared, err := c.loan.q.PrepareContext(w.ctx, query)
 	if err != nil {
-		return nil, err
+		return nil, w.explain(err)
 	}
 	s := &stmt{c.loan, prepared}
 	c.loan.mu.Lock()
@@ -75,9 +75,10 @@ func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (drive
 		return nil, err
 	}
 	defer s.loan.leave()
-	ctx, release := s.loan.during(ctx)
-	defer release()
-	return s.prepared.ExecContext(ctx, values(args)...)
+	w := s.loan.during(ctx)
+	defer w.release()
+	result, err := s.prepared.ExecContext(w.ctx, values(args)...)
+	return result, w.explain(err)
 }
 
 // Close implements [driver.Stmt]. After the loan, the statement is closed already.

@@ -11,8 +11,8 @@ import (
 // rows are what a query has found.
 type rows struct {
 	*sql.Rows
-	loan    *Loan
-	release func() // of the context
+	loan *Loan
+	wait wait
 
 	values []any // of one row, with a pointer to each in into
 	into   []any
@@ -26,13 +26,14 @@ func (l *Loan) open(ctx context.Context, query func(context.Context) (*sql.Rows,
 		return nil, err
 	}
 	defer l.leave()
-	ctx, release := l.during(ctx)
-	found, err := query(ctx)
+	w := l.during(ctx)
+	found, err := query(w.ctx)
 	if err != nil {
-		release()
-		return nil, err
+		w.release()
+		return nil, w.explain(err)
 	}
-	r := &rows{Rows: found, loan: l, release: release}
+	w.pause()
+	r := &rows{Rows: found, loan: l, wait: w}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.rows == nil {
@@ -50,6 +51,8 @@ func (r *rows) Columns() []string {
 
 // Next implements [driver.Rows].
 func (r *rows) Next(dest []driver.Value) error {
+	r.wait.resume()
+	defer r.wait.pause()
 	if !r.Rows.Next() {
 		return r.over()
 	}
@@ -71,7 +74,7 @@ func (r *rows) Next(dest []driver.Value) error {
 // over says why there is no more.
 func (r *rows) over() error {
 	if err := r.Err(); err != nil {
-		return err
+		return r.wait.explain(err)
 	}
 	r.loan.mu.Lock()
 	defer r.loan.mu.Unlock()
@@ -96,12 +99,13 @@ func (r *rows) Close() error {
 // close reads what is left, and closes the rows. While it reads it can be interrupted:
 // MySQL's driver heeds no context while it closes rows.
 func (r *rows) close() error {
+	r.wait.resume()
 	for more := r.loan.drains; more; more = r.Rows.NextResultSet() {
 		for r.Rows.Next() {
 		}
 	}
 	err := r.Rows.Close()
-	r.release()
+	r.wait.release()
 	return err
 }
 

@@ -12,8 +12,12 @@ import (
 // Finish feeds the sink what this process committed, in the place of Run, which
 // has ended for good.
 func (f *Follower) Finish(ctx context.Context) error {
-	f.finishing.Lock() // another Finish may be at it
-	defer f.finishing.Unlock()
+	select {
+	case f.finishing <- struct{}{}:
+		defer func() { <-f.finishing }()
+	case <-ctx.Done():
+		return fmt.Errorf("another Close has not returned: %w", ctx.Err())
+	}
 	for {
 		last, err := f.lastCommitted(ctx)
 		if err == nil && f.finished(last) {

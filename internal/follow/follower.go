@@ -6,6 +6,7 @@ package follow
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -36,7 +37,7 @@ type Follower struct {
 	kick     chan struct{} // holds one token: there may be something to read
 	announce chan struct{} // holds one token: other processes should know
 
-	finishing sync.Mutex // held by a Finish that reads
+	finishing chan struct{} // holds a token while a Finish reads
 
 	passed store.Checkpoints // only the goroutine that reads uses it
 
@@ -57,6 +58,7 @@ func New(ctx context.Context, config Config, sink Sink) (*Follower, error) {
 	f := &Follower{
 		config: config, sink: sink,
 		kick: make(chan struct{}, 1), announce: make(chan struct{}, 1), moved: make(chan struct{}),
+		finishing: make(chan struct{}, 1),
 	}
 	var err error
 	if f.place, err = config.Store.End(ctx, config.DB); err != nil {
@@ -87,17 +89,25 @@ func (f *Follower) moveTo(p store.Place) {
 	f.moved = make(chan struct{})
 }
 
-// Reach waits until the sink was fed up to a tid, or ctx ends.
+// Reach waits until the sink was fed up to a tid, or ctx ends, or the journal could not
+// be read for as long as a lock may be waited for.
 func (f *Follower) Reach(ctx context.Context, tid int64) error {
+	most := f.config.Store.Limits().Lock
+	look := time.NewTicker(most / 4)
+	defer look.Stop()
 	for {
 		f.mu.Lock()
-		reached, moved := f.place.TID >= tid, f.moved
+		reached, moved, err, since := f.place.TID >= tid, f.moved, f.err, f.since
 		f.mu.Unlock()
-		if reached {
+		switch {
+		case reached:
 			return nil
+		case err != nil && time.Since(since) >= most:
+			return fmt.Errorf("the journal cannot be followed for %v: %w", time.Since(since).Round(time.Millisecond), err)
 		}
 		select {
 		case <-moved:
+		case <-look.C:
 		case <-ctx.Done():
 			return ctx.Err()
 		}

@@ -30,11 +30,12 @@ func (f *Follower) Run(ctx context.Context, still func(context.Context)) {
 	watch := f.config.Store.Watch()
 	defer watch.Close()
 	for try := 0; ; {
+		began := time.Now()
 		err := f.follow(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		f.report(err)
+		f.report(err, began)
 		if err != nil {
 			if !store.Sleep(ctx, min(50*time.Millisecond<<min(try, 6), 2*time.Second)) {
 				return
@@ -51,18 +52,22 @@ func (f *Follower) Run(ctx context.Context, still func(context.Context)) {
 	}
 }
 
-// report notes whether reading works, and logs when that changes.
-func (f *Follower) report(err error) {
+// report notes whether a reading that began at a moment works, and logs when that
+// changes.
+func (f *Follower) report(err error, began time.Time) {
 	f.mu.Lock()
 	was, since, place := f.err, f.since, f.place.TID
 	f.err = err
-	if (was == nil) != (err == nil) {
+	switch {
+	case was == nil && err != nil:
+		f.since = began // since then it has had no answer
+	case was != nil && err == nil:
 		f.since = time.Now()
 	}
 	f.mu.Unlock()
 	switch {
 	case err != nil && (was == nil || errors.Is(err, store.ErrUnsupported) && !errors.Is(was, store.ErrUnsupported)):
-		f.config.Logger.Error("the journal cannot be followed, which is tried again", "tid", place, "err", err)
+		f.config.Logger.Error("the journal cannot be followed, which is tried again", "tid", place, "since", began, "err", err)
 	case was != nil && err == nil:
 		f.config.Logger.Info("the journal is followed again", "tid", place, "after", time.Since(since).Round(time.Millisecond))
 	}

@@ -22,6 +22,8 @@ func (s *Store) Watch() *Watch { return &Watch{store: s} }
 // Changed says whether somebody may have written. On SQLite the question is a
 // look at one number in shared memory; elsewhere the answer is always yes.
 func (w *Watch) Changed(ctx context.Context) bool {
+	var err error
+	defer w.store.Within(w.store.limits.Answer, &ctx, &err)()
 	most := w.store.db.Stats().MaxOpenConnections
 	if !w.store.OneWriter() || most == 1 || most == 2 { // too few to keep one
 		return true
