@@ -309,7 +309,8 @@ var (
 	ErrSchema = store.ErrSchema
 
 	// ErrUnsupportedDatabase: the database, or how it is set up, cannot give the guarantees.
-	// Returned by OpenJournal, and in JournalStatus.Err.
+	// Returned by OpenJournal, in JournalStatus.Err, and with ErrNotCommitted by
+	// Update, if settings of the session would bend what is stored.
 	ErrUnsupportedDatabase = store.ErrUnsupported
 
 	// ErrNeedsLoad is returned by a [LoadListener] that cannot derive its new state

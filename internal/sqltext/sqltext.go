@@ -18,6 +18,8 @@ type Dialect struct {
 	LockRows  string // ends a SELECT whose rows stay locked until the commit
 	Returning bool   // an INSERT returns the new id as a row, not with its result
 	NoNUL     bool   // texts cannot hold U+0000
+	NoLimit   string // ends a SELECT that reads all rows, whatever the session has set; empty if nothing can be set
+	Bytes     string // a text %s as the bytes of UTF-8, whatever the session has set
 
 	Now      string // the clock, in microseconds since 1970
 	Greatest string // the function that returns the greater of two
@@ -33,6 +35,7 @@ type Dialect struct {
 var dialects = map[string]*Dialect{
 	"postgresql": {
 		Name: "postgresql", Quote: `"`, Numbered: true, LockRows: "FOR UPDATE", Returning: true, NoNUL: true,
+		Bytes:    "convert_to(%s, 'UTF8')",
 		Now:      "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)",
 		Greatest: "greatest",
 		OrIsIt:   "ON CONFLICT DO NOTHING",
@@ -41,6 +44,8 @@ var dialects = map[string]*Dialect{
 	},
 	"mysql": {
 		Name: "mysql", Quote: "`", LockRows: "FOR UPDATE",
+		NoLimit:  " LIMIT 18446744073709551615",
+		Bytes:    "CAST(%s AS BINARY)",
 		Now:      "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))", // of no time zone
 		Greatest: "greatest",
 		OrIsIt:   "ON DUPLICATE KEY UPDATE name = name", // IGNORE would pass over more
@@ -49,6 +54,7 @@ var dialects = map[string]*Dialect{
 	},
 	"sqlite": {
 		Name: "sqlite", Quote: `"`,
+		Bytes:    "%s",
 		Now:      "CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)", // to a millisecond
 		Greatest: "max",
 		OrIsIt:   "ON CONFLICT DO NOTHING",
@@ -63,9 +69,10 @@ func Of(name string) *Dialect { return dialects[name] }
 // Write writes a statement in the database's words, with its tables in a schema;
 // an empty one means that none is named. The text has a ? for each value, {name}
 // for a table or function of the schema, "name" for a name that is also a word
-// of SQL, and the words {FOR UPDATE}, {NOW}, {GREATEST}, {OR IS IT} and
-// {OR UPDATE}.
+// of SQL, and the words {FOR UPDATE}, {NOW}, {GREATEST}, {OR IS IT}, {OR UPDATE} and
+// {BYTES column}. A SELECT without a LIMIT reads all rows.
 func (d *Dialect) Write(schema, text string) string {
+	text = d.unlimited(text)
 	var b strings.Builder
 	marks := 0
 	for i := 0; i < len(text); i++ {
@@ -87,6 +94,23 @@ func (d *Dialect) Write(schema, text string) string {
 	return b.String()
 }
 
+// unlimited ends a SELECT with NoLimit, before what locks its rows.
+func (d *Dialect) unlimited(text string) string {
+	if d.NoLimit == "" || !strings.HasPrefix(text, "SELECT ") {
+		return text
+	}
+	end := len(text)
+	for _, lock := range []string{" {FOR UPDATE}", " FOR UPDATE"} {
+		if i := strings.LastIndex(text, lock); i >= 0 {
+			end = i
+		}
+	}
+	if strings.LastIndex(text[:end], " LIMIT ") > strings.LastIndexByte(text[:end], ')') {
+		return text
+	}
+	return text[:end] + d.NoLimit + text[end:]
+}
+
 func (d *Dialect) writeName(b *strings.Builder, schema, name string) {
 	switch {
 	case name == "FOR UPDATE":
@@ -99,6 +123,8 @@ func (d *Dialect) writeName(b *strings.Builder, schema, name string) {
 		b.WriteString(d.OrIsIt)
 	case name == "OR UPDATE":
 		b.WriteString(d.OrUpdate)
+	case strings.HasPrefix(name, "BYTES "):
+		b.WriteString(strings.ReplaceAll(d.Bytes, "%s", name[len("BYTES "):]))
 	case schema == "":
 		b.WriteString(name)
 	default:

@@ -21,9 +21,10 @@ type Conn struct {
 	Session int64
 	// began is when PostgreSQL's transaction began, known once something was
 	// locked.
-	began  string
-	limits Limits
-	ended  bool
+	began   int64
+	limits  Limits
+	spoiled bool // its session is not fit for others
+	ended   bool
 }
 
 // Begin begins a transaction that writes, on a connection of its own.
@@ -144,7 +145,7 @@ func (c *Conn) Rollback() {
 	ctx, cancel := context.WithTimeout(context.Background(), c.limits.Rollback)
 	defer cancel()
 	_, err := c.ExecContext(ctx, "ROLLBACK")
-	if err != nil && !sqltext.IsNoTransaction(err) {
+	if err != nil && !sqltext.IsNoTransaction(err) || c.spoiled {
 		c.Break()
 		return
 	}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"strings"
 
@@ -73,6 +74,7 @@ type dialect struct {
 	// other, or fail.
 	check, checkTables func(s *Store, ctx context.Context) error
 
+	inSchema   string   // where statements look for tables if no schema has a name
 	ownTables  []string // that no other database has
 	schemaName string   // asks for the schema that is used if none is named
 	tables     string   // asks which tables there are in a schema, of those in a list that follows
@@ -118,8 +120,8 @@ func (s *Store) SQL(text string) string {
 	if known, ok := s.texts.Load(text); ok {
 		return known.(string)
 	}
-	written := s.dialect.text.Write(s.schema, text)
-	if len(text) < 2000 && s.known.Add(1) <= 1000 { // those with many rows or names do not come again
+	written := s.dialect.text.Write(cmp.Or(s.schema, s.dialect.inSchema), text)
+	if len(text) < 4000 && s.known.Add(1) <= 1000 { // those with many rows or names do not come again
 		s.texts.Store(text, written)
 	}
 	return written

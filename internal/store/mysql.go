@@ -57,14 +57,13 @@ var mysql = &dialect{
 const readTID = "SELECT tid FROM {journal_head} WHERE one = 1"
 
 func (s *Store) checkMySQL(ctx context.Context) error {
-	var mode string
-	if err := limit.QueryRow(ctx, s.db, "SELECT @@sql_mode, @@max_allowed_packet").Scan(&mode, &s.packet); err != nil {
+	if err := limit.QueryRow(ctx, s.db, s.SQL("SELECT @@max_allowed_packet")).Scan(&s.packet); err != nil {
 		return err
 	}
-	if !strings.Contains(mode, "STRICT_TRANS_TABLES") && !strings.Contains(mode, "STRICT_ALL_TABLES") {
-		return fmt.Errorf("%w: sql_mode %q cuts what is too long: expected STRICT_TRANS_TABLES", ErrUnsupported, mode)
-	}
 	if err := s.checkReads(ctx); err != nil {
+		return err
+	}
+	if err := s.checkSession(ctx, s.db); err != nil {
 		return err
 	}
 	// Only a driver that puts values into the text itself, and sends many
@@ -78,9 +77,8 @@ func (s *Store) checkMySQL(ctx context.Context) error {
 	return limit.Drain(ctx, rows)
 }
 
-// checkReads refuses sessions whose plain reads show what is not committed, or
-// go on showing what was there when the first of them was made. The name of one
-// variable depends on the version.
+// checkReads refuses sessions whose plain reads go on showing what was there when the
+// first of them was made. It also finds the name of the variable that bentMySQL needs.
 func (s *Store) checkReads(ctx context.Context) error {
 	rows, err := s.db.QueryContext(ctx, "SHOW VARIABLES WHERE Variable_name IN ('autocommit', 'tx_isolation', 'transaction_isolation')")
 	if err != nil {
@@ -95,8 +93,8 @@ func (s *Store) checkReads(ctx context.Context) error {
 		switch {
 		case name == "autocommit" && value != "ON":
 			return fmt.Errorf("%w: autocommit is %s, and reads would show the same for ever: expected ON", ErrUnsupported, value)
-		case name != "autocommit" && value == "READ-UNCOMMITTED":
-			return fmt.Errorf("%w: %s is %s, and reads would show what may be rolled back: expected READ-COMMITTED or stricter", ErrUnsupported, name, value)
+		case name != "autocommit":
+			s.bent = strings.ReplaceAll(bentMySQL, "ISOLATION", name)
 		}
 	}
 	return errors.Join(rows.Err(), rows.Close())
@@ -193,7 +191,7 @@ func (s *Store) findMySQL(ctx context.Context, commitID string, tid, session int
 func (s *Store) sessionGone(ctx context.Context, session int64) error {
 	for pause := time.Millisecond; ; pause = min(2*pause, 250*time.Millisecond) {
 		var n int
-		err := limit.QueryRow(ctx, s.db, "SELECT count(*) FROM information_schema.processlist WHERE id = ?", session).Scan(&n)
+		err := limit.QueryRow(ctx, s.db, s.SQL("SELECT count(*) FROM information_schema.processlist WHERE id = ?"), session).Scan(&n)
 		if err != nil || n == 0 {
 			return err
 		}

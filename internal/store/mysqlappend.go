@@ -24,19 +24,20 @@ func (s *Store) appendMySQL(ctx context.Context, q SQL, head []any, inserts []in
 	defer s.waitOn(ctx, session)()
 	defer func() {
 		if err != nil && s.dialect.answered(err) {
-			err = s.explain(ctx, q, err)
+			err = s.blame(ctx, q, s.explain(ctx, q, err))
 		}
 	}()
 	if s.batches && size < maxAtOnce {
-		return s.appendAtOnce(ctx, q, head, inserts, end)
-	}
-	if s.batches && end { // else it goes with the rest
-		if _, err := q.ExecContext(ctx, s.dialect.stillOpen); err != nil {
-			return 0, false, fmt.Errorf("the transaction has ended before its commit: %w", err)
+		tid, committed, err = s.appendAtOnce(ctx, q, head, inserts, end)
+	} else {
+		if s.batches && end { // else it goes with the rest
+			if _, err := q.ExecContext(ctx, s.dialect.stillOpen); err != nil {
+				return 0, false, fmt.Errorf("the transaction has ended before its commit: %w", err)
+			}
 		}
+		tid, err = s.appendInSteps(ctx, q, head, inserts)
 	}
-	tid, err = s.appendInSteps(ctx, q, head, inserts)
-	return tid, false, err
+	return tid, committed, err
 }
 
 // session returns how the server names a connection.
@@ -45,7 +46,7 @@ func (s *Store) session(ctx context.Context, q SQL) (id int64, err error) {
 	if own && c.Session != 0 { // something was locked
 		return c.Session, nil
 	}
-	err = limit.QueryRow(ctx, q, "SELECT connection_id()").Scan(&id)
+	err = limit.QueryRow(ctx, q, s.SQL("SELECT connection_id()")).Scan(&id)
 	if own && err == nil {
 		c.Session = id
 	}
@@ -82,7 +83,7 @@ func (s *Store) working(ctx context.Context, session int64) bool {
 	ctx, cancel := context.WithTimeout(ctx, s.limits.Answer/4)
 	defer cancel()
 	var n int
-	err := limit.QueryRow(ctx, s.db, "SELECT count(*) FROM information_schema.processlist WHERE id = ? AND command <> 'Sleep'", session).Scan(&n)
+	err := limit.QueryRow(ctx, s.db, s.SQL("SELECT count(*) FROM information_schema.processlist WHERE id = ? AND command <> 'Sleep'"), session).Scan(&n)
 	return err == nil && n > 0
 }
 
@@ -134,7 +135,7 @@ func (s *Store) appendInSteps(ctx context.Context, q SQL, head []any, inserts []
 	if err := limit.QueryRow(ctx, q, s.SQL(readTID)).Scan(&tid); err != nil {
 		return 0, err
 	}
-	if _, err := q.ExecContext(ctx, s.SQL(s.dialect.allocate[1]), head...); err != nil {
+	if _, err := q.ExecContext(ctx, s.SQL(s.allocateMySQL()), head...); err != nil {
 		return 0, err
 	}
 	return tid, s.insertEach(ctx, q, tid, inserts)
@@ -148,13 +149,13 @@ func (s *Store) appendAtOnce(ctx context.Context, q SQL, head []any, inserts []i
 	if end {
 		b.WriteString(s.dialect.stillOpen + "; ")
 	}
-	b.WriteString(s.dialect.allocate[0] + "; " + s.dialect.allocate[1] + "; ")
+	b.WriteString(s.dialect.allocate[0] + "; " + s.allocateMySQL() + "; ")
 	args := head
 	for _, in := range inserts {
 		args = in.write(&b, args, s.dialect.tid)
 		b.WriteString("; ")
 	}
-	b.WriteString("SELECT " + s.dialect.tid)
+	b.WriteString("SELECT " + s.dialect.tid + " LIMIT 1")
 	if end {
 		b.WriteString("; COMMIT")
 	}

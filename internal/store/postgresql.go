@@ -26,7 +26,7 @@ var postgresql = &dialect{
 	// The function takes the shared lock, then the tid: in that order, as
 	// two statements. A reader that sees no lock below a tid knows that
 	// every transaction up to it has ended.
-	allocate: []string{"SELECT {journal_allocate}(?, ?, ?) AS tid"},
+	allocate: []string{"{journal_allocate}(?, ?, ?)"},
 	tid:      "(SELECT tid FROM t)",
 
 	counter:    "SELECT coalesce(pg_sequence_last_value('{journal_tid}'::regclass), 0)",
@@ -59,7 +59,8 @@ func (s *Store) checkPostgreSQL(ctx context.Context) error {
 	case version < 130000:
 		return fmt.Errorf("%w: PostgreSQL %d: expected 13 or later", ErrUnsupported, version/10000)
 	}
-	return nil
+	s.bent = bentPostgreSQL
+	return s.checkSession(ctx, s.db)
 }
 
 // checkTablesPostgreSQL refuses a journal without its functions, and a sequence
@@ -94,15 +95,15 @@ func (s *Store) checkTablesPostgreSQL(ctx context.Context) error {
 // lockPostgreSQL also notes when the transaction began, so that appendPostgreSQL
 // knows whether it is still the same.
 func (s *Store) lockPostgreSQL(ctx context.Context, q SQL, slot int64) error {
-	text := s.SQL("SELECT now()::text FROM pg_advisory_xact_lock(CAST(? AS integer), CAST(? AS integer))")
+	text := s.SQL("SELECT " + began + " FROM pg_advisory_xact_lock(CAST(? AS integer), CAST(? AS integer))")
 	c, own := q.(*Conn)
 	if !own {
 		return ask(ctx, q, text, s.class, slot)
 	}
-	var began string
-	err := limit.QueryRow(ctx, c, text, s.class, slot).Scan(&began)
-	if c.began == "" {
-		c.began = began
+	var now int64
+	err := limit.QueryRow(ctx, c, text, s.class, slot).Scan(&now)
+	if c.began == 0 {
+		c.began = now
 	}
 	return err
 }
@@ -111,6 +112,10 @@ func (s *Store) setCounterPostgreSQL(ctx context.Context, q SQL, tid int64) erro
 	return ask(ctx, q, s.SQL("SELECT setval('{journal_tid}'::regclass, CAST(? AS bigint))"), tid)
 }
 
+// began says when a transaction began, as a number: how a time is written depends on the
+// session.
+const began = "CAST(extract(epoch FROM now()) * 1000000 AS bigint)"
+
 // appendPostgreSQL sends all in one statement: the function that allocates is
 // called once, because a WITH that has side effects is evaluated once. What the
 // statement itself sees was committed before it began, and so has a lower tid than the
@@ -118,12 +123,12 @@ func (s *Store) setCounterPostgreSQL(ctx context.Context, q SQL, tid int64) erro
 func (s *Store) appendPostgreSQL(ctx context.Context, q SQL, head []any, inserts []insert, _ bool) (tid int64, committed bool, err error) {
 	var b strings.Builder
 	args, n := head, 0
-	b.WriteString("WITH t AS (" + s.dialect.allocate[0])
-	if c, ok := q.(*Conn); ok && c.began != "" { // else without a tid, which no table takes
-		b.WriteString(" WHERE now()::text = ?")
-		args = append(args, c.began)
+	b.WriteString("WITH t AS (SELECT CASE WHEN " + s.bent + " <> '' THEN CAST(" + s.bent + " AS bigint)") // which says it in an error
+	if c, ok := q.(*Conn); ok && c.began != 0 {
+		b.WriteString(" WHEN " + began + " <> ? THEN CAST('the transaction is another one than at first, begun at ' || now() AS bigint)")
+		args = append([]any{c.began}, head...)
 	}
-	b.WriteString(")")
+	b.WriteString(" ELSE " + s.dialect.allocate[0] + " END AS tid)")
 	for ; n < len(inserts) && len(args) < chunk; n++ {
 		fmt.Fprintf(&b, ", i%d AS (", n)
 		args = inserts[n].write(&b, args, s.dialect.tid)

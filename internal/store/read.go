@@ -191,8 +191,8 @@ func (s *Store) PrunedTo(ctx context.Context, q SQL) (floor int64, err error) {
 // selectChanges is ended by more of the join's condition, a WHERE and an ORDER BY
 // that both tables' keys can follow: PostgreSQL else reads all of the history,
 // and MySQL sorts on disk.
-const selectChanges = `SELECT j.tid, j.seq, j.id, j."change", j.time, j.author, j.ipnr, j.authenticated, j.comment, j.parts, j.state,
-	h.field, h.old_type, h.old_value, h.new_type, h.new_value
+const selectChanges = `SELECT j.tid, j.seq, {BYTES j.id}, j."change", j.time, {BYTES j.author}, {BYTES j.ipnr}, j.authenticated, {BYTES j.comment}, j.parts, {BYTES j.state},
+	{BYTES h.field}, h.old_type, {BYTES h.old_value}, h.new_type, {BYTES h.new_value}
 FROM {REALM_journal} j LEFT JOIN {REALM_history} h ON h.tid = j.tid AND h.seq = j.seq `
 
 // changes reads a realm's changes of some transactions, and says up to which

@@ -33,6 +33,7 @@ var sqlite = &dialect{
 	check:       (*Store).checkSQLite,
 	checkTables: func(*Store, context.Context) error { return nil }, // all is in the tables
 
+	inSchema:   "main", // and not in that of temporary tables
 	schemaName: "SELECT ''",
 	tables:     "SELECT name FROM sqlite_master WHERE type = 'table' AND ? = '' AND name IN ",
 }
@@ -47,7 +48,8 @@ func (s *Store) checkSQLite(ctx context.Context) error {
 	if file.String == "" && s.db.Stats().MaxOpenConnections != 1 {
 		return fmt.Errorf("%w: a database in memory is another one for each connection: expected a file, or SetMaxOpenConns(1)", ErrUnsupported)
 	}
-	return nil
+	s.bent = bentSQLite
+	return s.checkSession(ctx, s.db)
 }
 
 func (s *Store) appendSQLite(ctx context.Context, q SQL, head []any, inserts []insert, _ bool) (tid int64, committed bool, err error) {

@@ -30,9 +30,10 @@ type Store struct {
 	schema  string
 	realms  []string
 	uuid    string
-	class   int64 // of the advisory locks
-	packet  int64 // how long a statement may be, on MySQL
-	batches bool  // the connection takes many statements, with values, at once
+	class   int64  // of the advisory locks
+	packet  int64  // how long a statement may be, on MySQL
+	batches bool   // the connection takes many statements, with values, at once
+	bent    string // says in SQL which settings of a session bend results
 	texts   sync.Map
 	known   atomic.Int64  // how many texts there are
 	writer  chan struct{} // held by who writes, if only one can; else nil

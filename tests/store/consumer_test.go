@@ -116,7 +116,7 @@ func TestOnceTrail(t *testing.T) {
 	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
 		settings := map[string][]string{
 			"postgresql": {"&default_query_exec_mode=simple_protocol", "&timezone=Asia/Kathmandu", "&default_transaction_isolation=serializable"},
-			"mysql":      {"&clientFoundRows=true", "&time_zone=%27%2B05:45%27", "&charset=latin1", "&transaction_isolation=%27SERIALIZABLE%27", "&sql_mode=%27ANSI,TRADITIONAL%27"},
+			"mysql":      {"&clientFoundRows=true", "&time_zone=%27%2B05:45%27", "&transaction_isolation=%27SERIALIZABLE%27", "&sql_mode=%27ANSI,TRADITIONAL%27"},
 		}[s.Dialect]
 		for _, setting := range settings {
 			t.Run(setting, func(t *testing.T) {
