@@ -188,8 +188,11 @@ func (b *Bus) waitForConsumer(ctx context.Context, name string) error {
 	if j == nil {
 		return nil // there is nothing to handle
 	}
-	tid := max(b.fedTo(), b.committed())
+	tid, rewinds := max(b.fedTo(), b.committed()), j.follower.Rewinds()
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 250*time.Millisecond) {
+		if now := j.follower.Rewinds(); now != rewinds { // the tid is of a history that is gone
+			tid, rewinds = max(b.fedTo(), b.committed()), now
+		}
 		row, found, err := j.tables.FindConsumer(ctx, name)
 		if err != nil {
 			return fmt.Errorf("wait for %q: %w", name, err)

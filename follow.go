@@ -49,7 +49,10 @@ func (j *Journal) Run(ctx context.Context) error {
 
 // Wait returns when all changes up to a tid were delivered to every listener of
 // this process, whether it could handle them or not; or when ctx ends; or with an error
-// if Run has not been able to read the journal for a minute. It also waits
+// if Run has not been able to read the journal for a minute. The tid is one of the
+// database as it is now: if its history went back and this process has not noticed that
+// yet, Wait waits until it has, and has delivered what has the tid now. To know it, Wait
+// asks the database, unless Run has read it since. It also waits
 // for changes that transactions of other processes hold back. It does not wait for
 // listeners with the scope [Durable]: see [Registration.Wait]. A listener that calls
 // it waits for itself.

@@ -20,7 +20,7 @@ func (f *Follower) Finish(ctx context.Context) error {
 	}
 	for {
 		last, err := f.lastCommitted(ctx)
-		if err == nil && f.finished(last) {
+		if err == nil && f.finished(last) && !f.inDoubt() {
 			return nil
 		}
 		if err == nil {
@@ -42,6 +42,14 @@ func (f *Follower) Finish(ctx context.Context) error {
 // reads calls it.
 func (f *Follower) finished(last store.Place) bool {
 	return f.place.TID >= last.TID && f.sink.HasRead(last.TID)
+}
+
+// inDoubt says whether this process has committed what may be of another history than the
+// place, and nothing was read since.
+func (f *Follower) inDoubt() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.doubtful > 0 && f.verified <= f.doubtful
 }
 
 // lastCommitted returns the last place that this process committed, as the

@@ -6,7 +6,6 @@ package follow
 import (
 	"context"
 	"database/sql"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -46,7 +45,11 @@ type Follower struct {
 	mu        sync.Mutex
 	place     store.Place   // up to which the sink was fed; only the goroutine that reads writes it
 	moved     chan struct{} // closed when place moves, and replaced
+	reads     int64         // how many were begun
+	verified  int64         // the last of them that found the place where it went on
 	committed store.Place   // the last that this process committed
+	latest    store.Place   // what it noted last, whatever its tid is
+	doubtful  int64         // how many reads were begun when it noted a commit at or before place; 0: it did not
 	flushed   store.Place   // the last that the application was about to commit
 	rewinds   int           // how often the history went back, so that tids became those of others
 	err       error         // of reading; nil if all is well
@@ -89,31 +92,6 @@ func (f *Follower) moveTo(p store.Place) {
 	f.moved = make(chan struct{})
 }
 
-// Reach waits until the sink was fed up to a tid, or ctx ends, or the journal could not
-// be read for as long as a lock may be waited for.
-func (f *Follower) Reach(ctx context.Context, tid int64) error {
-	most := f.config.Store.Limits().Lock
-	look := time.NewTicker(most / 4)
-	defer look.Stop()
-	for {
-		f.mu.Lock()
-		reached, moved, err, since := f.place.TID >= tid, f.moved, f.err, f.since
-		f.mu.Unlock()
-		switch {
-		case reached:
-			return nil
-		case err != nil && time.Since(since) >= most:
-			return fmt.Errorf("the journal cannot be followed for %v: %w", time.Since(since).Round(time.Millisecond), err)
-		}
-		select {
-		case <-moved:
-		case <-look.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
 // Status is the state of a follower.
 type Status struct {
 	Place store.Place // up to which the sink was fed
@@ -149,8 +127,15 @@ func (f *Follower) Committed() store.Place {
 func (f *Follower) NoteCommit(p store.Place, rewinds int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if rewinds == f.rewinds && p.TID > f.committed.TID {
+	if rewinds != f.rewinds {
+		return
+	}
+	f.latest = p
+	if p.TID > f.committed.TID {
 		f.committed = p
+	}
+	if p.TID <= f.place.TID { // it was read already, or the history went back
+		f.doubtful = f.reads
 	}
 }
 

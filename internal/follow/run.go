@@ -77,7 +77,7 @@ func (f *Follower) report(err error, began time.Time) {
 // it, and so it may read place without mu.
 func (f *Follower) follow(ctx context.Context) error {
 	for {
-		batch, err := f.read(ctx, f.place)
+		batch, err := f.next(ctx)
 		if err != nil {
 			if err = f.lost(ctx, err); err != nil {
 				return fmt.Errorf("read after tid %d: %w", f.place.TID, err)
@@ -141,16 +141,32 @@ func (f *Follower) lost(ctx context.Context, err error) error {
 	} else {
 		f.sink.Rewound(place, err)
 	}
+	latest := f.committedSince(ctx, place)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !pruned {
 		f.rewinds++
 		if f.committed.TID > place.TID { // what came after it is delivered again, or gone
-			f.committed = place
+			f.committed = latest
 		}
 	}
 	f.moveTo(place)
 	return nil
+}
+
+// committedSince returns what this process has committed since the history went back to a
+// place; that place if it has not, or that cannot be looked up: it will be read.
+func (f *Follower) committedSince(ctx context.Context, place store.Place) store.Place {
+	f.mu.Lock()
+	latest := f.latest
+	f.mu.Unlock()
+	if latest.TID <= place.TID {
+		return place
+	}
+	if exists, err := f.config.Store.Has(ctx, f.config.DB, latest); err != nil || !exists {
+		return place
+	}
+	return latest
 }
 
 // refill reads one batch again for each listener whose queue was full, and has
