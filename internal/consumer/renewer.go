@@ -52,6 +52,7 @@ type schedule struct {
 // Run renews leases until ctx ends. It then makes the releases that it was asked
 // for.
 func (r *Renewer) Run(ctx context.Context) {
+	defer r.tables.Rest(ctx)
 	defer r.apart.Wait()
 	for {
 		due, releases, next := r.next(time.Now())

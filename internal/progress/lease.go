@@ -105,7 +105,8 @@ func (r Renewal) statement() (text string, args []any) {
 WHERE holder <> '' AND tid = ? AND mark = ? AND seq = ? AND rest = ? AND ` + which, append(args, names...)
 }
 
-// Renew makes renewals, all or none if there are many, and returns how many rows
+// Renew makes renewals, all or none if there are many (but for those that move cursors
+// within a transaction, on SQLite: see mover), and returns how many rows
 // each has changed: those of holders that are deposed or have released the lease,
 // and of consumers that were dropped, do not. A lease that expired is renewed if
 // nobody else has acquired it. A cursor that is not where it was left does not move,
@@ -113,11 +114,21 @@ WHERE holder <> '' AND tid = ? AND mark = ? AND seq = ? AND rest = ? AND ` + whi
 // an error cursors may have moved.
 func (t *Tables) Renew(ctx context.Context, renewals ...Renewal) (changed []int64, err error) {
 	changed = make([]int64, len(renewals))
-	if len(renewals) == 1 {
-		text, args := renewals[0].statement()
-		changed[0], err = t.store.Exec(ctx, text, args...)
-		return changed, err
+	leaves := slices.ContainsFunc(renewals, func(r Renewal) bool { return !r.Moves || !r.To.Partial })
+	if len(renewals) == 1 || t.store.OneWriter() && !leaves {
+		for i, r := range renewals {
+			text, args := r.statement()
+			var done bool
+			if changed[i], done = t.moveWithin(ctx, r, text, args); !done {
+				changed[i], err = t.store.Exec(ctx, text, args...)
+			}
+			if err != nil {
+				return changed, err
+			}
+		}
+		return changed, nil
 	}
+	t.mover.rest(ctx, slices.ContainsFunc(renewals, func(r Renewal) bool { return r.Moves && !r.To.Partial }))
 	return changed, t.store.Transact(ctx, func(conn *store.Conn) error {
 		for i, r := range renewals {
 			text, args := r.statement()
@@ -136,6 +147,7 @@ func (t *Tables) Renew(ctx context.Context, renewals ...Renewal) (changed []int6
 // ReleaseLeases gives up leases, so that nobody has to wait for their ends. It does
 // nothing for holders that are deposed.
 func (t *Tables) ReleaseLeases(ctx context.Context, claims []Claim) error {
+	t.mover.rest(ctx, true)
 	which, args := claimed(claims)
 	_, err := t.store.Exec(ctx, "UPDATE {journal_once} SET beat = beat + 1, holder = '', expires = {NOW} WHERE holder <> '' AND "+which, args...)
 	return err

@@ -14,10 +14,17 @@ import (
 type Tables struct {
 	store *store.Store
 	db    *sql.DB
+	mover *mover
 }
 
 // Of returns the tables of a journal that is in a database.
-func Of(s *store.Store, db *sql.DB) *Tables { return &Tables{store: s, db: db} }
+func Of(s *store.Store, db *sql.DB) *Tables {
+	return &Tables{store: s, db: db, mover: &mover{store: s, db: db}}
+}
+
+// Rest gives back the connection that is kept while a cursor moves within a
+// transaction, if there is one.
+func (t *Tables) Rest(ctx context.Context) { t.mover.rest(ctx, true) }
 
 // within bounds what is asked of the database, as [store.Store.Within] says.
 func (t *Tables) within(ctx *context.Context, err *error) (done func()) {

@@ -1,0 +1,91 @@
+package consumer_test
+
+import (
+	"context"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/internal/testkit"
+	"github.com/tracbus/tracbus/tests/desk"
+	"github.com/tracbus/tracbus/tests/testdatabase"
+)
+
+// TestLargeTransactionOneByOne counts the work that a listener makes which takes the
+// changes of a large transaction one by one: the cursor is stored before each call, the
+// transaction is read once, and on SQLite few of the commits wait for the disk. The
+// connection on which the others do not has the pool's settings when it goes back.
+func TestLargeTransactionOneByOne(t *testing.T) {
+	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
+		testkit.NoLeaks(t)
+		changes := 300
+		if s.Dialect == "sqlite" {
+			changes = 3000
+		}
+		var moves, reads atomic.Int64 // statements that are sent by themselves
+		dsn := s.DSN(s.Name())
+		db := s.Hooked(t, dsn, func(_ context.Context, query string) error {
+			switch {
+			case strings.HasPrefix(query, "UPDATE") && strings.Contains(query, "journal_once") && strings.Contains(query, "rest ="):
+				moves.Add(1)
+			case strings.Contains(query, "JOIN") && strings.Contains(query, "ticket_history"):
+				reads.Add(1)
+			}
+			return nil
+		})
+		own := s.Open(t, dsn)
+		var called atomic.Int64
+		var stored func(seq int64)
+		var began time.Time
+		d := desk.Seat(t, s, dsn, desk.Config{DB: db, Idle: true, Before: func(b *tracbus.Bus) {
+			tracbus.On(b, tracbus.DurableConfig{LeaseFor: time.Minute}.Durable("log"), func(_ context.Context, e tracbus.TicketChanged) error {
+				if n := called.Add(1); n%97 == 5 {
+					stored(int64(e.Seq))
+				}
+				return nil
+			})
+		}})
+		stored = func(seq int64) {
+			var is int64
+			testkit.Scan(t, own, "SELECT seq FROM journal_once WHERE name = 'log'", func() {}, &is)
+			assert.Equal(t, seq-1, is, "the cursor before the call with seq %d", seq)
+		}
+		tickets := make([]int64, changes)
+		for i := range tickets {
+			tickets[i] = int64(i + 1)
+		}
+		tid := d.Say(t, "one of many", tickets...)
+		moves.Store(0)
+		reads.Store(0)
+		began = time.Now()
+		d.Follow()
+		testkit.Until(t, "all are handled", func() bool { return d.Consumer(t, "log").TID == tid && d.Consumer(t, "log").Lag == 0 })
+		took := time.Since(began)
+
+		assert.EqualValues(t, changes, called.Load())
+		assert.LessOrEqual(t, reads.Load(), int64(5), "by the follower and by the consumer")
+		if s.Dialect != "sqlite" {
+			return
+		}
+		most := 10 + int64(took/(20*time.Millisecond))
+		assert.LessOrEqual(t, moves.Load(), most, "commits that wait for the disk, in %v", took)
+		d.Leave(t)
+		var conns []interface{ Close() error }
+		for range db.Stats().OpenConnections {
+			conn, err := db.Conn(testkit.Within(t))
+			require.NoError(t, err)
+			conns = append(conns, conn)
+			var synchronous int
+			require.NoError(t, conn.QueryRowContext(testkit.Within(t), "PRAGMA synchronous").Scan(&synchronous))
+			assert.Equal(t, 2, synchronous)
+		}
+		for _, c := range conns {
+			require.NoError(t, c.Close())
+		}
+	})
+}
