@@ -6,6 +6,7 @@ package borrow
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"sync"
@@ -32,7 +33,7 @@ type Loan struct {
 	kill   context.CancelFunc
 
 	mu       sync.Mutex     // guards what follows
-	pool     *sql.DB        // nil until something is asked for that stays open
+	pool     *sql.DB        // nil until a statement is prepared
 	returned error          // nil until it is
 	rows     map[*rows]bool // that are open
 	stmts    map[*stmt]bool
@@ -62,20 +63,28 @@ func (l *Loan) ExecContext(ctx context.Context, query string, args ...any) (sql.
 
 // QueryContext runs a query.
 func (l *Loan) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	pool, err := l.opener()
+	l.mu.Lock()
+	err := l.returned
+	l.mu.Unlock()
 	if err != nil {
 		return nil, err
 	}
+	pool := sql.OpenDB(connector{l})
+	defer pool.Close() // rows go on: nothing must be left of a joined transaction that its application forgets
 	return pool.QueryContext(ctx, query, args...)
 }
 
 // QueryRowContext runs a query for one row.
 func (l *Loan) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
-	pool, err := l.opener()
+	l.mu.Lock()
+	err := l.returned
+	l.mu.Unlock()
+	var from driver.Connector = connector{l}
 	if err != nil {
-		pool = sql.OpenDB(refusal{err}) // whose rows have that error
-		defer pool.Close()
+		from = refusal{err} // whose rows have that error
 	}
+	pool := sql.OpenDB(from)
+	defer pool.Close()
 	return pool.QueryRowContext(ctx, query, args...)
 }
 
@@ -88,7 +97,7 @@ func (l *Loan) PrepareContext(ctx context.Context, query string) (*sql.Stmt, err
 	return pool.PrepareContext(ctx, query)
 }
 
-// opener returns the pool for what stays open.
+// opener returns the pool for prepared statements, which need it as long as they last.
 func (l *Loan) opener() (*sql.DB, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -53,6 +53,10 @@ func (c change) make(ctx context.Context, tx *tracbus.ModelTransaction) error {
 	if _, err := tx.SQL().ExecContext(ctx, desk.Marks(tx.Dialect(), "INSERT INTO seen VALUES (?)"), c.comment); err != nil {
 		return err
 	}
+	var n int
+	if err := tx.SQL().QueryRowContext(ctx, "SELECT count(*) FROM seen").Scan(&n); err != nil {
+		return err
+	}
 	c.at("after a statement")
 	if err := tx.Save(ctx, c); err != nil {
 		return err
