@@ -15,6 +15,16 @@ func IsDuplicate(err error) bool {
 	return errors.As(err, &pg) && pg.SQLState() == "23505" || mysqlNumber(err) == mysqlDuplicate
 }
 
+// IsConflict says whether a transaction was rolled back for the sake of others, and can
+// be repeated: it could not be serialized, or was in a deadlock.
+func IsConflict(err error) bool {
+	var pg interface{ SQLState() string }
+	if errors.As(err, &pg) {
+		return pg.SQLState() == "40001" || pg.SQLState() == "40P01"
+	}
+	return mysqlNumber(err) == mysqlDeadlock
+}
+
 // IsNoTable says whether an error of MySQL means that a table does not exist.
 func IsNoTable(err error) bool { return mysqlNumber(err) == mysqlNoTable }
 
@@ -91,6 +101,7 @@ func SQLiteAnswered(error) bool { return false }
 const (
 	mysqlDuplicate = 1062 // ER_DUP_ENTRY
 	mysqlNoTable   = 1146 // ER_NO_SUCH_TABLE
+	mysqlDeadlock  = 1213 // ER_LOCK_DEADLOCK
 )
 
 // mysqlNumber returns the Number of a *mysql.MySQLError, or 0. That type has no

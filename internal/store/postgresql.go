@@ -63,9 +63,12 @@ func (s *Store) checkPostgreSQL(ctx context.Context) error {
 	return s.checkSession(ctx, s.db)
 }
 
-// checkTablesPostgreSQL refuses a journal without its functions, and a sequence
-// that hands out tids out of order.
+// checkTablesPostgreSQL refuses a journal without its functions, a sequence that hands
+// out tids out of order, and a copy of another journal.
 func (s *Store) checkTablesPostgreSQL(ctx context.Context) error {
+	if err := s.checkCopy(ctx); err != nil {
+		return err
+	}
 	for _, name := range []string{"journal_allocate", "journal_bound"} {
 		var n int
 		err := limit.QueryRow(ctx, s.db, s.SQL("SELECT count(*) FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = ? AND p.proname = ?"),
