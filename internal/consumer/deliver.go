@@ -26,7 +26,7 @@ func (s *session[E]) deliverEach(ctx context.Context, b *batch[E]) error {
 			err = s.call(ctx, func(ctx context.Context) error { return s.listener.Deliver(ctx, c.event) })
 		}
 		if err != nil {
-			return &changeError{c.row, b.through(i), 1, err}
+			return &changeError{c.row, b.through(i), 1, err, c.err != nil}
 		}
 		s.countDelivered(1)
 		if err := s.moveAndWait(b.through(i)); err != nil {
@@ -60,7 +60,7 @@ func (s *session[E]) deliverBatches(ctx context.Context, b *batch[E]) error {
 				return nil
 			}
 			if err := s.call(ctx, func(ctx context.Context) error { return s.listener.Batch(ctx, events) }); err != nil {
-				return &changeError{b.changes[first].row, b.through(first), len(events), err}
+				return &changeError{b.changes[first].row, b.through(first), len(events), err, false}
 			}
 			s.countDelivered(len(events))
 			if err := s.moveAndWait(b.through(i)); err != nil {
@@ -69,7 +69,7 @@ func (s *session[E]) deliverBatches(ctx context.Context, b *batch[E]) error {
 			events = nil // the listener may have kept it
 		}
 		if c.err != nil {
-			return &changeError{c.row, b.through(i), 1, c.err}
+			return &changeError{c.row, b.through(i), 1, c.err, true}
 		}
 	}
 	s.runner.single = false
@@ -83,7 +83,7 @@ func (s *session[E]) deliverToSink(ctx context.Context, b *batch[E]) error {
 	if bad := slices.IndexFunc(b.changes, func(c change[E]) bool { return c.err != nil }); bad >= 0 {
 		c := b.changes[bad]
 		if b = b.before(c.row.TID); len(b.places) == 0 {
-			return &changeError{c.row, progress.Cursor{}, 1, c.err}
+			return &changeError{c.row, progress.Cursor{}, 1, c.err, true}
 		}
 	}
 	var events []E
@@ -100,7 +100,7 @@ func (s *session[E]) deliverToSink(ctx context.Context, b *batch[E]) error {
 		if len(events) == 0 {
 			return err
 		}
-		return &changeError{b.changes[0].row, progress.Cursor{}, len(events), err}
+		return &changeError{b.changes[0].row, progress.Cursor{}, len(events), err, false}
 	}
 	s.countDelivered(len(events))
 	s.reached(span.To)
@@ -125,6 +125,7 @@ func (s *session[E]) call(ctx context.Context, f func(context.Context) error) er
 // countDelivered counts changes that the listener has handled.
 func (s *session[E]) countDelivered(n int) {
 	s.failures = 0
+	s.runner.unread = false
 	clear(s.runner.attempts)
 	s.target.CountDelivered(n)
 }
@@ -135,6 +136,7 @@ type changeError struct {
 	next   progress.Cursor // after it
 	events int             // that the call was about
 	err    error
+	unread bool // there was no call: the row cannot be read
 }
 
 // Error names the change.

@@ -27,6 +27,7 @@ var errYield = errors.New("the listener fails here; another process may do bette
 //	the sink is elsewhere (Mismatch)                   go on there, or reset the sink: see realign
 //	the journal's history went back                    pause, then find where to go on: see begin
 //	the listener failed MaxAttempts times on a change  make the change a dead letter: see attribute
+//	a change cannot be read, as the one before it      the same at once
 //	it has failed for yieldAfter, without MaxAttempts  give up: another process may do better
 //	the call hangs, or took longer than CallTimeout    give up: another process may do better
 //	the listener is closed                             give up
@@ -94,7 +95,8 @@ func (s *session[E]) attribute(at *changeError) (dead bool, err error) {
 	}
 	id := changeID{at.row.TID, at.row.Seq}
 	s.runner.attempts[id]++
-	if s.runner.attempts[id] < s.config.MaxAttempts {
+	further := at.unread && s.runner.unread // of a run: it is as the one before it
+	if s.runner.attempts[id] < s.config.MaxAttempts && !further {
 		return false, nil
 	}
 	if err := s.lease.WaitStored(); err != nil {
@@ -108,8 +110,10 @@ func (s *session[E]) attribute(at *changeError) (dead bool, err error) {
 		return false, err
 	}
 	delete(s.runner.attempts, id)
-	s.journal.Logger.Error("a change has become a dead letter: the consumer goes on without it", "consumer", s.config.Name, "listener", s.listener.Name,
-		"resource", resource(d.Realm, d.ID), "tid", d.TID, "seq", d.Seq, "attempts", d.Attempts, "err", at.err)
+	if s.runner.unread = at.unread; !further {
+		s.journal.Logger.Error("a change has become a dead letter: the consumer goes on without it", "consumer", s.config.Name, "listener", s.listener.Name,
+			"resource", resource(d.Realm, d.ID), "tid", d.TID, "seq", d.Seq, "attempts", d.Attempts, "err", at.err)
+	}
 	s.target.CountFailed()
 	return true, nil
 }

@@ -25,6 +25,7 @@ type Runner[E any] struct {
 
 	observed observation      // of the consumer's row
 	attempts map[changeID]int // at changes that failed
+	unread   bool             // the last change became a dead letter because it cannot be read
 	single   bool             // a batch has failed: deliver one by one, to find the change
 	givenUp  error            // why the lease was given up last; nil once the listener succeeds
 	failing  time.Time        // since when the log says that the listener fails; zero if it does not
