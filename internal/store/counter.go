@@ -22,6 +22,7 @@ const highest = "{GREATEST}((SELECT coalesce(max(tid), 0) FROM {journal_transact
 // the counter was, and what it is now. A transaction that has taken a tid before, and
 // commits later, is refused by Append.
 func (s *Store) FitCounter(ctx context.Context) (was, is int64, err error) {
+	defer s.Within(s.limits.Lock, &ctx, &err)()
 	was, is, err = s.counter(ctx, s.db)
 	if err != nil || was == is {
 		return was, is, err
