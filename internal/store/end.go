@@ -12,7 +12,7 @@ import (
 // without any, its tid is that up to which it is pruned.
 func (s *Store) End(ctx context.Context, q SQL) (p Place, err error) {
 	defer s.Within(s.limits.Answer, &ctx, &err)()
-	upTo, err := s.dialect.decided(s, ctx, q)
+	upTo, err := s.decided(ctx, q, s.dialect.decided)
 	if err != nil {
 		return Place{}, err
 	}

@@ -36,7 +36,37 @@ func (s *Store) Read(ctx context.Context, q SQL, from Place, limit int, realms [
 	}
 	b, err = s.collect(ctx, q, from, transactions, realms)
 	b.More = b.More || more
+	if n := len(b.Places); n > 0 {
+		s.noteDecided(b.Places[n-1])
+	}
 	return b, err
+}
+
+// noteDecided notes a place up to which all was decided.
+func (s *Store) noteDecided(p Place) {
+	if last := s.last.Load(); last == nil || last.TID < p.TID {
+		s.last.Store(&p)
+	}
+}
+
+// decided returns a tid up to which all is decided: what ask returns, or the last place
+// that was read, if the database still has it. On PostgreSQL ask can return less than
+// before: a writer may have stood still between reading the sequence and taking its
+// lock, which then has an old tid in it. The tid that it is going to take is a new one.
+func (s *Store) decided(ctx context.Context, q SQL, ask func(*Store, context.Context, SQL) (int64, error)) (int64, error) {
+	tid, err := ask(s, ctx, q)
+	last := s.last.Load()
+	if err != nil || last == nil || last.TID <= tid {
+		return tid, err
+	}
+	_, exists, err := s.find(ctx, q, last.CommitID, last.TID)
+	if exists {
+		return last.TID, err
+	}
+	if err == nil { // the history went back, or it is pruned
+		s.last.CompareAndSwap(last, nil)
+	}
+	return tid, err
 }
 
 // collect reads the changes of transactions after a place; if they are long, those
@@ -104,7 +134,7 @@ func (t Transaction) has(realm string) bool {
 // transactions reads the decided transactions after a place. The place itself is
 // read with them, to see that this is still the history that it belongs to.
 func (s *Store) transactions(ctx context.Context, q SQL, from Place, limit int) (found []Transaction, more bool, err error) {
-	bound, err := s.dialect.bound(s, ctx, q)
+	bound, err := s.decided(ctx, q, s.dialect.bound)
 	if err != nil {
 		return nil, false, err
 	}
@@ -274,7 +304,7 @@ func (s *Store) HistoryBefore(ctx context.Context, q SQL, realm, id string, tid 
 func (s *Store) of(ctx context.Context, q SQL, realm, id, which string, tid int64, seq, most int) (all []Change, err error) {
 	some := "(SELECT * FROM {REALM_journal} WHERE id = ? AND " + which + " LIMIT ?) j"
 	text := strings.Replace(selectChanges, "{REALM_journal} j", some, 1) + "ORDER BY j.tid, j.seq"
-	upTo, err := s.dialect.decided(s, ctx, q)
+	upTo, err := s.decided(ctx, q, s.dialect.decided)
 	if err != nil {
 		return nil, err
 	}

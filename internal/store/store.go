@@ -38,6 +38,7 @@ type Store struct {
 	known   atomic.Int64  // how many texts there are
 	writer  chan struct{} // held by who writes, if only one can; else nil
 	limits  Limits
+	last    atomic.Pointer[Place] // that was read, and up to which all is decided
 }
 
 // The ways in which a database can be no place for a journal.
