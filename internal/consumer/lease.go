@@ -196,6 +196,13 @@ func (l *Lease) Cursor() progress.Cursor {
 	return l.wanted
 }
 
+// storedCursor returns the cursor that was stored last.
+func (l *Lease) storedCursor() progress.Cursor {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.stored
+}
+
 // WaitStored waits until the cursor that is wanted is stored, or the lease has
 // ended.
 func (l *Lease) WaitStored() error {

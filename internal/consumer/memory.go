@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tracbus/tracbus/internal/delivery"
+	"github.com/tracbus/tracbus/internal/progress"
 	"github.com/tracbus/tracbus/internal/store"
 )
 
@@ -28,6 +29,7 @@ type Memory struct {
 	checkpoints   store.Checkpoints // what the listener has handled in this process
 	delivered     store.Place       // the last change that it has handled, if only a part of the transaction
 	gone          store.Place       // that the journal was last noticed to have lost
+	stored        progress.Cursor   // that this process stored last
 	pendingResync *delivery.Gap     // due before the next change
 }
 

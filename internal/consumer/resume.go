@@ -30,6 +30,9 @@ func (s *session[E]) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if !back {
+		s.compareCursor(c)
+	}
 	s.at = c.Place
 	exists, err := s.exists(c.Place, floor)
 	switch {
@@ -78,6 +81,20 @@ func (s *session[E]) skipPruned(floor int64) {
 	s.addGap(delivery.NewGap(delivery.Pruned, err))
 	s.at = store.Place{TID: floor}
 	s.pruned = true
+}
+
+// compareCursor makes a Resync due if the cursor is before one that this process has
+// stored, although nothing else went back: the consumer's row alone did, in a moment in
+// which nobody held the lease. The listener is going to be called again with what it has
+// handled.
+func (s *session[E]) compareCursor(c progress.Cursor) {
+	last := s.memory.stored
+	s.memory.stored = c
+	if c.TID > last.TID || c.TID == last.TID && (!c.Partial || last.Partial && c.Seq >= last.Seq) {
+		return
+	}
+	s.addGap(delivery.NewGap(delivery.Rewound, fmt.Errorf("%w: the cursor of the consumer %q was stored at tid %d, and is at tid %d",
+		store.ErrRewound, s.config.Name, last.TID, c.TID)))
 }
 
 // lookBack sees whether the journal still has what this process has handled: the

@@ -74,6 +74,7 @@ func (r *Runner[E]) Run(ctx context.Context) {
 		}
 		err = newSession(r, l).run(ctx)
 		l.GiveUp()
+		r.memory.stored = l.storedCursor()
 		if errors.Is(err, ErrMoved) {
 			r.memory.Missed(fmt.Errorf("%w: %w", store.ErrRewound, err))
 		}

@@ -74,3 +74,30 @@ func readCursorRow(t *testing.T, d *desk.Desk) (c cursorRow) {
 	testkit.Scan(t, d.DB, "SELECT tid, mark, epoch, beat FROM journal_once", func() {}, &c.tid, &c.mark, &c.epoch, &c.beat)
 	return c
 }
+
+// TestDurableRowWentBackUnheld puts a consumer's row back, alone, to a state of the same
+// lease, when nobody holds the lease any more: neither its token nor its heartbeat shows it.
+func TestDurableRowWentBackUnheld(t *testing.T) {
+	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
+		testkit.NoLeaks(t)
+		log := newDeliveries()
+		d := seatConsumer(t, s, s.DSN(s.Name()), log, tracbus.DurableConfig{LeaseFor: time.Second})
+		d.Say(t, "remark 1", 1)
+		log.until(t, 1)
+		reach(t, "the place is stored", func() bool { return d.Consumer(t, "log").TID == 1 })
+		copied := readCursorRow(t, d)
+		for i := 2; i <= 3; i++ {
+			d.Say(t, fmt.Sprint("remark ", i), 1)
+		}
+		log.until(t, 3)
+		reach(t, "the place is stored", func() bool { return d.Consumer(t, "log").TID == 3 })
+		d.Pause(t)
+		_, err := d.DB.ExecContext(context.Background(), fmt.Sprintf(
+			"UPDATE journal_once SET tid = %d, mark = '%s', epoch = %d, beat = %d", copied.tid, copied.mark, copied.epoch, copied.beat))
+		require.NoError(t, err)
+		d.Follow()
+		reach(t, "all is told again", func() bool { return d.Consumer(t, "log").TID == 3 })
+		told, _ := log.events()
+		assert.Equal(t, []string{"remark 1", "remark 2", "remark 3", "(rewound)", "remark 2", "remark 3"}, desk.Briefs(told))
+	})
+}
