@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -104,6 +105,22 @@ func (d *database) Continue() {
 	if err := d.process.resume(); err != nil {
 		d.t.Fatalf("%s: continue: %v", d.name, err)
 	}
+}
+
+// LimitFiles keeps the server from writing any file past a length, as a full disk does:
+// some servers end on that. Zero ends the limit. It fails where nobody may do this.
+func (d *database) LimitFiles(bytes int64) error {
+	limit := "unlimited"
+	if bytes > 0 {
+		limit = strconv.FormatInt(bytes, 10)
+	}
+	for _, pid := range append([]int{d.process.cmd.Process.Pid}, d.process.children()...) {
+		cmd := serverCommand(d.account, d.dir, "/usr/bin/prlimit", "--pid", strconv.Itoa(pid), "--fsize="+limit+":") // nobody else may
+		if err := run(cmd); err != nil && alive(pid) {
+			return fmt.Errorf("%s: limit files: %w", d.name, err)
+		}
+	}
+	return nil
 }
 
 // Backup terminates the server, copies its data and starts it again. The

@@ -307,3 +307,20 @@ func (c *session) wantAnswer(statement, want string) {
 		c.t.Fatalf("%s\n got %q, %v\nwant %q, nil", statement, got, err, want)
 	}
 }
+
+func TestAServerWhoseFilesAreLimited(t *testing.T) {
+	s := Postgres(t, PostgresOptions{})
+	if err := s.LimitFiles(64 << 10); err != nil {
+		t.Skipf("%v", err)
+	}
+	if err := run(s.psql("postgres", "CREATE TABLE t AS SELECT generate_series(1, 100000)")); err == nil {
+		t.Error("it has written a table of some megabytes")
+	}
+	if err := s.LimitFiles(0); err != nil {
+		t.Logf("%v", err) // it may have ended
+	}
+	s.Restart()
+	if err := run(s.psql("postgres", "CREATE TABLE u AS SELECT generate_series(1, 100000)")); err != nil {
+		t.Error(err)
+	}
+}

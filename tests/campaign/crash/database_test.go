@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/go-sql-driver/mysql"
@@ -22,6 +23,9 @@ type server interface {
 	Addr() string
 	Kill()
 	Restart()
+	Stop()
+	Continue()
+	LimitFiles(bytes int64) error
 	Backup() (restore func())
 }
 
@@ -33,6 +37,7 @@ type database struct {
 	create  func(t testing.TB) (via func(addr string) string)
 	via     func(addr string) string // of the last one that was made
 	made    int
+	mood    mood
 }
 
 // databases are all kinds; each starts its server when it is asked for.
@@ -45,6 +50,9 @@ func onSQLite(testing.TB) *database {
 	d := &database{name: "SQLite", dialect: tracbus.SQLite}
 	d.create = func(t testing.TB) func(string) string {
 		dsn := testdatabase.SQLite(filepath.Join(t.TempDir(), "crash.db"))
+		if d.mood == shortLocks {
+			dsn = strings.Replace(dsn, "busy_timeout(10000)", "busy_timeout(1000)", 1)
+		}
 		d.via = func(string) string { return dsn }
 		return d.via
 	}
@@ -67,7 +75,7 @@ func onMariaDB(t testing.TB) *database {
 }
 
 func (d *database) creator(create func(string), dsn func(addr, name string) string, addr, parameters string) func(testing.TB) func(string) string {
-	return func(testing.TB) func(string) string {
+	return func(t testing.TB) func(string) string {
 		d.made++
 		name := fmt.Sprintf("crash%d", d.made)
 		create(name)
@@ -77,6 +85,7 @@ func (d *database) creator(create func(string), dsn func(addr, name string) stri
 			}
 			return dsn(via, name) + parameters
 		}
+		d.set(t, name)
 		return d.via
 	}
 }

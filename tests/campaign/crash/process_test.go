@@ -37,6 +37,7 @@ const leaseFor = time.Second
 //	stop         no writer begins another transaction; answered with "crash: stopped"
 //	trick …      what is to happen at the next occasion, see tricks;
 //	             answered with "crash: trick …"
+//	load         a LoadListener is loaded at its next change
 //	finish       the process ends in order
 //
 // When its standard input ends, so does the process, at once.
@@ -79,6 +80,7 @@ type process struct {
 	publisher *tracbus.Publisher
 	bus       *tracbus.Bus
 	journal   *tracbus.Journal
+	loaded    loaded
 }
 
 // runProcess is what a process of the campaign does instead of tests.
@@ -105,6 +107,7 @@ func runProcess(t *testing.T, encoded string) {
 	defer p.client.Close()
 	roles := map[role]func() error{tracker: p.track, ear: p.hear, reader: p.read}
 	if err := roles[p.Role](); err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", p.Run, err) // which the rig shows
 		t.Errorf("%s: %v", p.Run, err)
 	}
 }
@@ -120,6 +123,8 @@ func (p *process) obey() {
 			p.last <- struct{}{}
 		case "finish":
 			p.finish()
+		case "load":
+			p.loaded.again.Store(true)
 		case "trick":
 			p.tricks.arm(trick(value))
 			fmt.Println("crash: trick " + value)

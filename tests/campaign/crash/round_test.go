@@ -48,6 +48,8 @@ type round struct {
 	saved bool // Redis has something to come back with
 	at    time.Duration
 
+	duration time.Duration // of its faults
+
 	restore func()
 	record  history
 }
@@ -60,7 +62,7 @@ type later struct {
 // round lets everything suffer for a time, and returns what became of it.
 func (r *rig) round(kind kind, duration time.Duration) history {
 	r.t.Helper()
-	c := &round{rig: r, kind: kind}
+	c := &round{rig: r, kind: kind, duration: duration}
 	for i := range r.writers {
 		r.writers[i] = 1
 		if i >= relays {
@@ -130,6 +132,7 @@ func (c *round) milestones(duration time.Duration) time.Duration {
 	begin := time.Now()
 	switch {
 	case (c.kind == restoreRound || c.kind == roughRound) && c.restore == nil && c.record.gone == nil && c.at > duration*3/10:
+		c.relieve(true)
 		c.restore = c.backUp()
 	case c.restore != nil && c.at > duration*7/10:
 		c.goBack()
@@ -164,6 +167,9 @@ func (c *round) goBack() {
 		c.calm()
 		record.Sleep(context.Background(), leaseFor)
 	}
+	for _, p := range c.processes[:trackers] { // so that what a snapshot shows is ahead of what is followed
+		p.Order("load")
+	}
 	gone, marks, kept := c.putBack(c.restore)
 	c.restore = nil
 	c.record.gone, c.record.goneMarks, c.record.kept, c.record.survivors = &gone, marks, kept, gentle
@@ -178,8 +184,11 @@ func (c *round) goBack() {
 // again.
 func (c *round) fault() {
 	if len(c.plan) == 0 {
-		c.plan = c.faults()
-		c.random.Shuffle(len(c.plan), func(i, j int) { c.plan[i], c.plan[j] = c.plan[j], c.plan[i] })
+		shuffled := func(faults []func()) []func() {
+			c.random.Shuffle(len(faults), func(i, j int) { faults[i], faults[j] = faults[j], faults[i] })
+			return faults
+		}
+		c.plan = append(shuffled(c.databaseFaults()), shuffled(c.faults())...) // a short round has the rarer ones too
 	}
 	fault := c.plan[0]
 	c.plan = c.plan[1:]
@@ -223,7 +232,10 @@ func (c *round) faults() []func() {
 		c.killRedis, c.stopRedis, c.pauseRedis,
 	}
 	if c.database.server != nil {
-		faults = append(faults, func() { c.cut(c.proxies[tracker()]) }, func() { c.cut(c.proxies[relay()]) }, c.killDatabase)
+		faults = append(faults, func() { c.cut(c.proxies[tracker()]) }, func() { c.cut(c.proxies[relay()]) }, func() {
+			c.relieve(true)
+			c.killDatabase()
+		})
 	}
 	return faults
 }

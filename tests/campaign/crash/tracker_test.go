@@ -99,6 +99,8 @@ func (p *process) open(ctx context.Context) (err error) {
 	p.client.AddHook(&p.tricks)
 	for ; ctx.Err() == nil; record.Sleep(ctx, 50*time.Millisecond) {
 		p.bus = tracbus.BusConfig{Logger: logger}.NewBus("crash")
+		p.loaded.complain = p.complain
+		p.bus.Ticket(tracbus.Everywhere, &p.loaded)
 		p.publisher = nil
 		if p.told != nil {
 			p.relay(logger)
@@ -137,6 +139,9 @@ func (p *process) relay(logger *slog.Logger) {
 func (p *process) end(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, testkit.Patience)
 	defer cancel()
+	if err := p.compare(ctx); err != nil {
+		return err
+	}
 	if err := p.journal.Close(ctx); err != nil {
 		return err
 	}
@@ -147,4 +152,22 @@ func (p *process) end(ctx context.Context) error {
 		p.publisher.Close()
 	}
 	return nil
+}
+
+// compare holds what the LoadListener knows against the tables, in which nobody writes
+// any more. It may take some attempts to get rid of dead connections.
+func (p *process) compare(ctx context.Context) (err error) {
+	for ; ctx.Err() == nil; record.Sleep(ctx, 20*time.Millisecond) {
+		var last int64
+		if err = p.db.QueryRowContext(ctx, "SELECT MAX(tid) FROM journal_transaction").Scan(&last); err != nil {
+			continue
+		}
+		if err := p.journal.Wait(ctx, last); err != nil {
+			return err
+		}
+		if err = p.loaded.compare(ctx, p.db); err == nil {
+			return nil
+		}
+	}
+	return err
 }

@@ -95,13 +95,19 @@ func (c *Child) Hear(t testing.TB, line string) {
 // Cut cuts connections in one of the ways in which networks do. A fault that lasts ends with the function that is
 // returned.
 func Cut(random *rand.Rand, p *testserver.TCPProxy) (end func()) {
-	switch random.IntN(3) {
+	switch random.IntN(4) {
 	case 0:
 		p.Cut()
 	case 1: // after a byte that may be the last of a COMMIT
 		p.CutAfter(random.Int64N(5000))
 	case 2: // with answers on their way
 		p.DropReplies()
+		return func() {
+			p.Cut()
+			p.Resume()
+		}
+	case 3: // in silence: neither end learns of it for a time
+		p.Swallow()
 		return func() {
 			p.Cut()
 			p.Resume()
