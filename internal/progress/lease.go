@@ -121,6 +121,7 @@ func (t *Tables) Renew(ctx context.Context, renewals ...Renewal) (changed []int6
 			var done bool
 			if changed[i], done = t.moveWithin(ctx, r, text, args); !done {
 				changed[i], err = t.store.Exec(ctx, text, args...)
+				t.mover.reachedDisk()
 			}
 			if err != nil {
 				return changed, err

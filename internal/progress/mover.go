@@ -60,7 +60,6 @@ func (m *mover) move(ctx context.Context, text string, args []any) (n int64, ok 
 	defer m.mu.Unlock()
 	now := time.Now()
 	if m.unfit || now.Sub(m.synced) > syncEvery {
-		m.synced = now
 		return 0, false
 	}
 	if err := m.take(ctx, text); err != nil {
@@ -76,6 +75,14 @@ func (m *mover) move(ctx context.Context, text string, args []any) (n int64, ok 
 		m.giveBack(ctx)
 	}
 	return n, err == nil
+}
+
+// reachedDisk notes that a statement has ended that waits for the disk: on a slow one,
+// not that it began.
+func (m *mover) reachedDisk() {
+	m.mu.Lock()
+	m.synced = time.Now()
+	m.mu.Unlock()
 }
 
 // take takes a connection, unless it has one, and prepares a statement on it.

@@ -25,7 +25,7 @@ func TestLargeTransactionOneByOne(t *testing.T) {
 		testkit.NoLeaks(t)
 		changes := 300
 		if s.Dialect == "sqlite" {
-			changes = 3000
+			changes = 1000
 		}
 		var moves, reads atomic.Int64 // statements that are sent by themselves
 		dsn := s.DSN(s.Name())
