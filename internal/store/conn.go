@@ -18,7 +18,7 @@ type Conn struct {
 	*sql.Conn
 	// Session is how MySQL names the connection, known once COMMIT goes
 	// together with what takes the tid; else it may be 0.
-	Session int64
+	Session Session
 	// began is when PostgreSQL's transaction began, known once something was
 	// locked.
 	began   int64

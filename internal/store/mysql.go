@@ -121,9 +121,13 @@ func (s *Store) checkTablesMySQL(ctx context.Context) error {
 
 // lockMySQL also notes how the server names the connection: see findMySQL and waitOn.
 func (s *Store) lockMySQL(ctx context.Context, q SQL, slot int64) error {
-	text := s.SQL("SELECT connection_id() FROM {journal_lock} WHERE slot = ? FOR UPDATE")
+	text := s.SQL("SELECT connection_id(), coalesce(@tracbus_server, 0) FROM {journal_lock} WHERE slot = ? FOR UPDATE")
 	if c, own := q.(*Conn); own {
-		return limit.QueryRow(ctx, c, text, slot).Scan(&c.Session)
+		if err := limit.QueryRow(ctx, c, text, slot).Scan(&c.Session.id, &c.Session.server); err != nil {
+			return err
+		}
+		_, err := s.session(ctx, c) // now, for each statement after the tid holds others up
+		return err
 	}
 	return ask(ctx, q, text, slot)
 }
@@ -167,8 +171,8 @@ func (s *Store) decidedMySQL(ctx context.Context, q SQL) (tid int64, err error) 
 // microseconds of its neighbours.
 const recent = 1000
 
-func (s *Store) findMySQL(ctx context.Context, commitID string, tid, session int64) (found int64, landed bool, err error) {
-	if session != 0 {
+func (s *Store) findMySQL(ctx context.Context, commitID string, tid int64, session Session) (found int64, landed bool, err error) {
+	if session.id != 0 {
 		if err := s.sessionGone(ctx, session); err != nil {
 			return 0, false, err
 		}
@@ -187,16 +191,20 @@ func (s *Store) findMySQL(ctx context.Context, commitID string, tid, session int
 
 // sessionGone waits until the server is done with a connection that was broken.
 // Only then is it sure that it will not come yet to a statement that it had
-// received in one piece.
-func (s *Store) sessionGone(ctx context.Context, session int64) error {
+// received in one piece. With the server that it was on, it is gone too: another one,
+// or that one when it has started again, gives its number to a stranger.
+func (s *Store) sessionGone(ctx context.Context, session Session) error {
 	for pause := time.Millisecond; ; pause = min(2*pause, 250*time.Millisecond) {
 		var n int
-		err := limit.QueryRow(ctx, s.db, s.SQL("SELECT count(*) FROM information_schema.processlist WHERE id = ?"), session).Scan(&n)
+		err := limit.QueryRow(ctx, s.db, s.SQL("SELECT count(*) FROM information_schema.processlist WHERE id = ?"), session.id).Scan(&n)
 		if err != nil || n == 0 {
 			return err
 		}
+		if now, err := s.serverStart(ctx, s.db); err != nil || session.server != 0 && now != session.server {
+			return err
+		}
 		if !Sleep(ctx, pause) {
-			return fmt.Errorf("connection %d has not ended: %w", session, ctx.Err())
+			return fmt.Errorf("connection %d has not ended: %w", session.id, ctx.Err())
 		}
 	}
 }

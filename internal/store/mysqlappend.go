@@ -21,7 +21,7 @@ func (s *Store) appendMySQL(ctx context.Context, q SQL, head []any, inserts []in
 	if err != nil {
 		return 0, false, err
 	}
-	defer s.waitOn(ctx, session)()
+	defer s.waitOn(ctx, session.id)()
 	defer func() {
 		if err != nil && s.dialect.answered(err) {
 			err = s.blame(ctx, q, s.explain(ctx, q, err))
@@ -38,19 +38,6 @@ func (s *Store) appendMySQL(ctx context.Context, q SQL, head []any, inserts []in
 		tid, err = s.appendInSteps(ctx, q, head, inserts)
 	}
 	return tid, committed, err
-}
-
-// session returns how the server names a connection.
-func (s *Store) session(ctx context.Context, q SQL) (id int64, err error) {
-	c, own := q.(*Conn)
-	if own && c.Session != 0 { // something was locked
-		return c.Session, nil
-	}
-	err = limit.QueryRow(ctx, q, s.SQL("SELECT connection_id()")).Scan(&id)
-	if own && err == nil {
-		c.Session = id
-	}
-	return id, err
 }
 
 // waitOn keeps ctx from ending for as long as the server works for a session, or has it

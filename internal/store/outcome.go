@@ -30,7 +30,7 @@ func inDoubt(err error, committing bool) error {
 // gone and the counter's row can be locked, and on SQLite within a transaction that
 // writes: see find in postgresql.go, mysql.go and sqlite.go. ModelTransaction.Outcome
 // (the root's commit.go) asks, and says what the caller gets.
-func (s *Store) Find(ctx context.Context, commitID string, tid, after, session int64) (found int64, landed bool, err error) {
+func (s *Store) Find(ctx context.Context, commitID string, tid, after int64, session Session) (found int64, landed bool, err error) {
 	defer s.Within(s.limits.Lock, &ctx, &err)()
 	found, landed, err = s.dialect.find(s, ctx, commitID, tid, session)
 	if err != nil || landed {

@@ -165,7 +165,7 @@ func (s *Store) boundPostgreSQL(ctx context.Context, q SQL) (int64, error) {
 
 // findPostgreSQL waits until the transaction's lock is gone: then it is seen, or
 // never will be.
-func (s *Store) findPostgreSQL(ctx context.Context, commitID string, tid, _ int64) (found int64, landed bool, err error) {
+func (s *Store) findPostgreSQL(ctx context.Context, commitID string, tid int64, _ Session) (found int64, landed bool, err error) {
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 250*time.Millisecond) {
 		bound, err := s.boundPostgreSQL(ctx, s.db)
 		over := bound >= tid

@@ -82,7 +82,7 @@ func (s *Store) setCounterSQLite(ctx context.Context, q SQL, tid int64) error {
 	return nil
 }
 
-func (s *Store) findSQLite(ctx context.Context, commitID string, tid, _ int64) (found int64, landed bool, err error) {
+func (s *Store) findSQLite(ctx context.Context, commitID string, tid int64, _ Session) (found int64, landed bool, err error) {
 	conn, err := s.Begin(ctx) // after every other writer
 	if err != nil {
 		return 0, false, err
