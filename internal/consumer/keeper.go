@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tracbus/tracbus/internal/checkpoint"
 	"github.com/tracbus/tracbus/internal/store"
 )
 
@@ -24,7 +25,7 @@ type Keeper[E any] struct {
 	floors      questions[struct{}, int64]
 	places      questions[store.Place, bool]
 	befores     questions[int64, store.Place]
-	checkpoints questions[store.Place, store.Checkpoints]
+	checkpoints questions[store.Place, checkpoint.List]
 
 	mu       sync.Mutex
 	memories map[string]*Memory // of consumers that have dead letters redelivered
@@ -130,8 +131,8 @@ func (k *Keeper[E]) before(ctx context.Context, tid int64) (store.Place, error) 
 }
 
 // begin returns checkpoints that begin at a place.
-func (k *Keeper[E]) begin(ctx context.Context, p store.Place) (store.Checkpoints, error) {
-	c, err := k.checkpoints.ask(ctx, k.base, p, func(ctx context.Context) (c store.Checkpoints, err error) {
+func (k *Keeper[E]) begin(ctx context.Context, p store.Place) (checkpoint.List, error) {
+	c, err := k.checkpoints.ask(ctx, k.base, p, func(ctx context.Context) (c checkpoint.List, err error) {
 		err = k.slots.use(ctx, statementLimit, func(ctx context.Context) error { return c.Begin(ctx, k.journal.Store, k.journal.DB, p) })
 		return c, err
 	})

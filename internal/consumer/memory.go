@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tracbus/tracbus/internal/checkpoint"
 	"github.com/tracbus/tracbus/internal/delivery"
 	"github.com/tracbus/tracbus/internal/progress"
 	"github.com/tracbus/tracbus/internal/store"
@@ -24,13 +25,13 @@ type Memory struct {
 	missed error       // why a Resync is due before the next change
 
 	// Only the runner uses what follows.
-	seen          bool              // the journal has, or had, the consumer
-	highest       observation       // of its row
-	checkpoints   store.Checkpoints // what the listener has handled in this process
-	delivered     store.Place       // the last change that it has handled, if only a part of the transaction
-	gone          store.Place       // that the journal was last noticed to have lost
-	stored        progress.Cursor   // that this process stored last
-	pendingResync *delivery.Gap     // due before the next change
+	seen          bool            // the journal has, or had, the consumer
+	highest       observation     // of its row
+	checkpoints   checkpoint.List // what the listener has handled in this process
+	delivered     store.Place     // the last change that it has handled, if only a part of the transaction
+	gone          store.Place     // that the journal was last noticed to have lost
+	stored        progress.Cursor // that this process stored last
+	pendingResync *delivery.Gap   // due before the next change
 }
 
 // observation is what a consumer's row was seen to be, and since when it has not

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tracbus/tracbus/internal/checkpoint"
 	"github.com/tracbus/tracbus/internal/store"
 )
 
@@ -38,7 +39,7 @@ type Follower struct {
 
 	finishing chan struct{} // holds a token while a Finish reads
 
-	passed store.Checkpoints // only the goroutine that reads uses it
+	passed checkpoint.List // only the goroutine that reads uses it
 
 	// mu guards what follows. Nothing else is locked while it is held, and the
 	// sink is not called.
