@@ -3,6 +3,7 @@ package consumer
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -123,6 +124,7 @@ func (r *Renewer) again(l *Lease) {
 // write is what one statement stores for leases, which are locked meanwhile.
 type write struct {
 	leases []*Lease
+	to     []progress.Cursor // of each: what only renews is about different ones
 	progress.Renewal
 }
 
@@ -136,7 +138,7 @@ func (r *Renewer) renewAll(ctx context.Context, leases []*Lease) {
 			continue
 		}
 		from, to := l.next()
-		one := write{[]*Lease{l}, progress.Renewal{Claims: []progress.Claim{l.claim}, Lease: l.span, Moves: from != to, From: from, To: to}}
+		one := write{[]*Lease{l}, []progress.Cursor{to}, progress.Renewal{Claims: []progress.Claim{l.claim}, Lease: l.span, Moves: from != to, From: from, To: to}}
 		limit = min(limit, l.span/3)
 		if r.isAlone(l) {
 			r.renewAlone(ctx, one)
@@ -164,6 +166,7 @@ func join(writes []write, one write) []write {
 		same := w.Lease == one.Lease && w.Moves == one.Moves && (!w.Moves || w.From == one.From && w.To == one.To)
 		if same && len(w.leases) < progress.AtOnce {
 			writes[i].leases = append(w.leases, one.leases...)
+			writes[i].to = append(w.to, one.to...)
 			writes[i].Claims = append(w.Claims, one.Claims...)
 			return writes
 		}
@@ -200,6 +203,7 @@ func (r *Renewer) store(ctx context.Context, writes []write, limit time.Duration
 	defer cancel()
 	changed, err := r.tables.Renew(storing, all...)
 	slow := err != nil && time.Since(asked) > limit/3 // perhaps one of the rows is locked
+	locked := errors.Is(err, progress.ErrLocked)
 	for i, w := range writes {
 		held := err == nil && changed[i] == int64(len(w.leases))
 		var rows map[string]progress.Consumer
@@ -211,10 +215,11 @@ func (r *Renewer) store(ctx context.Context, writes []write, limit time.Duration
 			}
 			rows, failed = r.tables.FindConsumers(storing, names...)
 		}
-		for _, l := range w.leases {
-			l.settle(asked, w.Renewal.To, w.Moves, held, rows, failed)
+		for i, l := range w.leases {
+			l.settle(asked, w.to[i], w.Moves, held, rows, failed)
 			r.mu.Lock()
-			l.schedule.alone = slow && together > 1 && !r.tables.OneWriter() || l.schedule.alone && failed != nil
+			again := l.schedule.pause > 0 // most locks last for a moment
+			l.schedule.alone = (slow || locked && again) && together > 1 && !r.tables.OneWriter() || l.schedule.alone && failed != nil
 			alone := l.schedule.alone
 			if failed == nil {
 				l.schedule.pause = 0
@@ -278,11 +283,20 @@ func (r *Renewer) release(ctx context.Context, releases []release) {
 		for i, one := range some {
 			claims[i] = one.claim
 		}
-		releasing, cancel := context.WithTimeout(ctx, giveUpLimit)
-		_ = r.tables.ReleaseLeases(releasing, claims) // else they expire
+		releasing, cancel := context.WithTimeout(ctx, giveUpLimit/3)
+		err := r.tables.ReleaseLeases(releasing, claims)
 		cancel()
 		for _, one := range some {
-			close(one.done)
+			if err == nil || len(some) == 1 {
+				close(one.done)
+				continue
+			}
+			r.apart.Go(func() { // the row of another may be locked
+				defer close(one.done)
+				_ = r.slots.use(ctx, giveUpLimit/3, func(ctx context.Context) error {
+					return r.tables.ReleaseLeases(ctx, []progress.Claim{one.claim})
+				}) // else it expires
+			})
 		}
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tracbus/tracbus/internal/limit"
+	"github.com/tracbus/tracbus/internal/sqltext"
 	"github.com/tracbus/tracbus/internal/store"
 )
 
@@ -62,7 +64,7 @@ func (t *Tables) AcquireLeases(ctx context.Context, seen []Consumer, holder stri
 		which[i], names[i] = "name = ? AND epoch = ? AND beat = ?", o.Name
 		args = append(args, o.Name, o.Token, o.Heartbeat)
 	}
-	n, err := t.store.Exec(ctx, `UPDATE {journal_once} SET epoch = {GREATEST}(epoch + 1, {NOW} / 1000), beat = beat + 1, holder = ?, taken = {NOW}, expires = {NOW} + ?
+	n, err := t.update(ctx, names, `UPDATE {journal_once} SET epoch = {GREATEST}(epoch + 1, {NOW} / 1000), beat = beat + 1, holder = ?, taken = {NOW}, expires = {NOW} + ?
 WHERE (holder = '' OR holder = ? OR expires <= {NOW} OR ? = 1) AND (`+strings.Join(which, " OR ")+")", args...)
 	if err != nil || n == 0 {
 		return nil, err
@@ -120,7 +122,7 @@ func (t *Tables) Renew(ctx context.Context, renewals ...Renewal) (changed []int6
 			text, args := r.statement()
 			var done bool
 			if changed[i], done = t.moveWithin(ctx, r, text, args); !done {
-				changed[i], err = t.store.Exec(ctx, text, args...)
+				changed[i], err = t.update(ctx, namesOf(r.Claims), text, args...)
 				t.mover.reachedDisk()
 			}
 			if err != nil {
@@ -132,6 +134,9 @@ func (t *Tables) Renew(ctx context.Context, renewals ...Renewal) (changed []int6
 	t.mover.rest(ctx, slices.ContainsFunc(renewals, func(r Renewal) bool { return r.Moves && !r.To.Partial }))
 	return changed, t.store.Transact(ctx, func(conn *store.Conn) error {
 		for i, r := range renewals {
+			if err := t.lock(ctx, conn, namesOf(r.Claims)); err != nil {
+				return err
+			}
 			text, args := r.statement()
 			result, err := conn.ExecContext(ctx, t.store.SQL(text), args...)
 			if err != nil {
@@ -150,7 +155,55 @@ func (t *Tables) Renew(ctx context.Context, renewals ...Renewal) (changed []int6
 func (t *Tables) ReleaseLeases(ctx context.Context, claims []Claim) error {
 	t.mover.rest(ctx, true)
 	which, args := claimed(claims)
-	_, err := t.store.Exec(ctx, "UPDATE {journal_once} SET beat = beat + 1, holder = '', expires = {NOW} WHERE holder <> '' AND "+which, args...)
+	_, err := t.update(ctx, namesOf(claims), "UPDATE {journal_once} SET beat = beat + 1, holder = '', expires = {NOW} WHERE holder <> '' AND "+which, args...)
+	return err
+}
+
+func namesOf(claims []Claim) []string {
+	names := make([]string, len(claims))
+	for i, c := range claims {
+		names[i] = c.Name
+	}
+	return names
+}
+
+// ErrLocked says that nothing was done for many consumers, because another transaction
+// has locked the row of one.
+var ErrLocked = errors.New("the row of a consumer is locked")
+
+// update runs an UPDATE of the rows of some consumers, and returns how many changed.
+func (t *Tables) update(ctx context.Context, names []string, text string, args ...any) (changed int64, err error) {
+	if len(names) == 1 || !t.store.Lingers() {
+		return t.store.Exec(ctx, text, args...)
+	}
+	err = t.store.Transact(ctx, func(conn *store.Conn) error {
+		if err := t.lock(ctx, conn, names); err != nil {
+			return err
+		}
+		result, err := conn.ExecContext(ctx, t.store.SQL(text), args...)
+		if err == nil {
+			changed, err = result.RowsAffected()
+		}
+		return err
+	})
+	return changed, err
+}
+
+// lock locks the rows of many consumers at once, or returns [ErrLocked]. Without it a
+// statement that waits for one row, and is given up, would keep the others locked on a
+// server that does not notice that.
+func (t *Tables) lock(ctx context.Context, conn *store.Conn, names []string) error {
+	if !t.store.Lingers() {
+		return nil
+	}
+	list, args := in(names)
+	rows, err := conn.QueryContext(ctx, t.store.SQL("SELECT name FROM {journal_once} WHERE name IN "+list+" {FOR UPDATE} NOWAIT"), args...)
+	if err == nil {
+		err = limit.Drain(ctx, rows)
+	}
+	if sqltext.IsLocked(err) {
+		return fmt.Errorf("%w: %w", ErrLocked, err)
+	}
 	return err
 }
 

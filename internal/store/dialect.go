@@ -23,6 +23,7 @@ type dialect struct {
 
 	schemas   bool // tables are in a schema that has a name
 	oneWriter bool // a transaction excludes all other writers from its BEGIN on; Watch.Changed and beginFails use means of SQLite for it
+	lingers   bool // a statement that waits for a lock waits on after its connection is gone, and keeps the locks that it has
 	gapless   bool // tids have no gaps; what comes after one is not decided
 	txDDL     bool // a transaction can create tables
 

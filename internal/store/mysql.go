@@ -14,7 +14,7 @@ import (
 // mysql has one counter, whose row is locked from the tid to the commit: so tids
 // follow the commits and have no gaps. It is MariaDB too.
 var mysql = &dialect{
-	text: sqltext.Of("mysql"), title: "MySQL", schemas: true, gapless: true,
+	text: sqltext.Of("mysql"), title: "MySQL", lingers: true, schemas: true, gapless: true,
 
 	begin:     []string{"SET TRANSACTION ISOLATION LEVEL READ COMMITTED", "START TRANSACTION READ WRITE", "SAVEPOINT tracbus"},
 	snapshot:  []string{"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"},

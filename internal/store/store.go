@@ -109,6 +109,10 @@ func (s *Store) CheckText(name, text string) error {
 // OneWriter says whether a transaction excludes all others from its beginning.
 func (s *Store) OneWriter() bool { return s.dialect.oneWriter }
 
+// Lingers says whether a statement that waits for a lock goes on waiting, and keeps the
+// locks that it has, after its connection is gone.
+func (s *Store) Lingers() bool { return s.dialect.lingers }
+
 // ReturnsID says whether an INSERT returns the new id as a row.
 func (s *Store) ReturnsID() bool { return s.dialect.text.Returning }
 
