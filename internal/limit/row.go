@@ -49,3 +49,12 @@ func Drain(ctx context.Context, rows *sql.Rows) error {
 	Progress(ctx)
 	return errors.Join(rows.Err(), rows.Close())
 }
+
+// Ask runs a statement whose answer says nothing.
+func Ask(ctx context.Context, q Querier, text string, args ...any) error {
+	rows, err := q.QueryContext(ctx, text, args...)
+	if err != nil {
+		return err
+	}
+	return Drain(ctx, rows)
+}

@@ -97,7 +97,7 @@ func (s *Store) beginFails(ctx context.Context, q SQL) error {
 func (s *Store) StillOpen(ctx context.Context, c *Conn) (err error) {
 	defer s.Within(s.limits.Answer, &ctx, &err)()
 	if !s.dialect.oneWriter {
-		if err := ask(ctx, c, s.dialect.stillOpen); err != nil {
+		if err := limit.Ask(ctx, c, s.dialect.stillOpen); err != nil {
 			return fmt.Errorf("the transaction has failed, or ended before its commit: %w", err)
 		}
 		return nil

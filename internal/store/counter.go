@@ -58,7 +58,7 @@ func (s *Store) counter(ctx context.Context, q SQL) (is, fit int64, err error) {
 // taking tids.
 func (s *Store) lockCounter(ctx context.Context, conn *Conn) error {
 	if s.dialect.gapless {
-		return ask(ctx, conn, s.SQL(readTID+" {FOR UPDATE}"))
+		return limit.Ask(ctx, conn, s.SQL(readTID+" {FOR UPDATE}"))
 	}
 	return s.lockMigration(ctx, conn)
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"hash/fnv"
 	"slices"
-
-	"github.com/tracbus/tracbus/internal/limit"
 )
 
 // Lock locks resources, each a realm and an id, until q's transaction ends:
@@ -36,13 +34,4 @@ func slotOf(r [2]string) int64 {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(r[0] + "\x00" + r[1]))
 	return int64(h.Sum32() % slots)
-}
-
-// ask runs a statement whose answer says nothing.
-func ask(ctx context.Context, q SQL, text string, args ...any) error {
-	rows, err := q.QueryContext(ctx, text, args...)
-	if err != nil {
-		return err
-	}
-	return limit.Drain(ctx, rows)
 }

@@ -129,7 +129,7 @@ func (s *Store) lockMySQL(ctx context.Context, q SQL, slot int64) error {
 		_, err := s.session(ctx, c) // now, for each statement after the tid holds others up
 		return err
 	}
-	return ask(ctx, q, text, slot)
+	return limit.Ask(ctx, q, text, slot)
 }
 
 func (s *Store) setCounterMySQL(ctx context.Context, q SQL, tid int64) error {

@@ -70,3 +70,6 @@ func (s *Store) patiently(ctx context.Context, f func() error) error {
 	}
 	return err
 }
+
+// Sleep is [limit.Sleep].
+func Sleep(ctx context.Context, d time.Duration) bool { return limit.Sleep(ctx, d) }

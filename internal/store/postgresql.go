@@ -101,7 +101,7 @@ func (s *Store) lockPostgreSQL(ctx context.Context, q SQL, slot int64) error {
 	text := s.SQL("SELECT " + began + " FROM pg_advisory_xact_lock(CAST(? AS integer), CAST(? AS integer))")
 	c, own := q.(*Conn)
 	if !own {
-		return ask(ctx, q, text, s.class, slot)
+		return limit.Ask(ctx, q, text, s.class, slot)
 	}
 	var now int64
 	err := limit.QueryRow(ctx, c, text, s.class, slot).Scan(&now)
@@ -112,7 +112,7 @@ func (s *Store) lockPostgreSQL(ctx context.Context, q SQL, slot int64) error {
 }
 
 func (s *Store) setCounterPostgreSQL(ctx context.Context, q SQL, tid int64) error {
-	return ask(ctx, q, s.SQL("SELECT setval('{journal_tid}'::regclass, CAST(? AS bigint))"), tid)
+	return limit.Ask(ctx, q, s.SQL("SELECT setval('{journal_tid}'::regclass, CAST(? AS bigint))"), tid)
 }
 
 // began says when a transaction began, as a number: how a time is written depends on the

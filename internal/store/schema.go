@@ -217,7 +217,7 @@ func (s *Store) createAlone(ctx context.Context, conn *Conn) error {
 		limit.Progress(ctx)
 	}
 	if s.dialect.migrated != "" {
-		return ask(ctx, conn, s.SQL(s.dialect.migrated), s.schema)
+		return limit.Ask(ctx, conn, s.SQL(s.dialect.migrated), s.schema)
 	}
 	return nil
 }
