@@ -152,10 +152,11 @@ func (t *Tables) Renew(ctx context.Context, renewals ...Renewal) (changed []int6
 
 // ReleaseLeases gives up leases, so that nobody has to wait for their ends. It does
 // nothing for holders that are deposed.
-func (t *Tables) ReleaseLeases(ctx context.Context, claims []Claim) error {
+func (t *Tables) ReleaseLeases(ctx context.Context, claims []Claim) (err error) {
+	defer t.within(&ctx, &err)()
 	t.mover.rest(ctx, true)
 	which, args := claimed(claims)
-	_, err := t.update(ctx, namesOf(claims), "UPDATE {journal_once} SET beat = beat + 1, holder = '', expires = {NOW} WHERE holder <> '' AND "+which, args...)
+	_, err = t.update(ctx, namesOf(claims), "UPDATE {journal_once} SET beat = beat + 1, holder = '', expires = {NOW} WHERE holder <> '' AND "+which, args...)
 	return err
 }
 
