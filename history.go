@@ -197,7 +197,7 @@ func (j *Journal) Prune(ctx context.Context, r Retention) (deleted int64, err er
 		}
 	}
 	if r.KeepLast > 0 {
-		kept, err := j.store.Keeping(ctx, r.KeepLast)
+		kept, err := j.retention.Keeping(ctx, r.KeepLast)
 		if err != nil {
 			return 0, fmt.Errorf("prune: %w", err)
 		}
@@ -206,7 +206,7 @@ func (j *Journal) Prune(ctx context.Context, r Retention) (deleted int64, err er
 	if upTo, err = j.doneWith(ctx, upTo, r.DropUnconsumedAfter); err != nil {
 		return 0, fmt.Errorf("prune: %w", err)
 	}
-	if deleted, err = j.store.Prune(ctx, upTo, j.realmNames()); err != nil {
+	if deleted, err = j.retention.Prune(ctx, upTo); err != nil {
 		return deleted, fmt.Errorf("prune: %w", err)
 	}
 	return deleted, nil
@@ -232,5 +232,5 @@ func (j *Journal) doneWith(ctx context.Context, upTo int64, abandon time.Duratio
 // madeBefore returns the tid up to which changes are older than an age.
 func (j *Journal) madeBefore(ctx context.Context, age time.Duration) (int64, error) {
 	now := time.Now()
-	return j.store.MadeBefore(ctx, now.Add(-age).UnixMicro(), now.UnixMicro(), j.realmNames())
+	return j.retention.MadeBefore(ctx, now.Add(-age), now)
 }

@@ -43,7 +43,7 @@ type source struct {
 var floors = [][]string{
 	{"internal/value", "internal/sqltext", "internal/delivery", "internal/tracini", "internal/redisconn", "internal/persistent", "internal/limit"},
 	{"internal/borrow", "internal/store", "internal/wire", "internal/stream", "internal/publish/pipeline", "internal/publish/script"},
-	{"internal/checkpoint"},
+	{"internal/checkpoint", "internal/retention"},
 	{"internal/entry", "internal/follow", "internal/progress"},
 	{"internal/consumer"},
 	{"internal/publish"},

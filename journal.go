@@ -19,6 +19,7 @@ import (
 	"github.com/tracbus/tracbus/internal/entry"
 	"github.com/tracbus/tracbus/internal/follow"
 	"github.com/tracbus/tracbus/internal/progress"
+	"github.com/tracbus/tracbus/internal/retention"
 	"github.com/tracbus/tracbus/internal/store"
 )
 
@@ -73,14 +74,15 @@ type JournalConfig struct {
 // committed as secondary, all in one order. Its methods may be called concurrently,
 // also by listeners, but these may not call Wait or Close.
 type Journal struct {
-	db      *sql.DB
-	bus     *Bus
-	store   *store.Store
-	tables  *progress.Tables // of durable consumers
-	config  JournalConfig
-	dialect Dialect
-	realms  []JournalRealm
-	origin  string // of this process: a random identity
+	db        *sql.DB
+	bus       *Bus
+	store     *store.Store
+	tables    *progress.Tables // of durable consumers
+	retention retention.Rows   // what can be pruned
+	config    JournalConfig
+	dialect   Dialect
+	realms    []JournalRealm
+	origin    string // of this process: a random identity
 
 	follower *follow.Follower
 	unread   delivery.Runs[Event] // of changes that cannot be read; only the follower uses it
@@ -158,6 +160,7 @@ func (j *Journal) connect(ctx context.Context) (err error) {
 		return err
 	}
 	j.tables = progress.Of(j.store, j.db)
+	j.retention = retention.Of(j.store, j.db, j.realmNames())
 	if j.store.OneWriter() {
 		j.config.PollInterval = cmp.Or(j.config.PollInterval, 5*time.Millisecond)
 	}

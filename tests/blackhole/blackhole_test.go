@@ -336,10 +336,10 @@ func TestTableOfWaits(t *testing.T) {
 
 // Every method that asks the database has a bound.
 func TestMethodsAreBounded(t *testing.T) {
-	method := regexp.MustCompile(`(?ms)^func \(\w+ \*(?:Store|Tables)\) ([A-Z]\w*)\(ctx context\.Context.*?\{\n(.*?)^\}`)
-	bounded := regexp.MustCompile(`[Ww]ithin\(|limits\.|t\.exec\(|t\.consumers\(|t\.store\.(Exec|Transact|PrunedTo)\(|s\.begin\(|t\.Consumers\(|t\.FindConsumers\(`)
+	method := regexp.MustCompile(`(?ms)^func \(\w+ (?:\*Store|\*Tables|Rows)\) ([A-Z]\w*)\(ctx context\.Context.*?\{\n(.*?)^\}`)
+	bounded := regexp.MustCompile(`[Ww]ithin\(|limits\.|t\.exec\(|t\.update\(|t\.consumers\(|t\.store\.(Exec|Transact|PrunedTo)\(|s\.begin\(|t\.Consumers\(|t\.FindConsumers\(`)
 	n := 0
-	for _, pattern := range []string{"../../internal/store/*.go", "../../internal/progress/*.go"} {
+	for _, pattern := range []string{"../../internal/store/*.go", "../../internal/progress/*.go", "../../internal/retention/*.go"} {
 		files, err := filepath.Glob(filepath.FromSlash(pattern))
 		require.NoError(t, err)
 		for _, file := range files {

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/tracbus/tracbus/internal/retention"
 	"github.com/tracbus/tracbus/internal/store"
 	"github.com/tracbus/tracbus/tests/testdatabase"
 )
@@ -49,7 +50,7 @@ func TestPrune(t *testing.T) {
 		require.NoError(t, err)
 		require.Len(t, whole.Changes, 6)
 
-		n, err := st.Prune(ctx, 2, []string{"ticket"})
+		n, err := retention.Of(st, db, []string{"ticket"}).Prune(ctx, 2)
 		assert.ErrorContains(t, err, `realm "wiki"`)
 		assert.Zero(t, n)
 		floor, err := st.PrunedTo(ctx, db)
@@ -57,7 +58,7 @@ func TestPrune(t *testing.T) {
 		assert.Zero(t, floor, "after a Prune that was refused")
 
 		q := &between{db, "wiki_journal", func() {
-			n, err := st.Prune(ctx, 2, realms)
+			n, err := retention.Of(st, db, realms).Prune(ctx, 2)
 			assert.NoError(t, err)
 			assert.EqualValues(t, 2, n)
 		}}
@@ -70,7 +71,7 @@ func TestPrune(t *testing.T) {
 				_, err := db.Exec(st.SQL(strings.Replace(change, "REALM", realm, 1)), 4, seq)
 				require.NoError(t, err)
 			}
-			n, err := st.Prune(ctx, 3, realms)
+			n, err := retention.Of(st, db, realms).Prune(ctx, 3)
 			assert.NoError(t, err)
 			assert.EqualValues(t, 1, n)
 		}

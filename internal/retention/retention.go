@@ -1,0 +1,171 @@
+// Package retention deletes the oldest changes of a journal. Its secret is how that
+// holds up nobody, and deceives no reader.
+package retention
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tracbus/tracbus/internal/limit"
+	"github.com/tracbus/tracbus/internal/store"
+)
+
+// Rows are the rows of a journal's changes. Their methods may be called concurrently.
+type Rows struct {
+	store  *store.Store
+	db     *sql.DB
+	realms []string // that the journal was opened with
+}
+
+// Of returns the rows of a journal that is in a database.
+func Of(s *store.Store, db *sql.DB, realms []string) Rows { return Rows{s, db, realms} }
+
+// within bounds what is asked of the database, as [store.Store.Within] says.
+func (r Rows) within(ctx *context.Context, err *error) (done func()) {
+	return r.store.Within(r.store.Limits().Lock, ctx, err)
+}
+
+// pruneRows is how many transactions one DELETE takes: a longer one would hold
+// locks for long.
+const pruneRows = 1000
+
+// Prune deletes what is at or below a tid, but never the last transaction. It
+// returns how many transactions it deleted, also with an error. First it says so
+// in journal_facts, so that no reader takes what is left for all there was.
+func (r Rows) Prune(ctx context.Context, upTo int64) (deleted int64, err error) {
+	defer r.within(&ctx, &err)()
+	end, err := r.store.End(ctx, r.db)
+	if err != nil {
+		return 0, err
+	}
+	if upTo = min(upTo, end.TID-1); upTo < 1 {
+		return 0, nil
+	}
+	if err := r.checkRealms(ctx, upTo); err != nil {
+		return 0, err
+	}
+	if err := r.raiseFloor(ctx, upTo); err != nil {
+		return 0, err
+	}
+	for {
+		limit.Progress(ctx)
+		n, more, err := r.pruneSome(ctx, upTo)
+		deleted += n
+		if err != nil || !more {
+			return deleted, err
+		}
+	}
+}
+
+// checkRealms refuses transactions with changes of other realms: their rows
+// would stay for ever, and their age was not asked for.
+func (r Rows) checkRealms(ctx context.Context, upTo int64) error {
+	rows, err := r.db.QueryContext(ctx, r.store.SQL("SELECT DISTINCT realms FROM {journal_transaction} WHERE tid <= ?"), upTo)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var named string
+		if err := rows.Scan(&named); err != nil {
+			return err
+		}
+		for realm := range strings.SplitSeq(named, ",") {
+			if realm != "" && !slices.Contains(r.realms, realm) {
+				return fmt.Errorf("there are changes of realm %q, which this journal was not opened with: expected one that has all realms, and has %s", realm, r.realms)
+			}
+		}
+	}
+	return errors.Join(rows.Err(), rows.Close())
+}
+
+func (r Rows) raiseFloor(ctx context.Context, floor int64) error {
+	conn, err := r.store.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Rollback()
+	if _, err := conn.ExecContext(ctx, r.store.SQL("UPDATE {journal_facts} SET floor = ? WHERE one = 1 AND floor < ?"), floor, floor); err != nil {
+		return err
+	}
+	return r.store.Commit(ctx, conn)
+}
+
+// pruneSome deletes some of the oldest transactions up to a tid.
+func (r Rows) pruneSome(ctx context.Context, upTo int64) (n int64, more bool, err error) {
+	conn, err := r.store.Begin(ctx)
+	if err != nil {
+		return 0, false, err
+	}
+	defer conn.Rollback()
+	var some *int64 // null if there are none
+	err = limit.QueryRow(ctx, conn, r.store.SQL("SELECT max(tid) FROM (SELECT tid FROM {journal_transaction} WHERE tid <= ? ORDER BY tid LIMIT ?) oldest"), upTo, pruneRows).Scan(&some)
+	if err != nil || some == nil {
+		return 0, false, err
+	}
+	for _, realm := range r.realms {
+		for _, table := range []string{"_history", "_journal"} {
+			if _, err := conn.ExecContext(ctx, r.store.SQL("DELETE FROM {"+realm+table+"} WHERE tid <= ?"), *some); err != nil {
+				return 0, false, err
+			}
+			limit.Progress(ctx)
+		}
+	}
+	result, err := conn.ExecContext(ctx, r.store.SQL("DELETE FROM {journal_transaction} WHERE tid <= ?"), *some)
+	if err != nil {
+		return 0, false, err
+	}
+	if n, err = result.RowsAffected(); err != nil {
+		return 0, false, err
+	}
+	if err := r.store.Commit(ctx, conn); err != nil {
+		return 0, false, err
+	}
+	return n, *some < upTo, nil
+}
+
+// MadeBefore returns the highest tid up to which all changes were made before a time,
+// as far as the tables of the realms say. A change that is dated after now tells
+// nothing: it was made between its neighbours, for tids follow the commits. So it goes
+// with the last one before the time, and stays if no such one comes after it.
+func (r Rows) MadeBefore(ctx context.Context, since, now time.Time) (tid int64, err error) {
+	defer r.within(&ctx, &err)()
+	first := int64(1) << 48 // of what is to stay
+	for _, realm := range r.realms {
+		var kept *int64
+		err := limit.QueryRow(ctx, r.db, r.store.SQL("SELECT min(tid) FROM {"+realm+"_journal} WHERE time >= ? AND time <= ?"), since.UnixMicro(), now.UnixMicro()).Scan(&kept)
+		if err != nil {
+			return 0, err
+		}
+		if kept != nil {
+			first = min(first, *kept)
+		}
+	}
+	for _, realm := range r.realms {
+		var old *int64
+		err := limit.QueryRow(ctx, r.db, r.store.SQL("SELECT max(tid) FROM {"+realm+"_journal} WHERE time < ? AND tid < ?"), since.UnixMicro(), first).Scan(&old)
+		if err != nil {
+			return 0, err
+		}
+		if old != nil {
+			tid = max(tid, *old)
+		}
+	}
+	return tid, nil
+}
+
+// Keeping returns the tid up to which changes go so that n transactions stay.
+func (r Rows) Keeping(ctx context.Context, n int64) (tid int64, err error) {
+	defer r.within(&ctx, &err)()
+	var last *int64
+	err = limit.QueryRow(ctx, r.db, r.store.SQL("SELECT min(tid) FROM (SELECT tid FROM {journal_transaction} ORDER BY tid DESC LIMIT ?) kept"), n).Scan(&last)
+	if err != nil || last == nil {
+		return 0, err
+	}
+	return *last - 1, nil
+}
