@@ -10,7 +10,7 @@ import (
 // connection for what is asked while rows are open.
 type connector struct{ loan *Loan }
 
-func (c connector) Connect(context.Context) (driver.Conn, error) { return conn{c.loan}, nil }
+func (c connector) Connect(context.Context) (driver.Conn, error) { return conn(c), nil }
 func (c connector) Driver() driver.Driver                        { return nil }
 
 // conn runs on what is lent. Values go through it as they are: what is lent checks and
