@@ -119,6 +119,10 @@ func (s *Store) setCounterPostgreSQL(ctx context.Context, q SQL, tid int64) erro
 // session.
 const began = "CAST(extract(epoch FROM now()) * 1000000 AS bigint)"
 
+// highestPostgreSQL is highest. A serializable transaction does not look at the others:
+// two that both do, and both add one, are refused by the database.
+const highestPostgreSQL = "CASE WHEN current_setting('transaction_isolation') = 'serializable' THEN (SELECT floor FROM {journal_facts} WHERE one = 1) ELSE " + highest + " END"
+
 // appendPostgreSQL sends all in one statement: the function that allocates is
 // called once, because a WITH that has side effects is evaluated once. What the
 // statement itself sees was committed before it began, and so has a lower tid than the
@@ -137,7 +141,7 @@ func (s *Store) appendPostgreSQL(ctx context.Context, q SQL, head []any, inserts
 		args = inserts[n].write(&b, args, s.dialect.tid)
 		b.WriteString(")")
 	}
-	b.WriteString(" SELECT tid, " + highest + " FROM t")
+	b.WriteString(" SELECT tid, " + highestPostgreSQL + " FROM t")
 	var had int64
 	err = limit.QueryRow(ctx, q, s.SQL(b.String()), args...).Scan(&tid, &had)
 	switch {
