@@ -69,7 +69,9 @@
 //     loaded from. If the database's history went back to before what the snapshot
 //     showed, it is loaded again.
 //   - Since, Resume, Before and History yield events equal to those that were delivered,
-//     except for Primary, even if the resource has changed since or is gone.
+//     except for Primary, even if the resource has changed since or is gone. What this
+//     process has delivered is among them; what only another one has delivered may be
+//     missing on PostgreSQL as long as a writer stands still while it takes its tid.
 //   - While the database is unavailable, Run retries. Then it continues where it
 //     stopped. If the database's history went back, or if changes were pruned before
 //     they were read or are damaged, Run says so in the log and by a [Resync] to every
