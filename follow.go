@@ -190,7 +190,7 @@ func (s journalSink) Rewound(to store.Place, err error) {
 		q.Rewind(to.TID, err)
 	}
 	for _, d := range b.durables {
-		d.memory.Missed(err)
+		d.memory.Rewound(to, err)
 	}
 }
 

@@ -203,30 +203,23 @@ func (j *Journal) Prune(ctx context.Context, r Retention) (deleted int64, err er
 		}
 		upTo = min(upTo, kept)
 	}
-	if upTo, err = j.doneWith(ctx, upTo, r.DropUnconsumedAfter); err != nil {
-		return 0, fmt.Errorf("prune: %w", err)
+	var dropped int64 // up to which changes go although a consumer is not done with them
+	if r.DropUnconsumedAfter > 0 {
+		if dropped, err = j.madeBefore(ctx, r.DropUnconsumedAfter); err != nil {
+			return 0, fmt.Errorf("prune: %w", err)
+		}
 	}
-	if deleted, err = j.retention.Prune(ctx, upTo); err != nil {
+	deleted, err = j.retention.Prune(ctx, upTo, func(ctx context.Context, q store.SQL) (int64, error) {
+		slowest, found, err := j.tables.SlowestConsumer(ctx, q)
+		if err != nil || !found {
+			return upTo, err
+		}
+		return max(slowest, dropped), nil
+	})
+	if err != nil {
 		return deleted, fmt.Errorf("prune: %w", err)
 	}
 	return deleted, nil
-}
-
-// doneWith returns the tid, not above another, up to which every consumer is done,
-// or what it is not done with is old enough to be dropped.
-func (j *Journal) doneWith(ctx context.Context, upTo int64, abandon time.Duration) (int64, error) {
-	slowest, found, err := j.tables.SlowestConsumer(ctx)
-	if err != nil || !found || slowest >= upTo {
-		return upTo, err
-	}
-	if abandon > 0 {
-		old, err := j.madeBefore(ctx, abandon)
-		if err != nil {
-			return 0, err
-		}
-		slowest = max(slowest, old)
-	}
-	return min(upTo, slowest), nil
 }
 
 // madeBefore returns the tid up to which changes are older than an age.

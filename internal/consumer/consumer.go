@@ -88,11 +88,9 @@ func HolderName(origin string) string {
 
 // Create makes consumers known that are new, with their cursors at the journal's
 // oldest change or at a place. It does nothing to those that are known.
-func Create(ctx context.Context, t *progress.Tables, fromOldest bool, at store.Place, names ...string) (err error) {
-	if fromOldest && len(names) > 0 {
-		if at, err = t.Oldest(ctx); err != nil {
-			return err
-		}
+func Create(ctx context.Context, t *progress.Tables, fromOldest bool, at store.Place, names ...string) error {
+	if fromOldest {
+		return t.AddConsumersAtOldest(ctx, names...)
 	}
 	return t.AddConsumers(ctx, at, names...)
 }

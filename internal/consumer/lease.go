@@ -42,6 +42,7 @@ type Lease struct {
 	doubt   *progress.Cursor // a cursor that may be stored: the answer was lost. Guarded by writing.
 
 	mu     sync.Mutex
+	held   time.Time       // a moment before the last statement that found it held
 	stored progress.Cursor // as the row has it
 	wanted progress.Cursor // as it is to be
 	moved  chan struct{}   // closed when stored moves, and replaced
@@ -69,7 +70,7 @@ func available(row progress.Consumer, me string, unchanged, span time.Duration) 
 func (r *Renewer) Lease(ctx context.Context, row progress.Consumer, token int64, span time.Duration, asked time.Time) *Lease {
 	l := &Lease{
 		renewer: r, row: row, claim: progress.Claim{Name: row.Name, Token: token}, span: span,
-		stored: row.Cursor, wanted: row.Cursor, moved: make(chan struct{}),
+		held: asked, stored: row.Cursor, wanted: row.Cursor, moved: make(chan struct{}),
 	}
 	l.ctx, l.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	l.expiry = time.AfterFunc(time.Until(asked.Add(span)), func() { l.cancel(ErrExpired) })
@@ -142,6 +143,9 @@ func (l *Lease) settle(asked time.Time, to progress.Cursor, moves, held bool, ro
 	case held:
 		// A timer that has fired has ended the lease for good.
 		l.expiry.Reset(time.Until(asked.Add(l.span)))
+		l.mu.Lock()
+		l.held = asked
+		l.mu.Unlock()
 	default:
 		if !l.find(rows, to) {
 			return false
@@ -201,6 +205,13 @@ func (l *Lease) storedCursor() progress.Cursor {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.stored
+}
+
+// lastHeld returns a moment after which the lease was still held.
+func (l *Lease) lastHeld() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.held
 }
 
 // WaitStored waits until the cursor that is wanted is stored, or the lease has

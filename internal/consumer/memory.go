@@ -23,6 +23,8 @@ type Memory struct {
 	start  store.Place // where the consumer begins if the journal does not know it
 	begun  bool        // start is known
 	missed error       // why a Resync is due before the next change
+	back   store.Place // to which the history went back since the consumer was last known to exist
+	backAt time.Time   // when that was noticed; zero: it did not
 
 	// Only the runner uses what follows.
 	seen          bool            // the journal has, or had, the consumer
@@ -55,8 +57,39 @@ func (m *Memory) Begin(at store.Place) {
 	signal(m.kick)
 }
 
-// Missed notes that the journal's history went back, or was pruned, under this
-// process.
+// Rewound notes that the journal's history went back to a place under this process. It
+// may have gone back to before the consumer was made, which then begins there.
+func (m *Memory) Rewound(to store.Place, err error) {
+	m.mu.Lock()
+	if m.backAt.IsZero() || to.TID < m.back.TID {
+		m.back = to
+	}
+	m.backAt = time.Now()
+	m.mu.Unlock()
+	m.Missed(err)
+}
+
+// existed notes that the journal had the consumer when that was asked for, at a moment.
+func (m *Memory) existed(asked time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.backAt.Before(asked) {
+		m.backAt = time.Time{}
+	}
+}
+
+// within returns a place, or that which the history went back to before it since the
+// consumer was last known to exist.
+func (m *Memory) within(p store.Place) store.Place {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.backAt.IsZero() && m.back.TID < p.TID {
+		return m.back
+	}
+	return p
+}
+
+// Missed notes that the journal's history went back under this process.
 func (m *Memory) Missed(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

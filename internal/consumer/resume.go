@@ -12,7 +12,7 @@ import (
 // Where a consumer goes on if the journal's history went back, or was pruned. That it
 // went back is noticed by lookBack and begin in this file, by Runner.compare from the
 // consumer's row, by the lease if the cursor is another than was stored ([ErrMoved]),
-// and by the follower, through [Memory.Missed]. Whoever notices it, the listener gets
+// and by the follower, through [Memory.Rewound]. Whoever notices it, the listener gets
 // a Resync before its next change (owe, deliverResync). No new change is left out:
 // the listener goes on at the restored cursor, or at the last place that is known to
 // exist (goBack).

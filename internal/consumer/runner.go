@@ -75,6 +75,7 @@ func (r *Runner[E]) Run(ctx context.Context) {
 		err = newSession(r, l).run(ctx)
 		l.GiveUp()
 		r.memory.stored = l.storedCursor()
+		r.memory.existed(l.lastHeld())
 		if errors.Is(err, ErrMoved) {
 			r.memory.Missed(fmt.Errorf("%w: %w", store.ErrRewound, err))
 		}
@@ -92,6 +93,7 @@ func (r *Runner[E]) Run(ctx context.Context) {
 // is a reason to look before. It returns nil if it is not.
 func (r *Runner[E]) acquire(ctx context.Context, due time.Time, every time.Duration) (*Lease, error) {
 	name, span := r.config.Name, r.config.LeaseFor
+	asked := time.Now()
 	row, found, err := r.keeper.contest.look(ctx, name, due, every)
 	if err == nil && !found {
 		if err = r.create(ctx); err == nil {
@@ -103,6 +105,7 @@ func (r *Runner[E]) acquire(ctx context.Context, due time.Time, every time.Durat
 	}
 	r.compare(row)
 	r.memory.seen = true
+	r.memory.existed(asked)
 	now := time.Now()
 	if row.Token != r.observed.token || row.Heartbeat != r.observed.heartbeat || r.observed.since.IsZero() {
 		r.observed = observation{row.Token, row.Heartbeat, now}
@@ -136,29 +139,30 @@ func (r *Runner[E]) compare(row progress.Consumer) {
 
 // create makes the consumer that was not found. One that was seen before was
 // dropped, and begins where this process has read the journal to. Or the database
-// was put back to before the consumer was made: then this process's place is known
-// when it has noticed that.
+// was put back to before the consumer was made: then it begins where the history
+// became another, which is known when this process has noticed it.
 func (r *Runner[E]) create(ctx context.Context) error {
 	r.memory.mu.Lock()
 	at := r.memory.start
 	r.memory.mu.Unlock()
 	if r.memory.seen {
 		at = r.journal.Position()
-		exists, err := r.exists(ctx, at)
-		if err != nil || !exists {
-			return err
-		}
+	}
+	at = r.memory.within(at)
+	exists, err := r.exists(ctx, at)
+	if err != nil || !exists {
+		return err
 	}
 	return r.keeper.slots.use(ctx, statementLimit, func(ctx context.Context) error {
 		return Create(ctx, r.journal.Tables, r.config.FromOldest, at, r.config.Name)
 	})
 }
 
-// exists says whether the journal has a place, or begins there.
+// exists says whether the journal has a place, or begins there or later.
 func (r *Runner[E]) exists(ctx context.Context, p store.Place) (bool, error) {
 	floor, err := r.keeper.floor(ctx)
-	if err != nil {
-		return false, err
+	if err != nil || p.TID < floor {
+		return err == nil, err
 	}
 	return r.keeper.has(ctx, p, floor)
 }

@@ -124,7 +124,7 @@ func (f *Follower) lookAhead(ctx context.Context) error {
 //
 // The sink is journalSink in the root's follow.go. If the history went back, each
 // queue drops what waits from after the place, and its listener gets a Resync
-// (delivery/feed.go: Rewind); each consumer is informed by Memory.Missed, and looks
+// (delivery/feed.go: Rewind); each consumer is informed by Memory.Rewound, and looks
 // for itself too (consumer/resume.go). If changes were pruned, see Skip there.
 func (f *Follower) lost(ctx context.Context, err error) error {
 	pruned := errors.Is(err, store.ErrPruned) && !errors.Is(err, store.ErrRewound)

@@ -55,17 +55,51 @@ const AtOnce = 500
 // that are known stay as they are.
 func (t *Tables) AddConsumers(ctx context.Context, at store.Place, names ...string) error {
 	for some := range slices.Chunk(names, AtOnce) {
-		var args []any
-		for _, name := range some {
-			args = append(args, name, at.TID, at.CommitID)
-		}
-		rows := strings.TrimSuffix(strings.Repeat("(?, ?, ?, -1, 0, 0, 0, '', 0, 0, -1, 0, ''),\n", len(some)), ",\n")
-		_, err := t.store.Exec(ctx, "INSERT INTO {journal_once} (name, tid, mark, seq, rest, epoch, beat, holder, taken, expires, branch, failing, error)\nVALUES "+rows+" {OR IS IT}", args...)
-		if err != nil {
+		text, args := insertConsumers(at, some)
+		if _, err := t.store.Exec(ctx, text, args...); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// AddConsumersAtOldest adds the consumers of these names, which begin at the journal's
+// oldest change. Whoever prunes meanwhile keeps that for them, or has them begin after
+// what is pruned. Those that are known stay as they are.
+func (t *Tables) AddConsumersAtOldest(ctx context.Context, names ...string) (err error) {
+	defer t.within(&ctx, &err)()
+	known, err := t.FindConsumers(ctx, names...)
+	if err != nil {
+		return err
+	}
+	names = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return known[name].Name != "" })
+	if len(names) == 0 {
+		return nil
+	}
+	return t.store.Transact(ctx, func(conn *store.Conn) error {
+		if err := t.store.LockFloor(ctx, conn); err != nil {
+			return err
+		}
+		floor, err := t.store.PrunedTo(ctx, conn)
+		if err != nil {
+			return err
+		}
+		for some := range slices.Chunk(names, AtOnce) {
+			text, args := insertConsumers(store.Place{TID: floor}, some)
+			if _, err := conn.ExecContext(ctx, t.store.SQL(text), args...); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func insertConsumers(at store.Place, names []string) (text string, args []any) {
+	for _, name := range names {
+		args = append(args, name, at.TID, at.CommitID)
+	}
+	rows := strings.TrimSuffix(strings.Repeat("(?, ?, ?, -1, 0, 0, 0, '', 0, 0, -1, 0, ''),\n", len(names)), ",\n")
+	return "INSERT INTO {journal_once} (name, tid, mark, seq, rest, epoch, beat, holder, taken, expires, branch, failing, error)\nVALUES " + rows + " {OR IS IT}", args
 }
 
 const selectConsumer = `SELECT o.name, o.tid, o.mark, o.seq, o.rest, o.epoch, o.beat, o.holder, o.branch, o.taken, o.expires, o.failing, o.error, {NOW},
@@ -155,10 +189,10 @@ func (t *Tables) DropConsumer(ctx context.Context, name string) (err error) {
 // change; found says whether there are consumers. A dead letter is not done, unless
 // its change was pruned already. A tid below the floor is of a consumer whose next
 // changes were pruned.
-func (t *Tables) SlowestConsumer(ctx context.Context) (tid int64, found bool, err error) {
+func (t *Tables) SlowestConsumer(ctx context.Context, q store.SQL) (tid int64, found bool, err error) {
 	defer t.within(&ctx, &err)()
 	var done, dead *int64 // null if there are none
-	err = limit.QueryRow(ctx, t.db, t.store.SQL(`SELECT (SELECT min(CASE WHEN rest = 1 THEN tid - 1 ELSE tid END) FROM {journal_once}),
+	err = limit.QueryRow(ctx, q, t.store.SQL(`SELECT (SELECT min(CASE WHEN rest = 1 THEN tid - 1 ELSE tid END) FROM {journal_once}),
 	(SELECT min(tid) - 1 FROM {journal_aside} WHERE tid > (SELECT floor FROM {journal_facts} WHERE one = 1))`)).Scan(&done, &dead)
 	switch {
 	case err != nil || done == nil:

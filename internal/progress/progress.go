@@ -34,11 +34,5 @@ func (t *Tables) within(ctx *context.Context, err *error) (done func()) {
 // JournalUUID names the journal.
 func (t *Tables) JournalUUID() string { return t.store.UUID() }
 
-// Oldest returns the place before the journal's oldest change.
-func (t *Tables) Oldest(ctx context.Context) (store.Place, error) {
-	floor, err := t.store.PrunedTo(ctx, t.db)
-	return store.Place{TID: floor}, err
-}
-
 // OneWriter says whether a transaction excludes all others from its beginning.
 func (t *Tables) OneWriter() bool { return t.store.OneWriter() }

@@ -34,22 +34,29 @@ func (r Rows) within(ctx *context.Context, err *error) (done func()) {
 // locks for long.
 const pruneRows = 1000
 
-// Prune deletes what is at or below a tid, but never the last transaction. It
-// returns how many transactions it deleted, also with an error. First it says so
-// in journal_facts, so that no reader takes what is left for all there was.
-func (r Rows) Prune(ctx context.Context, upTo int64) (deleted int64, err error) {
+// Done returns, asked with q, the tid up to which nobody needs the changes any more.
+type Done func(ctx context.Context, q store.SQL) (tid int64, err error)
+
+// Prune deletes what is at or below a tid and done with, but never the last
+// transaction. It returns how many transactions it deleted, also with an error. First it
+// says so in journal_facts, so that no reader takes what is left for all there was.
+func (r Rows) Prune(ctx context.Context, upTo int64, done Done) (deleted int64, err error) {
 	defer r.within(&ctx, &err)()
 	end, err := r.store.End(ctx, r.db)
 	if err != nil {
 		return 0, err
 	}
-	if upTo = min(upTo, end.TID-1); upTo < 1 {
+	free, err := done(ctx, r.db)
+	if err != nil {
+		return 0, err
+	}
+	if upTo = min(upTo, free, end.TID-1); upTo < 1 {
 		return 0, nil
 	}
 	if err := r.checkRealms(ctx, upTo); err != nil {
 		return 0, err
 	}
-	if err := r.raiseFloor(ctx, upTo); err != nil {
+	if upTo, err = r.raiseFloor(ctx, upTo, done); err != nil {
 		return 0, err
 	}
 	for {
@@ -84,16 +91,23 @@ func (r Rows) checkRealms(ctx context.Context, upTo int64) error {
 	return errors.Join(rows.Err(), rows.Close())
 }
 
-func (r Rows) raiseFloor(ctx context.Context, floor int64) error {
-	conn, err := r.store.Begin(ctx)
-	if err != nil {
+// raiseFloor raises the floor to a tid, or to that up to which all is still done with:
+// since that was asked, somebody may have begun at the oldest change. Nobody can while
+// the floor is locked.
+func (r Rows) raiseFloor(ctx context.Context, upTo int64, done Done) (floor int64, err error) {
+	err = r.store.Transact(ctx, func(conn *store.Conn) error {
+		if err := r.store.LockFloor(ctx, conn); err != nil {
+			return err
+		}
+		free, err := done(ctx, conn)
+		if err != nil {
+			return err
+		}
+		floor = min(upTo, free)
+		_, err = conn.ExecContext(ctx, r.store.SQL("UPDATE {journal_facts} SET floor = ? WHERE one = 1 AND floor < ?"), floor, floor)
 		return err
-	}
-	defer conn.Rollback()
-	if _, err := conn.ExecContext(ctx, r.store.SQL("UPDATE {journal_facts} SET floor = ? WHERE one = 1 AND floor < ?"), floor, floor); err != nil {
-		return err
-	}
-	return r.store.Commit(ctx, conn)
+	})
+	return floor, err
 }
 
 // pruneSome deletes some of the oldest transactions up to a tid.

@@ -26,6 +26,13 @@ func (s *Store) Lock(ctx context.Context, q SQL, resources ...[2]string) (err er
 	return nil
 }
 
+// LockFloor locks up to where the journal is pruned, until q's transaction ends: for who
+// raises that, and for who begins at the oldest change.
+func (s *Store) LockFloor(ctx context.Context, q SQL) (err error) {
+	defer s.Within(s.limits.Lock, &ctx, &err)()
+	return s.Lock(ctx, q, [2]string{"", "floor"})
+}
+
 // slots is how many locks there are for all resources together. PostgreSQL has
 // room for some 6,400 locks, MySQL's need a row each.
 const slots = 4096

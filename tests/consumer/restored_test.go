@@ -131,3 +131,54 @@ func TestDurableJournalRestored(t *testing.T) {
 		})
 	}
 }
+
+// TestDurableRestoredToBefore puts databases back to before a name was made, and has the
+// process follow the new history before it makes the name again: nothing of that history
+// is left out, whether the process had run before or only opened the journal.
+func TestDurableRestoredToBefore(t *testing.T) {
+	for _, dialect := range []string{"sqlite", "postgresql", "mysql"} {
+		for _, ran := range []bool{false, true} {
+			t.Run(fmt.Sprint(dialect, ", ran before: ", ran), func(t *testing.T) {
+				testkit.NoLeaks(t)
+				k := desk.NewRestorable(t, dialect)
+				k.Add(t, testkit.Numbered("a", 1, 2)...)
+				restore := k.Backup(t)
+				k.Add(t, testkit.Numbered("b", 1, 3)...)
+				log := newDeliveries()
+				c := tracbus.DurableConfig{LeaseFor: 600 * time.Millisecond}
+				d := seatListener(t, k.Server, "", c, log.handle, desk.Config{DB: k.Open(t, k.Source), Idle: true})
+				hears := func(page string) {
+					d.Until(t, page, func(all, _ []tracbus.Event) bool { return slices.Contains(resourceIDs(all), page) })
+				}
+				before := 0
+				if ran {
+					d.Follow()
+					k.Add(t, "b04")
+					hears("b04")
+					before = len(log.ends(t, "b04"))
+					d.Pause(t)
+				}
+				restore()
+				k.Add(t, testkit.Numbered("c", 1, 6)...)
+				d.Follow()
+				hears("c06")
+				isMade := func() bool {
+					st, err := d.Status(testkit.Within(t))
+					return err == nil && len(st.Consumers) == 1
+				}
+				testkit.Until(t, "the name is made again", isMade)
+				k.Add(t, "c07")
+				told := log.ends(t, "c07")
+				fresh := slices.DeleteFunc(slices.Clone(told[before:]), func(page string) bool { return page[0] == 'a' }) // heard again, or not
+				assert.Equal(t, append([]string{"(rewound)"}, testkit.Numbered("c", 1, 7)...), fresh)
+				testkit.Until(t, "all is done", func() bool { return d.Consumer(t, "log").Lag == 0 })
+
+				// One that is dropped begins after the newest all the same.
+				require.NoError(t, d.DropConsumer(testkit.Within(t), "log"))
+				testkit.Until(t, "the name is made again", isMade)
+				k.Add(t, "c08")
+				assert.Equal(t, []string{"c08"}, log.ends(t, "c08")[len(told):])
+			})
+		}
+	}
+}
