@@ -121,7 +121,7 @@ func (q *Queue[E]) resync() error {
 	}
 	err := q.listener.Load(q.ctx, *q.gap, q)
 	if err == nil {
-		q.loaded = q.loading
+		q.loaded, q.covered = q.loading, q.loading != nil
 	}
 	return err
 }

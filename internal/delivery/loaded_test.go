@@ -2,6 +2,8 @@ package delivery
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -65,6 +67,76 @@ func TestShownIsBounded(t *testing.T) {
 	q.Finish()
 	<-q.Done()
 	assert.Empty(t, loads)
+}
+
+// TestRewoundWhileABatchIsDelivered puts a database back while a listener is loaded, for
+// which a batch is queued already: what is left of that is of a history that is gone.
+func TestRewoundWhileABatchIsDelivered(t *testing.T) {
+	for _, batch := range []bool{false, true} {
+		for _, asked := range []bool{false, true} { // for the load, by the listener, or a gap came with the batch
+			if batch && asked {
+				continue // nothing is left of it
+			}
+			t.Run(fmt.Sprintf("in one call %v, asked for %v", batch, asked), func(t *testing.T) {
+				errLoad := errors.New("load again")
+				var told []int64
+				loads, rewound := make(chan bool, 10), false
+				var q *Queue[int64]
+				deliver := func(_ context.Context, all []int64) error {
+					told = append(told, all...)
+					if all[0] == 103 {
+						return errLoad
+					}
+					return nil
+				}
+				l := Listener[int64]{
+					Wants:     func(int64) bool { return true },
+					Deliver:   func(ctx context.Context, e int64) error { return deliver(ctx, []int64{e}) },
+					NeedsLoad: func(err error) bool { return errors.Is(err, errLoad) },
+					Load: func(context.Context, Gap, *Queue[int64]) error {
+						if !rewound && (!asked || len(told) > 0) {
+							rewound = true
+							q.Rewind(2, nil)
+						}
+						q.BeginLoad()
+						var later []Place
+						if rewound {
+							later = []Place{{3, "new"}}
+						}
+						assert.True(t, q.Showed(2, later))
+						loads <- rewound
+						return nil
+					},
+				}
+				if batch {
+					l.Batch = deliver
+				}
+				q = New(t.Context(), Config[int64]{
+					QueueSize: 10, BatchSize: 10, Logger: testkit.Quiet,
+					TID: func(e int64) int64 { return e % 100 }, Gap: func(int64) *Gap { return nil },
+				}, l)
+				q.Attach(2)
+				if asked {
+					q.Start()
+					assert.False(t, <-loads)
+				}
+				q.Feed([]Item[int64]{{TID: 3, Event: 103}, {TID: 4, Event: 104}, {TID: 5, Event: 105}}, []Place{{3, "old"}, {4, "old"}, {5, "old"}})
+				if !asked {
+					q.Start()
+				}
+				assert.True(t, <-loads)
+				assert.True(t, <-loads, "for the gap of the rewind")
+				q.Feed([]Item[int64]{{TID: 3, Event: 203}, {TID: 4, Event: 204}}, []Place{{3, "new"}, {4, "new"}})
+				q.Finish()
+				<-q.Done()
+				if want := []int64{204}; asked {
+					assert.Equal(t, append([]int64{103}, want...), told)
+				} else {
+					assert.Equal(t, want, told)
+				}
+			})
+		}
+	}
 }
 
 // TestFedWhileASnapshotIsMade compares what comes before it is known what the snapshot

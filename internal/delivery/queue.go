@@ -29,6 +29,7 @@ type Queue[E any] struct {
 	gapsCovered gaps    // that gap makes good
 	loaded      *loaded // what the listener has from the tables; nil: nothing
 	loading     *loaded // the same, once the Load that goes on has succeeded
+	covered     bool    // the listener was loaded when batch was queued already
 	reported    bool    // that gap has to be delivered again
 
 	calling  atomic.Uint32 // what a call that has not returned delivers

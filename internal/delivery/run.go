@@ -35,7 +35,7 @@ func (q *Queue[E]) next() bool {
 		return q.ctx.Err() == nil
 	}
 	clear(q.batch)
-	q.batch = q.batch[:0]
+	q.batch, q.covered = q.batch[:0], false
 	q.progress.Store(0)
 	for {
 		if q.waiting.Len() == 0 {
@@ -162,9 +162,12 @@ func (q *Queue[E]) deliverEach() {
 	}
 }
 
-// has says whether the listener has the changes of an event's transaction from
-// the tables.
-func (q *Queue[E]) has(e E) bool { return q.loaded != nil && q.loaded.has(q.config.TID(e)) }
+// has says whether the listener has the changes of an event's transaction from the
+// tables. What was queued before it was loaded it has, or that is of a history that is
+// gone: a queue drops of it what waits (Rewind), and not what is in a batch.
+func (q *Queue[E]) has(e E) bool {
+	return q.covered || q.loaded != nil && q.loaded.has(q.config.TID(e))
+}
 
 // needsLoad says whether an error asks for the listener to be loaded again.
 func (q *Queue[E]) needsLoad(err error) bool {
