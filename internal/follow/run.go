@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -171,7 +172,8 @@ func (f *Follower) committedSince(ctx context.Context, place store.Place) store.
 
 // refill reads one batch again for each listener whose queue was full, and has
 // room now: one that reads for long must not keep others waiting. It says
-// whether one of them has room for more.
+// whether one of them has room for more. A queue knows no commit id of where it is: what
+// was read counts up to the place, and if the database has that afterwards.
 func (f *Follower) refill(ctx context.Context) (more bool, err error) {
 	for after, l := range f.sink.Behind {
 		batch, err := f.read(ctx, store.Place{TID: after})
@@ -189,7 +191,11 @@ func (f *Follower) refill(ctx context.Context) (more bool, err error) {
 		case len(batch.Places) == 0:
 			continue // not decided on this connection yet: there is time
 		default:
-			l.Refill(batch.Changes, batch.Places[len(batch.Places)-1].TID)
+			if stands, err := f.stands(ctx, f.place); err != nil || !stands {
+				return true, err // the next read finds what has become of it
+			}
+			upTo := min(batch.Places[len(batch.Places)-1].TID, f.place.TID)
+			l.Refill(slices.DeleteFunc(batch.Changes, func(c store.Change) bool { return c.TID > upTo }), upTo)
 		}
 		hasRoom := l.HasRoom()
 		more = more || hasRoom

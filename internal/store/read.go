@@ -73,7 +73,6 @@ func (s *Store) decided(ctx context.Context, q SQL, ask func(*Store, context.Con
 // of the first transactions, and sets More.
 func (s *Store) collect(ctx context.Context, q SQL, from Place, transactions []Transaction, realms []string) (b Batch, err error) {
 	upTo := transactions[len(transactions)-1].TID
-	parts := 0
 	for _, realm := range realms {
 		if !slices.ContainsFunc(transactions, func(t Transaction) bool { return t.has(realm) }) {
 			continue
@@ -82,16 +81,18 @@ func (s *Store) collect(ctx context.Context, q SQL, from Place, transactions []T
 		if err != nil {
 			return Batch{}, err
 		}
-		parts++
 		if reached < upTo {
 			upTo, b.More = reached, true
 		}
 		b.Changes = append(b.Changes, changes...)
 	}
-	if parts > 1 { // each is as of another moment, and it may have been pruned between them
-		if err := s.kept(ctx, q, from); err != nil {
-			return Batch{}, err
-		}
+	n := len(transactions)
+	for n > 1 && transactions[n-1].TID > upTo {
+		n--
+	}
+	transactions = transactions[:n]
+	if err := s.kept(ctx, q, from, transactions[n-1]); err != nil { // each was read as of another moment
+		return Batch{}, err
 	}
 	b.Changes = slices.DeleteFunc(b.Changes, func(c Change) bool { return c.TID > upTo })
 	slices.SortFunc(b.Changes, func(a, c Change) int {
@@ -102,9 +103,6 @@ func (s *Store) collect(ctx context.Context, q SQL, from Place, transactions []T
 	})
 	i := 0
 	for _, t := range transactions {
-		if t.TID > upTo {
-			break
-		}
 		b.Places = append(b.Places, Place{t.TID, t.CommitID})
 		n := i
 		for ; i < len(b.Changes) && b.Changes[i].TID == t.TID; i++ {
@@ -112,9 +110,6 @@ func (s *Store) collect(ctx context.Context, q SQL, from Place, transactions []T
 		}
 		if known := slices.IndexFunc(realms, t.has); i == n && known >= 0 {
 			damage := fmt.Errorf("the transaction has no rows in %s", t.Realms)
-			if err := s.gone(ctx, q, from, damage); err != damage { // pruned since it was read
-				return Batch{}, err
-			}
 			b.Changes = slices.Insert(b.Changes, i, Change{TID: t.TID, Origin: t.Origin, CommitID: t.CommitID, Realm: realms[known], Damage: damage})
 			i++
 		}
@@ -158,7 +153,7 @@ func (s *Store) transactions(ctx context.Context, q SQL, from Place, limit int) 
 	if len(found) > 0 && found[0].TID == from.TID && (from.CommitID == "" || found[0].CommitID == from.CommitID) {
 		found = found[1:]
 	} else {
-		if err := s.gone(ctx, q, from, nil); err != nil {
+		if err := s.gone(ctx, q, from); err != nil {
 			return nil, false, err
 		}
 		if len(found) > 0 && found[0].TID == from.TID { // pruned, and here again
@@ -185,30 +180,38 @@ func contiguous(found []Transaction, after int64, more bool) ([]Transaction, boo
 
 // gone says why a place does not exist: it was pruned, with what came after it, or
 // this is not the history that it was seen in. If the journal is pruned up to the
-// place itself, that is as good as if it existed. Else it returns the error given.
-func (s *Store) gone(ctx context.Context, q SQL, from Place, otherwise error) error {
+// place itself, that is as good as if it existed.
+func (s *Store) gone(ctx context.Context, q SQL, from Place) error {
 	floor, err := s.PrunedTo(ctx, q)
 	switch {
 	case err != nil:
 		return err
 	case floor > from.TID:
 		return fmt.Errorf("%w: it begins after tid %d, and tid %d is the place", ErrPruned, floor, from.TID)
-	case otherwise != nil:
-		return otherwise
 	case floor < from.TID && from.CommitID != "":
 		return fmt.Errorf("%w: tid %d with the commit id %s is not in it", ErrRewound, from.TID, from.CommitID)
 	}
 	return nil
 }
 
-// kept returns ErrPruned if changes after a place are pruned, some or all of them:
-// the floor rises before the rows are deleted.
-func (s *Store) kept(ctx context.Context, q SQL, from Place) error {
-	floor, err := s.PrunedTo(ctx, q)
-	if err == nil && floor > from.TID {
-		err = fmt.Errorf("%w: it begins after tid %d, and tid %d is the place", ErrPruned, floor, from.TID)
+// kept says whether what several statements have read belongs together. It returns
+// ErrPruned if changes after a place are pruned, some or all of them: the floor rises
+// before the rows are deleted. It returns ErrRewound if the last transaction is not there
+// any more: the database was put back between the statements, and others may have its tid.
+func (s *Store) kept(ctx context.Context, q SQL, from Place, last Transaction) (err error) {
+	defer s.Within(s.limits.Answer, &ctx, &err)()
+	text := "SELECT floor, (SELECT mark FROM {journal_transaction} WHERE tid = ?) FROM {journal_facts} WHERE one = 1"
+	var floor int64
+	var commitID sql.NullString
+	switch err := limit.QueryRow(ctx, q, s.SQL(text), last.TID).Scan(&floor, &commitID); {
+	case err != nil:
+		return err
+	case floor > from.TID:
+		return fmt.Errorf("%w: it begins after tid %d, and tid %d is the place", ErrPruned, floor, from.TID)
+	case commitID.String != last.CommitID:
+		return fmt.Errorf("%w: tid %d with the commit id %s was read, and is not in it any more", ErrRewound, last.TID, last.CommitID)
 	}
-	return err
+	return nil
 }
 
 // PrunedTo returns the tid up to which changes are pruned.

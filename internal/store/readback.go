@@ -27,7 +27,7 @@ func (s *Store) ReadBack(ctx context.Context, q SQL, last int64, limit int, real
 		if err != nil || len(transactions) == 0 {
 			return nil, 0, err
 		}
-		first = transactions[0].TID
+		first, end := transactions[0].TID, transactions[len(transactions)-1]
 		all = nil
 		for place := (Place{TID: first - 1}); err == nil && len(transactions) > 0; {
 			var b Batch
@@ -38,9 +38,9 @@ func (s *Store) ReadBack(ctx context.Context, q SQL, last int64, limit int, real
 			}
 		}
 		if err == nil {
-			err = s.kept(ctx, q, Place{TID: first - 1})
+			err = s.kept(ctx, q, Place{TID: first - 1}, end)
 		}
-		if !errors.Is(err, ErrPruned) { // else some were pruned meanwhile
+		if !errors.Is(err, ErrPruned) && !errors.Is(err, ErrRewound) { // else not all are there any more
 			return all, first, err
 		}
 	}
@@ -109,5 +109,5 @@ func (s *Store) restGone(ctx context.Context, q SQL, p Place, seq int) error {
 	if err != nil {
 		return err
 	}
-	return s.gone(ctx, q, p, nil)
+	return s.gone(ctx, q, p)
 }

@@ -38,5 +38,12 @@ func (s *Store) ReadOne(ctx context.Context, q SQL, tid int64, seq int, realm st
 		c, found = all[0], true
 	}
 	c.CommitID, c.Origin = t.CommitID, t.Origin
-	return c, found, errors.Join(rows.Err(), rows.Close())
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil || !found {
+		return c, false, err
+	}
+	t.TID = tid
+	if err := s.kept(ctx, q, Place{TID: tid - 1}, t); !errors.Is(err, ErrPruned) {
+		return c, true, err
+	}
+	return Change{}, false, nil // it is a part that was read
 }
