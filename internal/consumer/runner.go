@@ -96,6 +96,7 @@ func (r *Runner[E]) acquire(ctx context.Context, due time.Time, every time.Durat
 	asked := time.Now()
 	row, found, err := r.keeper.contest.look(ctx, name, due, every)
 	if err == nil && !found {
+		r.memory.stored = progress.Cursor{} // of one that was dropped, perhaps
 		if err = r.create(ctx); err == nil {
 			row, found, err = r.keeper.contest.look(ctx, name, time.Time{}, every)
 		}
@@ -130,8 +131,11 @@ func (r *Runner[E]) acquire(ctx context.Context, due time.Time, every time.Durat
 func (r *Runner[E]) compare(row progress.Consumer) {
 	highest := r.memory.highest
 	r.memory.highest = observation{token: row.Token, heartbeat: row.Heartbeat}
-	isNew := row.Token == 0 // perhaps after DropConsumer
-	if !isNew && (row.Token < highest.token || row.Token == highest.token && row.Heartbeat < highest.heartbeat) {
+	if row.Token == 0 { // it is new, perhaps after DropConsumer
+		r.memory.stored = progress.Cursor{} // of the one that was dropped
+		return
+	}
+	if row.Token < highest.token || row.Token == highest.token && row.Heartbeat < highest.heartbeat {
 		r.memory.Missed(fmt.Errorf("%w: the consumer %q had the token %d, and has the token %d at tid %d",
 			store.ErrRewound, r.config.Name, highest.token, row.Token, row.Cursor.TID))
 	}

@@ -101,3 +101,21 @@ func TestDurableRowWentBackUnheld(t *testing.T) {
 		assert.Equal(t, []string{"remark 1", "remark 2", "remark 3", "(rewound)", "remark 2", "remark 3"}, desk.Briefs(told))
 	})
 }
+
+// TestDurableDroppedBeginsAnew drops a consumer that begins with the oldest change: it is
+// called again with all of them, and is not told that the history went back.
+func TestDurableDroppedBeginsAnew(t *testing.T) {
+	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
+		testkit.NoLeaks(t)
+		log := newDeliveries()
+		d := seatConsumer(t, s, s.DSN(s.Name()), log, tracbus.DurableConfig{LeaseFor: time.Second, FromOldest: true})
+		d.Say(t, "remark 1", 1)
+		d.Say(t, "remark 2", 2)
+		log.until(t, 2)
+		reach(t, "the place is stored", func() bool { return d.Consumer(t, "log").TID == 2 })
+		require.NoError(t, d.DropConsumer(testkit.Within(t), "log"))
+		log.until(t, 4)
+		told, _ := log.events()
+		assert.Equal(t, []string{"remark 1", "remark 2", "remark 1", "remark 2"}, desk.Briefs(told))
+	})
+}
