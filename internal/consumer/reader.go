@@ -63,7 +63,10 @@ func (r *reader[E]) read(ctx context.Context, from store.Place, trim func(*store
 	if err != nil {
 		return nil, err
 	}
-	known := r.known(from)
+	var known *window[E]
+	if !anew { // what is known may begin before, and be older
+		known = r.known(from)
+	}
 	if known == nil {
 		known = &window[E]{places: rows.Places, changes: sharing[E](rows.Changes), more: rows.More}
 	}
@@ -76,7 +79,7 @@ func (r *reader[E]) ask(ctx context.Context, from store.Place) (store.Batch, err
 		r.mu.Lock()
 		forgets := r.forgets
 		r.mu.Unlock()
-		err = r.slots.use(ctx, readLimit, func(ctx context.Context) (err error) {
+		err = r.slots.use(ctx, unlimited, func(ctx context.Context) (err error) {
 			rows, err = r.journal.Store.Read(ctx, r.journal.DB, from, batchLength, r.journal.Realms())
 			return err
 		})
@@ -84,9 +87,6 @@ func (r *reader[E]) ask(ctx context.Context, from store.Place) (store.Batch, err
 		return rows, err
 	})
 }
-
-// readLimit bounds how long it may take to read a batch.
-const readLimit = time.Minute
 
 // keep remembers what was read after a place.
 func (r *reader[E]) keep(from store.Place, rows store.Batch, err error, forgets int) {

@@ -128,7 +128,7 @@ func (s *session[E]) goBack(ctx context.Context, c progress.Cursor, noted bool) 
 	p, err := s.before(c.TID)
 	if err == nil && !s.memory.checkpoints.Empty() {
 		var last store.Place
-		err = s.keeper.slots.use(ctx, readLimit, func(ctx context.Context) (err error) {
+		err = s.keeper.slots.use(ctx, unlimited, func(ctx context.Context) (err error) {
 			last, err = s.memory.checkpoints.LastKept(ctx, s.journal.Store, s.journal.DB, false)
 			return err
 		})

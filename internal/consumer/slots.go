@@ -24,7 +24,12 @@ func newSlots(most int) slots {
 // statementLimit bounds how long a statement of a consumer may take.
 const statementLimit = 15 * time.Second
 
-// use runs f, which makes some statements, within a limit of time.
+// unlimited is for what takes as long as there is something to read: the store ends it
+// if the database is silent.
+const unlimited time.Duration = 0
+
+// use runs f, which makes some statements, within a limit of time, unless that is
+// unlimited.
 func (s slots) use(ctx context.Context, limit time.Duration, f func(context.Context) error) error {
 	select {
 	case s <- struct{}{}:
@@ -32,6 +37,9 @@ func (s slots) use(ctx context.Context, limit time.Duration, f func(context.Cont
 		return ctx.Err()
 	}
 	defer func() { <-s }()
+	if limit == unlimited {
+		return f(ctx)
+	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	return f(ctx)

@@ -28,13 +28,17 @@ func TestLargeTransactionOneByOne(t *testing.T) {
 			changes = 1000
 		}
 		var moves, reads atomic.Int64 // statements that are sent by themselves
+		var ending atomic.Int64       // of the reads: by a time that they do not put off
 		dsn := s.DSN(s.Name())
-		db := s.Hooked(t, dsn, func(_ context.Context, query string) error {
+		db := s.Hooked(t, dsn, func(ctx context.Context, query string) error {
 			switch {
 			case strings.HasPrefix(query, "UPDATE") && strings.Contains(query, "journal_once") && strings.Contains(query, "rest ="):
 				moves.Add(1)
 			case strings.Contains(query, "JOIN") && strings.Contains(query, "ticket_history"):
 				reads.Add(1)
+				if _, ends := ctx.Deadline(); ends {
+					ending.Add(1)
+				}
 			}
 			return nil
 		})
@@ -69,6 +73,7 @@ func TestLargeTransactionOneByOne(t *testing.T) {
 
 		assert.EqualValues(t, changes, called.Load())
 		assert.LessOrEqual(t, reads.Load(), int64(5), "by the follower and by the consumer")
+		assert.Zero(t, ending.Load(), "a transaction is read for as long as its rows come")
 		if s.Dialect != "sqlite" {
 			return
 		}
