@@ -168,6 +168,11 @@ func (c *contest) acquire(ctx context.Context, row progress.Consumer, span time.
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	select {
+	case <-w.done: // just now: whoever asked has to give it up
+		return w.token, w.asked, w.err
+	default:
+	}
 	w.gone = true
 	return 0, time.Time{}, ctx.Err()
 }
@@ -242,9 +247,9 @@ func (c *contest) acquireSome(ctx context.Context, wishes []*wish, limit time.Du
 	}
 	c.mu.Unlock()
 	if unwanted != nil {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveUpLimit)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveUpLimit) // with the wait for a slot
 		defer cancel()
-		_ = c.tables.ReleaseLeases(ctx, unwanted) // else they expire
+		_ = c.slots.use(ctx, giveUpLimit, func(ctx context.Context) error { return c.tables.ReleaseLeases(ctx, unwanted) }) // else they expire
 	}
 	return true
 }
