@@ -90,7 +90,8 @@
 //     the lease never moves it. A failed call is repeated, unless
 //     [DurableConfig.MaxAttempts] says otherwise. Consumers do not wait for each other.
 //   - A crash repeats the last call: one change, or one batch of a [BatchListener]. On
-//     SQLite, a power failure within a transaction repeats the calls of the last 20 ms.
+//     SQLite, a power failure within a transaction also repeats the calls that ended since
+//     the cursor last reached the disk: those of 20 ms.
 //   - A holder that shuts down cleanly gives up its lease at once. Another process then
 //     takes over immediately if the processes wake each other, otherwise within a third
 //     of the lease. If the holder dies, freezes or cannot reach the database, another

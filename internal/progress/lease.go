@@ -123,7 +123,9 @@ func (t *Tables) Renew(ctx context.Context, renewals ...Renewal) (changed []int6
 			var done bool
 			if changed[i], done = t.moveWithin(ctx, r, text, args); !done {
 				changed[i], err = t.update(ctx, namesOf(r.Claims), text, args...)
-				t.mover.reachedDisk()
+				if err == nil && changed[i] > 0 {
+					t.mover.reachedDisk()
+				}
 			}
 			if err != nil {
 				return changed, err

@@ -11,15 +11,16 @@ import (
 	"github.com/tracbus/tracbus/internal/store"
 )
 
-// syncEvery is how often a cursor within a transaction is brought to the disk.
+// syncEvery is for how long cursors within a transaction are not brought to the disk
+// after one that was.
 const syncEvery = 20 * time.Millisecond
 
 // mover stores cursors that move within one transaction of the journal, on SQLite.
 // There a commit waits for the disk, if synchronous is FULL, and a listener that takes
 // one change at a time would wait with it 100,000 times in a large transaction. So
 // these cursors are committed on a connection of their own with synchronous=NORMAL:
-// they outlive the process, however it ends. A power failure takes back those of the
-// last syncEvery.
+// they outlive the process, however it ends. A power failure takes back those of one
+// syncEvery: the next cursor after that reaches the disk, or the next renewal of a lease.
 //
 // The connection is kept only while such a cursor moves, and has the pool's settings
 // again when it goes back.
