@@ -107,14 +107,14 @@ func (l *Lease) tryDeadLetter(to progress.Cursor, d progress.DeadLetter) error {
 	defer l.writing.Unlock()
 	asked := time.Now()
 	var held bool
+	var rows map[string]progress.Consumer
 	err := l.renewer.slots.use(l.ctx, statementLimit, func(ctx context.Context) (err error) {
 		held, err = l.renewer.tables.PutDeadLetter(ctx, l.claim.Name, l.claim.Token, l.Cursor(), to, l.span, d)
+		if err == nil && !held {
+			rows, err = l.renewer.tables.FindConsumers(ctx, l.claim.Name)
+		}
 		return err
 	})
-	var rows map[string]progress.Consumer
-	if err == nil && !held {
-		rows, err = l.renewer.tables.FindConsumers(l.ctx, l.claim.Name)
-	}
 	l.mu.Lock()
 	was := l.wanted
 	if err == nil {

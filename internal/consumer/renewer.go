@@ -50,8 +50,8 @@ type schedule struct {
 	alone bool          // the row kept a statement waiting that was about others too
 }
 
-// Run renews leases until ctx ends. It then makes the releases that it was asked
-// for.
+// Run renews leases, and gives up those that it is asked to, until ctx ends. Whoever
+// gives a lease up waits for that, and so ends before.
 func (r *Renewer) Run(ctx context.Context) {
 	defer r.tables.Rest(ctx)
 	defer r.apart.Wait()
@@ -61,6 +61,9 @@ func (r *Renewer) Run(ctx context.Context) {
 		r.renewAll(ctx, due)
 		if len(due)+len(releases) > 0 {
 			continue
+		}
+		if r.holdsNone() { // perhaps the last was lost
+			r.tables.Rest(ctx)
 		}
 		timer := time.NewTimer(time.Until(next))
 		select {
@@ -102,6 +105,13 @@ func (r *Renewer) next(now time.Time) (due []*Lease, releases []release, next ti
 		due = append(due, l)
 	}
 	return due, releases, next
+}
+
+// holdsNone says whether there is no lease to renew.
+func (r *Renewer) holdsNone() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.leases) == 0
 }
 
 // soon has a lease renewed now.

@@ -20,7 +20,7 @@ import (
 
 // TestNamesEndure keeps a thousand consumers on ten connections, at rest and then under
 // load, for so many minutes each as TRACBUS_NAMES_MINUTES says, and prints what that
-// costs. TRACBUS_NAMES_MINUTES=10 go test -run 'TestNamesEndure/postgresql' -v -timeout 1h ./consumer
+// costs. TRACBUS_NAMES_MINUTES=10 go test -run 'TestNamesEndure/postgresql' -v -timeout 1h ./tests/consumer
 func TestNamesEndure(t *testing.T) {
 	minutes, err := strconv.ParseFloat(os.Getenv("TRACBUS_NAMES_MINUTES"), 64)
 	if err != nil {
