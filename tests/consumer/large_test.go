@@ -94,3 +94,34 @@ func TestLargeTransactionOneByOne(t *testing.T) {
 		}
 	})
 }
+
+// TestLeaseLostWithinTransaction: where the last lease of a process is lost while its
+// cursor moves within a transaction, the connection that is kept for that goes back. The
+// follower keeps one.
+func TestLeaseLostWithinTransaction(t *testing.T) {
+	testkit.NoLeaks(t)
+	s := testdatabase.New(t, "sqlite")
+	dsn := s.DSN(s.Name())
+	db := s.Open(t, dsn)
+	hang, hangs := make(chan struct{}), make(chan struct{})
+	defer close(hang)
+	var called atomic.Int64
+	d := desk.Seat(t, s, dsn, desk.Config{DB: db, Before: func(b *tracbus.Bus) {
+		tracbus.On(b, tracbus.DurableConfig{LeaseFor: 1500 * time.Millisecond, CallTimeout: time.Hour}.Durable("log"), func(context.Context, tracbus.TicketChanged) error {
+			if called.Add(1) == 50 {
+				close(hangs)
+				<-hang
+			}
+			return nil
+		})
+	}})
+	tickets := make([]int64, 60)
+	for i := range tickets {
+		tickets[i] = int64(i + 1)
+	}
+	d.Say(t, "one of many", tickets...)
+	<-hangs
+	_, err := s.Open(t, dsn).Exec("UPDATE journal_once SET epoch = epoch + 1, beat = beat + 1, holder = 'another', expires = expires + 3600000000")
+	require.NoError(t, err)
+	testkit.Until(t, "only the follower keeps a connection", func() bool { return db.Stats().InUse <= 1 })
+}
