@@ -4,6 +4,7 @@ import (
 	"errors"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -23,6 +24,20 @@ func IsConflict(err error) bool {
 		return pg.SQLState() == "40001" || pg.SQLState() == "40P01"
 	}
 	return mysqlNumber(err) == mysqlDeadlock
+}
+
+// IsBadText says whether PostgreSQL refuses a text that is no value of the type that it is
+// cast to.
+func IsBadText(err error) bool {
+	var pg interface{ SQLState() string }
+	return errors.As(err, &pg) && pg.SQLState() == "22P02"
+}
+
+// IsUnreadable says whether PostgreSQL could not read a table because it is not there, or
+// without a column, or locked by somebody, or this role may not.
+func IsUnreadable(err error) bool {
+	var pg interface{ SQLState() string }
+	return errors.As(err, &pg) && slices.Contains([]string{"42P01", "42703", "55P03", "42501"}, pg.SQLState())
 }
 
 // IsNoTable says whether an error of MySQL means that a table does not exist.

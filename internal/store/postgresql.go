@@ -147,6 +147,8 @@ func (s *Store) appendPostgreSQL(ctx context.Context, q SQL, head []any, inserts
 	switch {
 	case err == nil && tid <= had:
 		err = behind(tid, had)
+	case sqltext.IsBadText(err) && strings.Contains(err.Error(), bentBecause):
+		err = fmt.Errorf("%w: %w", ErrUnsupported, err)
 	case sqltext.IsDuplicate(err):
 		err = fmt.Errorf("%w, as after a restore of a part of the database: %w", ErrCounter, err)
 	}

@@ -95,6 +95,7 @@ func TestSessionsBentLater(t *testing.T) {
 					if c[1] != "" {
 						want = want[:1]
 						assert.ErrorIs(t, err, tracbus.ErrNotCommitted)
+						assert.ErrorIs(t, err, tracbus.ErrUnsupportedDatabase)
 						assert.ErrorContains(t, err, c[1])
 					} else {
 						assert.NoError(t, err)
