@@ -23,7 +23,7 @@ type SQL interface {
 }
 
 // Loan is a connection while an application uses it. The application gets rows and
-// statements of a pool of package sql, whose driver runs all on what is lent (conn.go), and
+// statements of pools of package sql, whose driver runs all on what is lent (conn.go), and
 // keeps what it has opened there. Methods may be called concurrently.
 type Loan struct {
 	q      SQL
@@ -33,7 +33,6 @@ type Loan struct {
 	kill   context.CancelFunc
 
 	mu       sync.Mutex     // guards what follows
-	pool     *sql.DB        // nil until a statement is prepared
 	returned error          // nil until it is
 	rows     map[*rows]bool // that are open
 	stmts    map[*stmt]bool
@@ -88,23 +87,22 @@ func (l *Loan) QueryRowContext(ctx context.Context, query string, args ...any) *
 	return pool.QueryRowContext(ctx, query, args...)
 }
 
-// PrepareContext prepares a statement.
+// PrepareContext prepares a statement. It is one of a connection of the pool's, and goes on
+// without the pool.
 func (l *Loan) PrepareContext(ctx context.Context, query string) (*sql.Stmt, error) {
-	pool, err := l.opener()
+	l.mu.Lock()
+	err := l.returned
+	l.mu.Unlock()
 	if err != nil {
 		return nil, err
 	}
-	return pool.PrepareContext(ctx, query)
-}
-
-// opener returns the pool for prepared statements, which need it as long as they last.
-func (l *Loan) opener() (*sql.DB, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.pool == nil && l.returned == nil {
-		l.pool = sql.OpenDB(connector{l})
+	pool := sql.OpenDB(connector{l})
+	defer pool.Close()
+	c, err := pool.Conn(ctx)
+	if err != nil {
+		return nil, err
 	}
-	return l.pool, l.returned
+	return c.PrepareContext(ctx, query)
 }
 
 // ErrRowsOpen says that a server cannot be asked while it is answering. Package sql would
@@ -231,9 +229,6 @@ func (l *Loan) Return(over error, most time.Duration) error {
 	}
 	inTime := interrupt.Stop()
 	l.kill()
-	if l.pool != nil {
-		_ = l.pool.Close()
-	}
 	if !inTime {
 		return fmt.Errorf("a statement of the application, or rows that it left open, could not be ended within %v", most)
 	}

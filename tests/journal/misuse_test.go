@@ -241,3 +241,26 @@ func TestShortDeadlines(t *testing.T) {
 		assert.Equal(t, committed, stored(t, d.DB, "short"))
 	})
 }
+
+// TestJoinedGivenUp: an application that rolls its own transaction back need not tell the
+// library: nothing is left of what it prepared.
+func TestJoinedGivenUp(t *testing.T) {
+	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
+		testkit.NoLeaks(t)
+		d := desk.Seat(t, s, s.DSN(s.Name()), desk.Config{Idle: true})
+		_, err := d.DB.ExecContext(testkit.Within(t), "CREATE TABLE own (n INTEGER)")
+		require.NoError(t, err)
+		q, _, rollback := begin(t, d, s.Dialect)
+		tx, err := d.Join(q)
+		require.NoError(t, err)
+		stmt, err := tx.SQL().PrepareContext(testkit.Within(t), "INSERT INTO own VALUES (1)")
+		require.NoError(t, err)
+		for range 2 {
+			_, err = stmt.ExecContext(testkit.Within(t))
+			require.NoError(t, err)
+		}
+		require.NoError(t, stmt.Close())
+		rollback()
+		assert.Zero(t, ownRows(t, d))
+	})
+}
