@@ -126,15 +126,15 @@ func (l *Loan) ready() error {
 	return nil
 }
 
-// ask begins a call that runs a statement, and close one that closes something. Leave
-// ends it.
+// ask begins a call that runs a statement, and use one that reads or closes what is open.
+// Leave ends it.
 func (l *Loan) ask() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.enter(l.ready())
 }
 
-func (l *Loan) close() error {
+func (l *Loan) use() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.enter(l.returned)

@@ -83,7 +83,7 @@ func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (drive
 
 // Close implements [driver.Stmt]. After the loan, the statement is closed already.
 func (s *stmt) Close() error {
-	if s.loan.close() != nil {
+	if s.loan.use() != nil {
 		return nil
 	}
 	defer s.loan.leave()

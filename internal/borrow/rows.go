@@ -51,6 +51,10 @@ func (r *rows) Columns() []string {
 
 // Next implements [driver.Rows].
 func (r *rows) Next(dest []driver.Value) error {
+	if err := r.loan.use(); err != nil {
+		return err
+	}
+	defer r.loan.leave()
 	r.wait.resume()
 	defer r.wait.pause()
 	if !r.Rows.Next() {
@@ -86,7 +90,7 @@ func (r *rows) over() error {
 
 // Close implements [driver.Rows]. After the loan, the rows are closed already.
 func (r *rows) Close() error {
-	if r.loan.close() != nil {
+	if r.loan.use() != nil {
 		return nil
 	}
 	defer r.loan.leave()
@@ -111,12 +115,20 @@ func (r *rows) close() error {
 
 // HasNextResultSet implements [driver.RowsNextResultSet]. It is asked after the last row.
 func (r *rows) HasNextResultSet() bool {
+	if r.loan.use() != nil {
+		return false
+	}
+	defer r.loan.leave()
 	r.next = r.next || r.Rows.NextResultSet()
 	return r.next
 }
 
 // NextResultSet implements [driver.RowsNextResultSet].
 func (r *rows) NextResultSet() error {
+	if err := r.loan.use(); err != nil {
+		return err
+	}
+	defer r.loan.leave()
 	if !r.HasNextResultSet() {
 		return r.over()
 	}
