@@ -122,9 +122,15 @@ var waits = map[string]wait{
 		require.True(r.t, rows.Next())
 		return func() error { _, err := tx.Commit(ever); return err }
 	}},
-	"Commit": {"", func(r *rig) func() error {
+	"Commit": {"its outcome", func(r *rig) func() error {
 		tx := changed(r)
-		return func() error { _, err := tx.Commit(ever); return err }
+		return func() error {
+			_, err := tx.Commit(ever)
+			if !errors.Is(err, tracbus.ErrNotCommitted) && !errors.Is(err, tracbus.ErrCommitUnknown) {
+				return errors.New("nothing is said of what became of it")
+			}
+			return fmt.Errorf("its outcome: %w", err)
+		}
 	}},
 	"Flush": {answer, func(r *rig) func() error {
 		q, err := r.desk.DB.BeginTx(ever, nil)
