@@ -74,7 +74,9 @@ func TestRewoundBetweenStatements(t *testing.T) {
 					testkit.Until(t, "there is room", func() bool { return r.Status().Waiting == 0 })
 					left.Store(c.times)
 					d.Follow()
-					testkit.Until(t, "it hears of it, and of what is new", func() bool { return slices.Contains(heard.Read(), "new03") && slices.Contains(heard.Read(), "(rewound)") })
+					testkit.Until(t, "it hears of it, and of what is new", func() bool {
+						return slices.Contains(heard.Read(), "new03") && slices.Contains(heard.Read(), "(rewound)")
+					})
 					told := heard.Read()
 					at := slices.Index(told, "(rewound)")
 					for _, name := range told[:at] {
