@@ -66,6 +66,7 @@ func TestLargeTransactionOneByOne(t *testing.T) {
 		tid := d.Say(t, "one of many", tickets...)
 		moves.Store(0)
 		reads.Store(0)
+		ending.Store(0)
 		began = time.Now()
 		d.Follow()
 		testkit.Until(t, "all are handled", func() bool { return d.Consumer(t, "log").TID == tid && d.Consumer(t, "log").Lag == 0 })
