@@ -923,7 +923,7 @@ func testSQLMode(t *testing.T, s *testdatabase.Server) {
 		err := open(t, s.Open(t, dsn+"&sql_mode="+url.QueryEscape("'"+mode+"'")), tracbus.JournalConfig{Dialect: tracbus.MySQL})
 		assert.ErrorIs(t, err, tracbus.ErrUnsupportedDatabase)
 		assert.ErrorContains(t, err, "STRICT_TRANS_TABLES")
-		assert.ErrorContains(t, err, fmt.Sprintf("sql_mode %q", mode))
+		assert.ErrorContains(t, err, "sql_mode "+mode+" cuts what is too long")
 	}
 	none, err := mysql.ParseDSN(dsn)
 	require.NoError(t, err)

@@ -16,7 +16,7 @@ import (
 // changes of two tickets at the same time: the journal's rows are no reason to refuse one.
 func TestJoinedSerializable(t *testing.T) {
 	s := testdatabase.New(t, "postgresql")
-	d := desk.Seat(t, s, "", desk.Config{})
+	d := desk.Seat(t, s, s.DSN(s.Name()), desk.Config{})
 	d.Say(t, "the first", 1)
 	var joined [2]*sql.Tx
 	for i := range joined {
