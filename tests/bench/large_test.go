@@ -15,12 +15,12 @@ import (
 )
 
 // BenchmarkLargeTransaction measures how many changes per second of one transaction
-// with 100,000 of them come to listeners that take them one by one. "write" is the
+// with 100,000 of them (10,000 on a server, which takes longer for each) come to
+// listeners that take them one by one. "write" is the
 // same number of cursors stored by one statement each: what a durable listener
 // could reach if all else cost nothing.
 func BenchmarkLargeTransaction(b *testing.B) {
-	const changes = 100_000
-	for _, dialect := range []string{"sqlite", "postgresql", "mysql"} {
+	for dialect, changes := range map[string]int64{"sqlite": 100_000, "postgresql": 10_000, "mysql": 10_000} {
 		b.Run(fmt.Sprintf("%s/changes=%d", dialect, changes), func(b *testing.B) {
 			var durable, everywhere, write []float64
 			for b.Loop() {
@@ -33,7 +33,7 @@ func BenchmarkLargeTransaction(b *testing.B) {
 				j, err := tracbus.OpenJournal(b.Context(), db, bus, tracbus.JournalConfig{Dialect: tracbus.Dialect(dialect), Logger: testkit.Quiet})
 				require.NoError(b, err)
 				_, err = j.Update(b.Context(), desk.Joe, func(tx *tracbus.ModelTransaction) error {
-					for id := range int64(changes) {
+					for id := range changes {
 						if err := tx.Record(b.Context(), desk.Remark(id+1, "one of many")); err != nil {
 							return err
 						}
@@ -48,11 +48,11 @@ func BenchmarkLargeTransaction(b *testing.B) {
 				for all.Load() < changes {
 					pause(b, time.Millisecond)
 				}
-				everywhere = append(everywhere, changes/time.Since(began).Seconds())
+				everywhere = append(everywhere, float64(changes)/time.Since(began).Seconds())
 				for one.Load() < changes {
 					pause(b, time.Millisecond)
 				}
-				durable = append(durable, changes/time.Since(began).Seconds())
+				durable = append(durable, float64(changes)/time.Since(began).Seconds())
 				cancel()
 				require.NoError(b, <-ended)
 				require.NoError(b, j.Close(b.Context()))
