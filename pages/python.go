@@ -41,7 +41,7 @@ func (t *translation) translate() (string, error) {
 }
 
 // errVerbose says that there is a flag x for the whole expression, of which a part
-// was read without it. Python then begins anew, too.
+// was read without it. Python, too, then starts over.
 var errVerbose = errors.New("the expression is verbose")
 
 func (t *translation) read() (err error) {

@@ -187,7 +187,7 @@ func (l *Loan) during(ctx context.Context) wait {
 	return w
 }
 
-// pause stops the time while nothing is waited for, and resume counts it anew.
+// pause stops the time while nothing is waited for, and resume counts it from zero.
 func (w wait) pause() {
 	if w.timer != nil {
 		w.timer.Stop()

@@ -53,8 +53,8 @@ const (
 	windowLasts   = time.Second
 )
 
-// read returns what is after a place, as a batch of its own; if anew, as the database
-// has it now.
+// read returns what is after a place, as a batch of its own. With anew, the rows
+// are read from the database now, and not taken from those that are known.
 func (r *reader[E]) read(ctx context.Context, from store.Place, trim func(*store.Change), anew bool) (*batch[E], error) {
 	if known := r.known(from); known != nil && !anew {
 		return r.batch(known, trim), nil

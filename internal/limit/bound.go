@@ -46,7 +46,7 @@ func Bound(ctx *context.Context, err *error, most time.Duration, why func() stri
 }
 
 // Progress says that the database has answered: the bound of ctx, if it has one, begins
-// anew.
+// again.
 func Progress(ctx context.Context) {
 	if b, ok := ctx.Value(boundKey{}).(*bound); ok && b.Err() == nil {
 		b.timer.Reset(b.most)

@@ -19,8 +19,8 @@ import (
 )
 
 // TestHalfOfATransactionIsPublished, and then the database is put back to before it.
-// The new history has nothing to publish in its place, and yet it begins anew: readers
-// of the stream are told, and the log says so.
+// The new history has nothing to publish in its place, and yet a new generation begins:
+// readers of the stream get a Resync, and the log says so.
 func TestHalfOfATransactionIsPublished(t *testing.T) {
 	for _, stream := range []string{"", "half"} {
 		t.Run("stream: "+stream, func(t *testing.T) {
