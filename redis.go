@@ -117,20 +117,21 @@ func (c RedisConfig) NewClient() (redis.UniversalClient, error) {
 	c.DialTimeout = cmp.Or(c.DialTimeout, DefaultRedisTimeout)
 	c.ReadTimeout = cmp.Or(c.ReadTimeout, DefaultRedisTimeout)
 	c.WriteTimeout = cmp.Or(c.WriteTimeout, DefaultRedisTimeout)
+	dial := redisconn.Dialer{TLS: tlsConfig, Timeout: c.DialTimeout, Sentinels: c.Sentinel.Addrs}.Dial
 	switch {
 	case c.Sentinel.MasterName != "":
 		return redis.NewFailoverClient(&redis.FailoverOptions{
 			MasterName: c.Sentinel.MasterName, SentinelAddrs: c.Sentinel.Addrs,
 			SentinelUsername: c.Sentinel.Username, SentinelPassword: c.Sentinel.Password.Reveal(),
 			DB: c.DB, Username: c.Username, Password: c.Password.Reveal(), TLSConfig: tlsConfig,
-			DialTimeout: c.DialTimeout, ReadTimeout: c.ReadTimeout, WriteTimeout: c.WriteTimeout,
+			Dialer: dial, DialTimeout: c.DialTimeout, ReadTimeout: c.ReadTimeout, WriteTimeout: c.WriteTimeout,
 			PoolSize: c.PoolSize, ContextTimeoutEnabled: true,
 		}), nil
 	case len(c.Cluster) > 0:
 		return redis.NewClusterClient(&redis.ClusterOptions{
 			Addrs:    c.Cluster,
 			Username: c.Username, Password: c.Password.Reveal(), TLSConfig: tlsConfig,
-			DialTimeout: c.DialTimeout, ReadTimeout: c.ReadTimeout, WriteTimeout: c.WriteTimeout,
+			Dialer: dial, DialTimeout: c.DialTimeout, ReadTimeout: c.ReadTimeout, WriteTimeout: c.WriteTimeout,
 			PoolSize: c.PoolSize, ContextTimeoutEnabled: true,
 		}), nil
 	}
@@ -141,7 +142,7 @@ func (c RedisConfig) NewClient() (redis.UniversalClient, error) {
 	return redis.NewClient(&redis.Options{
 		Network: network, Addr: addr,
 		DB: c.DB, Username: c.Username, Password: c.Password.Reveal(), TLSConfig: tlsConfig,
-		DialTimeout: c.DialTimeout, ReadTimeout: c.ReadTimeout, WriteTimeout: c.WriteTimeout,
+		Dialer: dial, DialTimeout: c.DialTimeout, ReadTimeout: c.ReadTimeout, WriteTimeout: c.WriteTimeout,
 		PoolSize: c.PoolSize, ContextTimeoutEnabled: true,
 	}), nil
 }
