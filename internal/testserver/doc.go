@@ -8,7 +8,7 @@
 //	proxy := testserver.Proxy(t, server.Addr())
 //	client := redis.NewClient(&redis.Options{Addr: proxy.Addr()})
 //
-// There are [Redis], [Postgres] and [MariaDB]. [Python] and [Chromium] find programs
+// There are [Redis], [Sentinel], [Cluster], [Postgres] and [MariaDB]. [Python] and [Chromium] find programs
 // that tests run themselves.
 //
 // Faults come in two kinds. A server can be killed, restarted, stopped and

@@ -8,6 +8,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // RedisOptions says how a [RedisServer] differs from one that listens on plain
@@ -40,21 +43,50 @@ type RedisUser struct {
 }
 
 // RedisServer is a Redis server that belongs to one test. It keeps nothing on
-// disk, so it is empty after a Restart.
+// disk, so it is empty after a Restart; what it knows of a [SentinelGroup] or a
+// [RedisCluster] stays.
 type RedisServer struct {
 	t       testing.TB
 	program string
 	dir     string
 	port    int
 	options RedisOptions
+	member  *member  // of a group, else nil
 	process *process // of the last start, which may be over
+	admin   *redis.Client
 }
+
+// administrator is the name, and the password, of a user that every server has: the
+// servers of a group know each other by it.
+const administrator = "testserver"
+
+// redisEnv names the variable with the path of a server to test with, such as
+// that of Valkey or of another version.
+const redisEnv = "TRACBUS_REDIS_SERVER"
 
 // Redis starts a Redis server that ends with the test.
 func Redis(t testing.TB, options RedisOptions) *RedisServer {
 	t.Helper()
-	s := &RedisServer{t: t, program: require(t, "redis-server"), options: options}
+	s := newRedis(t, options)
+	for attempt := 1; ; attempt++ {
+		s.port = freePort(t)
+		err := s.start()
+		if err == nil {
+			return s
+		}
+		if !taken(err) || attempt == 10 {
+			t.Fatalf("redis: %v", err)
+		}
+	}
+}
 
+// newRedis returns a server that has a folder, but neither a port nor a process.
+func newRedis(t testing.TB, options RedisOptions) *RedisServer {
+	t.Helper()
+	s := &RedisServer{t: t, program: os.Getenv(redisEnv), options: options}
+	if s.program == "" {
+		s.program = require(t, "redis-server")
+	}
 	// Not t.TempDir: a unix socket's path may have some 100 bytes only.
 	dir, err := os.MkdirTemp("", "tb")
 	if err != nil {
@@ -62,19 +94,11 @@ func Redis(t testing.TB, options RedisOptions) *RedisServer {
 	}
 	s.dir = dir
 	t.Cleanup(s.remove)
-
-	for attempt := 1; ; attempt++ {
-		s.port = freePort(t)
-		err := s.start()
-		if err == nil {
-			return s
-		}
-		taken := strings.Contains(err.Error(), "Address already in use")
-		if !taken || attempt == 10 {
-			t.Fatalf("redis: %v", err)
-		}
-	}
+	return s
 }
+
+// taken says whether a server did not start because somebody was faster.
+func taken(err error) bool { return strings.Contains(err.Error(), "Address already in use") }
 
 // Addr returns the host and port, which stay the same over a Restart.
 func (s *RedisServer) Addr() string { return local(s.port) }
@@ -125,12 +149,37 @@ func (s *RedisServer) Continue() {
 	}
 }
 
+// Admin returns a client that may do everything. It is closed with the test.
+func (s *RedisServer) Admin() *redis.Client {
+	s.t.Helper()
+	if s.admin == nil {
+		o := &redis.Options{
+			Addr: s.Addr(), DialTimeout: time.Second, ReadTimeout: time.Second, WriteTimeout: time.Second,
+			MaxRetries: -1, DialerRetries: 1, PoolSize: 2,
+		}
+		if s.options.Password != "" || len(s.options.Users) > 0 || s.member != nil {
+			o.Username, o.Password = administrator, administrator
+		}
+		if s.options.TLS != nil {
+			o.TLSConfig = s.options.TLS.ClientConfig(s.t)
+		}
+		s.admin = redis.NewClient(o)
+	}
+	return s.admin
+}
+
 func (s *RedisServer) start() error {
 	path := filepath.Join(s.dir, "redis.conf")
-	if err := os.WriteFile(path, []byte(s.config()), 0o600); err != nil {
-		return err
+	if !s.member.remembers(path) {
+		if err := os.WriteFile(path, []byte(s.config()), 0o600); err != nil {
+			return err
+		}
 	}
-	p, err := start("eady to accept connections", s.program, append([]string{path}, s.options.Args...)...)
+	ready, args := "eady to accept connections", []string{path}
+	if s.member != nil && s.member.sentinel {
+		ready, args = "Sentinel ID is", append(args, "--sentinel")
+	}
+	p, err := start(ready, s.program, append(args, s.options.Args...)...)
 	if err != nil {
 		return err
 	}
@@ -158,6 +207,8 @@ func (s *RedisServer) config() string {
 		set("tls-ca-cert-file", tls.CA)
 		set("tls-cert-file", tls.ServerCert)
 		set("tls-key-file", tls.ServerKey)
+		set("tls-client-cert-file", tls.ClientCert) // for servers that connect to each other
+		set("tls-client-key-file", tls.ClientKey)
 	} else {
 		set("port", strconv.Itoa(s.port))
 	}
@@ -174,12 +225,19 @@ func (s *RedisServer) config() string {
 		}
 		set("user", append(rules, strings.Fields(u.Rules)...)...)
 	}
+	set("user", administrator, "on", ">"+administrator, "~*", "&*", "+@all")
+	if s.member != nil {
+		b.WriteString(s.member.config)
+	}
 	return b.String()
 }
 
 // remove ends the server and deletes its folder. The log of a failed test's
 // server is shown.
 func (s *RedisServer) remove() {
+	if s.admin != nil {
+		_ = s.admin.Close()
+	}
 	if s.process != nil {
 		s.process.kill()
 		if s.t.Failed() {
