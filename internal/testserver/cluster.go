@@ -86,23 +86,15 @@ func (c *RedisCluster) config(i int, s *RedisServer, options ClusterOptions) str
 	l.set("cluster-config-file %s", nodesFile)
 	l.set("cluster-port %d", c.buses[i])
 	l.set("cluster-node-timeout %d", options.NodeTimeout.Milliseconds())
-	l.set("masteruser %s", administrator)
-	l.set("masterauth %s", administrator)
-	l.set("repl-diskless-sync yes")
-	l.set("repl-diskless-sync-delay 0") // else 5 s
-	l.set("repl-diskless-load on-empty-db")
-	l.set("repl-ping-replica-period 1")
-	if tls := s.options.TLS != nil; tls {
-		l.set("tls-replication yes")
+	l.replicate(s)
+	announced := "cluster-announce-port"
+	if s.options.TLS != nil {
 		l.set("tls-cluster yes")
+		announced = "cluster-announce-tls-port"
 	}
 	if s.member.front != nil {
 		_, port := split(s.member.front.Addr())
-		if s.options.TLS != nil {
-			l.set("cluster-announce-tls-port %s", port)
-		} else {
-			l.set("cluster-announce-port %s", port)
-		}
+		l.set("%s %s", announced, port)
 		_, bus := split(s.member.bus.Addr())
 		l.set("cluster-announce-ip 127.0.0.1")
 		l.set("cluster-announce-bus-port %s", bus)
@@ -298,3 +290,10 @@ func (c *RedisCluster) Replica(of *RedisServer) *RedisServer {
 
 // ID returns a node's name in the cluster.
 func (c *RedisCluster) ID(s *RedisServer) string { return c.ids[s] }
+
+// Isolate cuts a node off from the others until Heal. Clients still reach it, unless
+// clients is false. The cluster must be Proxied.
+func (c *RedisCluster) Isolate(s *RedisServer, clients bool) { isolate(c.Nodes, s, clients) }
+
+// Heal ends all isolation.
+func (c *RedisCluster) Heal() { heal(c.Nodes) }

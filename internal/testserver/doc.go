@@ -8,12 +8,13 @@
 //	proxy := testserver.Proxy(t, server.Addr())
 //	client := redis.NewClient(&redis.Options{Addr: proxy.Addr()})
 //
-// There are [Redis], [Sentinel], [Cluster], [Postgres] and [MariaDB]. [Python] and [Chromium] find programs
-// that tests run themselves.
+// There are [Redis], [Sentinel], [Cluster], [HAProxy], [Postgres] and [MariaDB].
+// [Python] and [Chromium] find programs that tests run themselves.
 //
 // Faults come in two kinds. A server can be killed, restarted, stopped and
 // continued, and a database be put back to a backup; a [TCPProxy] in front of it
-// can cut, refuse, swallow and hold back.
+// can cut, refuse, swallow and hold back. With proxies, a node of a cluster or a
+// server with Sentinels can be isolated.
 //
 // Where a server is not installed, the test is skipped in one line. With
 // TRACBUS_REQUIRE_SERVERS set to anything, it fails instead, so that a machine

@@ -2,6 +2,7 @@ package testserver
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -10,12 +11,11 @@ import (
 
 // HAProxyOptions says how a [HAProxyServer] differs from one that is patient.
 type HAProxyOptions struct {
-	// Targets are the servers; connections go to the first that is up. With Check, a
-	// server is up that says +PONG, else one that accepts a connection.
+	// Targets are the servers; connections go to the first that is up.
 	Targets []string
 
-	// Check is what has to be in the answer of a server to "info replication" for it
-	// to be up, such as role:master. Zero means that connections alone are tried.
+	// Check is what has to be in the answer of a server to INFO replication for it to
+	// be up, such as role:master. Zero means that it accepts connections.
 	Check string
 
 	// Idle is how long a connection may be silent, in each direction. Zero means an
@@ -85,13 +85,27 @@ func (h *HAProxyServer) start() error {
 	if err := os.WriteFile(path, []byte(h.config()), 0o600); err != nil {
 		return err
 	}
-	// -db: in the foreground. With -V it says when it has begun.
-	p, err := start("New worker", h.program, "-db", "-V", "-W", "-f", path)
+	// -db: in the foreground. With -V it says something before it listens.
+	p, err := start("as the polling mechanism", h.program, "-db", "-V", "-f", path)
 	if err != nil {
 		return err
 	}
 	h.process = p
+	await(func() bool { return !p.runs() || accepts(h.Addr()) })
+	if !p.runs() {
+		return fmt.Errorf("haproxy ended:\n%s", p.log)
+	}
 	return nil
+}
+
+// accepts says whether somebody listens.
+func accepts(addr string) bool {
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		return false
+	}
+	_ = conn.Close()
+	return true
 }
 
 func (h *HAProxyServer) config() string {

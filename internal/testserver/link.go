@@ -18,6 +18,12 @@ type link struct {
 	over   chan struct{} // closed when the link was cut
 }
 
+// host returns where the client is.
+func (l *link) host() string {
+	host, _ := split(l.client.RemoteAddr().String())
+	return host
+}
+
 // carry passes bytes on in both directions until both ends are done.
 func (l *link) carry(p *TCPProxy) {
 	var answers sync.WaitGroup

@@ -50,12 +50,7 @@ func (s *RedisServer) Bus() *TCPProxy { return s.member.bus }
 
 // Running says whether the server's process is there, and not stopped.
 func (s *RedisServer) Running() bool {
-	select {
-	case <-s.process.gone:
-		return false
-	default:
-		return running(s.process.cmd.Process.Pid)
-	}
+	return s.process.runs() && !s.halted.Load()
 }
 
 // startGroup starts servers at once, having given each a free port and let configure
@@ -118,6 +113,18 @@ type lines struct{ strings.Builder }
 
 func (l *lines) set(format string, args ...any) { fmt.Fprintf(l, format+"\n", args...) }
 
+// replicate has a server copy another one soon.
+func (l *lines) replicate(s *RedisServer) {
+	l.set("masteruser %s", administrator)
+	l.set("masterauth %s", administrator)
+	l.set("repl-diskless-sync yes")
+	l.set("repl-diskless-sync-delay 0") // else 5 s
+	l.set("repl-ping-replica-period 1")
+	if s.options.TLS != nil {
+		l.set("tls-replication yes")
+	}
+}
+
 // split returns host and port of an address that this package made.
 func split(addr string) (host, port string) {
 	host, port, err := net.SplitHostPort(addr)
@@ -125,4 +132,45 @@ func split(addr string) (host, port string) {
 		panic(err)
 	}
 	return host, port
+}
+
+// isolate cuts a server off from the others of its group, as a network does: nothing
+// gets through in either direction, and no end learns anything. Clients still reach
+// it, unless clients is false.
+func isolate(all []*RedisServer, s *RedisServer, clients bool) {
+	for _, other := range all {
+		if other == s {
+			continue
+		}
+		for _, p := range other.proxies() {
+			p.SwallowFrom(s.member.source)
+		}
+		for _, p := range s.proxies() {
+			if clients {
+				p.SwallowFrom(other.member.source)
+			} else {
+				p.Swallow()
+			}
+		}
+	}
+}
+
+// heal ends isolation. Connections that were cut off break, and are made again.
+func heal(all []*RedisServer) {
+	for _, s := range all {
+		for _, p := range s.proxies() {
+			p.Resume()
+			p.CutHoles()
+		}
+	}
+}
+
+// proxies returns those in front of a server.
+func (s *RedisServer) proxies() (all []*TCPProxy) {
+	for _, p := range []*TCPProxy{s.member.front, s.member.bus} {
+		if p != nil {
+			all = append(all, p)
+		}
+	}
+	return all
 }

@@ -115,6 +115,16 @@ func (p *process) terminate(sig syscall.Signal) error {
 	}
 }
 
+// runs says whether the program has not ended.
+func (p *process) runs() bool {
+	select {
+	case <-p.gone:
+		return false
+	default:
+		return true
+	}
+}
+
 // signal sends a signal to a process that is not our own child.
 func signal(pid int, sig os.Signal) error {
 	p, err := os.FindProcess(pid)

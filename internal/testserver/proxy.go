@@ -2,6 +2,7 @@ package testserver
 
 import (
 	"net"
+	"slices"
 	"sync"
 	"testing"
 )
@@ -24,6 +25,7 @@ type TCPProxy struct {
 	flow  chan struct{}  // closed while bytes flow
 	mute  bool           // swallows what servers say
 	hole  bool           // swallows whatever comes on connections that are made
+	from  []string       // hosts whose connections are holes as well
 	cutIn int64          // bytes to the server until the cut; noCut means never
 }
 
@@ -102,6 +104,29 @@ func (p *TCPProxy) Swallow() {
 	}
 }
 
+// SwallowFrom is Swallow for the connections of clients at one host.
+func (p *TCPProxy) SwallowFrom(host string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.from = append(p.from, host)
+	for l := range p.links {
+		if l.host() == host {
+			l.hole.Store(true)
+		}
+	}
+}
+
+// CutHoles is Cut for black holes only.
+func (p *TCPProxy) CutHoles() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for l := range p.links {
+		if l.hole.Load() {
+			l.cut()
+		}
+	}
+}
+
 // Pause holds back all bytes and ends of connections until Resume.
 // Connections stay open, and new ones can be made.
 func (p *TCPProxy) Pause() {
@@ -115,11 +140,11 @@ func (p *TCPProxy) Pause() {
 }
 
 // Resume ends Pause, after which what was held back goes on its way, and
-// DropReplies and Swallow, after which what was swallowed stays lost.
+// DropReplies, Swallow and SwallowFrom, after which what was swallowed stays lost.
 func (p *TCPProxy) Resume() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.mute, p.hole = false, false
+	p.mute, p.hole, p.from = false, false, nil
 	select {
 	case <-p.flow:
 	default:
@@ -183,7 +208,7 @@ func (p *TCPProxy) connect(client *net.TCPConn) {
 	}
 	l := &link{client: client, server: server.(*net.TCPConn), over: make(chan struct{})}
 	p.mu.Lock()
-	l.hole.Store(p.hole)
+	l.hole.Store(p.hole || slices.Contains(p.from, l.host()))
 	p.links[l] = true
 	p.mu.Unlock()
 	p.running.Go(func() {

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -53,6 +54,7 @@ type RedisServer struct {
 	options RedisOptions
 	member  *member  // of a group, else nil
 	process *process // of the last start, which may be over
+	halted  atomic.Bool
 	admin   *redis.Client
 }
 
@@ -139,6 +141,7 @@ func (s *RedisServer) Stop() {
 	if err := s.process.stop(); err != nil {
 		s.t.Fatalf("redis: stop: %v", err)
 	}
+	s.halted.Store(true)
 }
 
 // Continue lets a stopped server go on with all that waits for it.
@@ -147,6 +150,7 @@ func (s *RedisServer) Continue() {
 	if err := s.process.resume(); err != nil {
 		s.t.Fatalf("redis: continue: %v", err)
 	}
+	s.halted.Store(false)
 }
 
 // Admin returns a client that may do everything. It is closed with the test.
@@ -184,6 +188,7 @@ func (s *RedisServer) start() error {
 		return err
 	}
 	s.process = p
+	s.halted.Store(false)
 	return nil
 }
 

@@ -3,6 +3,7 @@ package testserver
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -87,15 +88,7 @@ func Sentinel(t testing.TB, options SentinelOptions) *SentinelGroup {
 // replicaConfig is what a server has to know of its group.
 func replicaConfig(s, master *RedisServer, replica bool) string {
 	var l lines
-	l.set("masteruser %s", administrator)
-	l.set("masterauth %s", administrator)
-	l.set("repl-diskless-sync yes")
-	l.set("repl-diskless-sync-delay 0") // else 5 s
-	l.set("repl-diskless-load on-empty-db")
-	l.set("repl-ping-replica-period 1")
-	if s.options.TLS != nil {
-		l.set("tls-replication yes")
-	}
+	l.replicate(s)
 	s.member.announce(&l, "replica")
 	if replica {
 		host, port := split(master.Announced())
@@ -264,6 +257,15 @@ func inSync(servers []*RedisServer) bool {
 	}
 	return true
 }
+
+// Isolate cuts a server or a Sentinel off from the others until Heal. Clients still
+// reach it, unless clients is false. The group must be Proxied.
+func (g *SentinelGroup) Isolate(s *RedisServer, clients bool) { isolate(g.all(), s, clients) }
+
+// Heal ends all isolation.
+func (g *SentinelGroup) Heal() { heal(g.all()) }
+
+func (g *SentinelGroup) all() []*RedisServer { return append(slices.Clone(g.Servers), g.Sentinels...) }
 
 // field returns a field of an answer that is a map, or a list of names and values.
 func field(answer any, name string) string {
