@@ -25,8 +25,9 @@ func (f *Follower) Run(ctx context.Context, still func(context.Context)) {
 	defer waking.Wait()
 	defer cancel()
 	if f.config.Wake != nil {
-		waking.Go(func() { f.hear(ctx) })
-		waking.Go(func() { f.call(ctx) })
+		w := &wakeLog{poll: f.config.Poll, logger: f.config.Logger, lost: map[direction]bool{}}
+		waking.Go(func() { f.hear(ctx, w) })
+		waking.Go(func() { f.call(ctx, w) })
 	}
 	watch := f.config.Store.Watch()
 	defer watch.Close()

@@ -3,6 +3,8 @@ package follow
 import (
 	"context"
 	"iter"
+	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/tracbus/tracbus/internal/store"
@@ -28,44 +30,77 @@ type Heard struct {
 	Err  error // why calls are not heard; nil: they are
 }
 
+// wakeLog keeps the log at one line when the way through Redis is lost, in whichever
+// direction that is noticed, and at one when both are there again.
+type wakeLog struct {
+	poll   time.Duration
+	logger *slog.Logger
+
+	mu   sync.Mutex
+	lost map[direction]bool
+}
+
+type direction int
+
+const (
+	in direction = iota
+	out
+)
+
+// note notes whether a direction is there, and says so if that is news.
+func (w *wakeLog) note(d direction, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	before := w.lost[in] || w.lost[out]
+	w.lost[d] = err != nil
+	switch now := w.lost[in] || w.lost[out]; {
+	case now && !before:
+		w.logger.Warn("processes do not wake each other through Redis: they poll", "poll", w.poll, "err", err)
+	case before && !now:
+		w.logger.Info("processes wake each other through Redis again")
+	}
+}
+
 // hear kicks the follower whenever another process calls, and when calls are
 // heard again after they were not: one may have been lost.
-func (f *Follower) hear(ctx context.Context) {
-	deaf := false
+func (f *Follower) hear(ctx context.Context, w *wakeLog) {
 	for heard := range f.config.Wake.Hear(ctx) {
-		switch {
-		case heard.Call:
-		case heard.Err != nil:
-			deaf = true
-			f.config.Logger.Warn("other processes are not heard through Redis: this one polls", "poll", f.config.Poll, "err", heard.Err)
-		case deaf:
-			deaf = false
-			f.config.Logger.Info("other processes are heard through Redis again")
+		if !heard.Call {
+			w.note(in, heard.Err)
 		}
 		signal(f.kick)
 	}
 }
 
 // call wakes the other processes after commits of this one, many in one call. A
-// call that is lost costs them the time to their next poll.
-func (f *Follower) call(ctx context.Context) {
-	away := false
-	for {
+// call that fails is made again, so that they learn of the last commit when the way is
+// there again; until then they poll.
+func (f *Follower) call(ctx context.Context, w *wakeLog) {
+	for pause := firstPause; ; {
 		select {
 		case <-f.announce:
 		case <-ctx.Done():
 			return
 		}
-		if err := f.config.Wake.Call(ctx); ctx.Err() == nil && (err != nil) != away {
-			away = err != nil
-			if away {
-				f.config.Logger.Warn("other processes cannot be woken through Redis: they poll", "poll", f.config.Poll, "err", err)
-			} else {
-				f.config.Logger.Info("other processes are woken through Redis again")
-			}
-		}
-		if away && !store.Sleep(ctx, 100*time.Millisecond) {
+		err := f.config.Wake.Call(ctx)
+		if ctx.Err() != nil {
 			return
 		}
+		w.note(out, err)
+		if err == nil {
+			pause = firstPause
+			continue
+		}
+		if !store.Sleep(ctx, pause) {
+			return
+		}
+		pause = min(2*pause, lastPause)
+		signal(f.announce)
 	}
 }
+
+// The pause after a call that failed doubles from the first to the last of these.
+const (
+	firstPause = 100 * time.Millisecond
+	lastPause  = 2 * time.Second
+)
