@@ -148,9 +148,9 @@ type PublisherStats struct {
 	Resent         uint64 // sent again, because the answer was lost
 
 	Waiting      int       // held at the moment, without those in the bus's queue
-	Disconnected bool      // Redis did not answer the last try
+	Disconnected bool      // Redis did not answer the last try, or takes nothing now
 	Since        time.Time // of the last change of Disconnected; zero if there was none
-	LastError    error     // of the last message that failed; nil if none did
+	LastError    error     // of the last message or try that failed; nil if none did
 }
 
 // NewPublisher returns a publisher over a client that the caller keeps and

@@ -124,7 +124,7 @@ func (s *session[E]) call(ctx context.Context, f func(context.Context) error) er
 
 // countDelivered counts changes that the listener has handled.
 func (s *session[E]) countDelivered(n int) {
-	s.failures = 0
+	s.failures, s.realigned = 0, 0
 	s.runner.unread = false
 	clear(s.runner.attempts)
 	s.target.CountDelivered(n)

@@ -31,7 +31,8 @@ var errYield = errors.New("the listener fails here; another process may do bette
 //	it has failed for yieldAfter, without MaxAttempts  give up: another process may do better
 //	the call hangs, or took longer than CallTimeout    give up: another process may do better
 //	the listener is closed                             give up
-//	anything else, e.g. the database or Redis is away  pause, then try again
+//	the sink is Away                                   pause as long as it allows, then try again
+//	anything else, e.g. the database is away           pause, then try again
 //
 // A batch that fails or takes too long is delivered change by change from then on
 // if that can help.
@@ -42,15 +43,15 @@ func (s *session[E]) recover(ctx context.Context, err error) error {
 	var mismatch *Mismatch
 	if errors.As(err, &mismatch) {
 		if err = s.realign(ctx, mismatch); err == nil {
-			if s.failures++; s.failures > 3 { // it keeps being elsewhere
-				s.pause(ctx)
+			if s.realigned++; s.realigned > 3 { // it keeps being elsewhere
+				s.pause(ctx, s.realigned-3, nil)
 			}
 			return nil
 		}
 	}
 	if errors.Is(err, store.ErrRewound) {
 		s.failures++
-		s.pause(ctx)
+		s.pause(ctx, s.failures, nil)
 		return s.begin(ctx)
 	}
 	s.noteFailure(err)
@@ -74,16 +75,22 @@ func (s *session[E]) recover(ctx context.Context, err error) error {
 	}
 	s.failures++
 	s.target.CountRetried(err)
-	s.pause(ctx)
+	s.pause(ctx, s.failures, err)
 	return nil
 }
 
-// pause waits before a step is made again, unless the lease ends.
-func (s *session[E]) pause(ctx context.Context) {
+// pause waits before a step is made again that was in vain so many times, unless the
+// lease ends. A sink that is away bounds it, because it knows when it is back no sooner
+// than it is called.
+func (s *session[E]) pause(ctx context.Context, times int, why error) {
 	waiting, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.lease.ctx, cancel)()
-	store.Sleep(waiting, s.config.Backoff<<min(s.failures-1, 6))
+	long := s.config.Backoff << min(times-1, 6)
+	if away, ok := errors.AsType[*Away](why); ok {
+		long = min(long, away.Pause)
+	}
+	store.Sleep(waiting, long)
 }
 
 // attribute counts the failures of a change, and makes it a dead letter when they
@@ -118,14 +125,14 @@ func (s *session[E]) attribute(at *changeError) (dead bool, err error) {
 	return true, nil
 }
 
-// noteFailure says, once, that the consumer fails: in the log, and in
-// the consumer's row.
+// noteFailure says, once, that the consumer fails: in the consumer's row, and in the
+// log unless its sink does.
 func (s *session[E]) noteFailure(err error) {
 	if s.failingSince.IsZero() {
 		s.failingSince = time.Now()
 	}
 	s.note(err)
-	if !s.runner.failing.IsZero() {
+	if _, said := errors.AsType[*Away](err); said || !s.runner.failing.IsZero() {
 		return
 	}
 	s.runner.failing = time.Now()

@@ -81,7 +81,9 @@ func (r *Runner[E]) Run(ctx context.Context) {
 		}
 		r.journal.Announce(ctx) // the others can have it
 		if err != nil && ctx.Err() == nil {
-			r.logGivenUp(l.claim.Token, err)
+			if !errors.Is(err, errYield) || !errors.Is(r.givenUp, errYield) { // else it was said
+				r.logGivenUp(l.claim.Token, err)
+			}
 			r.givenUp = err
 			r.observed = observation{}            // what was seen before is of another time
 			store.Sleep(ctx, r.config.LeaseFor/2) // others first
@@ -184,6 +186,9 @@ func (r *Runner[E]) logLookup(err error) {
 }
 
 func (r *Runner[E]) logAcquired(row progress.Consumer, token int64) {
+	if row.Holder == "" && errors.Is(r.givenUp, errYield) { // nobody wanted it, and it still fails
+		return
+	}
 	attrs := []any{"consumer", r.config.Name, "listener", r.listener.Name, "token", token, "tid", row.Cursor.TID}
 	if row.Holder != "" {
 		attrs = append(attrs, "instead of", row.Holder)

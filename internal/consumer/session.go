@@ -42,6 +42,7 @@ type session[E any] struct {
 	// Of failures.
 	failingSince time.Time // when it began to fail here; zero while all is well
 	failures     int       // how many steps have failed in a row
+	realigned    int       // how often the sink was elsewhere since it last took something
 	noted        string    // the failure that the consumer's row has; empty: none
 }
 

@@ -20,8 +20,10 @@ type Sink[E any] interface {
 	//	nil        when all of it is done, and the sink is at span.To
 	//	*Mismatch  when the sink is neither at span.From nor within the span:
 	//	           nothing of the span was done
-	//	another    when the sink is away, or an event cannot be sent there: the
-	//	           caller repeats it after a pause
+	//	*Away      when the sink cannot be reached, or takes nothing now: the
+	//	           caller repeats it, and says nothing, because the sink does
+	//	another    when an event cannot be sent there: the caller repeats it after
+	//	           a pause, and says so
 	//
 	// The sink remembers what was done before it failed: a repetition, with the
 	// same span or one that is cut otherwise, goes on after that.
@@ -64,6 +66,19 @@ type Offset struct {
 	// is the highest that was ever used there, -1 if none was.
 	Generation int64
 }
+
+// Away is the error of a sink that cannot be reached, or takes nothing now. When that
+// begins and when it ends, the sink has said so in the log itself.
+type Away struct {
+	Err   error
+	Pause time.Duration // between two tries, at most
+}
+
+// Error is that of what it wraps.
+func (e *Away) Error() string { return e.Err.Error() }
+
+// Unwrap returns why the sink is away.
+func (e *Away) Unwrap() error { return e.Err }
 
 // Mismatch is the error of a sink that is not where the span begins.
 type Mismatch struct {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/tracbus/tracbus/internal/consumer"
 	"github.com/tracbus/tracbus/internal/publish/pipeline"
 	"github.com/tracbus/tracbus/internal/redisconn"
 )
@@ -84,9 +85,18 @@ func (h *hangUps) blame(hungUp bool, trip []pipeline.Message) bool {
 	return false
 }
 
-// isAway says whether an error of the script's call means that Redis is away. An
-// answer means that it is there, and says no.
-func isAway(err error) bool { return err != nil && !redisconn.IsReply(err) }
+// cannotServe begins answers that say that a server can do nothing now, whatever it
+// is asked to. The others are about what was asked.
+var cannotServe = []string{
+	"LOADING ", "MASTERDOWN ", "CLUSTERDOWN ", "READONLY ", "OOM ", "MISCONF ", "NOREPLICAS ",
+	"BUSY ", "TRYAGAIN ", "MOVED ", "ASK ", "NOAUTH ", "WRONGPASS ", "ERR max number of clients reached",
+}
+
+// isAway says whether an error of the script's call means that Redis is away: it could
+// not be asked, or takes nothing now.
+func isAway(err error) bool {
+	return err != nil && (!redisconn.IsReply(err) || redisconn.IsReply(err, cannotServe...))
+}
 
 // stopped says why Redis refused the message of an event in the middle of a call.
 func (s *scripted[E]) stopped(e E, state string, err error) error {
@@ -101,12 +111,15 @@ func (s *scripted[E]) stopped(e E, state string, err error) error {
 // of answering: proto-max-bulk-len is 1 MiB or more.
 const minHangUp = 1 << 20
 
-// failed says why a call had no answer, or was refused as a whole.
+// failed says what an error of a call means to the consumer.
 func (s *scripted[E]) failed(r *request[E], err error) error {
-	if redisconn.FailureOf(err) != redisconn.HungUp || r.longest < minHangUp {
-		return err
+	switch {
+	case redisconn.FailureOf(err) == redisconn.HungUp && r.longest >= minHangUp:
+		return s.named(r.events[0], fmt.Errorf("a message of %d bytes, on which Redis hung up: expected no more than its proto-max-bulk-len: %w", r.longest, err))
+	case isAway(err):
+		return &consumer.Away{Err: err, Pause: s.config.MaxBackoff}
 	}
-	return s.named(r.events[0], fmt.Errorf("a message of %d bytes, on which Redis hung up: expected no more than its proto-max-bulk-len: %w", r.longest, err))
+	return err
 }
 
 // named says which event an error is of.

@@ -3,6 +3,7 @@ package publish
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -87,7 +88,9 @@ func (p *pipelined[E]) send(ctx context.Context, b *buffer[E]) error {
 			messages, events, unknown, try = messages[done:], events[done:], max(unknown-done, 0), 0
 		}
 		p.recorder.count(func(s *Stats) { s.Waiting = len(messages) })
-		p.here(out.Err)
+		if !errors.Is(ctx.Err(), context.Canceled) { // else it was cut short, which says nothing of Redis
+			p.here(out.Err)
+		}
 		if len(messages) > 0 && !p.pause(ctx, try) {
 			p.recorder.count(func(s *Stats) {
 				s.Unacknowledged += uint64(unknown)

@@ -2,6 +2,7 @@ package publish
 
 import (
 	"context"
+	"errors"
 
 	"github.com/tracbus/tracbus/internal/consumer"
 	"github.com/tracbus/tracbus/internal/publish/script"
@@ -23,20 +24,25 @@ func (s *scripted[E]) send(ctx context.Context, span consumer.Span, events []E) 
 	err := s.newTransfer(span, events).run(ctx)
 	clear(s.requests[0].events)
 	clear(s.requests[1].events)
-	if err != nil {
+	if _, elsewhere := errors.AsType[*consumer.Mismatch](err); err != nil && !elsewhere { // the consumer finds the way
 		s.recorder.count(func(st *Stats) { st.LastError = err })
 	}
 	return err
 }
 
-// answered counts what became of a call.
-func (s *scripted[E]) answered(reply script.Reply, err error) {
+// answered counts what became of a call. One that was cut short because the process
+// stops or the lease is over says nothing of Redis.
+func (s *scripted[E]) answered(ctx context.Context, reply script.Reply, err error) {
 	s.recorder.count(func(st *Stats) {
 		st.Published += uint64(reply.Published)
 		st.NoReceivers += uint64(reply.NoReceivers)
 	})
-	if !isAway(err) {
-		err = nil
+	away, is := errors.AsType[*consumer.Away](err)
+	switch {
+	case is && errors.Is(ctx.Err(), context.Canceled):
+	case is:
+		s.recorder.here(away.Err)
+	default:
+		s.recorder.here(nil)
 	}
-	s.recorder.here(err)
 }

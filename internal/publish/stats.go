@@ -17,9 +17,9 @@ type Stats struct {
 	Resent         uint64 // sent again, because the answer was lost
 
 	Waiting      int       // held at the moment
-	Disconnected bool      // Redis did not answer the last try
+	Disconnected bool      // Redis did not answer the last try, or takes nothing now
 	Since        time.Time // of the last change of Disconnected; zero if there was none
-	LastError    error     // of the last message that failed; nil if none did
+	LastError    error     // of the last message or try that failed; nil if none did
 }
 
 // recorder keeps the figures, and logs what an operator has to know.

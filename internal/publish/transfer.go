@@ -164,10 +164,11 @@ func (t *transfer[E]) requests(ctx context.Context) (script.Reply, error) {
 		r.call.Reset = t.reset
 		reply, err := s.sender.Send(ctx, r.call, &r.batch)
 		preparing.Wait()
-		s.answered(reply, err)
+		err = s.failed(r, err)
+		s.answered(ctx, reply, err)
 		switch {
 		case err != nil:
-			return reply, s.failed(r, err)
+			return reply, err
 		case reply.Stopped != nil:
 			return reply, s.stopped(r.events[reply.At], t.key, reply.Stopped)
 		case reply.Mismatch != nil, reply.Rewound != nil, reply.OtherGeneration:
