@@ -13,20 +13,20 @@ import (
 // A method that changes what happens to bytes is sure of all bytes that are
 // sent after it has returned. Methods may be called at any time.
 type TCPProxy struct {
-	t      testing.TB
-	target string
-	addr   string
+	t    testing.TB
+	addr string
 
 	running sync.WaitGroup // the carriers of all links
 
-	mu    sync.Mutex     // guards what follows
-	door  *door          // nil while refusing
-	links map[*link]bool // the connections that are not over
-	flow  chan struct{}  // closed while bytes flow
-	mute  bool           // swallows what servers say
-	hole  bool           // swallows whatever comes on connections that are made
-	from  []string       // hosts whose connections are holes as well
-	cutIn int64          // bytes to the server until the cut; noCut means never
+	mu     sync.Mutex // guards what follows
+	target string
+	door   *door          // nil while refusing
+	links  map[*link]bool // the connections that are not over
+	flow   chan struct{}  // closed while bytes flow
+	mute   bool           // swallows what servers say
+	hole   bool           // swallows whatever comes on connections that are made
+	from   []string       // hosts whose connections are holes as well
+	cutIn  int64          // bytes to the server until the cut; noCut means never
 }
 
 const noCut = -1
@@ -127,6 +127,14 @@ func (p *TCPProxy) CutHoles() {
 	}
 }
 
+// Redirect has connections that are made from now on lead to another server, as
+// when an address moves. Those that exist go on.
+func (p *TCPProxy) Redirect(target string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.target = target
+}
+
 // Pause holds back all bytes and ends of connections until Resume.
 // Connections stay open, and new ones can be made.
 func (p *TCPProxy) Pause() {
@@ -201,7 +209,10 @@ func (p *TCPProxy) open(l *net.TCPListener) {
 // connect links a client to the server. A server that cannot be reached shows
 // as a connection that is reset.
 func (p *TCPProxy) connect(client *net.TCPConn) {
-	server, err := net.DialTimeout("tcp", p.target, patience)
+	p.mu.Lock()
+	target := p.target
+	p.mu.Unlock()
+	server, err := net.DialTimeout("tcp", target, patience)
 	if err != nil {
 		reset(client)
 		return

@@ -161,6 +161,16 @@ func TestRefuseAndAccept(t *testing.T) {
 	}
 }
 
+func TestRedirectLeadsNewConnectionsElsewhere(t *testing.T) {
+	p := Proxy(t, echo(t))
+	old := dial(t, p)
+	say(t, old, "hello")
+	s := Redis(t, RedisOptions{})
+	p.Redirect(s.Addr())
+	say(t, old, "hello again")
+	mustPing(t, client(t, &redis.Options{Addr: p.Addr()}))
+}
+
 func TestPauseHoldsBackUntilResume(t *testing.T) {
 	p := Proxy(t, echo(t))
 	old := dial(t, p)
