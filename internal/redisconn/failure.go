@@ -18,10 +18,17 @@ const (
 	// Forbidden is NOPERM: the user has no right to this command, channel or
 	// key. Redis takes other commands.
 	Forbidden
-	// Refused is any other answer: most are about Redis's own state (OOM,
-	// READONLY, MISCONF, LOADING, CLUSTERDOWN), so that other commands would be
-	// refused too.
+	// Refused is any other answer: most are about Redis's own state (OOM, MISCONF,
+	// BUSY), so that other commands would be refused too.
 	Refused
+	// Misplaced is an answer of a server that cannot serve now, where another one
+	// may: READONLY, MOVED, ASK, MASTERDOWN, CLUSTERDOWN, LOADING, TRYAGAIN. The
+	// command was not executed. Whoever gets it connects again through his
+	// [Router].
+	Misplaced
+	// Left is a connection that was given up because the client would connect
+	// elsewhere now. The server may still execute the command.
+	Left
 	// HungUp is a connection that Redis or the network closed. Redis closes it on
 	// a command that is too long, with or without "ERR Protocol error" before.
 	HungUp
@@ -42,12 +49,16 @@ func FailureOf(err error) Failure {
 	switch {
 	case err == nil:
 		return NoFailure
+	case errors.As(err, new(*LeftError)):
+		return Left
 	case errors.Is(err, context.Canceled), errors.As(err, &waited) && waited.Timeout():
 		return Silent
 	case errors.As(err, &dialed) && dialed.Op == "dial":
 		return Unreachable
 	case IsReply(err, "NOPERM"):
 		return Forbidden
+	case IsReply(err, "READONLY", "MOVED ", "ASK ", "MASTERDOWN", "CLUSTERDOWN", "LOADING", "TRYAGAIN"):
+		return Misplaced
 	case IsReply(err) && !IsReply(err, protocolError):
 		return Refused
 	}
@@ -56,3 +67,14 @@ func FailureOf(err error) Failure {
 
 // protocolError begins the last answer on a connection that Redis closes.
 const protocolError = "ERR Protocol error"
+
+// A LeftError ends a connection of whose kind the client would make another one
+// now.
+type LeftError struct {
+	From, To string
+}
+
+// Error implements error.
+func (e *LeftError) Error() string {
+	return "the server is at " + e.To + " now, and not at " + e.From
+}

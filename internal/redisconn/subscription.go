@@ -57,9 +57,6 @@ func (s *subscription) dialOnce(dial dialer) dialer {
 	}
 }
 
-// errLost answers whoever tries to replace a connection.
-var errLost = errors.New("the connection is lost")
-
 // subscribe asks for patterns; receive returns a confirmation for each.
 func (s *subscription) subscribe(patterns ...string) error {
 	return s.pubsub.PSubscribe(s.ctx, patterns...)

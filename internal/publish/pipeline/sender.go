@@ -119,7 +119,7 @@ func (s *Sender) outcome(messages []Message, err error) Outcome {
 		switch redisconn.FailureOf(refused) {
 		case redisconn.Forbidden:
 			s.replies = append(s.replies, Reply{Err: refused})
-		case redisconn.Refused:
+		case redisconn.Refused, redisconn.Misplaced:
 			// Because of the server's state, not of this message: those after it
 			// may have met another state. All of them are sent again, in order.
 			return Outcome{Replies: s.replies, Unknown: i+1 < len(messages), Err: refused}

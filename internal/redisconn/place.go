@@ -1,0 +1,89 @@
+package redisconn
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Place says where a connection leads to. What the server does not tell, or the
+// user may not ask for, is empty.
+type Place struct {
+	// Addr is where the client connects: host:port or the path of a socket.
+	Addr string
+
+	// Remote is the address at the other end.
+	Remote string
+
+	// Client is the number that the server gave to the connection, or 0. A server
+	// that was restarted counts from 1 again.
+	Client int64
+
+	// RunID names the run of the server.
+	RunID string
+
+	// Role is "master" or "replica".
+	Role string
+
+	// Primary is the server that a replica follows.
+	Primary string
+
+	// History names what the server and its replicas have in common.
+	History string
+
+	// Cluster says that the server is a node of a Redis Cluster.
+	Cluster bool
+}
+
+// String returns the address, and what is at its other end if that differs.
+func (p Place) String() string {
+	if p.Remote == "" || p.Remote == p.Addr || strings.HasPrefix(p.Addr, "/") {
+		return p.Addr
+	}
+	return fmt.Sprintf("%s (%s)", p.Addr, p.Remote)
+}
+
+// asker is what can be asked: a client, or a connection of one.
+type asker interface {
+	Pipeline() redis.Pipeliner
+}
+
+// ask completes the place, in one round trip. HELLO needs no right, INFO does. An
+// error is a failure to get answers.
+func (p *Place) ask(ctx context.Context, a asker) error {
+	pipe := a.Pipeline()
+	hello := redis.NewMapStringInterfaceCmd(ctx, "hello")
+	_ = pipe.Process(ctx, NoRetry(hello)) // only queues it
+	server, replication := pipe.Info(ctx, "server"), pipe.Info(ctx, "replication")
+	if _, err := pipe.Exec(ctx); err != nil && !IsReply(err) {
+		return err
+	}
+	greeting := hello.Val()
+	p.Client, _ = greeting["id"].(int64)
+	p.Role, _ = greeting["role"].(string)
+	p.Cluster = greeting["mode"] == "cluster"
+	about := fields(server.Val() + "\r\n" + replication.Val())
+	p.RunID, p.History = about["run_id"], about["master_replid"]
+	p.Cluster = p.Cluster || about["redis_mode"] == "cluster"
+	if role := about["role"]; role != "" {
+		p.Role = strings.Replace(role, "slave", "replica", 1)
+	}
+	if host := about["master_host"]; host != "" {
+		p.Primary = net.JoinHostPort(host, about["master_port"])
+	}
+	return nil
+}
+
+// fields reads what INFO answers.
+func fields(text string) map[string]string {
+	all := map[string]string{}
+	for line := range strings.Lines(text) {
+		if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
+			all[name] = value
+		}
+	}
+	return all
+}
