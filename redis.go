@@ -117,7 +117,10 @@ func (c RedisConfig) NewClient() (redis.UniversalClient, error) {
 	c.DialTimeout = cmp.Or(c.DialTimeout, DefaultRedisTimeout)
 	c.ReadTimeout = cmp.Or(c.ReadTimeout, DefaultRedisTimeout)
 	c.WriteTimeout = cmp.Or(c.WriteTimeout, DefaultRedisTimeout)
-	dial := redisconn.Dialer{TLS: tlsConfig, Timeout: c.DialTimeout, Sentinels: c.Sentinel.Addrs}.Dial
+	dial := redisconn.Dialer{
+		TLS: tlsConfig, Timeout: c.DialTimeout, Sentinels: c.Sentinel.Addrs,
+		Secrets: []string{c.Password.Reveal(), c.Sentinel.Password.Reveal()},
+	}.Func()
 	switch {
 	case c.Sentinel.MasterName != "":
 		return redis.NewFailoverClient(&redis.FailoverOptions{

@@ -1,16 +1,18 @@
 package redisconn
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"net"
 	"slices"
 	"time"
+
+	"github.com/tracbus/tracbus/internal/redisconn/guard"
 )
 
-// A Dialer makes the connections of the clients that the library makes. Unlike
-// go-redis's own it ends with its context while it encrypts, too.
+// A Dialer makes the connections of the clients that the library makes, and
+// guards them. Unlike go-redis's own it ends with its context while it encrypts,
+// too.
 type Dialer struct {
 	// TLS encrypts. Nil means plain text.
 	TLS *tls.Config
@@ -20,16 +22,30 @@ type Dialer struct {
 
 	// Sentinels are host:port of those that are asked for the server.
 	Sentinels []string
+
+	// Secrets are the passwords for the servers and the Sentinels.
+	Secrets []string
 }
 
-// Dial connects, or answers [Where].
-func (d Dialer) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	if !slices.Contains(d.Sentinels, addr) && answer(ctx, addr) {
-		return nil, errAnswered
+// Func returns the dialer as go-redis wants it. It connects, or answers [Where].
+func (d Dialer) Func() func(ctx context.Context, network, addr string) (net.Conn, error) {
+	secrets := guard.NewSecrets(d.Secrets...)
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if !slices.Contains(d.Sentinels, addr) && answer(ctx, addr) {
+			return nil, errAnswered
+		}
+		conn, err := d.connect(ctx, network, addr)
+		if err != nil {
+			return nil, secrets.HideError(err)
+		}
+		return guard.Wrap(conn, guard.Lent(), secrets), nil
 	}
+}
+
+func (d Dialer) connect(ctx context.Context, network, addr string) (net.Conn, error) {
 	plain := &net.Dialer{Timeout: d.Timeout, KeepAliveConfig: keepAlive}
 	if d.TLS == nil {
-		return plain.DialContext(ctx, cmp.Or(network, "tcp"), addr)
+		return plain.DialContext(ctx, network, addr)
 	}
 	return (&tls.Dialer{NetDialer: plain, Config: d.TLS}).DialContext(ctx, network, addr)
 }

@@ -42,16 +42,16 @@ func TestDialerEndsWithItsContext(t *testing.T) {
 	go func() {
 		conn := <-connected
 		cancel()
-		_ = conn.Close
+		_ = conn.Close()
 	}()
-	_, err := Dialer{TLS: &tls.Config{ServerName: "x"}}.Dial(ctx, "tcp", addr)
+	_, err := Dialer{TLS: &tls.Config{ServerName: "x"}}.Func()(ctx, "tcp", addr)
 	assert.ErrorIs(t, err, context.Canceled)
 }
 
 func TestWhere(t *testing.T) {
 	addr, _ := silent(t)
-	own := Dialer{Sentinels: []string{addr}}
-	at, known, err := Where(t.Context(), own.Dial, "tcp", "a:1")
+	own := Dialer{Sentinels: []string{addr}}.Func()
+	at, known, err := Where(t.Context(), own, "tcp", "a:1")
 	require.NoError(t, err)
 	assert.True(t, known)
 	assert.Equal(t, "a:1", at)
@@ -59,11 +59,11 @@ func TestWhere(t *testing.T) {
 	// What go-redis does before it names the server: it may fail, too.
 	for _, sentinel := range []string{addr, "another:1"} {
 		throughSentinel := func(ctx context.Context, network, _ string) (net.Conn, error) {
-			conn, err := own.Dial(ctx, network, sentinel)
+			conn, err := own(ctx, network, sentinel)
 			if err == nil {
 				_ = conn.Close()
 			}
-			return own.Dial(ctx, network, "master:1")
+			return own(ctx, network, "master:1")
 		}
 		at, known, err = Where(t.Context(), throughSentinel, "tcp", "FailoverClient")
 		require.NoError(t, err)
