@@ -1,40 +1,30 @@
 package crash_test
 
 import (
-	"encoding/json"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/tracbus/tracbus/internal/testkit"
+	"github.com/tracbus/tracbus/tests/campaign/record"
 )
-
-// library is where the library's source is, seen from here.
-const library = "../../.."
-
-// spoiling replaces a text of the library's source.
-type spoiling struct{ file, old, with string }
 
 // The layers that keep a durable consumer from losing and repeating, and how each
 // is switched off.
 var (
-	fencingOff = []spoiling{
-		{"internal/progress/lease.go", "WHERE holder <> '' AND tid = ? AND mark = ? AND seq = ? AND rest = ? AND `",
-			"WHERE (1 = 1 OR holder <> '' AND tid = ? AND mark = ? AND seq = ? AND rest = ?) AND `"},
-		{"internal/progress/lease.go", `expires = {NOW} + ? WHERE holder <> '' AND "`, `expires = {NOW} + ? WHERE "`},
-		{"internal/progress/lease.go", `"epoch = ? AND name IN "`, `"(1 = 1 OR epoch = ?) AND name IN "`},
+	fencingOff = []record.Spoiling{
+		{File: "internal/progress/lease.go", Old: "WHERE holder <> '' AND tid = ? AND mark = ? AND seq = ? AND rest = ? AND `",
+			With: "WHERE (1 = 1 OR holder <> '' AND tid = ? AND mark = ? AND seq = ? AND rest = ?) AND `"},
+		{File: "internal/progress/lease.go", Old: `expires = {NOW} + ? WHERE holder <> '' AND "`, With: `expires = {NOW} + ? WHERE "`},
+		{File: "internal/progress/lease.go", Old: `"epoch = ? AND name IN "`, With: `"(1 = 1 OR epoch = ?) AND name IN "`},
 	}
-	clockOff = []spoiling{
-		{"internal/consumer/lease.go", "func() { l.cancel(ErrExpired) }", "func() {}"},
+	clockOff = []record.Spoiling{
+		{File: "internal/consumer/lease.go", Old: "func() { l.cancel(ErrExpired) }", With: "func() {}"},
 	}
-	dedupeOff = []spoiling{
-		{"internal/publish/script/publish.lua", "elseif tid == '' or not stands(ARGV[6], ARGV[7]) then", "elseif tid == '' then"},
+	dedupeOff = []record.Spoiling{
+		{File: "internal/publish/script/publish.lua", Old: "elseif tid == '' or not stands(ARGV[6], ARGV[7]) then", With: "elseif tid == '' then"},
 	}
-	cursorFirst = []spoiling{
-		{"internal/consumer/deliver.go", "err = s.call(ctx, func(ctx context.Context) error { return s.listener.Deliver(ctx, c.event) })",
-			"_ = s.moveAndWait(b.through(i)); err = s.call(ctx, func(ctx context.Context) error { return s.listener.Deliver(ctx, c.event) })"},
+	cursorFirst = []record.Spoiling{
+		{File: "internal/consumer/deliver.go", Old: "err = s.call(ctx, func(ctx context.Context) error { return s.listener.Deliver(ctx, c.event) })",
+			With: "_ = s.moveAndWait(b.through(i)); err = s.call(ctx, func(ctx context.Context) error { return s.listener.Deliver(ctx, c.event) })"},
 	}
 )
 
@@ -49,7 +39,7 @@ func TestCrashSeesFaults(t *testing.T) {
 		name     string
 		database func(testing.TB) *database
 		plain    bool
-		spoil    []spoiling
+		spoil    []record.Spoiling
 		happens  func(r *rig)
 		want     int
 	}{
@@ -66,7 +56,7 @@ func TestCrashSeesFaults(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			testkit.NoLeaks(t)
 			database := tc.database(t)
-			for _, program := range []string{"", spoiledBinary(t, tc.spoil)} {
+			for _, program := range []string{"", record.SpoiledBinary(t, tc.spoil)} {
 				t.Run(map[bool]string{true: "on", false: "off"}[program == ""], func(t *testing.T) {
 					r := newRig(t, database, strictRound.redisArgs()...)
 					r.plain = tc.plain
@@ -90,54 +80,6 @@ func TestCrashSeesFaults(t *testing.T) {
 			}
 		})
 	}
-}
-
-// spoiledBinary builds this test binary from a spoiled source.
-func spoiledBinary(t *testing.T, spoilings []spoiling) string {
-	t.Helper()
-	goTool, err := exec.LookPath("go")
-	if err != nil {
-		testkit.Skip(t, "it needs the go tool: "+err.Error())
-	}
-	folder := t.TempDir()
-	texts := map[string]string{}
-	for _, s := range spoilings {
-		if texts[s.file] == "" {
-			b, err := os.ReadFile(filepath.Join(library, s.file))
-			if err != nil {
-				t.Fatal(err)
-			}
-			texts[s.file] = string(b)
-		}
-		if n := strings.Count(texts[s.file], s.old); n != 1 {
-			t.Fatalf("%s: expected once, found %d times: %s", s.file, n, s.old)
-		}
-		texts[s.file] = strings.Replace(texts[s.file], s.old, s.with, 1)
-	}
-	overlay := struct{ Replace map[string]string }{map[string]string{}}
-	for file, text := range texts {
-		path, err := filepath.Abs(filepath.Join(library, file))
-		if err != nil {
-			t.Fatal(err)
-		}
-		spoiled := filepath.Join(folder, strings.ReplaceAll(file, "/", "_"))
-		if err := os.WriteFile(spoiled, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		overlay.Replace[path] = spoiled
-	}
-	b, err := json.Marshal(overlay)
-	if err != nil {
-		t.Fatal(err)
-	}
-	list, program := filepath.Join(folder, "overlay.json"), filepath.Join(folder, "spoiled.test")
-	if err := os.WriteFile(list, b, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := exec.CommandContext(t.Context(), goTool, "test", "-c", "-ldflags=-s -w", "-overlay", list, "-o", program, ".").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
-	return program
 }
 
 // done waits until a name is done with all that was written.
