@@ -19,7 +19,9 @@ import (
 // and an outage has one line when it begins and one when it ends. The pause of other
 // listeners is longer than any test.
 func TestRedisIsBack(t *testing.T) {
-	for name, away := range map[string]struct{ begin, end func(t *testing.T, s *testserver.RedisServer) }{
+	for name, away := range map[string]struct {
+		begin, end func(t *testing.T, s *testserver.RedisServer)
+	}{
 		"killed": {
 			func(_ *testing.T, s *testserver.RedisServer) { s.Kill() },
 			func(_ *testing.T, s *testserver.RedisServer) { s.Restart() }, // empty: it is reset
