@@ -19,29 +19,29 @@ import (
 	"github.com/tracbus/tracbus/internal/testserver"
 )
 
-// tripRecorder notes what the publisher hands to its client in each round trip.
+// tripRecorder notes what the publisher sends in each round trip.
 type tripRecorder struct {
 	mu    sync.Mutex
 	trips [][]int
+	fail  func(publish bool) error // what becomes of a round trip; nil lets all through
 }
 
-func (r *tripRecorder) DialHook(next redis.DialHook) redis.DialHook          { return next }
-func (r *tripRecorder) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
-func (r *tripRecorder) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return func(ctx context.Context, cmds []redis.Cmder) error {
-		var trip []int
-		for _, cmd := range cmds {
-			if cmd.Name() == "publish" {
-				trip = append(trip, noteOf(fmt.Sprint(cmd.Args()[2])).n)
-			}
+func (r *tripRecorder) note(commands [][]string) error {
+	var trip []int
+	for _, c := range commands {
+		if c[0] == "publish" {
+			trip = append(trip, noteOf(c[2]).n)
 		}
-		if trip != nil {
-			r.mu.Lock()
-			r.trips = append(r.trips, trip)
-			r.mu.Unlock()
-		}
-		return next(ctx, cmds)
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if trip != nil {
+		r.trips = append(r.trips, trip)
+	}
+	if r.fail == nil {
+		return nil
+	}
+	return r.fail(trip != nil)
 }
 
 // noteOf reads a payload that a fault rig sent.
@@ -68,6 +68,7 @@ type faultRig struct {
 	client    *redis.Client
 	bus       *tracbus.Bus
 	publisher *tracbus.Publisher
+	tap       *testkit.Tap
 	trips     tripRecorder
 	log       testkit.LogRecorder
 	ear       *testkit.Ear
@@ -93,7 +94,8 @@ func newFaultRig(t testing.TB, config tracbus.BusConfig) *faultRig {
 func newFaultRigVia(t testing.TB, server *testserver.RedisServer, client *redis.Client, config tracbus.BusConfig) *faultRig {
 	t.Helper()
 	r := &faultRig{t: t, server: server, client: client}
-	r.client.AddHook(&r.trips)
+	r.tap = testkit.NewTap(r.client)
+	r.tap.Before(r.trips.note)
 	r.ear = testkit.NewEar(t, testkit.HastyClient(t, r.server.Addr()))
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)

@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -89,13 +90,13 @@ func (h *hangUps) blame(hungUp bool, trip []pipeline.Message) bool {
 // is asked to. The others are about what was asked.
 var cannotServe = []string{
 	"LOADING ", "MASTERDOWN ", "CLUSTERDOWN ", "READONLY ", "OOM ", "MISCONF ", "NOREPLICAS ",
-	"BUSY ", "TRYAGAIN ", "MOVED ", "ASK ", "NOAUTH ", "WRONGPASS ", "ERR max number of clients reached",
+	"BUSY ", "TRYAGAIN ", "MOVED ", "ASK ", "NOAUTH ",
 }
 
 // isAway says whether an error of the script's call means that Redis is away: it could
 // not be asked, or takes nothing now.
 func isAway(err error) bool {
-	return err != nil && (!redisconn.IsReply(err) || redisconn.IsReply(err, cannotServe...))
+	return err != nil && (!redisconn.IsReply(err) || redisconn.IsReply(err, cannotServe...) || errors.As(err, new(*redisconn.ConnectError)))
 }
 
 // stopped says why Redis refused the message of an event in the middle of a call.

@@ -52,11 +52,11 @@ func TestHistoryWithoutTheTransactionThatIsBegun(t *testing.T) {
 			eachWay(t, func(t *testing.T, r *sendRig) {
 				events, names := transactions(2, 2, 600)
 				r.mustReset(0)
-				r.own.AddHook(&scriptCounter{before: func(call int) {
+				(&scriptCounter{before: func(call int) {
 					if call == 2 { // it ends within the transaction
 						require.NoError(t, r.client.ConfigSet(r.ctx(), "maxmemory", "1").Err())
 					}
-				}})
+				}}).count(r.tap)
 				require.Error(t, r.send(0, 2, events))
 				require.NoError(t, r.client.ConfigSet(r.ctx(), "maxmemory", "0").Err())
 				assert.Equal(t, names[:256], r.heard())

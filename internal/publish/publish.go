@@ -104,9 +104,10 @@ func (p *Publisher[E]) Stats() Stats { return p.stats.get() }
 // CountDropped counts messages that were dropped before they came here.
 func (p *Publisher[E]) CountDropped(messages int) { p.stats.dropped(messages) }
 
-// Close gives the pipeline's connection back to the client's pool.
+// Close ends the connection. Whatever is sent next makes another one.
 func (p *Publisher[E]) Close() {
 	p.sending.Lock()
 	defer p.sending.Unlock()
 	p.pipeline.sender.Close()
+	p.script.sender.Close()
 }

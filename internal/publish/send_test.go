@@ -65,7 +65,7 @@ func TestSpanMovesOverWhatIsNotPublished(t *testing.T) {
 func TestSpanCutsLongBatches(t *testing.T) {
 	eachWay(t, func(t *testing.T, r *sendRig) {
 		scripts := &scriptCounter{}
-		r.own.AddHook(scripts)
+		scripts.count(r.tap)
 		events, names := transactions(1, 10, 100)
 		huge, more := transactions(11, 11, 1000)
 		r.mustReset(0)
@@ -84,12 +84,12 @@ func TestSpanWhenAFailoverTakesBackTheBeginningOfATransaction(t *testing.T) {
 	eachWay(t, func(t *testing.T, r *sendRig) {
 		events, names := transactions(1, 1, 600)
 		r.mustReset(0)
-		r.own.AddHook(&scriptCounter{before: func(call int) {
+		(&scriptCounter{before: func(call int) {
 			if call == 2 { // the replica that takes over did not have the first
 				require.NoError(t, r.client.HSet(r.ctx(), r.state, "next_tid", "", "next", "", "seq", "", "entry", "0-0").Err())
 				require.NoError(t, r.client.Del(r.ctx(), "changes").Err())
 			}
-		}})
+		}}).count(r.tap)
 		require.NoError(t, r.send(0, 1, events))
 		assert.Equal(t, append(names[:256:256], names...), r.heard())
 		assert.Equal(t, "1", r.offset()["tid"])

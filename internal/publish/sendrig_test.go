@@ -5,10 +5,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,6 +26,7 @@ type sendRig struct {
 	server    *testserver.RedisServer
 	client    *redis.Client // that may do everything
 	own       *redis.Client // the publisher's
+	tap       *testkit.Tap  // of it
 	publisher *Publisher[event]
 	state     string // the key
 	ears      *redis.PubSub
@@ -56,6 +55,7 @@ func newSendRig(t *testing.T, config Config, options testserver.RedisOptions, us
 		user = &redis.Options{}
 	}
 	r.own = r.connect(user)
+	r.tap = testkit.NewTap(r.own)
 	r.publisher = newPublisher(r.own, config)
 	r.listen()
 	return r
@@ -216,28 +216,22 @@ func wantMismatch(t *testing.T, err error, want consumer.Offset) {
 type scriptCounter struct {
 	calls  []int
 	before func(call int) // from 1; may be nil
-	dials  atomic.Int64   // connections made
 }
 
-func (c *scriptCounter) DialHook(next redis.DialHook) redis.DialHook {
-	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		c.dials.Add(1)
-		return next(ctx, network, addr)
-	}
-}
-
-func (c *scriptCounter) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
-	return func(ctx context.Context, cmd redis.Cmder) error {
-		if a := cmd.Args(); a[0] == "evalsha" {
-			keys, _ := strconv.Atoi(a[2].(string))
-			c.calls = append(c.calls, a[3+keys+16].(int))
+// count counts the calls that are tapped from now on.
+func (c *scriptCounter) count(tap *testkit.Tap) {
+	tap.Before(func(commands [][]string) error {
+		for _, a := range commands {
+			if a[0] != "evalsha" {
+				continue
+			}
+			keys, _ := strconv.Atoi(a[2])
+			messages, _ := strconv.Atoi(a[3+keys+16])
+			c.calls = append(c.calls, messages)
 			if c.before != nil {
 				c.before(len(c.calls))
 			}
 		}
-		return next(ctx, cmd)
-	}
-}
-func (c *scriptCounter) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
+		return nil
+	})
 }

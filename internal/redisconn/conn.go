@@ -84,13 +84,13 @@ type wire struct {
 	given atomic.Bool
 }
 
-// errLost answers whoever tries to replace a connection.
-var errLost = errors.New("the connection is lost")
+// ErrLost answers whoever tries to replace a connection.
+var ErrLost = errors.New("the connection is lost")
 
 // handOver is a [dialer] that gives the connection to a client, once.
 func (w *wire) handOver(context.Context, string, string) (net.Conn, error) {
 	if w.given.Swap(true) {
-		return nil, errLost
+		return nil, ErrLost
 	}
 	return w, nil
 }

@@ -71,10 +71,18 @@ func (p *Place) ask(ctx context.Context, a asker) error {
 	if role := about["role"]; role != "" {
 		p.Role = strings.Replace(role, "slave", "replica", 1)
 	}
-	if host := about["master_host"]; host != "" {
-		p.Primary = net.JoinHostPort(host, about["master_port"])
-	}
+	p.Primary = primaryIn(about)
 	return nil
+}
+
+// PrimaryIn returns the server that a replica follows by its INFO, or "".
+func PrimaryIn(info string) string { return primaryIn(fields(info)) }
+
+func primaryIn(about map[string]string) string {
+	if about["master_host"] == "" {
+		return ""
+	}
+	return net.JoinHostPort(about["master_host"], about["master_port"])
 }
 
 // fields reads what INFO answers.

@@ -55,7 +55,7 @@ func (r *StreamReader) handOver() dialer {
 	var given atomic.Bool
 	return func(context.Context, string, string) (net.Conn, error) {
 		if given.Swap(true) {
-			return nil, errLost
+			return nil, ErrLost
 		}
 		return r.conn, nil
 	}

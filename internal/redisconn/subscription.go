@@ -47,7 +47,7 @@ func (s *subscription) dialOnce(dial dialer) dialer {
 	var dialed atomic.Bool
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		if dialed.Swap(true) {
-			return nil, errLost
+			return nil, ErrLost
 		}
 		conn, err := dial(ctx, network, addr)
 		if err == nil {

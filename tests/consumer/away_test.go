@@ -151,7 +151,7 @@ func TestLostBeginnings(t *testing.T) {
 	rdb := redis.NewClient(&redis.Options{Addr: testserver.Redis(t, testserver.RedisOptions{}).Addr()})
 	defer rdb.Close()
 	lost := &lostBeginnings{left: 3}
-	rdb.AddHook(lost)
+	testkit.NewTap(rdb).Before(lost.lose)
 	var all *tracbus.Registration
 	d := desk.Seat(t, s, s.DSN(s.Name()), desk.Config{Before: func(b *tracbus.Bus) {
 		all = b.All(tracbus.DurableConfig{Backoff: time.Millisecond}.Durable("redis"),
@@ -175,20 +175,13 @@ func TestLostBeginnings(t *testing.T) {
 // lostBeginnings loses calls of the script that begin anew.
 type lostBeginnings struct{ left int }
 
-func (*lostBeginnings) DialHook(next redis.DialHook) redis.DialHook { return next }
-
-func (*lostBeginnings) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
-}
-
-func (l *lostBeginnings) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+func (l *lostBeginnings) lose(commands [][]string) error {
 	const anew = 5 // behind the command, the script, how many keys, and those
-	return func(ctx context.Context, cmd redis.Cmder) error {
-		if a := cmd.Args(); strings.HasPrefix(cmd.Name(), "eval") && len(a) > anew && a[anew] == "1" && l.left > 0 {
+	for _, a := range commands {
+		if strings.HasPrefix(a[0], "eval") && len(a) > anew && a[anew] == "1" && l.left > 0 {
 			l.left--
-			cmd.SetErr(errors.New("the network ate it"))
-			return cmd.Err()
+			return errors.New("the network ate it")
 		}
-		return next(ctx, cmd)
 	}
+	return nil
 }

@@ -1,7 +1,6 @@
 package consumer_test
 
 import (
-	"context"
 	"errors"
 	"log/slog"
 	"strings"
@@ -27,11 +26,11 @@ func TestHalfOfATransactionIsPublished(t *testing.T) {
 			testkit.NoLeaks(t)
 			k := desk.NewRestorable(t, "sqlite")
 			server := testserver.Redis(t, testserver.RedisOptions{})
-			rdb := redis.NewClient(&redis.Options{Addr: server.Addr()}) // whose time-out is short: the hook is used
+			rdb := redis.NewClient(&redis.Options{Addr: server.Addr()})
 			t.Cleanup(func() { _ = rdb.Close() })
 			ear := testkit.NewEar(t, testkit.PatientClient(t, server.Addr()))
 			held := new(heldUp)
-			rdb.AddHook(held)
+			testkit.NewTap(rdb).Before(held.hold)
 			lines := new(testkit.LogRecorder)
 			d := desk.Seat(t, k.Server, "", desk.Config{
 				DB:      k.Open(t, k.Source),
@@ -97,22 +96,12 @@ func TestHalfOfATransactionIsPublished(t *testing.T) {
 // lets all of them pass.
 type heldUp struct{ after atomic.Int32 }
 
-func (*heldUp) DialHook(next redis.DialHook) redis.DialHook { return next }
-
-func (*heldUp) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
-}
-
-func (h *heldUp) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
-	return func(ctx context.Context, cmd redis.Cmder) error {
-		if h.after.Load() == 0 || !strings.HasPrefix(cmd.Name(), "eval") {
-			return next(ctx, cmd)
-		}
-		if h.after.Add(-1) <= 0 {
+func (h *heldUp) hold(commands [][]string) error {
+	for _, c := range commands {
+		if h.after.Load() != 0 && strings.HasPrefix(c[0], "eval") && h.after.Add(-1) <= 0 {
 			h.after.Store(-1)
-			cmd.SetErr(errors.New("held up"))
-			return cmd.Err()
+			return errors.New("held up")
 		}
-		return next(ctx, cmd)
 	}
+	return nil
 }

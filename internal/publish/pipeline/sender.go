@@ -5,8 +5,6 @@ package pipeline
 
 import (
 	"context"
-	"fmt"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -40,66 +38,69 @@ type Reply struct {
 	Err error
 }
 
-// Sender publishes over one connection of a client at a time. It is not for
+// Sender publishes over one connection at a time, which is its own. It is not for
 // concurrent use.
 type Sender struct {
-	client   redis.UniversalClient
-	conn     *redis.Conn
-	self     identity // of conn
-	fresh    bool     // conn has answered, and carried no message yet
-	used     time.Time
-	idle     time.Duration // after which conn may have been closed
-	doubt    bool          // the previous connection may still execute commands
-	suspect  identity      // of that connection
+	line     *redisconn.Line
+	fresh    bool            // its connection has answered, and carried no message yet
+	idle     time.Duration   // after which the connection may have been closed
+	doubt    bool            // the previous connection may still execute commands
+	suspect  redisconn.Place // of that connection
 	unfenced bool
 	cmds     []*publish
 	replies  []Reply
+	role     role
 }
 
-// identity names a connection for as long as its server runs; a restarted
-// server counts its connections from 1 again.
-type identity struct {
-	server string
-	client int64
+// New returns a sender with the settings of a borrowed client, and with connections of
+// its own.
+func New(client redis.UniversalClient) *Sender {
+	return &Sender{line: redisconn.NewLine(redisconn.NewRouter(client), redisconn.Settings{}), idle: time.Second}
 }
-
-// New returns a sender over a borrowed client, which it never closes.
-func New(client redis.UniversalClient) *Sender { return &Sender{client: client, idle: time.Second} }
 
 // Unfenced says that a connection was broken and could not be killed, because
 // the Redis user may not look it up or kill it: a message that is sent again
 // can also arrive late.
 func (s *Sender) Unfenced() bool { return s.unfenced }
 
-// Close gives the connection back to the client's pool.
-func (s *Sender) Close() {
-	if s.conn != nil {
-		_ = s.conn.Close()
-		s.conn, s.self = nil, identity{}
-	}
-}
+// Close ends the connection. The next call makes another one.
+func (s *Sender) Close() { s.line.Close() }
 
-// Send publishes messages in one round trip. The outcome is valid until the
-// next call.
+// Send publishes messages in one round trip. If nobody heard one, it makes sure that
+// the server is one to which subscribers go, in the same round trip if nobody heard
+// the one before either. The outcome is valid until the next call.
 func (s *Sender) Send(ctx context.Context, messages []Message) Outcome {
 	if err := s.connect(ctx); err != nil {
 		return Outcome{Err: err}
 	}
-	pipe := s.conn.Pipeline()
+	conn := s.line.Conn()
+	if conn == nil { // it has ended just now
+		return Outcome{Err: redisconn.ErrLost}
+	}
+	pipe := conn.Client().Pipeline()
 	for i, m := range messages {
 		if i == len(s.cmds) {
 			s.cmds = append(s.cmds, newPublish())
 		}
 		_ = pipe.Process(ctx, s.cmds[i].with(m)) // only queues it
 	}
-	_, err := pipe.Exec(ctx)
+	asked := s.role.queue(ctx, pipe)
+	err := s.line.Use(ctx, func(*redisconn.Conn) error { _, err := pipe.Exec(ctx); return err })
 	out := s.outcome(messages, err)
 	out.HungUp = s.fresh && len(out.Replies) == 0 && redisconn.FailureOf(out.Err) == redisconn.HungUp
-	s.used, s.fresh = time.Now(), false
+	s.fresh = false
+	// If the last one was answered, nothing is on its way any more.
+	last := s.cmds[len(messages)-1].cmd.Err()
+	doubt := last != nil && !redisconn.IsReply(last)
+	if !conn.Place().Cluster {
+		out = s.heard(ctx, out, asked)
+	} else {
+		for i := range out.Replies { // it counts the subscribers of this node alone
+			out.Replies[i].Receivers = max(out.Replies[i].Receivers, 1)
+		}
+	}
 	if out.Err != nil {
-		// If the last one was answered, nothing is on its way any more.
-		last := s.cmds[len(messages)-1].cmd.Err()
-		s.doubt, s.suspect = last != nil && !redisconn.IsReply(last), s.self
+		s.doubt, s.suspect = doubt, conn.Place()
 		s.Close()
 	}
 	return out
@@ -130,82 +131,64 @@ func (s *Sender) outcome(messages []Message, err error) Outcome {
 	return Outcome{Replies: s.replies}
 }
 
-// connect takes a connection from the pool, and makes sure that nothing which
-// the previous one carried is executed from now on.
+// connect makes a connection unless there is one that can be used, and makes sure that
+// nothing which the previous one carried is executed from now on.
 func (s *Sender) connect(ctx context.Context) error {
-	if s.conn != nil && s.usable(ctx) {
+	if s.usable(ctx) {
 		return nil
 	}
-	node, err := redisconn.Master(ctx, s.client, anyKey)
+	conn, err := s.line.Connect(ctx, redisconn.AnyKey)
 	if err != nil {
-		return fmt.Errorf("connect: %w", err)
+		return err
 	}
-	conn := node.Conn()
-	self, err := identify(ctx, conn)
-	if err == nil && s.doubt {
-		err = s.fence(ctx, conn, self)
+	s.role = roleAt(conn.Place())
+	if err = s.role.replica; err == nil && s.doubt {
+		err = s.fence(ctx, conn.Place())
 	}
 	if err != nil {
-		_ = conn.Close()
-		return fmt.Errorf("connect: %w", err)
+		s.Close()
+		return &redisconn.ConnectError{Err: err}
 	}
-	s.conn, s.self, s.fresh, s.doubt = conn, self, true, false
+	s.doubt, s.fresh = false, true
 	return nil
 }
 
 // usable says whether the connection can be used. Servers and firewalls close
 // idle ones; to find that out with a message would leave the message in doubt.
 func (s *Sender) usable(ctx context.Context) bool {
-	if time.Since(s.used) < s.idle {
-		return true
-	}
-	self, err := identify(ctx, s.conn)
-	if err != nil || self != s.self {
-		s.Close()
+	if s.line.Conn() == nil {
 		return false
 	}
-	return true
+	if s.line.Idle() < s.idle {
+		return true
+	}
+	err := s.role.ask(ctx, s.line)
+	if err != nil {
+		s.Close()
+	}
+	return err == nil
 }
 
-// fence kills the suspect, if the server that it was connected to still runs.
-func (s *Sender) fence(ctx context.Context, conn *redis.Conn, self identity) error {
-	if s.suspect.server == "" || self.server == "" {
+// fence kills the suspect, if the server that it was connected to still runs. Another
+// server has its own subscribers: what the suspect still executes, they do not get, and
+// whoever comes from there to here begins with a Resync. Only between the nodes of a
+// cluster that is not so: a node that stood, and goes on after another one has taken
+// its place, may still hand to all of them what it had not executed.
+func (s *Sender) fence(ctx context.Context, self redisconn.Place) error {
+	if s.suspect.RunID == "" || s.suspect.Client == 0 || self.RunID == "" {
 		s.unfenced = true
 		return nil
 	}
-	if s.suspect.server != self.server {
+	if s.suspect.RunID != self.RunID {
 		return nil
 	}
-	err := conn.Do(ctx, "client", "kill", "id", s.suspect.client).Err()
+	err := s.line.Use(ctx, func(c *redisconn.Conn) error {
+		return c.Client().Do(ctx, "client", "kill", "id", s.suspect.Client).Err()
+	})
 	if redisconn.IsReply(err, "NOPERM", "ERR ") {
 		s.unfenced, err = true, nil
 	}
 	return err
-}
-
-// anyKey chooses a server of a cluster. It hands every message to all of its
-// servers, so that any one will do; always the same one keeps the order.
-const anyKey = "tracbus"
-
-// identify asks for the connection's number and the server's run id, in one
-// round trip. The identity is empty for a user without the right to ask, and on
-// a server without the commands.
-func identify(ctx context.Context, conn *redis.Conn) (identity, error) {
-	pipe := conn.Pipeline()
-	number := redis.NewIntCmd(ctx, "client", "id")
-	_ = pipe.Process(ctx, redisconn.NoRetry(number)) // only queues it
-	info := pipe.Info(ctx, "server")
-	if _, err := pipe.Exec(ctx); redisconn.IsReply(err, "NOPERM", "ERR ") {
-		return identity{}, nil
-	} else if err != nil {
-		return identity{}, err
-	}
-	_, rest, found := strings.Cut(info.Val(), "run_id:")
-	if !found {
-		return identity{}, nil
-	}
-	run, _, _ := strings.Cut(rest, "\r")
-	return identity{run, number.Val()}, nil
 }
 
 // publish is a PUBLISH that is used again and again, and that go-redis never

@@ -65,41 +65,53 @@ type Reply struct {
 	Published, NoReceivers int // messages that were done in this call
 }
 
-// Sender calls the script. It is not for concurrent use.
+// Sender calls the script, over a connection of its own. It is not for concurrent use.
 type Sender struct {
-	client redis.UniversalClient
-	sha    any // a string
-	args   []any
-	bytes  []redisconn.Bytes
+	way   way
+	sha   any // a string
+	args  []any
+	bytes []redisconn.Bytes
 }
 
-// New returns a sender over a borrowed client, which it never closes.
+// New returns a sender with the settings of a borrowed client, and with a connection of
+// its own.
 func New(client redis.UniversalClient) *Sender {
-	return &Sender{client: client, sha: redis.NewScript(source).Hash()}
+	return &Sender{way: newWay(client), sha: redis.NewScript(source).Hash()}
 }
 
-// Send calls the script once. A Redis that does not know the script gets it in a
-// second round trip. An error means that Redis did not answer, so that all or
-// nothing may be done, or that it refused the call and published no message.
+// Close ends the connection. The next call makes another one.
+func (s *Sender) Close() { s.way.close() }
+
+// Send calls the script once, wherever in a cluster the state is now. A Redis that does
+// not know the script gets it in a second round trip. An error means that Redis did not
+// answer, so that all or nothing may be done, or that it refused the call and published
+// no message.
 //
-// It returns at the deadline of ctx or by the client's timeouts, whichever is
-// earlier.
+// It returns when ctx ends or by the client's timeouts, whichever is earlier.
 func (s *Sender) Send(ctx context.Context, c Call, b *Batch) (Reply, error) {
 	s.prepare(c, b)
-	answer, err := s.run(ctx, c.State)
+	var answer any
+	err := s.way.call(ctx, c.State, func(send do) (err error) {
+		answer, err = s.run(send)
+		return err
+	})
 	clear(s.bytes) // they hold the batch
 	if err != nil {
 		return Reply{}, err
 	}
-	return read(answer)
+	r, err := read(answer)
+	if s.way.cluster { // it counts the subscribers of one node alone
+		r.NoReceivers = 0
+	}
+	return r, err
 }
 
 // run has Redis run the script with the arguments that are prepared. One that does
 // not know the script is given its text by EVAL; where EVAL is renamed or forbidden,
 // by SCRIPT LOAD.
-func (s *Sender) run(ctx context.Context, key string) (answer any, err error) {
+func (s *Sender) run(send do) (answer any, err error) {
 	s.args[0], s.args[1] = "evalsha", s.sha
-	answer, err = s.do(ctx, key, s.args)
+	answer, err = send(s.args)
 	switch {
 	case withheld(err, "evalsha"):
 		return nil, refused{err, "EVALSHA"}
@@ -107,18 +119,18 @@ func (s *Sender) run(ctx context.Context, key string) (answer any, err error) {
 		return answer, err
 	}
 	s.args[0], s.args[1] = "eval", source
-	answer, err = s.do(ctx, key, s.args)
+	answer, err = send(s.args)
 	if !withheld(err, "eval") {
 		return answer, err
 	}
-	if _, err = s.do(ctx, key, []any{"script", "load", source}); err != nil {
+	if _, err = send([]any{"script", "load", source}); err != nil {
 		if withheld(err, "script") {
 			err = refused{err, "EVAL or SCRIPT LOAD, besides EVALSHA"}
 		}
 		return nil, err
 	}
 	s.args[0], s.args[1] = "evalsha", s.sha
-	return s.do(ctx, key, s.args)
+	return send(s.args)
 }
 
 // withheld says whether an answer is that a command is renamed, or is not among the
@@ -191,57 +203,6 @@ func (s *Sender) prepare(c Call, b *Batch) {
 		a = append(a, t.place.TID, t.place.CommitID, t.messages)
 	}
 	s.args = a
-}
-
-// do sends a command once, to the server that has a key.
-func (s *Sender) do(ctx context.Context, key string, args []any) (any, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	cmd := redis.NewCmd(ctx, args...)
-	if args[0] == "script" { // has no key by which a cluster's client could tell
-		node, err := redisconn.Master(ctx, s.client, key)
-		if err != nil {
-			return nil, err
-		}
-		err = bounded(ctx, node).Process(ctx, redisconn.NoRetry(cmd))
-		return cmd.Val(), err
-	}
-	once := redisconn.NoRetry(cmd)
-	if c, ok := s.client.(*redis.ClusterClient); ok && patient(ctx, c.Options().ReadTimeout) {
-		err := c.Process(ctx, once) // it follows redirections
-		return cmd.Val(), err
-	}
-	node, err := redisconn.Master(ctx, s.client, key)
-	if err != nil {
-		return nil, err
-	}
-	if err = bounded(ctx, node).Process(ctx, once); redisconn.IsReply(err, "MOVED", "ASK") {
-		redisconn.Refresh(ctx, s.client) // whoever repeats the call finds the node
-	}
-	return cmd.Val(), err
-}
-
-// bounded returns c, or a copy with a shorter timeout if ctx ends before an answer
-// would time out: go-redis does not look at ctx while it waits for one. A copy has
-// none of the caller's hooks, so it is made only if it must be.
-func bounded(ctx context.Context, c *redis.Client) *redis.Client {
-	timeout := c.Options().ReadTimeout
-	if patient(ctx, timeout) {
-		return c
-	}
-	deadline, _ := ctx.Deadline()
-	left := time.Until(deadline)
-	if timeout > 0 {
-		left = min(left, timeout)
-	}
-	return c.WithTimeout(max(left, time.Millisecond))
-}
-
-// patient says whether ctx lasts as long as an answer may take.
-func patient(ctx context.Context, readTimeout time.Duration) bool {
-	deadline, ok := ctx.Deadline()
-	return !ok || readTimeout > 0 && time.Until(deadline) >= readTimeout
 }
 
 // read takes the script's reply apart.

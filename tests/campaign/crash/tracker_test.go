@@ -96,7 +96,7 @@ func (p *process) open(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, testkit.Patience)
 	defer cancel()
 	logger := slog.New(slog.NewTextHandler(os.Stderr, nil)).With("run", p.Run)
-	p.client.AddHook(&p.tricks)
+	testkit.NewTap(p.client).After(p.tricks.answered)
 	for ; ctx.Err() == nil; record.Sleep(ctx, 50*time.Millisecond) {
 		p.bus = tracbus.BusConfig{Logger: logger}.NewBus("crash")
 		p.loaded.complain = p.complain

@@ -1,7 +1,6 @@
 package crash_test
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -9,8 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-
-	"github.com/redis/go-redis/v9"
 )
 
 // trick is what a relay does to itself where chance would seldom hit.
@@ -25,8 +22,8 @@ const (
 	dieAfterScript trick = "die-after-script" // Redis has answered to a script, and the library does not know yet
 )
 
-// tricks performs one trick when there is an occasion. As a hook of the
-// Redis client it sees Redis's answers.
+// tricks performs one trick when there is an occasion. Over a tap of the Redis
+// client's connections it sees Redis's answers.
 type tricks struct {
 	goOn chan struct{} // has room for a token
 
@@ -79,33 +76,13 @@ func (c *tricks) perform(tricks ...trick) {
 
 func signalSelf(signal string) { _ = exec.Command("kill", signal, strconv.Itoa(os.Getpid())).Run() }
 
-// DialHook implements redis.Hook.
-func (c *tricks) DialHook(next redis.DialHook) redis.DialHook { return next }
-
-// ProcessHook implements redis.Hook.
-func (c *tricks) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
-	return func(ctx context.Context, cmd redis.Cmder) error {
-		err := next(ctx, cmd)
-		c.answered(cmd)
-		return err
-	}
-}
-
-// ProcessPipelineHook implements redis.Hook.
-func (c *tricks) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return func(ctx context.Context, cmds []redis.Cmder) error {
-		err := next(ctx, cmds)
-		c.answered(cmds...)
-		return err
-	}
-}
-
 // emptyCall is more arguments than a script call has that carries no message.
 const emptyCall = 25
 
-func (c *tricks) answered(cmds ...redis.Cmder) {
-	for _, cmd := range cmds {
-		if strings.HasPrefix(cmd.Name(), "eval") && len(cmd.Args()) > emptyCall && cmd.Err() == nil {
+// answered performs a trick after a call that carries messages was answered.
+func (c *tricks) answered(commands [][]string) {
+	for _, cmd := range commands {
+		if strings.HasPrefix(cmd[0], "eval") && len(cmd) > emptyCall {
 			c.perform(dieAfterScript)
 		}
 	}
