@@ -123,7 +123,7 @@ func (c RedisConfig) NewClient() (redis.UniversalClient, error) {
 	}.Func()
 	switch {
 	case c.Sentinel.MasterName != "":
-		return redis.NewFailoverClient(&redis.FailoverOptions{
+		return redisconn.NewSentinelClient(&redis.FailoverOptions{
 			MasterName: c.Sentinel.MasterName, SentinelAddrs: c.Sentinel.Addrs,
 			SentinelUsername: c.Sentinel.Username, SentinelPassword: c.Sentinel.Password.Reveal(),
 			DB: c.DB, Username: c.Username, Password: c.Password.Reveal(), TLSConfig: tlsConfig,

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/tracbus/tracbus/internal/redisconn/guard"
 )
 
 // Settings are what users of a [Conn] want differently.
@@ -101,6 +103,7 @@ func open(ctx context.Context, o *redis.Options, s Settings) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	dialled = guard.Wrap(dialled, guard.Own(), guard.NewSecrets(o.Password))
 	c := &Conn{wire: &wire{Conn: dialled}}
 	c.ctx, c.hangUp = context.WithCancelCause(ctx)
 	context.AfterFunc(c.ctx, func() { _ = dialled.Close() })

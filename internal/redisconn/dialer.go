@@ -43,12 +43,36 @@ func (d Dialer) Func() func(ctx context.Context, network, addr string) (net.Conn
 }
 
 func (d Dialer) connect(ctx context.Context, network, addr string) (net.Conn, error) {
-	plain := &net.Dialer{Timeout: d.Timeout, KeepAliveConfig: keepAlive}
-	if d.TLS == nil {
-		return plain.DialContext(ctx, network, addr)
+	if d.Timeout > 0 {
+		limited, cancel := context.WithTimeout(ctx, d.Timeout)
+		defer cancel()
+		ctx = limited
 	}
-	return (&tls.Dialer{NetDialer: plain, Config: d.TLS}).DialContext(ctx, network, addr)
+	plain, err := (&net.Dialer{KeepAliveConfig: keepAlive}).DialContext(ctx, network, addr)
+	if err != nil || d.TLS == nil {
+		return plain, err
+	}
+	config := d.TLS
+	if config.ServerName == "" {
+		config = config.Clone()
+		config.ServerName, _, _ = net.SplitHostPort(addr)
+	}
+	encrypted := tls.Client(plain, config)
+	if err := encrypted.HandshakeContext(ctx); err != nil {
+		_ = plain.Close()
+		return nil, &handshakeError{addr, err}
+	}
+	return encrypted, nil
 }
+
+// handshakeError is the error of a connection that was made, but not encrypted.
+type handshakeError struct {
+	addr string
+	err  error
+}
+
+func (e *handshakeError) Error() string { return "dial " + e.addr + ": " + e.err.Error() }
+func (e *handshakeError) Unwrap() error { return e.err }
 
 // keepAlive is go-redis's: who does not answer three times after 30 s is gone.
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 5 * time.Second, Count: 3}

@@ -53,7 +53,7 @@ func FailureOf(err error) Failure {
 		return Left
 	case errors.Is(err, context.Canceled), errors.As(err, &waited) && waited.Timeout():
 		return Silent
-	case errors.As(err, &dialed) && dialed.Op == "dial":
+	case errors.As(err, &dialed) && dialed.Op == "dial", sentinelWords(err) != "":
 		return Unreachable
 	case IsReply(err, "NOPERM"):
 		return Forbidden

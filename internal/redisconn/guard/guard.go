@@ -93,8 +93,12 @@ func (c *Conn) NetConn() net.Conn { return c.Conn }
 // again, to see whether the server has closed it.
 type visible struct{ *Conn }
 
-// SyscallConn implements syscall.Conn.
+// SyscallConn implements syscall.Conn. What a reader was told, who looks is told,
+// too.
 func (v visible) SyscallConn() (syscall.RawConn, error) {
+	if v.broken != nil {
+		return nil, v.broken
+	}
 	return v.Conn.Conn.(syscall.Conn).SyscallConn()
 }
 

@@ -1,0 +1,56 @@
+package redisconn
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"strings"
+	"syscall"
+)
+
+// connectWords says what is wrong with a connection, as far as its error does not.
+func connectWords(err error, encrypts bool) string {
+	var (
+		unknown *x509.UnknownAuthorityError
+		name    *x509.HostnameError
+		invalid *x509.CertificateInvalidError
+		plain   *tls.RecordHeaderError
+		shaking *handshakeError
+	)
+	text := err.Error()
+	switch {
+	case asValue(err, &plain):
+		return "the port does not speak TLS: expected option tls = disabled (redis:// in the place of rediss://), or another port"
+	case asValue(err, &unknown):
+		return "expected the authority that signed the server's certificate in option tls_ca"
+	case asValue(err, &name):
+		return "expected the name in the server's certificate in option tls_server_name"
+	case asValue(err, &invalid):
+		if invalid.Reason == x509.Expired {
+			return "the server's certificate is not valid at this time: it needs another, or a clock is wrong"
+		}
+		return "the server needs another certificate"
+	case strings.Contains(text, "tls: certificate required"), strings.Contains(text, "remote error: tls: bad certificate"),
+		strings.Contains(text, "remote error: tls: unknown certificate authority"), strings.Contains(text, "remote error: tls: handshake failure"):
+		return "the server wants a certificate of an authority that it knows: expected options tls_cert and tls_key"
+	case errors.As(err, &shaking):
+		return "if the port speaks plain text: expected option tls = disabled (redis:// in the place of rediss://), or another port"
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNRESET):
+		const closed = "the server, or a proxy before it, closed the connection"
+		if encrypts {
+			return closed
+		}
+		return closed + ", as a port that speaks TLS does at once (option tls = enabled)"
+	}
+	return ""
+}
+
+// asValue finds an error whose method has the value, not the pointer.
+func asValue[E error](err error, target **E) bool {
+	found, ok := errors.AsType[E](err)
+	if ok {
+		*target = &found
+	}
+	return ok
+}
