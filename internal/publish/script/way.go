@@ -58,15 +58,16 @@ func (w *way) call(ctx context.Context, key string, f func(do) error) error {
 		if aside {
 			line = w.aside
 		}
-		fresh := line.Conn() == nil
+		conn := line.Conn() // asked once: it may end at any time
+		fresh := conn == nil
 		if fresh {
-			conn, err := w.main.Connect(ctx, key)
-			if err != nil {
+			var err error
+			if conn, err = w.main.Connect(ctx, key); err != nil {
 				return err
 			}
 			line, aside, w.cluster = w.main, false, conn.Place().Cluster
 		}
-		at := line.Conn().Place().Addr
+		at := conn.Place().Addr
 		err := f(func(args []any) (any, error) { return send(ctx, line, aside, args) })
 		to, elsewhere := redisconn.RedirectionOf(err, at)
 		switch {
