@@ -58,7 +58,7 @@ func BenchmarkChained(b *testing.B) {
 	chainedBy := func(config PublisherConfig, batch int) func() {
 		p := NewPublisher(client, config)
 		return func() {
-			key := publish.StateKey(config.StreamKey, "uuid", "redis")
+			key := publish.StateKey(config.StreamKey, false, "uuid", "redis")
 			require.NoError(b, client.Del(b.Context(), key, "changes").Err())
 			c := consumer.Span{Journal: "uuid", Consumer: "redis", Reset: &consumer.Reset{Expect: consumer.Offset{Empty: true, Generation: -1}}}
 			for i := 0; i < len(events); i += batch {

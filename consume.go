@@ -139,7 +139,7 @@ type durable struct {
 }
 
 func newDurable(ctx context.Context, scope durableScope, l any, d delivery.Listener[Event]) *durable {
-	r := &durable{name: scope.name, config: scope.config, listener: d, invoker: delivery.NewInvoker(ctx), memory: consumer.NewMemory()}
+	r := &durable{name: scope.name, config: scope.config, listener: d, invoker: delivery.NewInvoker(ctx, d.Ended), memory: consumer.NewMemory()}
 	if k, ok := l.(offsetKeeper); ok {
 		r.sink = sinkFunc(k.sendSpan)
 	}

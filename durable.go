@@ -33,7 +33,8 @@ type DurableConfig struct {
 	CallTimeout time.Duration
 
 	// Backoff is the pause before a call that failed is made again. It doubles
-	// with each failure, up to 64 times that. Zero means 100 ms.
+	// with each failure, up to 64 times that. While Redis is away, a [Publisher]
+	// waits no longer than its MaxBackoff. Zero means 100 ms.
 	Backoff time.Duration
 
 	// MaxAttempts is after how many failed calls a change becomes a dead letter,

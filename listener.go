@@ -86,6 +86,9 @@ type eventFilter interface{ wants(e Event) bool }
 // A dropCounter shows in its own figures what its bus dropped.
 type dropCounter interface{ countDropped(events int) }
 
+// A leaver gives up what it needed for its calls when it has left a bus.
+type leaver interface{ left() }
+
 // On registers f for the events of type E, and starts a goroutine that calls
 // it; see [Bus] for who ends it. E is one event type, or [Event] for all of
 // them, [Resync] included.
@@ -108,6 +111,9 @@ func (b *Bus) listenerOf(scope Scope, l any, wants func(Event) bool, deliver fun
 	}
 	if drops, ok := l.(dropCounter); ok {
 		d.Dropped = drops.countDropped
+	}
+	if leaves, ok := l.(leaver); ok {
+		d.Ended = leaves.left
 	}
 	if resyncs, ok := l.(ResyncListener); ok {
 		d.Resync = func(ctx context.Context, g delivery.Gap) error { return resyncs.Resync(ctx, b.resync(g)) }

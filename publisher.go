@@ -57,8 +57,9 @@ type PublisherConfig struct {
 	// Zero means any age.
 	StreamMaxAge time.Duration
 
-	// MaxBackoff bounds the pause between tries while Redis is away. It begins at
-	// 50 ms and doubles. Zero means 2 s.
+	// MaxBackoff bounds the pause between tries while Redis is away, under Durable
+	// too. It begins at 50 ms, under Durable at [DurableConfig.Backoff], and doubles.
+	// Zero means 2 s.
 	MaxBackoff time.Duration
 
 	// Logger gets one line when Redis goes away, and one when it is back. Zero
@@ -82,12 +83,18 @@ func prefixOf(prefix string, none bool) string {
 // wait in the bus's queue: beyond [BusConfig.QueueSize] the oldest are dropped,
 // and counted in [Publisher.Stats].
 //
-// It sends the waiting events in one round trip, over one connection of the
-// client's pool, and sends the next ones when that was answered. A message whose
-// answer was lost is sent again, immediately and before any other, after the
-// connection that carried it was killed. For that the Redis user needs
-// "+client|id +client|kill +info" besides "+publish". Without these rights, a
-// message that is sent again may arrive late.
+// It owns one connection, with the settings and the Dialer of the client: the client's
+// pool and hooks have no part in it. When the client would connect elsewhere now, after a
+// failover say, the publisher does so too. It sends the waiting events in one round trip,
+// and sends the next ones when that was answered. A message whose answer was lost is sent
+// again, immediately and before any other, after the connection that carried it was
+// killed. For that the Redis user needs "+client|kill +info" besides "+publish". Without
+// these rights, a message that is sent again may arrive late.
+//
+// A replica, to which a server may become any time, publishes to nobody. So a message that
+// nobody received counts as published only if the server is no replica; else Redis is
+// away, and the messages are sent again where the client connects next, from the first
+// that nobody received.
 //
 // Redis closes the connection on a message that is too long for it. If it does so
 // several times in a row, the publisher sends messages one by one, and rejects one
@@ -130,7 +137,8 @@ func prefixOf(prefix string, none bool) string {
 //
 // An event of a realm of your own is published if it is a [Payloader].
 //
-// A Publisher starts no goroutine. Its methods may be called concurrently.
+// What a publisher starts for its connection ends with that. Its methods may be called
+// concurrently.
 type Publisher struct {
 	codec  codec
 	sender *publish.Publisher[Event]
@@ -141,7 +149,7 @@ type Publisher struct {
 // Unacknowledged.
 type PublisherStats struct {
 	Published      uint64 // Redis has acknowledged them
-	NoReceivers    uint64 // of these, nobody was subscribed
+	NoReceivers    uint64 // of these, nobody was subscribed; zero in a Cluster, where a node knows its own subscribers only
 	Rejected       uint64 // could not be encoded, the channel was forbidden, or Redis hung up on them
 	Dropped        uint64 // not sent: too many waited, or the bus was closed
 	Unacknowledged uint64 // sent, and the bus was closed before an answer came
@@ -157,10 +165,7 @@ type PublisherStats struct {
 // closes, after the bus. The client should have finite timeouts, as go-redis's
 // defaults are: if Redis is silent, the publisher waits until they expire.
 //
-// From the first message until [Publisher.Close] it keeps one connection of the
-// client's pool for itself. If others use the client too, another publisher or
-// the caller, PoolSize must leave one for them: if it is 1, they wait for a
-// connection in vain.
+// It takes no connection of the client's pool: PoolSize does not matter.
 //
 // It panics if the client is nil or of a kind that cannot serve, or if the
 // configuration contradicts itself.
@@ -208,9 +213,12 @@ func (c PublisherConfig) checkStream() error {
 // Stats returns what was counted so far.
 func (p *Publisher) Stats() PublisherStats { return PublisherStats(p.sender.Stats()) }
 
-// Close gives the publisher's connection back to the client's pool, which matters
-// only if the client is used further. Close the bus before.
+// Close ends the publisher's connection, as its bus does when it is closed. Close the
+// bus before. A publisher that is used further connects again.
 func (p *Publisher) Close() { p.sender.Close() }
+
+// left implements [leaver].
+func (p *Publisher) left() { p.sender.Leave() }
 
 // HandleBatch publishes events. It is called by the bus, and returns when Redis
 // has acknowledged them all or ctx has ended. While Redis works on one round

@@ -19,6 +19,7 @@ type Invoker struct {
 	orders chan order
 	wake   chan struct{} // holds one token: closing was set
 	done   chan struct{} // closed when the goroutine has ended
+	ended  func()        // called before that; nil if nobody wants to know
 
 	calling atomic.Bool // a call has not returned
 
@@ -46,9 +47,9 @@ var (
 const callGrace = time.Second
 
 // NewInvoker returns an invoker whose context ends with ctx. It makes no call
-// before Start.
-func NewInvoker(ctx context.Context) *Invoker {
-	v := &Invoker{orders: make(chan order), wake: make(chan struct{}, 1), done: make(chan struct{})}
+// before Start. It calls ended, unless that is nil, when no call follows.
+func NewInvoker(ctx context.Context, ended func()) *Invoker {
+	v := &Invoker{ended: ended, orders: make(chan order), wake: make(chan struct{}, 1), done: make(chan struct{})}
 	v.ctx, v.cancel = context.WithCancel(ctx)
 	return v
 }
@@ -151,6 +152,9 @@ func (v *Invoker) end() {
 	v.mu.Unlock()
 	if forget != nil {
 		forget()
+	}
+	if v.ended != nil {
+		v.ended()
 	}
 	close(v.done)
 }

@@ -57,6 +57,10 @@ type Listener[E any] struct {
 
 	// Dropped counts events that are never delivered. Nil if nobody counts.
 	Dropped func(events int)
+
+	// Ended is called when the listener has left the bus and no call follows. Nil if
+	// that is nothing to it.
+	Ended func()
 }
 
 // hearsGaps says whether a gap is delivered to the listener.

@@ -96,6 +96,9 @@ func (q *Queue[E]) end() {
 	if forget != nil {
 		forget()
 	}
+	if q.listener.Ended != nil {
+		q.listener.Ended()
+	}
 	close(q.done)
 }
 

@@ -59,7 +59,7 @@ type Config struct {
 	StreamKey    string        // "" if there is no stream
 	StreamMaxLen int64         // in entries, about
 	StreamMaxAge time.Duration // 0 means any age
-	MaxBackoff   time.Duration // between tries in a pipeline
+	MaxBackoff   time.Duration // between tries
 	Logger       *slog.Logger
 }
 
@@ -75,11 +75,12 @@ type Publisher[E any] struct {
 
 // New returns a publisher over a borrowed client, which it never closes.
 func New[E any](client redis.UniversalClient, codec Codec[E], config Config) *Publisher[E] {
+	_, cluster := client.(*redis.ClusterClient)
 	r := &recorder{logger: config.Logger, rejected: make(map[string]bool)}
 	return &Publisher[E]{
 		stats:    r,
 		pipeline: &pipelined[E]{recorder: r, codec: codec, sender: pipeline.New(client), maxBackoff: config.MaxBackoff},
-		script:   &scripted[E]{recorder: r, codec: codec, sender: script.New(client), config: config},
+		script:   &scripted[E]{recorder: r, codec: codec, sender: script.New(client), config: config, cluster: cluster},
 	}
 }
 
@@ -104,10 +105,23 @@ func (p *Publisher[E]) Stats() Stats { return p.stats.get() }
 // CountDropped counts messages that were dropped before they came here.
 func (p *Publisher[E]) CountDropped(messages int) { p.stats.dropped(messages) }
 
+// Leave closes, unless somebody else still sends.
+func (p *Publisher[E]) Leave() {
+	if !p.sending.TryLock() {
+		return
+	}
+	defer p.sending.Unlock()
+	p.hangUp()
+}
+
 // Close ends the connection. Whatever is sent next makes another one.
 func (p *Publisher[E]) Close() {
 	p.sending.Lock()
 	defer p.sending.Unlock()
+	p.hangUp()
+}
+
+func (p *Publisher[E]) hangUp() {
 	p.pipeline.sender.Close()
 	p.script.sender.Close()
 }

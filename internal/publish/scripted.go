@@ -15,6 +15,7 @@ type scripted[E any] struct {
 	codec    Codec[E]
 	sender   *script.Sender
 	config   Config
+	cluster  bool
 	requests [2]request[E] // used alternately: one is prepared while the other is on its way
 }
 

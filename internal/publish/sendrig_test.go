@@ -49,7 +49,7 @@ func eachWay(t *testing.T, test func(t *testing.T, r *sendRig)) {
 func newSendRig(t *testing.T, config Config, options testserver.RedisOptions, user *redis.Options) *sendRig {
 	t.Helper()
 	testkit.NoLeaks(t)
-	r := &sendRig{t: t, server: testserver.Redis(t, options), state: StateKey(config.StreamKey, "uuid", "redis")}
+	r := &sendRig{t: t, server: testserver.Redis(t, options), state: StateKey(config.StreamKey, false, "uuid", "redis")}
 	r.client = r.connect(&redis.Options{})
 	if user == nil {
 		user = &redis.Options{}

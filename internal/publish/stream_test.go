@@ -206,7 +206,7 @@ func TestStateKeyIsInTheStreamsSlot(t *testing.T) {
 		require.True(t, IsStreamKey(key), key)
 		want, err := client.ClusterKeySlot(t.Context(), key).Result()
 		require.NoError(t, err)
-		got, err := client.ClusterKeySlot(t.Context(), StateKey(key, "uuid", "redis")).Result()
+		got, err := client.ClusterKeySlot(t.Context(), StateKey(key, false, "uuid", "redis")).Result()
 		require.NoError(t, err)
 		assert.Equal(t, want, got, key)
 	}
@@ -220,7 +220,7 @@ func TestSpanOnACluster(t *testing.T) {
 	for name, config := range configs {
 		t.Run(name, func(t *testing.T) {
 			server := testserver.Redis(t, testserver.RedisOptions{Args: []string{"--cluster-enabled", "yes"}})
-			r := &sendRig{t: t, server: server, state: StateKey(config.StreamKey, "uuid", "redis")}
+			r := &sendRig{t: t, server: server, state: StateKey(config.StreamKey, true, "uuid", "redis")}
 			r.client = r.connect(&redis.Options{})
 			require.NoError(t, r.client.ClusterAddSlotsRange(r.ctx(), 0, 16383).Err())
 			for !strings.Contains(r.client.ClusterInfo(r.ctx()).Val(), "cluster_state:ok") {
@@ -249,7 +249,7 @@ func TestSpanOnACluster(t *testing.T) {
 func TestSpanOnMiniredis(t *testing.T) {
 	for name, config := range configs {
 		t.Run(name, func(t *testing.T) {
-			r := &sendRig{t: t, state: StateKey(config.StreamKey, "uuid", "redis")}
+			r := &sendRig{t: t, state: StateKey(config.StreamKey, false, "uuid", "redis")}
 			r.client = r.connect(&redis.Options{Addr: miniredis.RunT(t).Addr()})
 			r.publisher = newPublisher(r.client, config)
 			r.listen()

@@ -1,6 +1,10 @@
 package publish
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/tracbus/tracbus/internal/redisconn"
+)
 
 // slotTag returns the part of a key by which Redis Cluster chooses its slot: what
 // is between the first { and the first } after it, unless that is nothing;
@@ -21,11 +25,16 @@ const StreamKeyWant = "a key without }, or with braces around a part of it, as i
 // IsStreamKey says whether key can be a stream's: see [StreamKeyWant].
 func IsStreamKey(key string) bool { return !strings.Contains(slotTag(key), "}") }
 
-// StateKey returns the key under which Redis keeps how far a durable consumer has come: in the
-// stream's slot, if there is a stream.
-func StateKey(stream, journal, consumer string) string {
-	if stream == "" {
-		return "tracbus:{" + journal + ":" + consumer + "}:place"
+// StateKey returns the key under which Redis keeps how far a durable consumer has come: in
+// the stream's slot, if there is a stream. Else in a cluster it is in the slot at whose node
+// subscribers subscribe, because a message that is published at another one can be lost on
+// its way there.
+func StateKey(stream string, cluster bool, journal, consumer string) string {
+	switch {
+	case stream != "":
+		return "tracbus:{" + slotTag(stream) + "}:" + journal + ":" + consumer + ":place"
+	case cluster:
+		return "tracbus:{" + redisconn.AnyKey + "}:" + journal + ":" + consumer + ":place"
 	}
-	return "tracbus:{" + slotTag(stream) + "}:" + journal + ":" + consumer + ":place"
+	return "tracbus:{" + journal + ":" + consumer + "}:place"
 }

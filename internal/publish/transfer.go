@@ -57,7 +57,7 @@ const (
 const maxTries = 4
 
 func (s *scripted[E]) newTransfer(span consumer.Span, events []E) *transfer[E] {
-	t := &transfer[E]{via: s, span: span, events: events, key: StateKey(s.config.StreamKey, span.Journal, span.Consumer)}
+	t := &transfer[E]{via: s, span: span, events: events, key: StateKey(s.config.StreamKey, s.cluster, span.Journal, span.Consumer)}
 	t.generation = max(span.Generation, 0)
 	if span.Reset != nil {
 		t.reset, t.generation = true, span.Reset.Generation
