@@ -136,7 +136,7 @@ func (j *Journal) callOthers(ctx context.Context) error {
 func (j *Journal) hearOthers(ctx context.Context) iter.Seq[follow.Heard] {
 	return func(yield func(follow.Heard) bool) {
 		s := NewSubscriber(j.config.WakeRedis, SubscriberConfig{NoPrefix: true})
-		for _, err := range s.Events(ctx, wakePattern) {
+		for _, err := range s.events(ctx, []string{wakePattern}, false) {
 			heard := follow.Heard{Err: err}
 			var call *DecodeError // it is no event of a tracker
 			if errors.As(err, &call) {

@@ -98,9 +98,15 @@ func (s *Subscriber) Events(ctx context.Context, patterns ...string) iter.Seq2[E
 	if len(patterns) == 0 {
 		patterns = []string{s.config.Pattern()}
 	}
+	return s.events(ctx, patterns, true)
+}
+
+// events does the same. links says that messages may come from any node of a
+// cluster.
+func (s *Subscriber) events(ctx context.Context, patterns []string, links bool) iter.Seq2[Event, error] {
 	config := redisconn.ListenConfig{
 		Patterns:  slices.Compact(slices.Sorted(slices.Values(patterns))), // each is confirmed once
-		PingAfter: s.config.PingAfter, MaxBackoff: s.config.MaxBackoff,
+		PingAfter: s.config.PingAfter, MaxBackoff: s.config.MaxBackoff, Links: links,
 	}
 	return func(yield func(Event, error) bool) {
 		for step := range redisconn.Listen(ctx, s.client, config) {
@@ -115,6 +121,8 @@ func (s *Subscriber) event(step redisconn.Step) (Event, error) {
 	switch {
 	case step.Lost != nil:
 		return nil, fmt.Errorf("subscribe: %w: %w", ErrDisconnected, step.Lost)
+	case step.Unwatched != nil:
+		return nil, fmt.Errorf("subscribe: %w", step.Unwatched)
 	case step.Message != nil:
 		return Decode(s.config.Prefix, step.Message.Channel, step.Message.Payload)
 	case step.Again:

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -24,6 +23,8 @@ type Settings struct {
 	// Silence is how long Redis may take to answer, beyond the time for which it
 	// is asked to wait. Zero means the client's own time-out, for a whole answer.
 	Silence time.Duration
+
+	subscribes bool // it is for a PubSub, which connects by itself
 }
 
 // Conn is one connection, with the settings of a borrowed client. It ends with
@@ -35,7 +36,9 @@ type Conn struct {
 	hangUp   context.CancelCauseFunc
 	client   *redis.Client
 	wire     *wire
+	node     *redis.Options // with which it was made, for others like it
 	place    Place
+	placed   chan struct{} // closed when the place is known
 	watching sync.WaitGroup
 }
 
@@ -80,39 +83,62 @@ func (c *Conn) Close() {
 	c.watching.Wait()
 }
 
-// wire is the connection itself, which is handed to go-redis once.
-type wire struct {
-	net.Conn
-	given atomic.Bool
-}
-
 // ErrLost answers whoever tries to replace a connection.
 var ErrLost = errors.New("the connection is lost")
 
-// handOver is a [dialer] that gives the connection to a client, once.
-func (w *wire) handOver(context.Context, string, string) (net.Conn, error) {
-	if w.given.Swap(true) {
-		return nil, ErrLost
-	}
-	return w, nil
-}
-
-// open makes a connection with the settings of a client's node.
-func open(ctx context.Context, o *redis.Options, s Settings) (*Conn, error) {
-	dialled, err := dial(ctx, o)
+// open makes a connection with the settings of a client's node. The attempt ends
+// with ctx, the connection with life.
+func open(ctx, life context.Context, o *redis.Options, s Settings) (*Conn, error) {
+	c := &Conn{node: o, placed: make(chan struct{})}
+	var addr atomic.Pointer[string]
+	dialled, err := dial(context.WithValue(ctx, dialledKey{}, &addr), o)
 	if err != nil {
 		return nil, err
 	}
-	dialled = guard.Wrap(dialled, guard.Own(), guard.NewSecrets(o.Password))
-	c := &Conn{wire: &wire{Conn: dialled}}
-	c.ctx, c.hangUp = context.WithCancelCause(ctx)
+	limits := guard.Own()
+	limits.Subscribed = s.subscribes
+	c.wire = &wire{Conn: guard.Wrap(dialled, limits, guard.NewSecrets(o.Password)), silence: s.Silence}
+	c.wire.asked()
+	c.ctx, c.hangUp = context.WithCancelCause(life)
 	context.AfterFunc(c.ctx, func() { _ = dialled.Close() })
+
+	c.place.Remote = dialled.RemoteAddr().String()
+	switch named := addr.Load(); {
+	case !bySentinel(o):
+		c.place.Addr = o.Addr
+	case named != nil:
+		c.place.Addr = *named
+	default: // the application's own dialer does not say
+		c.place.Addr = c.place.Remote
+	}
 	own := single(o, c.wire.handOver)
 	own.ReadTimeout = o.ReadTimeout
 	if s.Database {
 		own.DB = o.DB
 	}
+	if s.subscribes {
+		own.OnConnect = func(ctx context.Context, cn *redis.Conn) error {
+			if o.OnConnect != nil {
+				if err := o.OnConnect(ctx, cn); err != nil {
+					return err
+				}
+			}
+			return c.greet(ctx, cn)
+		}
+	}
 	c.client = redis.NewClient(own)
-	c.place = Place{Addr: o.Addr, Remote: dialled.RemoteAddr().String()}
 	return c, nil
 }
+
+// greet learns where the connection leads to.
+func (c *Conn) greet(ctx context.Context, a asker) error {
+	if err := c.place.ask(ctx, a); err != nil {
+		return c.Why(err)
+	}
+	close(c.placed)
+	return nil
+}
+
+// bySentinel says whether a client asks Sentinels where to connect: go-redis has
+// no other sign of it.
+func bySentinel(o *redis.Options) bool { return o.Addr == "FailoverClient" }

@@ -34,6 +34,7 @@ func (d Dialer) Func() func(ctx context.Context, network, addr string) (net.Conn
 		if !slices.Contains(d.Sentinels, addr) && answer(ctx, addr) {
 			return nil, errAnswered
 		}
+		note(ctx, addr)
 		conn, err := d.connect(ctx, network, addr)
 		if err != nil {
 			return nil, secrets.HideError(err)

@@ -68,13 +68,18 @@ func FailureOf(err error) Failure {
 // protocolError begins the last answer on a connection that Redis closes.
 const protocolError = "ERR Protocol error"
 
-// A LeftError ends a connection of whose kind the client would make another one
-// now.
+// A LeftError ends a connection because the client would connect elsewhere now, or
+// because the server is not what it was.
 type LeftError struct {
-	From, To string
+	From, To string // addresses
+
+	text string // instead of them
 }
 
 // Error implements error.
 func (e *LeftError) Error() string {
+	if e.text != "" {
+		return e.text
+	}
 	return "the server is at " + e.To + " now, and not at " + e.From
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -20,20 +21,28 @@ type ListenConfig struct {
 
 	// MaxBackoff bounds the pause between tries to connect.
 	MaxBackoff time.Duration
+
+	// Links says that messages may come from any node of a cluster, so that the
+	// connections between them are watched.
+	Links bool
 }
 
-// A Step is one of three things that happen to a loop over [Listen].
+// A Step is one of four things that happen to a loop over [Listen].
 type Step struct {
-	// Message was received. It is nil in the two other cases.
+	// Message was received. It is nil in the other cases.
 	Message *redis.Message
 
 	// Lost says why there is no subscription. Tries that fail after it are not
 	// reported.
 	Lost error
 
-	// If both are nil, all patterns are subscribed to: no message that is
-	// published from now on is missed unless Lost follows. Again says that this
-	// was so before, and that the messages since then are missing.
+	// Unwatched says once, beside a subscription, that messages may be lost without
+	// a word, and why.
+	Unwatched error
+
+	// If all are nil, all patterns are subscribed to: no message that is published
+	// from now on is missed unless Lost follows, or the same again. Again says that
+	// this was so before, and that messages since then are missing, or may be.
 	Again bool
 }
 
@@ -41,7 +50,7 @@ type Step struct {
 // left or ctx ends.
 func Listen(ctx context.Context, client redis.UniversalClient, config ListenConfig) iter.Seq[Step] {
 	return func(yield func(Step) bool) {
-		l := listener{client: client, config: config, yield: yield}
+		l := listener{router: NewRouter(client), config: config, yield: yield}
 		for try := 0; ; try++ {
 			err := l.session(ctx)
 			if l.left || ctx.Err() != nil {
@@ -62,7 +71,7 @@ func Listen(ctx context.Context, client redis.UniversalClient, config ListenConf
 
 // listener is one loop over [Listen].
 type listener struct {
-	client redis.UniversalClient
+	router *Router
 	config ListenConfig
 	yield  func(Step) bool
 
@@ -70,13 +79,16 @@ type listener struct {
 	before     bool // there was a subscription before
 	subscribed bool // the current session, or else the last one, came to a subscription
 	reported   bool // the caller knows that there is no subscription
+	unwatched  bool // the caller knows that links are not watched
+
+	torn atomic.Bool // messages between nodes may have been lost
 }
 
 // session subscribes and receives until the connection is lost, ctx ends or the
 // caller leaves the loop.
 func (l *listener) session(ctx context.Context) error {
 	l.subscribed = false
-	s, err := newSubscription(ctx, l.client)
+	s, err := newSubscription(ctx, l.router)
 	if err != nil {
 		return err
 	}
@@ -90,18 +102,20 @@ func (l *listener) session(ctx context.Context) error {
 
 	for confirmed := 0; !l.left; {
 		received, err := s.receive()
-		if l.subscribed && IsReply(err) {
-			continue // to a PING, which the user may not use
-		} else if err != nil {
+		if err != nil && !(l.subscribed && IsReply(err)) { // to a PING, which the user may not use
 			return err
 		}
 		switch m := received.(type) {
 		case *redis.Subscription:
 			if confirmed++; confirmed == len(l.config.Patterns) {
+				l.watchLinks(s, &watching)
 				l.confirmed()
 			}
 		case *redis.Message:
 			l.left = !l.yield(Step{Message: m})
+		}
+		if !l.left && l.torn.Swap(false) && l.subscribed {
+			l.confirmed()
 		}
 	}
 	return nil
@@ -112,6 +126,41 @@ func (l *listener) confirmed() {
 	again := l.before
 	l.before, l.subscribed, l.reported = true, true, false
 	l.left = !l.yield(Step{Again: again})
+}
+
+// watchLinks begins to watch the connections on which the node of a cluster hears
+// the others. A look before the subscription is confirmed to the caller, so that he
+// learns of all that is lost from then on.
+func (l *listener) watchLinks(s *subscription, watching *sync.WaitGroup) {
+	l.torn.Store(false)
+	if !l.config.Links || !s.conn.place.Cluster {
+		return
+	}
+	w := &links{o: s.conn.node}
+	if _, err := w.changed(s.conn.ctx); err != nil {
+		w.close()
+		if !l.unwatched {
+			l.unwatched = true
+			l.left = !l.yield(Step{Unwatched: &UnwatchedError{err}})
+		}
+		return
+	}
+	watching.Go(func() {
+		defer w.close()
+		tick := time.NewTicker(lookAtLinks)
+		defer tick.Stop()
+		for {
+			select {
+			case <-s.conn.ctx.Done():
+				return
+			case <-tick.C:
+			}
+			if changed, _ := w.changed(s.conn.ctx); changed {
+				l.torn.Store(true)
+				s.ping() // whose answer comes after all that came, and wakes receive
+			}
+		}
+	})
 }
 
 // lost yields, once, that there is no subscription.

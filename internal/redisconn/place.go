@@ -1,6 +1,7 @@
 package redisconn
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -36,6 +37,32 @@ type Place struct {
 
 	// Cluster says that the server is a node of a Redis Cluster.
 	Cluster bool
+
+	node node // that it is, if it was chosen in a cluster
+}
+
+// The roles that servers have.
+const (
+	roleMaster  = "master"
+	roleReplica = "replica"
+)
+
+// name returns what distinguishes the server from others.
+func (p Place) name() string { return cmp.Or(p.RunID, p.Remote, p.Addr) }
+
+// became says in what the server, being the same, has changed so that messages may
+// be lost; empty if in nothing. The history of a master may change by itself.
+func (p Place) became(now Place) string {
+	switch {
+	case p.RunID == "" || p.RunID != now.RunID:
+	case p.Role == roleMaster && now.Role == roleReplica:
+		return fmt.Sprintf("%s was a primary, and is a replica of %s now", p, now.Primary)
+	case p.Role == roleReplica && now.Role == roleMaster:
+		return fmt.Sprintf("%s was a replica of %s, and is a primary now", p, p.Primary)
+	case now.Role == roleReplica && (p.History != now.History || p.Primary != now.Primary):
+		return fmt.Sprintf("%s was a replica of %s, and follows %s now", p, p.Primary, now.Primary)
+	}
+	return ""
 }
 
 // String returns the address, and what is at its other end if that differs.

@@ -2,6 +2,8 @@ package redisconn
 
 import (
 	"context"
+	"errors"
+	"fmt"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -10,10 +12,14 @@ import (
 // subscribers subscribe: between the nodes of a cluster a message may be lost.
 const AnyKey = "tracbus"
 
-// Router connects to the server to which a borrowed client would connect now. It
-// remembers what it learns about a cluster. It is not for concurrent use.
+// Router connects to the server to which a borrowed client would connect now, and
+// watches that it stays the one: see lookout.go. It remembers what it learns about
+// the servers. Its methods are not for concurrent use.
 type Router struct {
-	client redis.UniversalClient
+	client  redis.UniversalClient
+	key     string // of the last connection
+	members members
+	past    past
 }
 
 // NewRouter returns a router for one user of the client.
@@ -22,35 +28,81 @@ func NewRouter(client redis.UniversalClient) *Router { return &Router{client: cl
 // Connect connects to the server that has the key. The connection is greeted, and
 // its place known.
 func (r *Router) Connect(ctx context.Context, key string, s Settings) (*Conn, error) {
-	node, err := Master(ctx, r.client, key)
-	if err != nil {
-		return nil, err
+	r.key = key
+	switch client := r.client.(type) {
+	case *redis.Client:
+		c, err := r.open(ctx, client.Options(), s)
+		if err != nil {
+			return nil, err
+		}
+		l := &lookout{conn: c, o: client.Options(), past: &r.past}
+		if bySentinel(l.o) {
+			c.watching.Go(l.askSentinels)
+		} else {
+			c.watching.Go(l.connectAgain)
+		}
+		return r.greeted(c, s)
+	case *redis.ClusterClient:
+		return r.connectCluster(ctx, client, nil, s)
 	}
-	return r.greet(ctx, node.Options(), s)
+	return nil, fmt.Errorf("client of type %T: expected *redis.Client or *redis.ClusterClient", r.client)
 }
 
 // ConnectTo connects to a node of the client's cluster that another one has named
 // in its answer: see [Redirection].
 func (r *Router) ConnectTo(ctx context.Context, addr string, s Settings) (*Conn, error) {
-	node, err := Master(ctx, r.client, AnyKey)
-	if err != nil {
-		return nil, err
+	client, ok := r.client.(*redis.ClusterClient)
+	if !ok {
+		return nil, fmt.Errorf("sent to %s: the client is not for a cluster", addr)
 	}
-	o := *node.Options()
-	o.Addr = addr
-	return r.greet(ctx, &o, s)
+	return r.connectCluster(ctx, client, &node{addr: addr, said: addr}, s)
 }
 
-// greet opens a connection and learns where it leads to.
-func (r *Router) greet(ctx context.Context, o *redis.Options, s Settings) (*Conn, error) {
-	c, err := open(ctx, o, s)
+// connectCluster connects to the node that has the key, or to another one to which
+// that has sent.
+func (r *Router) connectCluster(ctx context.Context, client *redis.ClusterClient, sent *node, s Settings) (*Conn, error) {
+	council := newCouncil(ctx, client, r.key, &r.members)
+	to := sent
+	if to == nil {
+		v, err := council.ask(ctx, node{})
+		if err != nil {
+			council.close()
+			return nil, fmt.Errorf("which node of the cluster has the slot of %q: %w", r.key, err)
+		}
+		to = &v.owner
+	}
+	o := optionsOf(client, *to)
+	c, err := r.open(ctx, o, s)
 	if err != nil {
+		council.close()
 		return nil, err
 	}
-	if err := c.place.ask(c.ctx, c.client); err != nil {
-		err = c.Why(err)
+	c.place.node = *to
+	l := &lookout{conn: c, o: o, past: &r.past}
+	c.watching.Go(func() {
+		defer council.close()
+		l.askCouncil(council, *to, sent != nil)
+	})
+	return r.greeted(c, s)
+}
+
+// open makes a connection, within the time that the client gives it.
+func (r *Router) open(ctx context.Context, o *redis.Options, s Settings) (*Conn, error) {
+	return open(ctx, ctx, o, s)
+}
+
+// greeted completes a connection that is watched already: a server that stands
+// does not greet.
+func (r *Router) greeted(c *Conn, s Settings) (*Conn, error) {
+	if s.subscribes {
+		return c, nil
+	}
+	if err := c.greet(c.ctx, c.client); err != nil {
 		c.Close()
 		return nil, err
 	}
 	return c, nil
 }
+
+// errNobody is what nobody's answer means.
+var errNobody = errors.New("none of the nodes answers")

@@ -4,68 +4,38 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"os"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 )
 
 // StreamReader reads one stream over a connection of its own, so that a read
-// which waits blocks nobody else. The connection breaks as soon as the reader's
-// context ends or Redis is silent for too long, and is never replaced. A
-// StreamReader is not for concurrent use.
+// which waits blocks nobody else. A StreamReader is not for concurrent use.
 type StreamReader struct {
-	ctx    context.Context
-	hangUp context.CancelFunc
-	client *redis.Client
-	conn   *patientConn
+	conn   *Conn
 	key    string
+	asking bool // each command needs an ASKING before it
 }
 
-// NewStreamReader connects to the server that has the key, with the settings of
-// a borrowed client. The reader lasts until ctx ends or it is closed. silence is
-// how long Redis may take to answer, beyond the time for which a read asks it to
-// wait.
-func NewStreamReader(ctx context.Context, borrowed redis.UniversalClient, key string, silence time.Duration) (*StreamReader, error) {
-	node, err := Master(ctx, borrowed, key)
-	if err != nil {
-		return nil, err
+// NewStreamReader connects to the server that has the key, or to the node of a
+// cluster to which that has sent a reader. The reader lasts until ctx ends or it is
+// closed. silence is how long Redis may take to answer, beyond the time for which a
+// read asks it to wait.
+func NewStreamReader(ctx context.Context, router *Router, key string, to *Redirection, silence time.Duration) (*StreamReader, error) {
+	s := Settings{Database: true, Silence: silence}
+	if to == nil {
+		conn, err := router.Connect(ctx, key, s)
+		return &StreamReader{conn: conn, key: key}, err
 	}
-	o := node.Options()
-	// Dialled here, because a client would dial again in the background.
-	dialling, cancel := context.WithTimeout(ctx, o.DialTimeout)
-	defer cancel()
-	conn, err := o.Dialer(dialling, o.Network, o.Addr)
-	if err != nil {
-		return nil, err
-	}
-	r := &StreamReader{conn: &patientConn{Conn: conn, silence: silence}, key: key}
-	r.ctx, r.hangUp = context.WithCancel(ctx)
-	context.AfterFunc(r.ctx, func() { _ = conn.Close() })
-	own := single(o, r.handOver())
-	own.DB, own.DialerRetries = o.DB, 1
-	r.client = redis.NewClient(own)
-	return r, nil
+	conn, err := router.ConnectTo(ctx, to.Addr, s)
+	return &StreamReader{conn: conn, key: key, asking: to.Asking}, err
 }
 
-// handOver returns a dialer that gives the connection to the client, once.
-func (r *StreamReader) handOver() dialer {
-	var given atomic.Bool
-	return func(context.Context, string, string) (net.Conn, error) {
-		if given.Swap(true) {
-			return nil, ErrLost
-		}
-		return r.conn, nil
-	}
-}
+// Place says where the reader is connected to.
+func (r *StreamReader) Place() Place { return r.conn.Place() }
 
 // Close ends the reader.
-func (r *StreamReader) Close() {
-	r.hangUp()
-	_ = r.client.Close()
-}
+func (r *StreamReader) Close() { r.conn.Close() }
 
 // Read returns up to count entries with ids above after. If there are none, it
 // waits for one as long as block says. Zero means that it does not wait. A key
@@ -74,83 +44,64 @@ func (r *StreamReader) Read(after string, count int64, block time.Duration) ([]r
 	if block == 0 {
 		block = -1 // to Redis, zero means for ever
 	}
-	r.conn.block.Store(int64(max(block, 0)))
-	defer r.conn.block.Store(0)
-	streams, err := r.client.XRead(r.ctx, &redis.XReadArgs{Streams: []string{r.key, after}, Count: count, Block: block}).Result()
-	switch {
+	r.conn.wire.block.Store(int64(max(block, 0)))
+	defer r.conn.wire.block.Store(0)
+	var read *redis.XStreamSliceCmd
+	err := r.do(func(p redis.Pipeliner) {
+		read = p.XRead(r.conn.ctx, &redis.XReadArgs{Streams: []string{r.key, after}, Count: count, Block: block})
+	})
+	switch streams := read.Val(); {
 	case errors.Is(err, redis.Nil) || err == nil && len(streams) == 0:
 		return nil, nil
 	case err != nil:
-		return nil, r.why(err)
+		return nil, err
+	default:
+		return streams[0].Messages, nil
 	}
-	return streams[0].Messages, nil
 }
 
 // Last returns the highest id that the stream ever had, even if that entry is
 // gone; "0-0" if there is no such key.
 func (r *StreamReader) Last() (string, error) {
-	info, err := r.client.Do(r.ctx, "xinfo", "stream", r.key).Result()
+	var info *redis.Cmd
+	err := r.do(func(p redis.Pipeliner) { info = p.Do(r.conn.ctx, "xinfo", "stream", r.key) })
 	switch {
 	case redis.HasErrorPrefix(err, "no such key"):
 		return "0-0", nil
 	case err != nil:
-		return "", r.why(err)
+		return "", err
 	}
-	const name = "last-generated-id"
-	switch info := info.(type) {
-	case map[any]any: // RESP3
-		if id, ok := info[name].(string); ok {
-			return id, nil
-		}
-	case []any:
-		for i := 0; i+1 < len(info); i += 2 {
-			if id, ok := info[i+1].(string); ok && info[i] == name {
-				return id, nil
-			}
-		}
+	if id, ok := pairs(info.Val())["last-generated-id"].(string); ok {
+		return id, nil
 	}
 	// Some servers that speak Redis's protocol leave it out.
-	entries, err := r.client.XRevRangeN(r.ctx, r.key, "+", "-", 1).Result()
+	var entries *redis.XMessageSliceCmd
+	err = r.do(func(p redis.Pipeliner) { entries = p.XRevRangeN(r.conn.ctx, r.key, "+", "-", 1) })
 	switch {
 	case err != nil:
-		return "", r.why(err)
-	case len(entries) == 0:
+		return "", err
+	case len(entries.Val()) == 0:
 		return "0-0", nil
 	}
-	return entries[0].ID, nil
+	return entries.Val()[0].ID, nil
 }
 
-// why names the failure that a deadline means.
-func (r *StreamReader) why(err error) error {
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return fmt.Errorf("no answer: %w", err)
+// do sends a command, and returns its error.
+func (r *StreamReader) do(queue func(redis.Pipeliner)) error {
+	pipe := r.conn.client.Pipeline()
+	if r.asking {
+		pipe.Do(r.conn.ctx, "asking")
+	}
+	queue(pipe)
+	cmds, err := pipe.Exec(r.conn.ctx)
+	if err == nil || errors.Is(err, redis.Nil) {
+		return err
+	}
+	if last := cmds[len(cmds)-1].Err(); IsReply(last) {
+		return last
+	}
+	if err = r.conn.Why(err); err == nil {
+		err = fmt.Errorf("no answer: %w", ErrLost)
 	}
 	return err
 }
-
-// inexact is how late Redis may end a read that waits, because it looks at its
-// clock ten times a second.
-const inexact = 250 * time.Millisecond
-
-// patientConn is a connection on which a read ends if nothing came for too long.
-// It ignores deadlines for a whole answer, because an answer may be large and
-// the network slow.
-type patientConn struct {
-	net.Conn
-	silence time.Duration
-	block   atomic.Int64 // in how many nanoseconds the answer is due
-}
-
-func (c *patientConn) Read(b []byte) (int, error) {
-	due := time.Now().Add(time.Duration(c.block.Load()) + max(c.silence, inexact))
-	if err := c.Conn.SetReadDeadline(due); err != nil {
-		return 0, err
-	}
-	return c.Conn.Read(b)
-}
-
-// SetReadDeadline does nothing.
-func (c *patientConn) SetReadDeadline(time.Time) error { return nil }
-
-// SetDeadline sets that of writes.
-func (c *patientConn) SetDeadline(t time.Time) error { return c.SetWriteDeadline(t) }

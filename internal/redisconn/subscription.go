@@ -3,109 +3,92 @@ package redisconn
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
-	"net"
-	"strconv"
 	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 )
 
-// subscription is one connection of a subscriber. It breaks as soon as its
-// context ends, whatever go-redis is waiting for on it, and is never replaced: a
-// PubSub connects again by itself before it says that it lost a connection.
+// subscription is one connection of a subscriber. A PubSub connects again by itself
+// before it says that it lost a connection, but this one cannot.
 type subscription struct {
-	ctx    context.Context
-	hangUp context.CancelCauseFunc
-	client *redis.Client
+	conn   *Conn
 	pubsub *redis.PubSub
 
-	listening atomic.Bool // receive is waiting for a message
-	heard     atomic.Bool // receive was called since watch last looked
+	// waiting is since when receive waits, in nanoseconds since 1970; 0 while it is
+	// not called.
+	waiting atomic.Int64
 }
 
-// newSubscription returns a subscription with the settings of a borrowed client.
-// It connects when it subscribes, and lasts until ctx ends or it is closed.
-func newSubscription(ctx context.Context, borrowed redis.UniversalClient) (*subscription, error) {
-	anyNode := strconv.Itoa(rand.Int()) // in a cluster each node passes every message to all others
-	node, err := Master(ctx, borrowed, anyNode)
+// newSubscription returns a subscription with the settings of the router's client.
+// It lasts until ctx ends or it is closed.
+func newSubscription(ctx context.Context, router *Router) (*subscription, error) {
+	conn, err := router.Connect(ctx, AnyKey, Settings{subscribes: true})
 	if err != nil {
 		return nil, err
 	}
-	s := new(subscription)
-	s.ctx, s.hangUp = context.WithCancelCause(ctx)
-	o := single(node.Options(), s.dialOnce(node.Options().Dialer))
-	o.ReadTimeout, o.PipelinePoolSize = node.Options().ReadTimeout, -1
-	s.client = redis.NewClient(o)
-	s.pubsub = s.client.PSubscribe(s.ctx)
-	return s, nil
-}
-
-// dialOnce returns a dialer that refuses to make a second connection.
-func (s *subscription) dialOnce(dial dialer) dialer {
-	var dialed atomic.Bool
-	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		if dialed.Swap(true) {
-			return nil, ErrLost
-		}
-		conn, err := dial(ctx, network, addr)
-		if err == nil {
-			context.AfterFunc(s.ctx, func() { _ = conn.Close() })
-		}
-		return conn, err
-	}
+	return &subscription{conn: conn, pubsub: conn.client.PSubscribe(conn.ctx)}, nil
 }
 
 // subscribe asks for patterns; receive returns a confirmation for each.
 func (s *subscription) subscribe(patterns ...string) error {
-	return s.pubsub.PSubscribe(s.ctx, patterns...)
+	return s.conn.Why(s.pubsub.PSubscribe(s.conn.ctx, patterns...))
 }
 
 // close ends the subscription.
 func (s *subscription) close() {
-	s.hangUp(nil)
+	s.conn.hangUp(nil)
 	_ = s.pubsub.Close()
-	_ = s.client.Close()
+	s.conn.Close()
 }
 
 // receive waits for what comes next: a *redis.Subscription, a *redis.Message or
 // a *redis.Pong. An error that is no answer of Redis means that the connection
 // is broken.
 func (s *subscription) receive() (any, error) {
-	s.heard.Store(true)
-	s.listening.Store(true)
-	received, err := s.pubsub.Receive(s.ctx)
-	s.listening.Store(false)
-	if errors.Is(context.Cause(s.ctx), errSilent) {
-		err = errSilent
-	}
-	return received, err
+	s.conn.wire.got.Store(0)
+	s.waiting.Store(time.Now().UnixNano())
+	received, err := s.pubsub.Receive(s.conn.ctx)
+	s.waiting.Store(0)
+	return received, s.conn.Why(err)
 }
+
+// ping asks for a sign of life. A failure is seen by receive.
+func (s *subscription) ping() { _ = s.pubsub.Ping(s.conn.ctx) }
 
 var errSilent = errors.New("silence, and no answer to a PING")
 
 // watch hangs up if the server is silent and does not answer a PING either: a
 // connection that is cut off somewhere on the way looks like one on which
-// nothing happens. It returns when the subscription ends.
+// nothing happens. A message counts when it is there as a whole; one that is on its
+// way has the time that the slowest network takes. It returns when the subscription
+// ends.
 func (s *subscription) watch(silence time.Duration) {
-	tick := time.NewTicker(silence)
-	defer tick.Stop()
-	for asked := false; ; {
+	timer := time.NewTimer(silence)
+	defer timer.Stop()
+	for asked := int64(0); ; {
 		select {
-		case <-s.ctx.Done():
+		case <-s.conn.ctx.Done():
 			return
-		case <-tick.C:
+		case <-timer.C:
 		}
+		since := s.waiting.Load()
+		waited := time.Duration(time.Now().UnixNano() - since)
+		patience := 2*silence + inBytes(s.conn.wire.got.Load())
 		switch {
-		case s.heard.Swap(false) || !s.listening.Load():
-			asked = false
-		case asked:
-			s.hangUp(errSilent)
-			return
+		case since == 0:
+			timer.Reset(silence)
+		case waited < silence:
+			timer.Reset(silence - waited)
+		case since != asked:
+			asked = since
+			s.ping()
+			timer.Reset(max(0, patience-time.Duration(time.Now().UnixNano()-since)))
+		case waited < patience:
+			timer.Reset(patience - waited)
 		default:
-			asked = true
-			_ = s.pubsub.Ping(s.ctx) // receive sees a failure
+			s.conn.hangUp(errSilent)
+			return
 		}
 	}
 }

@@ -3,6 +3,7 @@ package redisconn
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 )
 
 // whereKey is the key of a question in a context, which a [Dialer] answers in
@@ -17,10 +18,11 @@ var errAnswered = errors.New("asked where to connect, and not to connect")
 // not understand the question, because the application made it. Then it has
 // connected; the connection was closed, and addr is what was at its other end.
 func Where(ctx context.Context, dial dialer, network, addr string) (at string, known bool, err error) {
-	conn, err := dial(context.WithValue(ctx, whereKey{}, &at), network, addr)
+	var named atomic.Pointer[string]
+	conn, err := dial(context.WithValue(ctx, whereKey{}, &named), network, addr)
 	switch {
 	case errors.Is(err, errAnswered):
-		return at, true, nil
+		return *named.Load(), true, nil
 	case err != nil:
 		return "", false, err
 	}
@@ -33,9 +35,20 @@ func Where(ctx context.Context, dial dialer, network, addr string) (at string, k
 // the same context. So the last answer counts, and an answer about a Sentinel
 // costs no more than a second try to subscribe there.
 func answer(ctx context.Context, addr string) bool {
-	at, asked := ctx.Value(whereKey{}).(*string)
+	named, asked := ctx.Value(whereKey{}).(*atomic.Pointer[string])
 	if asked {
-		*at = addr
+		named.Store(&addr)
 	}
 	return asked
+}
+
+// dialledKey is the key of a place in a context where a [Dialer] writes to which
+// address it connects.
+type dialledKey struct{}
+
+// note writes it.
+func note(ctx context.Context, addr string) {
+	if dialled, wanted := ctx.Value(dialledKey{}).(*atomic.Pointer[string]); wanted {
+		dialled.Store(&addr)
+	}
 }

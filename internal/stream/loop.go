@@ -12,31 +12,51 @@ import (
 const (
 	maxBatch = 256             // entries in one read
 	maxBlock = 5 * time.Second // until the loop looks whether the stream fell back
+
+	maxSent = 5 // nodes of a cluster that send to each other are an error
+
+	// maxBlockOfNode is the same in a cluster: a key that moves to another node
+	// while a read waits for it wakes nobody.
+	maxBlockOfNode = time.Second
 )
 
 // loop is one loop over [Read].
 type loop struct {
-	client redis.UniversalClient
+	router *redisconn.Router
 	config Config
 	yield  func(Item) bool
 
 	place place
 	state state
 
-	left     bool            // the caller left the loop
-	readable bool            // entries could be read in this session
-	reported map[string]bool // errors since entries could be read
+	to       *redisconn.Redirection // where the node sent the loop that has the stream no more, or nil
+	sent     int                    // how often, since entries could be read
+	left     bool                   // the caller left the loop
+	readable bool                   // entries could be read in this session
+	reported map[string]bool        // errors since entries could be read
 }
 
 // session connects and reads until the connection is lost, ctx ends or the
 // caller leaves the loop.
 func (l *loop) session(ctx context.Context) error {
 	l.readable = false
-	conn, err := redisconn.NewStreamReader(ctx, l.client, l.config.Key, l.config.PingAfter)
+	to := l.to
+	l.to = nil
+	conn, err := redisconn.NewStreamReader(ctx, l.router, l.config.Key, to, l.config.PingAfter)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
+	err = l.read(ctx, conn)
+	if to, elsewhere := redisconn.RedirectionOf(err, conn.Place().Addr); elsewhere {
+		l.to = &to
+	}
+	return err
+}
+
+// read reads over a connection until it is lost, ctx ends or the caller leaves the
+// loop.
+func (l *loop) read(ctx context.Context, conn *redisconn.StreamReader) (err error) {
 	if _, finds := l.state.(finding); !finds { // else there is no place to look for
 		if err := l.look(conn); err != nil {
 			return err
@@ -90,6 +110,9 @@ func (l *loop) start(ctx context.Context, conn *redisconn.StreamReader, s findin
 func (l *loop) follow(ctx context.Context, conn *redisconn.StreamReader) error {
 	s, fell := l.state.(fallen)
 	block := max(min(maxBlock, l.config.PingAfter), time.Millisecond)
+	if conn.Place().Cluster {
+		block = min(block, maxBlockOfNode)
+	}
 	if fell {
 		block = max(min(block, l.config.Refill-s.waited), time.Millisecond)
 	}
@@ -117,6 +140,6 @@ func (l *loop) follow(ctx context.Context, conn *redisconn.StreamReader) error {
 
 // canRead notes that entries can be read.
 func (l *loop) canRead() {
-	l.readable = true
+	l.readable, l.sent = true, 0
 	clear(l.reported)
 }

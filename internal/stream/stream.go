@@ -83,7 +83,7 @@ func Read(ctx context.Context, client redis.UniversalClient, config Config, afte
 		return nil, err
 	}
 	return func(yield func(Item) bool) {
-		l := loop{client: client, config: config, yield: yield, reported: make(map[string]bool), place: begin.place, state: begin.state}
+		l := loop{router: redisconn.NewRouter(client), config: config, yield: yield, reported: make(map[string]bool), place: begin.place, state: begin.state}
 		for try := 0; ; try++ {
 			err := l.session(ctx)
 			if l.left || ctx.Err() != nil {
@@ -92,7 +92,10 @@ func Read(ctx context.Context, client redis.UniversalClient, config Config, afte
 			if l.readable {
 				try = 0
 			}
-			redisconn.Refresh(ctx, client) // the key may have moved
+			if l.to != nil && l.sent < maxSent {
+				l.sent++
+				continue // where the key is
+			}
 			if l.failed(err); l.left || !redisconn.Pause(ctx, try, config.MaxBackoff) {
 				return
 			}

@@ -1,0 +1,343 @@
+package redisconn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	// seats is how many nodes of a cluster are asked at once. A majority of five
+	// is right while one is dead and another one has not heard yet.
+	seats = 5
+
+	// patience is how long they are waited for if one has answered. A node that
+	// stands does not hold the others' answer up.
+	patience = 700 * time.Millisecond
+)
+
+// council asks several nodes of a cluster which of them has a slot. go-redis
+// remembers what one of them said up to a minute ago. It has a connection to each,
+// and asks with CLUSTER SLOTS, as go-redis does. It is not for concurrent use.
+type council struct {
+	cluster *redis.ClusterClient
+	slot    int
+	members *members
+	ctx     context.Context
+	cancel  context.CancelFunc
+	asking  sync.WaitGroup
+	seats   map[string]*seat // by address
+}
+
+// members are the addresses of the nodes that a cluster is known to have.
+type members struct {
+	mu    sync.Mutex
+	addrs []string
+}
+
+// list returns them.
+func (m *members) list() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.addrs)
+}
+
+// become notes them, in any order, so that not everybody asks the same ones of a
+// large cluster. It returns false if nothing is new.
+func (m *members) become(now map[string]bool) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(now) == len(m.addrs) && !slices.ContainsFunc(m.addrs, func(addr string) bool { return !now[addr] }) {
+		return false
+	}
+	m.addrs = slices.Collect(maps.Keys(now))
+	rand.Shuffle(len(m.addrs), func(i, j int) { m.addrs[i], m.addrs[j] = m.addrs[j], m.addrs[i] })
+	return true
+}
+
+// seat is a connection to a node that is asked.
+type seat struct {
+	addr string
+	mu   sync.Mutex // held while it is asked
+	conn *Conn
+}
+
+// verdict is what a council finds.
+type verdict struct {
+	owner node
+	// sure says that more than half of those who were asked said so, or that the
+	// node which had the slot before said so itself.
+	sure bool
+	// contested says that the node which had the slot before still claims it. It
+	// may not have heard, or know more than the others.
+	contested bool
+}
+
+// opinion is a node's answer.
+type opinion struct {
+	by    string
+	slots []redis.ClusterSlot
+	err   error
+}
+
+// newCouncil returns one that lasts until it is closed or ctx ends.
+func newCouncil(ctx context.Context, cluster *redis.ClusterClient, key string, known *members) *council {
+	c := &council{cluster: cluster, slot: slotOf(key), members: known, seats: map[string]*seat{}}
+	c.ctx, c.cancel = context.WithCancel(ctx)
+	return c
+}
+
+// close ends the council, and waits for who is being asked.
+func (c *council) close() {
+	c.cancel()
+	c.asking.Wait()
+	for _, s := range c.seats {
+		s.leave()
+	}
+}
+
+// ask returns who has the slot. before is the node that had it when it was asked
+// last, or zero.
+func (c *council) ask(ctx context.Context, before node) (verdict, error) {
+	if own := c.cluster.Options().ClusterSlots; own != nil {
+		return c.told(ctx, own)
+	}
+	first := c.choose(before)
+	v, err := c.hear(ctx, first, before)
+	if err == nil || ctx.Err() != nil {
+		return v, err
+	}
+	var others []string
+	for _, addr := range c.all() {
+		if !slices.Contains(first, addr) && len(others) < 4*seats {
+			others = append(others, addr)
+		}
+	}
+	if len(others) == 0 {
+		return v, err
+	}
+	return c.hear(ctx, others, before)
+}
+
+// told asks the application's own function, for a cluster that it made up.
+func (c *council) told(ctx context.Context, slots func(context.Context) ([]redis.ClusterSlot, error)) (verdict, error) {
+	answer := make(chan opinion, 1)
+	c.asking.Go(func() {
+		all, err := slots(ctx)
+		answer <- opinion{slots: all, err: err}
+	})
+	select {
+	case o := <-answer:
+		if o.err != nil {
+			return verdict{}, o.err
+		}
+		owner, err := c.ownerIn(o)
+		return verdict{owner: owner, sure: true}, err
+	case <-ctx.Done():
+		return verdict{}, ctx.Err()
+	}
+}
+
+// all returns the addresses of all nodes that are known, at last those that the
+// application named.
+func (c *council) all() []string {
+	all := c.members.list()
+	for _, addr := range c.cluster.Options().Addrs {
+		if !slices.Contains(all, addr) {
+			all = append(all, addr)
+		}
+	}
+	return all
+}
+
+// choose returns whom to ask: the node that had the slot, and others. If some are
+// known by the names that they call each other, the application's names would only
+// count one of them twice.
+func (c *council) choose(before node) []string {
+	chosen := c.members.list()
+	if len(chosen) == 0 {
+		chosen = slices.Clone(c.cluster.Options().Addrs)
+	}
+	if i := slices.Index(chosen, before.addr); i > 0 {
+		chosen[0], chosen[i] = chosen[i], chosen[0]
+	}
+	return chosen[:min(len(chosen), seats)]
+}
+
+// hear asks nodes at once, and returns as soon as their answers leave no doubt.
+func (c *council) hear(ctx context.Context, addrs []string, before node) (verdict, error) {
+	answers := make(chan opinion, len(addrs))
+	asked := 0
+	for _, addr := range addrs {
+		if s := c.seat(addr); s.mu.TryLock() { // else it still owes the last answer
+			asked++
+			c.asking.Go(func() {
+				defer s.mu.Unlock()
+				slots, err := s.ask(c)
+				answers <- opinion{addr, slots, err}
+			})
+		}
+	}
+	if asked == 0 {
+		return verdict{}, errNobody
+	}
+	count := tally{before: before, asked: len(addrs)}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	late := false
+	for heard := 0; heard < asked; {
+		select {
+		case o := <-answers:
+			heard++
+			c.weigh(&count, o)
+		case <-timer.C:
+			late = true
+		case <-ctx.Done():
+			return verdict{}, ctx.Err()
+		}
+		if v, ok := count.verdict(); ok && (v.sure || late) {
+			break
+		}
+	}
+	v, ok := count.verdict()
+	if !ok {
+		return v, count.err
+	}
+	return v, nil
+}
+
+// weigh counts an answer.
+func (c *council) weigh(count *tally, o opinion) {
+	owner, err := node{}, o.err
+	if err == nil {
+		owner, err = c.ownerIn(o)
+	}
+	if err != nil {
+		count.err = errors.Join(count.err, fmt.Errorf("%s: %w", o.by, err))
+		return
+	}
+	if count.votes == nil {
+		c.learn(o)
+	}
+	count.add(o.by, owner)
+}
+
+// ownerIn reads who has the slot.
+func (c *council) ownerIn(o opinion) (node, error) {
+	for _, s := range o.slots {
+		if s.Start <= c.slot && c.slot <= s.End && len(s.Nodes) > 0 {
+			return named(s.Nodes[0], o.by), nil
+		}
+	}
+	return node{}, fmt.Errorf("no node of the cluster has slot %d", c.slot)
+}
+
+// learn notes the nodes that an answer names.
+func (c *council) learn(o opinion) {
+	now := map[string]bool{}
+	for _, s := range o.slots {
+		for _, n := range s.Nodes {
+			now[named(n, o.by).addr] = true
+		}
+	}
+	if !c.members.become(now) {
+		return
+	}
+	for addr, s := range c.seats { // of those that are gone
+		if !now[addr] && s.mu.TryLock() {
+			s.leave()
+			s.mu.Unlock()
+			delete(c.seats, addr)
+		}
+	}
+}
+
+func (c *council) seat(addr string) *seat {
+	s := c.seats[addr]
+	if s == nil {
+		s = &seat{addr: addr}
+		c.seats[addr] = s
+	}
+	return s
+}
+
+// ask asks the node, over the connection of the last time if it still stands.
+func (s *seat) ask(c *council) ([]redis.ClusterSlot, error) {
+	ctx, cancel := context.WithTimeout(c.ctx, c.cluster.Options().DialTimeout)
+	defer cancel()
+	if s.conn == nil {
+		conn, err := open(ctx, c.ctx, optionsOf(c.cluster, node{addr: s.addr, said: s.addr}), Settings{})
+		if err != nil {
+			return nil, err
+		}
+		s.conn = conn
+	}
+	slots, err := s.conn.client.ClusterSlots(ctx).Result()
+	if err != nil && !IsReply(err) {
+		s.leave()
+	}
+	return slots, err
+}
+
+// leave closes the connection.
+func (s *seat) leave() {
+	if s.conn != nil {
+		s.conn.Close()
+		s.conn = nil
+	}
+}
+
+// tally counts who is said to have a slot.
+type tally struct {
+	before node
+	asked  int
+	votes  []vote
+	own    *node // whom the node names that had it before
+	err    error
+}
+
+type vote struct {
+	owner node
+	by    []string
+}
+
+// add counts the opinion of the node at an address.
+func (t *tally) add(by string, owner node) {
+	if by == t.before.addr {
+		t.own = &owner
+	}
+	for i, v := range t.votes {
+		if v.owner.same(owner) {
+			t.votes[i].by = append(v.by, by)
+			return
+		}
+	}
+	t.votes = append(t.votes, vote{owner, []string{by}})
+}
+
+// verdict returns whom most have named. A node that only names itself may not have
+// heard that it was replaced, so that it loses a draw.
+func (t *tally) verdict() (verdict, bool) {
+	claims := t.own != nil && t.own.same(t.before)
+	if t.own != nil && !claims {
+		return verdict{owner: *t.own, sure: true}, true
+	}
+	var best *vote
+	for i := range t.votes {
+		v := &t.votes[i]
+		if best == nil || len(v.by) > len(best.by) || len(v.by) == len(best.by) && slices.Equal(best.by, []string{best.owner.addr}) {
+			best = v
+		}
+	}
+	if best == nil {
+		return verdict{}, false
+	}
+	return verdict{best.owner, 2*len(best.by) > t.asked, claims && !best.owner.same(t.before)}, true
+}
