@@ -1,0 +1,100 @@
+package redisconn_test
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tracbus/tracbus/internal/redisconn"
+	"github.com/tracbus/tracbus/internal/testkit"
+	"github.com/tracbus/tracbus/internal/testserver"
+)
+
+// listening is a loop over Listen in the background, and what it has yielded.
+type listening struct {
+	t     *testing.T
+	mu    sync.Mutex
+	steps []redisconn.Step
+}
+
+func listen(t *testing.T, client redis.UniversalClient, config redisconn.ListenConfig) *listening {
+	t.Helper()
+	l := &listening{t: t}
+	config.Patterns = []string{"c.*"}
+	if config.PingAfter == 0 {
+		config.PingAfter = 10 * time.Second
+	}
+	config.MaxBackoff = 200 * time.Millisecond
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for step := range redisconn.Listen(ctx, client, config) {
+			l.mu.Lock()
+			l.steps = append(l.steps, step)
+			l.mu.Unlock()
+		}
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+	})
+	l.until("it is subscribed", func(steps []redisconn.Step) bool { return slices.ContainsFunc(steps, isSubscribed) })
+	return l
+}
+
+func isSubscribed(s redisconn.Step) bool {
+	return s.Message == nil && s.Lost == nil && s.Unwatched == nil
+}
+
+func isAgain(s redisconn.Step) bool { return isSubscribed(s) && s.Again }
+
+func (l *listening) taken() []redisconn.Step {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.steps)
+}
+
+func (l *listening) until(what string, is func([]redisconn.Step) bool) {
+	l.t.Helper()
+	testkit.Until(l.t, what, func() bool { return is(l.taken()) })
+}
+
+// again waits until the loop has subscribed again n times in all.
+func (l *listening) again(n int) {
+	l.t.Helper()
+	l.until("it is subscribed again", func(steps []redisconn.Step) bool {
+		return len(slices.DeleteFunc(steps, func(s redisconn.Step) bool { return !isAgain(s) })) >= n
+	})
+}
+
+// hears publishes at a server and waits for it.
+func (l *listening) hears(server *testserver.RedisServer, payload string) {
+	l.t.Helper()
+	require.NoError(l.t, server.Admin().Publish(context.Background(), "c.x", payload).Err())
+	l.until("it hears "+payload, func(steps []redisconn.Step) bool {
+		return slices.ContainsFunc(steps, func(s redisconn.Step) bool { return s.Message != nil && s.Message.Payload == payload })
+	})
+}
+
+// losses returns why the loop was without a subscription.
+func (l *listening) losses() (all []string) {
+	for _, s := range l.taken() {
+		if s.Lost != nil {
+			all = append(all, s.Lost.Error())
+		}
+	}
+	return all
+}
+
+// at returns how many of the loop's connections a server has.
+func subscribers(t *testing.T, server *testserver.RedisServer) int64 {
+	n, err := server.Admin().PubSubNumPat(context.Background()).Result()
+	require.NoError(t, err)
+	return n
+}
