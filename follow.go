@@ -10,6 +10,7 @@ import (
 
 	"github.com/tracbus/tracbus/internal/delivery"
 	"github.com/tracbus/tracbus/internal/follow"
+	"github.com/tracbus/tracbus/internal/redisconn"
 	"github.com/tracbus/tracbus/internal/store"
 )
 
@@ -129,7 +130,7 @@ func (j *Journal) wakeChannel() string { return "tracbus:" + j.store.UUID() + ":
 
 // callOthers wakes the other processes.
 func (j *Journal) callOthers(ctx context.Context) error {
-	return j.config.WakeRedis.Publish(ctx, j.wakeChannel(), "").Err()
+	return redisconn.Explain(j.config.WakeRedis.Publish(ctx, j.wakeChannel(), "").Err(), j.config.WakeRedis)
 }
 
 // hearOthers yields the calls of other processes, and whether they are heard.

@@ -54,8 +54,23 @@ type Subscriber struct {
 }
 
 // ErrDisconnected is yielded, wrapped, by [Subscriber.Events] and
-// [Subscriber.Stream] when their connection is lost or cannot be made.
+// [Subscriber.Stream] when their connection is lost or cannot be made, or Redis
+// does not serve it. The text says which, and what to do.
 var ErrDisconnected = errors.New("not connected to Redis")
+
+// disconnected wraps ErrDisconnected and its cause. If that is an answer of Redis,
+// the text does not say that there was no connection.
+func disconnected(cause error) error {
+	if redisconn.IsReply(cause) {
+		return refusal{cause}
+	}
+	return fmt.Errorf("%w: %w", ErrDisconnected, cause)
+}
+
+type refusal struct{ error }
+
+func (r refusal) Error() string   { return "Redis refuses: " + r.error.Error() }
+func (r refusal) Unwrap() []error { return []error{ErrDisconnected, r.error} }
 
 // ErrStreamEntry is wrapped by the [DecodeError] for an entry of a stream that no
 // [Publisher] has appended.
@@ -120,7 +135,7 @@ func (s *Subscriber) events(ctx context.Context, patterns []string, links bool) 
 func (s *Subscriber) event(step redisconn.Step) (Event, error) {
 	switch {
 	case step.Lost != nil:
-		return nil, fmt.Errorf("subscribe: %w: %w", ErrDisconnected, step.Lost)
+		return nil, fmt.Errorf("subscribe: %w", disconnected(step.Lost))
 	case step.Unwatched != nil:
 		return nil, fmt.Errorf("subscribe: %w", step.Unwatched)
 	case step.Message != nil:
@@ -227,7 +242,7 @@ func (s *Subscriber) streamEntry(key string, item stream.Item) (StreamEntry, err
 	case item.Refused:
 		return e, fmt.Errorf("stream %q: %w", key, item.Err)
 	case item.Err != nil:
-		return e, fmt.Errorf("stream %q: %w: %w", key, ErrDisconnected, item.Err)
+		return e, fmt.Errorf("stream %q: %w", key, disconnected(item.Err))
 	case item.Gap != nil:
 		e.Event = resyncOf(*item.Gap)
 		return e, nil

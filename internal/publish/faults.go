@@ -101,6 +101,7 @@ func isAway(err error) bool {
 
 // stopped says why Redis refused the message of an event in the middle of a call.
 func (s *scripted[E]) stopped(e E, state string, err error) error {
+	err = s.recorder.explain(err)
 	if strings.Contains(err.Error(), "equal or smaller") {
 		err = fmt.Errorf("%w: somebody else appended to %q, which must belong to this journal and consumer alone; deleting %q makes it go on after that",
 			err, s.config.StreamKey, state)
@@ -114,6 +115,7 @@ const minHangUp = 1 << 20
 
 // failed says what an error of a call means to the consumer.
 func (s *scripted[E]) failed(r *request[E], err error) error {
+	err = s.recorder.explain(err)
 	switch {
 	case redisconn.FailureOf(err) == redisconn.HungUp && r.longest >= minHangUp:
 		return s.named(r.events[0], fmt.Errorf("a message of %d bytes, on which Redis hung up: expected no more than its proto-max-bulk-len: %w", r.longest, err))

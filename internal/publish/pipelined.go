@@ -72,6 +72,7 @@ func (p *pipelined[E]) send(ctx context.Context, b *buffer[E]) error {
 			trip = messages[:1]
 		}
 		out := p.sender.Send(ctx, trip)
+		out.Err = p.recorder.explain(out.Err)
 		p.acknowledge(out.Replies, events)
 		if out.Unknown || out.Err == nil || len(out.Replies) > 0 { // it was sent
 			p.recorder.count(func(s *Stats) { s.Resent += uint64(min(unknown, len(trip))) })
@@ -110,7 +111,7 @@ func (p *pipelined[E]) acknowledge(replies []pipeline.Reply, events []E) {
 	for i, reply := range replies {
 		switch {
 		case reply.Err != nil:
-			p.reject(events[i], reply.Err)
+			p.reject(events[i], p.recorder.explain(reply.Err))
 			continue
 		case reply.Receivers == 0:
 			noReceivers++

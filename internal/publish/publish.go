@@ -76,7 +76,7 @@ type Publisher[E any] struct {
 // New returns a publisher over a borrowed client, which it never closes.
 func New[E any](client redis.UniversalClient, codec Codec[E], config Config) *Publisher[E] {
 	_, cluster := client.(*redis.ClusterClient)
-	r := &recorder{logger: config.Logger, rejected: make(map[string]bool)}
+	r := &recorder{client: client, logger: config.Logger, rejected: make(map[string]bool)}
 	return &Publisher[E]{
 		stats:    r,
 		pipeline: &pipelined[E]{recorder: r, codec: codec, sender: pipeline.New(client), maxBackoff: config.MaxBackoff},

@@ -4,6 +4,10 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/tracbus/tracbus/internal/redisconn"
 )
 
 // Stats counts messages since the publisher was made. Every message that it was
@@ -24,12 +28,16 @@ type Stats struct {
 
 // recorder keeps the figures, and logs what an operator has to know.
 type recorder struct {
+	client redis.UniversalClient
 	logger *slog.Logger
 
 	mu       sync.Mutex
 	stats    Stats
 	rejected map[string]bool // sorts of which a rejected message was logged
 }
+
+// explain makes an error of Redis fit to be kept, logged and returned.
+func (r *recorder) explain(err error) error { return redisconn.Explain(err, r.client) }
 
 func (r *recorder) get() Stats {
 	r.mu.Lock()

@@ -20,7 +20,7 @@ func Explain(err error, client redis.UniversalClient) error {
 	}
 	clean := guard.NewSecrets(passwords(client)...).HideError(err)
 	text := oneLine(clean.Error())
-	if words := wordsFor(clean, client); words != "" {
+	if words := wordsFor(clean, client); words != "" && !strings.Contains(text, ": expected ") { // else it has some
 		text += ": " + words
 	}
 	if text == err.Error() {
@@ -28,6 +28,9 @@ func Explain(err error, client redis.UniversalClient) error {
 	}
 	return &explained{clean, text}
 }
+
+// Explain explains an error of a connection of the router's.
+func (r *Router) Explain(err error) error { return Explain(err, r.client) }
 
 // explained is an error with words.
 type explained struct {

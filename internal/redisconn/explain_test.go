@@ -127,7 +127,7 @@ func TestExplainHidesWhatIsQuoted(t *testing.T) {
 		err = lent.Ping(t.Context()).Err()
 		require.ErrorContains(t, err, password[:1])
 		assert.NotContains(t, Explain(fmt.Errorf("around: %w", err), lent).Error(), password)
-		assert.Contains(t, Explain(fmt.Errorf("around: %w", err), lent).Error(), "around: ERR unknown command 'auth', with [arguments left out]: ")
+		assert.Contains(t, Explain(fmt.Errorf("around: %w", err), lent).Error(), "around: ERR unknown command 'auth': ")
 		assert.True(t, IsReply(Explain(fmt.Errorf("around: %w", err), lent), "ERR unknown command"))
 	}
 }

@@ -141,7 +141,7 @@ func (l *listener) watchLinks(s *subscription, watching *sync.WaitGroup) {
 		w.close()
 		if !l.unwatched {
 			l.unwatched = true
-			l.left = !l.yield(Step{Unwatched: &UnwatchedError{err}})
+			l.left = !l.yield(Step{Unwatched: l.router.Explain(&UnwatchedError{err})})
 		}
 		return
 	}
@@ -169,5 +169,5 @@ func (l *listener) lost(err error) {
 		return
 	}
 	l.reported = true
-	l.left = !l.yield(Step{Lost: err})
+	l.left = !l.yield(Step{Lost: l.router.Explain(err)})
 }

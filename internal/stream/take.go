@@ -75,6 +75,7 @@ func (l *loop) gap(at string, g Gap) { l.left = !l.yield(Item{ID: at, Gap: &g}) 
 // failed yields why nothing can be read: each reason once, until something can
 // be read again.
 func (l *loop) failed(err error) {
+	err = l.router.Explain(err)
 	reason, refused := "", refused(err)
 	if refused {
 		reason = err.Error()

@@ -11,7 +11,7 @@ const leftOut = "[arguments left out]"
 func CutArguments(text string) string {
 	lower := asciiLower(text)
 	if i := strings.Index(lower, "args beginning with"); i >= 0 {
-		return text[:i] + leftOut
+		return strings.TrimSuffix(strings.TrimSuffix(text[:i], "with "), ", ")
 	}
 	for _, words := range []string{"unknown command", "unsupported command", "unknown or unsupported command", "unknown cmd",
 		"wrong number of arguments", "wrong number of args", "invalid command", "command not found", "unrecognized command"} {

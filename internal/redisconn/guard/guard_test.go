@@ -171,8 +171,8 @@ func TestPushes(t *testing.T) {
 func TestErrorsAreEdited(t *testing.T) {
 	const password = "s3cr\"et\nword"
 	for sent, want := range map[string]string{
-		"-ERR unknown command 'AUTH', with args beginning with: 'joe' 's3cr' \r\n": "-ERR unknown command 'AUTH', with [arguments left out]\r\n",
-		"-ERR unknown command `HELLO`, with args beginning with: `3`, `AUTH`,\r\n": "-ERR unknown command `HELLO`, with [arguments left out]\r\n",
+		"-ERR unknown command 'AUTH', with args beginning with: 'joe' 's3cr' \r\n": "-ERR unknown command 'AUTH'\r\n",
+		"-ERR unknown command `HELLO`, with args beginning with: `3`, `AUTH`,\r\n": "-ERR unknown command `HELLO`\r\n",
 		"!34\r\nERR bad \"s3cr\\\"et\\nword\" given, ok\r\n":                       "!28\r\nERR bad \"[secret]\" given, ok\r\n",
 		"-ERR I got s3cr\"et word from you\r\n":                                    "-ERR I got [secret] from you\r\n",
 		"*2\r\n-ERR s3cr\"et word\r\n$4\r\nleft\r\n":                               "*2\r\n-ERR [secret]\r\n$4\r\nleft\r\n",
