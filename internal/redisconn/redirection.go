@@ -29,13 +29,17 @@ func RedirectionOf(err error, from string) (Redirection, bool) {
 	if len(words) < 3 || words[0] != "MOVED" && words[0] != "ASK" {
 		return Redirection{}, false
 	}
-	addr := words[2]
-	if i := strings.LastIndex(addr, ":"); i == 0 || strings.HasPrefix(addr, "?:") { // this node does not know its own name
-		host, _, err := net.SplitHostPort(from)
+	i := strings.LastIndexByte(words[2], ':')
+	if i < 0 {
+		return Redirection{}, false
+	}
+	host, port := strings.Trim(words[2][:i], "[]"), words[2][i+1:] // an IPv6 address has no brackets here
+	if host == "" || host == "?" { // this node does not know its own name
+		own, _, err := net.SplitHostPort(from)
 		if err != nil {
 			return Redirection{}, false
 		}
-		addr = net.JoinHostPort(host, addr[i+1:])
+		host = own
 	}
-	return Redirection{Addr: addr, Asking: words[0] == "ASK"}, true
+	return Redirection{Addr: net.JoinHostPort(host, port), Asking: words[0] == "ASK"}, true
 }
