@@ -36,8 +36,9 @@ var faults = []fault{
 	{name: "FAILOVER", on: groups, strike: failover},
 	{name: "FAILOVER, 4 s later no Sentinels", on: sentinel, strike: failoverAlone},
 	{name: "TAKEOVER", on: cluster, strike: takeover},
-	{name: "partition, clients with both sides", on: groups, proxied: true, strike: partition},
-	{name: "black hole 8 s", on: everywhere, proxied: true, strike: hole(8 * time.Second)},
+	{name: "partition, clients with both sides", on: groups, proxied: true, strike: isolate(true)},
+	{name: "partition, clients with the others", on: groups, proxied: true, strike: isolate(false)},
+	{name: "black hole 8 s", on: plain, strike: hole},
 	{name: "cut 0.5 s", on: everywhere, proxied: true, strike: cut(500 * time.Millisecond)},
 	{name: "replicas lag and are promoted", on: groups, strike: lag},
 	{name: "bus links killed", on: cluster, apart: true, strike: killLinks},
@@ -159,18 +160,21 @@ func migrate(r *rig) func() {
 	panic(fmt.Sprintf("%d is the only primary", r.serving))
 }
 
-// partition cuts the primary off from all other servers, while clients reach all.
-func partition(r *rig) func() {
-	s := r.servers[r.serving]
-	if r.sentinels != nil {
-		r.sentinels.Isolate(s, true)
-		defer r.sentinels.Heal()
-	} else {
-		r.cluster.Isolate(s, true)
-		defer r.cluster.Heal()
+// isolate cuts the primary off from all other servers for a time. Clients reach all,
+// or all but the primary.
+func isolate(clients bool) func(*rig) func() {
+	return func(r *rig) func() {
+		s := r.servers[r.serving]
+		if r.sentinels != nil {
+			r.sentinels.Isolate(s, clients)
+			defer r.sentinels.Heal()
+		} else {
+			r.cluster.Isolate(s, clients)
+			defer r.cluster.Heal()
+		}
+		record.Sleep(r.t.Context(), 8*time.Second)
+		return nil
 	}
-	record.Sleep(r.t.Context(), 8*time.Second)
-	return nil
 }
 
 // lead promotes the replica, to which the address leads from then on. Connections of
@@ -200,19 +204,15 @@ func quote(r *rig) func() {
 	return nil
 }
 
-// hole makes a black hole of the primary, for all.
-func hole(d time.Duration) func(*rig) func() {
-	return func(r *rig) func() {
-		for _, p := range r.proxiesOf(r.serving) {
-			p.Swallow()
-		}
-		record.Sleep(r.t.Context(), d)
-		for _, p := range r.proxiesOf(r.serving) {
-			p.Cut()
-			p.Resume()
-		}
-		return nil
-	}
+// hole makes a black hole of the plain address.
+func hole(r *rig) func() {
+	r.leadsTo.Store(nobody)
+	r.addr.Swallow()
+	record.Sleep(r.t.Context(), 8*time.Second)
+	r.addr.Cut()
+	r.addr.Resume()
+	r.leadsTo.Store(0)
+	return nil
 }
 
 // cut cuts the primary off from all, as if nobody listened.

@@ -1,0 +1,83 @@
+package failover_test
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/tracbus/tracbus/internal/testkit"
+	"github.com/tracbus/tracbus/tests/campaign/record"
+)
+
+// spoiledEnv has TestFailoverSeesFaults run: it takes some minutes.
+const spoiledEnv = "TRACBUS_FAILOVER_SPOILED"
+
+// What keeps publishers and subscribers where Redis is, and how each is switched off.
+var (
+	// Where a cluster has a slot is what go-redis remembers.
+	routeOff = []record.Spoiling{
+		{File: "internal/redisconn/council.go", Old: "	first := c.choose(before)\n",
+			With: `	if m, err := c.cluster.MasterForKey(ctx, AnyKey); true {
+		if err != nil {
+			return verdict{}, err
+		}
+		return verdict{owner: node{addr: m.Options().Addr, said: m.Options().Addr}, sure: true}, nil
+	}
+	first := c.choose(before)
+`},
+	}
+	sentinelsOff = []record.Spoiling{
+		{File: "internal/redisconn/router.go", Old: "c.watching.Go(l.askSentinels)", With: "_ = l.askSentinels"},
+	}
+	linksOff = []record.Spoiling{
+		{File: "internal/redisconn/links.go", Old: "l.known != nil && !maps.Equal(now, l.known)", With: "l.known == nil && !maps.Equal(now, l.known)"},
+	}
+	replicaOff = []record.Spoiling{
+		{File: "internal/redisconn/router.go", Old: "c.watching.Go(l.connectAgain)", With: "_ = l.connectAgain"},
+		{File: "internal/publish/pipeline/role.go", Old: `cmd.Val()["role"] != "replica"`, With: "true"},
+	}
+	secretsOff = []record.Spoiling{
+		{File: "internal/redisconn/guard/arguments.go", Old: "func CutArguments(text string) string {\n", With: "func CutArguments(text string) string {\n	if true {\n		return text\n	}\n"},
+	}
+)
+
+// TestFailoverSeesFaults proves that the campaign's checker finds what it is for: with
+// one mend taken out of the library it finds what that is against.
+func TestFailoverSeesFaults(t *testing.T) {
+	if os.Getenv(spoiledEnv) == "" {
+		t.Skip("it takes some minutes: " + spoiledEnv + " has it run")
+	}
+	for _, tc := range []struct {
+		name, topology, fault string
+		spoil                 []record.Spoiling
+		want                  int
+	}{
+		{"route", onCluster, "kill -9", routeOff, isStuck},
+		{"Sentinels", onSentinel, "FAILOVER, 4 s later no Sentinels", sentinelsOff, isStuck},
+		{"links", onCluster, "bus links killed", linksOff, isSilent},
+		{"replica", onPlain, "the address leads to a promoted replica", replicaOff, isStuck},
+		{"secrets", onPlain, "a server that quotes AUTH", secretsOff, isSecret},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			testkit.NoLeaks(t)
+			r := newRig(t, tc.topology, named(t, tc.fault), record.SpoiledBinary(t, tc.spoil))
+			v := check(r.round())
+			t.Log(r.report(v))
+			if v.counts[tc.want] == 0 {
+				t.Errorf("the library is spoiled, and the checker finds no %q", kinds[tc.want])
+			}
+		})
+	}
+}
+
+// named finds a fault.
+func named(t *testing.T, name string) fault {
+	t.Helper()
+	for _, f := range faults {
+		if strings.EqualFold(f.name, name) {
+			return f
+		}
+	}
+	t.Fatalf("no fault is called %q", name)
+	return fault{}
+}
