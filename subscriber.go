@@ -100,7 +100,9 @@ func NewSubscriber(client redis.UniversalClient, config SubscriberConfig) *Subsc
 // The first event is a [Resync] with reason [ResyncSubscribed], yielded when the
 // subscription exists: a program that loads a state then misses nothing after it.
 // Another Resync, with reason [ResyncReconnected], follows whenever the
-// connection was lost: what was published meanwhile is lost to this subscriber.
+// connection was lost: what was published meanwhile is lost to this subscriber. If
+// it leads to another server now, one more follows after 6 s: so long a publisher
+// may have gone on at the server before.
 //
 // Errors do not end the loop. They are a [*DecodeError] for a message that is no
 // event, and one that wraps [ErrDisconnected] each time the connection is lost,

@@ -81,8 +81,14 @@ type listener struct {
 	reported   bool // the caller knows that there is no subscription
 	unwatched  bool // the caller knows that links are not watched
 
-	torn atomic.Bool // messages between nodes may have been lost
+	server string      // of the last subscription
+	moved  time.Time   // when that was another one than before
+	torn   atomic.Bool // messages may have been lost, though the connection is not
 }
+
+// parting is how long a publisher may go on publishing at the server that a
+// subscriber has left: until its own lookout has found the same.
+const parting = 2 * lookSeldom
 
 // session subscribes and receives until the connection is lost, ctx ends or the
 // caller leaves the loop.
@@ -109,6 +115,7 @@ func (l *listener) session(ctx context.Context) error {
 		case *redis.Subscription:
 			if confirmed++; confirmed == len(l.config.Patterns) {
 				l.watchLinks(s, &watching)
+				l.awaitPublishers(s, &watching)
 				l.confirmed()
 			}
 		case *redis.Message:
@@ -126,6 +133,30 @@ func (l *listener) confirmed() {
 	again := l.before
 	l.before, l.subscribed, l.reported = true, true, false
 	l.left = !l.yield(Step{Again: again})
+}
+
+// awaitPublishers has the caller learn once more that messages may be missing, if he
+// is at another server now: those that publishers published at the one before, until
+// they followed, came to whoever was still there. They may come later than he does.
+func (l *listener) awaitPublishers(s *subscription, watching *sync.WaitGroup) {
+	before := l.server
+	if l.server = s.conn.place.name(); l.before && l.server != before {
+		l.moved = time.Now()
+	}
+	due := time.Until(l.moved.Add(parting))
+	if due <= 0 {
+		return
+	}
+	watching.Go(func() {
+		timer := time.NewTimer(due)
+		defer timer.Stop()
+		select {
+		case <-s.conn.ctx.Done():
+		case <-timer.C:
+			l.torn.Store(true)
+			s.ping() // whose answer wakes receive
+		}
+	})
 }
 
 // watchLinks begins to watch the connections on which the node of a cluster hears

@@ -30,23 +30,23 @@ var (
 // the fault is over, or will not be; mend puts things in order again when
 // everything works in spite of it.
 var faults = []fault{
-	{name: "kill -9", on: groups, short: sentinel, strike: kill},
+	{name: "kill -9", on: groups, short: cluster, strike: kill},
 	{name: "SIGSTOP for good", on: groups, strike: halt},
 	{name: "SIGSTOP 8 s", on: everywhere, strike: haltFor(8 * time.Second)},
 	{name: "FAILOVER", on: groups, strike: failover},
-	{name: "FAILOVER, 4 s later no Sentinels", on: sentinel, strike: failoverAlone},
+	{name: "FAILOVER, 4 s later no Sentinels", on: sentinel, short: sentinel, strike: failoverAlone},
 	{name: "TAKEOVER", on: cluster, strike: takeover},
 	{name: "partition, clients with both sides", on: groups, proxied: true, strike: isolate(true)},
 	{name: "partition, clients with the others", on: groups, proxied: true, strike: isolate(false)},
 	{name: "black hole 8 s", on: plain, strike: hole},
 	{name: "cut 0.5 s", on: everywhere, proxied: true, strike: cut(500 * time.Millisecond)},
 	{name: "replicas lag and are promoted", on: groups, strike: lag},
-	{name: "bus links killed", on: cluster, apart: true, strike: killLinks},
+	{name: "bus links killed", on: cluster, apart: true, short: cluster, strike: killLinks},
 	{name: "the channels' node stands 1.5–8 s", on: cluster, apart: true, strike: standChannels},
 	{name: "kill -9 of the stream's node", on: cluster, apart: true, strike: kill},
 	{name: "SIGSTOP for good of the stream's node", on: cluster, apart: true, strike: halt},
 	{name: "TAKEOVER of the stream's node", on: cluster, apart: true, strike: takeover},
-	{name: "the address leads to a promoted replica", on: plain, strike: lead},
+	{name: "the address leads to a promoted replica", on: plain, short: plain, strike: lead},
 	{name: "a server that quotes AUTH", on: plain, strike: quote},
 	{name: "slot migration", on: cluster, strike: migrate},
 }

@@ -119,10 +119,10 @@ func (r *rig) round() history {
 	r.t.Helper()
 	r.alive(time.Now(), testkit.Patience, "at first")
 	record.Sleep(r.t.Context(), warm)
-	r.serving = r.observer.now()
-	if r.serving == nobody {
-		r.t.Fatal("nobody serves at first")
-	}
+	testkit.Until(r.t, "a server serves", func() bool {
+		r.serving = r.observer.now()
+		return r.serving != nobody
+	})
 	r.struck = time.Now()
 	mend := r.fault.strike(r)
 	over := time.Now()
