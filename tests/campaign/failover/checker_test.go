@@ -22,10 +22,12 @@ type history struct {
 	reigns       []reign
 	moves        map[role]bool // the reigns are those of the server where it publishes
 
+	cluster bool          // nodes pass messages on to each other
 	struck  time.Time     // when the fault began
 	ended   time.Time     // when all should have been heard
 	outage  time.Duration // of Redis itself
 	stuck   []string      // what did not come back within the bound
+	faults  []string      // what writers say must not happen
 	told    []string      // what has the password
 	patient map[string]time.Duration
 }
@@ -68,6 +70,7 @@ type verdict struct {
 	resyncs map[string]int           // for each
 	tardy   map[string]time.Duration // the longest time from a loss to its Resync
 	again   int                      // came again, as may be
+	late    int                      // came after later ones, as may be in a cluster
 	void    int                      // published by the primary publisher, and heard by nobody
 }
 
@@ -88,7 +91,7 @@ func (v *verdict) String() string {
 	if b.Len() == 0 {
 		b.WriteString("nothing wrong, ")
 	}
-	fmt.Fprintf(&b, "came again %d, heard by nobody %d", v.again, v.void)
+	fmt.Fprintf(&b, "came again %d, came late %d, heard by nobody %d", v.again, v.late, v.void)
 	for _, sentence := range v.found {
 		b.WriteString("\n  " + sentence)
 	}
@@ -100,6 +103,9 @@ func check(h history) *verdict {
 	v := &verdict{history: h, missed: map[string]int{}, resyncs: map[string]int{}, tardy: map[string]time.Duration{}}
 	for _, what := range h.stuck {
 		v.add(isStuck, "%s", what)
+	}
+	for _, what := range h.faults {
+		v.add(isFault, "%s", what)
 	}
 	for _, what := range h.told {
 		v.add(isSecret, "%s", what)
@@ -180,10 +186,12 @@ func (v *verdict) checkAsides(who string, notes []note) {
 
 // checkHeard: a subscriber heard each change of a writer, or was told afterwards
 // that it missed some. Between two Resyncs, those it hears for the first time come
-// in order.
+// in order, except in a cluster: a node that stood, or from which the slot has moved,
+// may still pass on what it was given.
 func (v *verdict) checkHeard(ear string, writer role) {
 	notes := v.heard[ear]
 	first, top := map[int]int{}, 0 // where each was heard; the last one since the last Resync
+	late := map[int]bool{}         // those that came after later ones
 	for i, n := range notes {
 		switch {
 		case n.Word == resyncWord:
@@ -196,7 +204,9 @@ func (v *verdict) checkHeard(ear string, writer role) {
 				v.again++
 				continue
 			}
-			if n.N < top {
+			if late[n.N] = n.N < top; late[n.N] && v.cluster {
+				v.late++
+			} else if late[n.N] {
 				v.add(isReordered, "%s heard ticket %d of %s after %d", ear, n.N, writer, top)
 			}
 			first[n.N], top = i, max(top, n.N)
@@ -205,7 +215,9 @@ func (v *verdict) checkHeard(ear string, writer role) {
 	before := -1 // where the last one before was heard
 	for n := 1; n <= len(v.commits[writer]); n++ {
 		if i, ok := first[n]; ok {
-			before = max(before, i)
+			if !late[n] {
+				before = max(before, i)
+			}
 			continue
 		}
 		v.missed[ear]++

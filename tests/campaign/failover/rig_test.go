@@ -224,6 +224,7 @@ func (r *rig) settle(over time.Time) history {
 		}
 	}
 	h.stream = r.streamed()
+	r.await(h)
 	for _, role := range []role{primary, durable, audience} {
 		c := r.processes[role]
 		c.Order("finish")
@@ -241,6 +242,18 @@ func (r *rig) settle(over time.Time) history {
 	return h
 }
 
+// await gives subscribers the time to be told of what they have missed.
+func (r *rig) await(h history) {
+	for since := time.Now(); time.Since(since) < prompt; record.Sleep(r.t.Context(), time.Second/2) {
+		now := h
+		now.heard, now.stuck = map[string][]note{}, nil
+		r.collect(&now)
+		if check(now).counts[isSilent] == 0 {
+			return
+		}
+	}
+}
+
 // has says whether a subscriber has heard of a change.
 func (r *rig) has(name string, writer role, n int) bool {
 	for _, l := range slices.Backward(r.books[name].look(r.t)) {
@@ -253,6 +266,7 @@ func (r *rig) has(name string, writer role, n int) bool {
 
 // collect reads what there is when all is over.
 func (r *rig) collect(h *history) {
+	h.faults = nil
 	for name, book := range r.books {
 		if notes := book.look(r.t); name == readerName {
 			h.read = notes
@@ -271,13 +285,14 @@ func (r *rig) collect(h *history) {
 			if n.Word == statsWord {
 				h.stats[writer] = n.Stats
 			} else {
-				r.stuck = append(r.stuck, fmt.Sprintf("%s: %s", writer, n.Text))
+				h.faults = append(h.faults, fmt.Sprintf("%s: %s", writer, n.Text))
 			}
 		}
 	}
 	h.told = r.telling()
 	h.publications = r.monitors.all()
 	h.reigns, _ = r.observer.history()
+	h.cluster = r.topology == onCluster
 	h.moves, h.struck, h.stuck = r.moves(), r.struck, r.stuck
 }
 
