@@ -85,7 +85,9 @@ func (p *Place) ask(ctx context.Context, a asker) error {
 	hello := redis.NewMapStringInterfaceCmd(ctx, "hello")
 	_ = pipe.Process(ctx, NoRetry(hello)) // only queues it
 	server, replication := pipe.Info(ctx, "server"), pipe.Info(ctx, "replication")
-	if _, err := pipe.Exec(ctx); err != nil && !IsReply(err) {
+	_, err := pipe.Exec(ctx)
+	asked := hello.Err() != nil || hello.Val() != nil // else go-redis was refused when it introduced itself
+	if err != nil && (!IsReply(err) || !asked) {
 		return err
 	}
 	greeting := hello.Val()
