@@ -51,7 +51,6 @@ func (c *RedisCluster) Migrate(key string, to *RedisServer) *Migration {
 // Keys moves all keys of the slot that exist now.
 func (m *Migration) Keys() {
 	m.c.t.Helper()
-	host, port := split(m.to.Announced())
 	for {
 		keys, err := m.from.Admin().ClusterGetKeysInSlot(context.Background(), m.slot, 100).Result()
 		if err != nil {
@@ -60,12 +59,19 @@ func (m *Migration) Keys() {
 		if len(keys) == 0 {
 			return
 		}
-		args := []any{"migrate", host, port, "", 0, 5000, "auth2", administrator, administrator, "keys"}
-		for _, k := range keys {
-			args = append(args, k)
-		}
-		m.do(m.from, args...)
+		m.Move(keys...)
 	}
+}
+
+// Move moves some keys of the slot.
+func (m *Migration) Move(keys ...string) {
+	m.c.t.Helper()
+	host, port := split(m.to.Announced())
+	args := []any{"migrate", host, port, "", 0, 5000, "auth2", administrator, administrator, "keys"}
+	for _, k := range keys {
+		args = append(args, k)
+	}
+	m.do(m.from, args...)
 }
 
 // End moves the keys that are left, and gives the slot to its new primary.

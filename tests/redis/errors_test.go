@@ -1,0 +1,197 @@
+package redis_test
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/internal/testkit"
+	"github.com/tracbus/tracbus/internal/testserver"
+)
+
+// fault is something that happens, and ends again.
+type fault struct {
+	name  string
+	begin func(t *testing.T, s *scene) (end func())
+	says  []saying
+	may   []string // roles that may also say one line, depending on who is faster
+	next  string   // what happens then, for the documentation
+
+	forgets bool // the stream is lost with it
+}
+
+// saying is one line that somebody says because of a fault. Nothing else is said.
+type saying struct{ role, words string }
+
+// all is a saying of each role with the same words.
+func all(words string) (s []saying) {
+	for _, role := range roles {
+		s = append(s, saying{role, words})
+	}
+	return s
+}
+
+// scene is a server behind a proxy, and everybody who uses it.
+type scene struct {
+	*rig
+	server *testserver.RedisServer
+	front  *testserver.TCPProxy
+	config tracbus.RedisConfig
+}
+
+// newScene starts a server where everybody has the rights of the documentation.
+func newScene(t *testing.T) *scene {
+	t.Helper()
+	s := &scene{server: testserver.Redis(t, testserver.RedisOptions{
+		Users: users(server), Args: []string{"--enable-debug-command", "yes", "--enable-protected-configs", "yes", "--appendonly", "yes"},
+	})}
+	s.front = testserver.Proxy(t, s.server.Addr())
+	s.config = tracbus.RedisConfig{Addr: s.front.Addr()}
+	return s
+}
+
+// everybody begins to use it.
+func (s *scene) everybody(t *testing.T) {
+	t.Helper()
+	s.rig = newRig(t, func(role string) redis.UniversalClient {
+		c := s.config
+		if c.Username == "" {
+			c.Username, c.Password = role, tracbus.NewSecret(passwordOf(role))
+		}
+		c.DialTimeout, c.ReadTimeout, c.WriteTimeout = time.Second, time.Second, time.Second
+		client, err := c.NewClient()
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = client.Close() })
+		return client
+	})
+}
+
+// admin does something as administrator.
+func (s *scene) admin(t *testing.T, args ...any) {
+	t.Helper()
+	require.NoError(t, s.server.Admin().Do(context.Background(), args...).Err(), "%v", args)
+}
+
+// set sets an option, and returns what sets another one.
+func (s *scene) set(t *testing.T, option string, value, back any) func() {
+	t.Helper()
+	s.admin(t, "config", "set", option, value)
+	return func() { s.admin(t, "config", "set", option, back) }
+}
+
+// meanwhile does something that takes long as administrator. The function that it
+// returns waits for it.
+func (s *scene) meanwhile(args ...any) (wait func() error) {
+	done := make(chan error, 1)
+	go func() {
+		c := redis.NewClient(&redis.Options{
+			Addr: s.server.Addr(), ReadTimeout: 2 * testkit.Patience, MaxRetries: -1, Username: "testserver", Password: "testserver",
+		})
+		defer c.Close()
+		done <- c.Do(context.Background(), args...).Err()
+	}()
+	return func() error { return <-done }
+}
+
+// hangUp ends all connections but the administrator's.
+func (s *scene) hangUp(t *testing.T) {
+	t.Helper()
+	s.admin(t, "client", "kill", "skipme", "yes", "type", "normal")
+	s.admin(t, "client", "kill", "skipme", "yes", "type", "pubsub")
+}
+
+// TestRedisErrors has each fault happen under everybody. Each says it once, whatever is
+// tried meanwhile; all goes on by itself when the cause is gone; a durable publisher
+// and who reads its stream lose nothing, and who hears messages is told if any are
+// missing. docs/redis.md has the table.
+func TestRedisErrors(t *testing.T) {
+	testkit.NoLeaks(t)
+	for _, f := range faults {
+		t.Run(f.name, func(t *testing.T) {
+			t.Parallel()
+			s := newScene(t)
+			s.everybody(t)
+			s.works()
+			f.happens(t, s.rig, f.begin(t, s))
+		})
+	}
+}
+
+// TestRedisElsewhere has an address lead, from the beginning, to what is no Redis for
+// us. Who has to mend that is told what is there.
+func TestRedisElsewhere(t *testing.T) {
+	testkit.NoLeaks(t)
+	for _, f := range elsewhere {
+		t.Run(f.name, func(t *testing.T) {
+			t.Parallel()
+			s := newScene(t)
+			end := f.begin(t, s)
+			s.everybody(t)
+			f.happens(t, s.rig, end)
+		})
+	}
+}
+
+// happens has a fault happen under a rig, and compares what is said.
+func (f fault) happens(t *testing.T, r *rig, end func()) {
+	t.Helper()
+	subscribed := r.confirmed > 0
+	testkit.Until(t, "everybody says what he has to say", func() bool {
+		r.says()
+		return within(100*time.Millisecond, func() bool {
+			return !slices.ContainsFunc(f.says, func(s saying) bool { return len(r.troubles(s.role)) == 0 })
+		})
+	})
+	for range 4 { // nobody says it again
+		r.says()
+		within(150*time.Millisecond, func() bool { return false })
+	}
+	end()
+	ended := time.Now()
+	r.works()
+	t.Logf("all goes on %.1f s after the end", time.Since(ended).Seconds())
+	for _, role := range roles {
+		var want []string
+		for _, s := range f.says {
+			if s.role == role {
+				want = append(want, s.words)
+			}
+		}
+		got := r.troubles(role)
+		if len(want) == 0 && len(got) == 1 && slices.Contains(f.may, role) {
+			continue
+		}
+		if !assert.Len(t, got, len(want), "%s says %q", role, want) {
+			continue
+		}
+		for i, line := range got {
+			for _, words := range strings.Split(want[i], " … ") {
+				assert.Contains(t, line, words, role)
+			}
+		}
+	}
+	if !f.forgets {
+		r.complete(subscribed)
+	}
+}
+
+// report shows what everybody said and was told, if the test has failed.
+func (r *rig) report(t *testing.T) {
+	if !t.Failed() {
+		return
+	}
+	for _, role := range roles {
+		for _, line := range r.printed.with("role=" + role + " ") {
+			t.Log(line)
+		}
+	}
+	t.Log("stream:", r.stream.all())
+	t.Log("events:", r.events.all())
+}

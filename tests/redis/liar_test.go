@@ -1,0 +1,124 @@
+package redis_test
+
+import (
+	"bufio"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/tracbus/tracbus/internal/testserver"
+)
+
+// liar listens as if it were Redis, and answers each line that it hears with f. It ends
+// with the test.
+func liar(t *testing.T, f func(conn net.Conn, line string)) (addr string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	var mu sync.Mutex
+	conns := map[net.Conn]bool{}
+	var running sync.WaitGroup
+	running.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			conns[conn] = true
+			mu.Unlock()
+			running.Go(func() {
+				defer conn.Close()
+				lines := bufio.NewScanner(conn)
+				for lines.Scan() {
+					f(conn, lines.Text())
+				}
+			})
+		}
+	})
+	t.Cleanup(func() {
+		_ = l.Close()
+		mu.Lock()
+		for conn := range conns {
+			_ = conn.Close()
+		}
+		mu.Unlock()
+		running.Wait()
+	})
+	return l.Addr().String()
+}
+
+// leadTo has the address lead somewhere else. The function that it returns leads back.
+func (s *scene) leadTo(addr string) (back func()) {
+	s.front.Redirect(addr)
+	s.front.Cut()
+	return func() {
+		s.front.Redirect(s.server.Addr())
+		s.front.Cut()
+	}
+}
+
+// elsewhere are faults of an address that leads to what is no Redis for us.
+var elsewhere = []fault{
+	{name: "garbage", begin: func(t *testing.T, s *scene) func() {
+		return s.leadTo(liar(t, func(conn net.Conn, line string) { _, _ = conn.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n")) }))
+	}, says: []saying{{publishes, "of HTTP"}, {appends, "of HTTP"}, {journal, "of HTTP"}, {hears, "of HTTP"}, {reads, "not connected to Redis"}}},
+	{name: "a line without end", begin: func(t *testing.T, s *scene) func() {
+		endless := []byte("+" + strings.Repeat("x", 1<<20))
+		return s.leadTo(liar(t, func(conn net.Conn, line string) {
+			for {
+				if _, err := conn.Write(endless); err != nil {
+					return
+				}
+			}
+		}))
+	}, says: all("a line of more than")},
+	{name: "a length beyond all bounds", begin: func(t *testing.T, s *scene) func() {
+		return s.leadTo(liar(t, func(conn net.Conn, line string) { _, _ = conn.Write([]byte("*1000000000\r\n")) }))
+	}, says: []saying{{publishes, "1000000000"}, {appends, "1000000000"}, {journal, "1000000000"}, {hears, "1000000000"}, {reads, "not connected to Redis"}}},
+	{name: "slow bytes", begin: func(t *testing.T, s *scene) func() {
+		return s.leadTo(liar(t, func(conn net.Conn, line string) {
+			for range 100 {
+				if _, err := conn.Write([]byte("+")); err != nil || !later() {
+					return
+				}
+			}
+		}))
+	}, says: []saying{{publishes, "no answer"}, {appends, "no answer"}, {journal, ""}, {hears, ""}}, may: roles},
+	{name: "AUTH is renamed", begin: func(t *testing.T, s *scene) func() {
+		other := testserver.Redis(t, testserver.RedisOptions{Args: []string{"--rename-command", "AUTH", "", "--rename-command", "HELLO", ""}})
+		return s.leadTo(other.Addr())
+	}, says: all("")},
+	{name: "the server has no such users", begin: func(t *testing.T, s *scene) func() {
+		return s.leadTo(testserver.Redis(t, testserver.RedisOptions{}).Addr())
+	}, says: all("WRONGPASS")},
+	{name: "NOAUTH", begin: func(t *testing.T, s *scene) func() { // as if no password were set
+		other := testserver.Redis(t, testserver.RedisOptions{Password: sitePassword})
+		return s.leadTo(other.Addr())
+	}, says: all("WRONGPASS")},
+	{name: "a Sentinel", begin: func(t *testing.T, s *scene) func() {
+		g := testserver.Sentinel(t, testserver.SentinelOptions{})
+		return s.leadTo(g.Sentinels[0].Addr())
+	}, says: all("WRONGPASS")},
+	{name: "MOVED", begin: func(t *testing.T, s *scene) func() {
+		c := testserver.Cluster(t, testserver.ClusterOptions{Nodes: testserver.RedisOptions{Users: users(server)}})
+		for _, node := range c.Primaries() {
+			if node != c.Owner(stream) && node != c.Owner("tracbus") {
+				return s.leadTo(node.Addr())
+			}
+		}
+		t.Fatal("no node without the slots")
+		return nil
+	}, says: []saying{{appends, "MOVED"}, {hears, "cluster|links"}, {hears, ""}, {reads, "cluster"}}, may: roles},
+	{name: "TLS", begin: func(t *testing.T, s *scene) func() {
+		return s.leadTo(testserver.Redis(t, testserver.RedisOptions{TLS: testserver.Certificates(t)}).Addr())
+	}, says: all("EOF")},
+}
+
+// later waits a moment.
+func later() bool { return !within(slow, func() bool { return false }) }
+
+const slow = 200e6

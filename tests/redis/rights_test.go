@@ -1,0 +1,54 @@
+package redis_test
+
+import (
+	"github.com/tracbus/tracbus/internal/testserver"
+)
+
+// right is a row of the documentation: what a user in a role may do.
+type right struct {
+	role  string
+	what  string            // as docs/redis.md has it
+	rules string            // for every kind of site
+	more  map[string]string // for some kinds besides
+}
+
+// The roles. A user of a test is named for his role.
+const (
+	publishes = "publishes"
+	durable   = "durable"
+	appends   = "appends"
+	hears     = "hears"
+	reads     = "reads"
+	wakes     = "wakes"
+)
+
+// stream is the key of the stream in all tests here.
+const stream = "changes"
+
+// rights are the rows of docs/redis.md.
+var rights = []right{
+	{role: publishes, what: "publisher under `Primary` or `Everywhere`", rules: "resetchannels &trac.* +publish +client|id +client|kill +info"},
+	{role: durable, what: "publisher under `Durable`", rules: "resetchannels &trac.* ~tracbus:* +evalsha +eval +publish +hmget +hset +time"},
+	{role: appends, what: "the same with a stream `changes`", rules: "resetchannels &trac.* ~tracbus:* +evalsha +eval +publish +hmget +hset +time ~changes +xadd +xtrim +xrange +xlen +xinfo|stream"},
+	{role: hears, what: "`Subscriber.Events`", rules: "resetchannels &trac.* +psubscribe +ping"},
+	{role: reads, what: "`Subscriber.Stream`", rules: "~changes +xread +xinfo"},
+	{role: wakes, what: "`JournalConfig.WakeRedis`", rules: "resetchannels &tracbus:* +publish +psubscribe +ping"},
+}
+
+// clusterRules is what every role needs in a Cluster besides.
+const clusterRules = "+cluster|slots +command +cluster|links +asking"
+
+// sentinelRules is what a user needs at the Sentinels.
+const sentinelRules = "resetchannels &* +subscribe +sentinel|get-master-addr-by-name +sentinel|sentinels +ping"
+
+// users returns one user for each role, with his rights.
+func users(kind string) (all []testserver.RedisUser) {
+	for _, r := range rights {
+		rules := r.rules
+		if kind == cluster {
+			rules += " " + clusterRules
+		}
+		all = append(all, testserver.RedisUser{Name: r.role, Password: passwordOf(r.role), Rules: rules})
+	}
+	return all
+}
