@@ -7,7 +7,9 @@ package guard
 import (
 	"fmt"
 	"net"
+	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // Limits bound what a server may send. Sizes are in bytes.
@@ -64,9 +66,9 @@ type Conn struct {
 	net.Conn
 	secrets Secrets
 	parser  parser
-	held    []byte // of an error that has not ended yet
-	ready   []byte // to be read before anything else
-	broken  error  // to be read after it
+	held    []byte                    // of an error that has not ended yet
+	ready   []byte                    // to be read before anything else
+	broken  atomic.Pointer[Violation] // to be read after it
 }
 
 // Wrap guards a connection on which nothing was read. If it is guarded, it gets
@@ -96,8 +98,8 @@ type visible struct{ *Conn }
 // SyscallConn implements syscall.Conn. What a reader was told, who looks is told,
 // too.
 func (v visible) SyscallConn() (syscall.RawConn, error) {
-	if v.broken != nil {
-		return nil, v.broken
+	if fault := v.broken.Load(); fault != nil {
+		return nil, fault
 	}
 	return v.Conn.Conn.(syscall.Conn).SyscallConn()
 }
@@ -110,8 +112,8 @@ func (c *Conn) Read(b []byte) (int, error) {
 			n := copy(b, c.ready)
 			c.ready = c.ready[n:]
 			return n, nil
-		case c.broken != nil:
-			return 0, c.broken
+		case c.broken.Load() != nil:
+			return 0, c.broken.Load()
 		}
 		n, err := c.Conn.Read(b)
 		passed := 0
@@ -120,7 +122,7 @@ func (c *Conn) Read(b []byte) (int, error) {
 		}
 		c.edit(b[passed:n])
 		// With more to be read, an error of the connection comes again after it.
-		if more := c.broken != nil || len(c.ready) > 0; !more && (passed > 0 || err != nil || n == 0) {
+		if more := c.broken.Load() != nil || len(c.ready) > 0; !more && (passed > 0 || err != nil || n == 0) {
 			return passed, err
 		} else if passed > 0 {
 			return passed, nil
@@ -138,19 +140,27 @@ func (c *Conn) pass(b []byte) int {
 	return n
 }
 
+// SetReadDeadline tells whoever wants to read why the connection was closed.
+func (c *Conn) SetReadDeadline(t time.Time) error {
+	if fault := c.broken.Load(); fault != nil {
+		return fault
+	}
+	return c.Conn.SetReadDeadline(t)
+}
+
 func (c *Conn) fail(fault *Violation) {
-	c.broken = fault
+	c.broken.Store(fault)
 	_ = c.Conn.Close()
 }
 
 // edit takes what comes next, beginning with an error or a part of one, and
 // makes ready what may be read.
 func (c *Conn) edit(b []byte) {
-	for len(b) > 0 && c.broken == nil {
+	for len(b) > 0 && c.broken.Load() == nil {
 		if len(c.held) == 0 {
 			n := c.pass(b)
 			c.ready = append(c.ready, b[:n]...)
-			if b = b[n:]; len(b) == 0 || c.broken != nil {
+			if b = b[n:]; len(b) == 0 || c.broken.Load() != nil {
 				return
 			}
 		}

@@ -107,7 +107,7 @@ func (s Secrets) HideError(err error) error {
 	if after == before {
 		return err
 	}
-	c := cleaned{err: err, text: after}
+	c := &cleaned{err: err, text: after}
 	if isReply {
 		c.reply = answer(s.edit(reply.Error()))
 	}
@@ -122,20 +122,24 @@ func (a answer) Error() string { return string(a) }
 // RedisError marks it.
 func (answer) RedisError() {}
 
-// cleaned is an error with another text.
+// cleaned is an error with another text. It is a pointer, because fmt prints what
+// is in a struct, but not what is behind a pointer in one.
 type cleaned struct {
 	err   error
 	text  string
 	reply redis.Error // what the text is of, or nil
 }
 
-func (c cleaned) Error() string { return c.text }
+func (c *cleaned) Error() string { return c.text }
+
+// GoString prints the text for %#v, too.
+func (c *cleaned) GoString() string { return strconv.Quote(c.text) }
 
 // Is finds what the error is.
-func (c cleaned) Is(target error) bool { return errors.Is(c.err, target) }
+func (c *cleaned) Is(target error) bool { return errors.Is(c.err, target) }
 
 // As finds the answer of Redis without secrets, and everything else as it is.
-func (c cleaned) As(target any) bool {
+func (c *cleaned) As(target any) bool {
 	if reply, ok := target.(*redis.Error); ok && c.reply != nil {
 		*reply = c.reply
 		return true
