@@ -28,7 +28,8 @@ type SubscriberConfig struct {
 
 	// PingAfter is how long Redis may be silent before it is asked with a PING
 	// whether it is still there. If it does not answer in the same time again,
-	// the connection is given up. Zero means 15 s.
+	// the connection is given up. A message, or a part of a stream, may take longer
+	// over a slow network, of 1 KiB a second and more. Zero means 15 s.
 	PingAfter time.Duration
 
 	// MaxBackoff bounds the pause between tries to connect, which begins at
@@ -102,11 +103,16 @@ func NewSubscriber(client redis.UniversalClient, config SubscriberConfig) *Subsc
 // Another Resync, with reason [ResyncReconnected], follows whenever the
 // connection was lost: what was published meanwhile is lost to this subscriber. If
 // it leads to another server now, one more follows after 6 s: so long a publisher
-// may have gone on at the server before.
+// may have gone on at the server before. The connection is also given up, within
+// seconds, when the client would connect to another server now. In a cluster a
+// Resync follows, too, when a connection between nodes broke on which messages may
+// have been lost.
 //
 // Errors do not end the loop. They are a [*DecodeError] for a message that is no
 // event, and one that wraps [ErrDisconnected] each time the connection is lost,
-// or cannot be made at the beginning.
+// or cannot be made at the beginning. In a cluster one more says, once, if Redis does
+// not tell of connections between its nodes, which needs Redis 7 and the right
+// "+cluster|links".
 //
 // While the loop's body works, nothing is received. Redis gives up on a reader
 // that lags too far (client-output-buffer-limit), and the loop reports a lost

@@ -1,9 +1,9 @@
 // Package redisconn is how the library uses a Redis client that an application
-// lends it. Its one secret is how to learn that a connection broke, which
-// go-redis repairs in silence: [Listen] and [StreamReader] have connections of
-// their own, with the client's settings, which are never replaced unnoticed.
-// The functions in client.go are all that knows which kinds of clients there
-// are.
+// lends it. Its one secret is how to learn that a connection broke, which go-redis
+// repairs in silence, or that it leads to a server at which nobody publishes any
+// more. A [Router] makes connections with the client's settings, which are never
+// replaced unnoticed, and has each of them watched; [Listen] and [StreamReader] use
+// them, and so do publishers.
 package redisconn
 
 import (

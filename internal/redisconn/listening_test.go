@@ -65,11 +65,19 @@ func (l *listening) until(what string, is func([]redisconn.Step) bool) {
 	testkit.Until(l.t, what, func() bool { return is(l.taken()) })
 }
 
-// again waits until the loop has subscribed again n times in all.
+// again waits until the loop has subscribed again after n losses in all.
 func (l *listening) again(n int) {
 	l.t.Helper()
 	l.until("it is subscribed again", func(steps []redisconn.Step) bool {
-		return len(slices.DeleteFunc(steps, func(s redisconn.Step) bool { return !isAgain(s) })) >= n
+		losses, lost := 0, false
+		for _, s := range steps {
+			if s.Lost != nil {
+				lost = true
+			} else if isAgain(s) && lost {
+				losses, lost = losses+1, false
+			}
+		}
+		return losses >= n
 	})
 }
 
@@ -92,7 +100,7 @@ func (l *listening) losses() (all []string) {
 	return all
 }
 
-// at returns how many of the loop's connections a server has.
+// subscribers returns how many subscriptions a server has.
 func subscribers(t *testing.T, server *testserver.RedisServer) int64 {
 	n, err := server.Admin().PubSubNumPat(context.Background()).Result()
 	require.NoError(t, err)

@@ -34,7 +34,7 @@ func RedirectionOf(err error, from string) (Redirection, bool) {
 		return Redirection{}, false
 	}
 	host, port := strings.Trim(words[2][:i], "[]"), words[2][i+1:] // an IPv6 address has no brackets here
-	if host == "" || host == "?" { // this node does not know its own name
+	if host == "" || host == "?" {                                 // this node does not know its own name
 		own, _, err := net.SplitHostPort(from)
 		if err != nil {
 			return Redirection{}, false
