@@ -12,7 +12,9 @@ import (
 
 // What an error of Redis leads to, in the middle of a batch. Under the scopes
 // Primary and Everywhere events go through a pipeline, under Durable through the
-// script. The failures in brackets are those of [redisconn.FailureOf].
+// script. The failures in brackets are those of [redisconn.FailureOf]. "Away" means
+// that it is in the log once, that Stats say Disconnected until Redis takes something,
+// and that it is tried again after a pause of MaxBackoff at most.
 //
 //	what happens               pipeline                            script
 //	-------------------------  ----------------------------------  ----------------------------------
@@ -21,25 +23,44 @@ import (
 //	                                                               is after it until that is mended
 //	NOPERM on a channel        it is rejected; the next were       the same; Redis remembers what was
 //	[Forbidden]                published all the same              before it
-//	NOPERM on EVALSHA, a key   (NOPERM on PUBLISH rejects all)     nothing is published; an error
-//	OOM, READONLY, MISCONF,    it and all after it are sent        nothing is published: the script's
-//	LOADING, CLUSTERDOWN,      again, in order, after a pause;     first write is refused; an error;
-//	MASTERDOWN, MOVED …        Disconnected until one is answered  not Disconnected
-//	[Refused]
-//	NOSCRIPT                   –                                   sent again immediately, with its text;
+//	NOPERM on EVALSHA, EVAL,   (NOPERM on PUBLISH rejects all)     nothing is published; the consumer
+//	a key; WRONGTYPE;                                              logs the error, and repeats the span
+//	CROSSSLOT [Refused]                                            until that is mended
+//	OOM, MISCONF, NOREPLICAS,  away: it and all after it are sent  away: nothing is published, because
+//	BUSY, NOAUTH [Refused]     again, in order                     the script's first write is refused
+//	LOADING, READONLY,         the same, where the client would    the same, where the client would
+//	MASTERDOWN, CLUSTERDOWN    connect now                         connect now
+//	[Misplaced]
+//	MOVED [Misplaced]          does not happen: PUBLISH has no     followed at once; without a client
+//	                           key                                 for a cluster: away
+//	ASK, TRYAGAIN              do not happen                       followed; waited for 1.5 s. Then
+//	[Misplaced]                                                    away
+//	NOSCRIPT, SCRIPT FLUSH     –                                   sent again immediately, with its text;
 //	                                                               without EVAL after a SCRIPT LOAD
+//	nobody hears, at a         away: sent again from the first     (READONLY)
+//	replica                    that nobody heard
 //	a message is too long:     sent again; after 3 times, one by   an error that names it, if it has
 //	Redis closes the           one; rejected if it ends 5 new      1 MiB or more; it blocks
 //	connection [HungUp]        connections and has 64 KiB or more
-//	the connection breaks      what was not answered is sent       an error; Disconnected. A
-//	[HungUp], no answer        again, after the old connection     repetition publishes only what is
-//	[Silent]: the answer is    was killed; Disconnected. Never     missing, because Redis knows how
-//	lost                       rejected because of silence         far it came
-//	no connection              sent again, with growing pauses;    an error; Disconnected
-//	[Unreachable]              Disconnected
-//	ctx ends                   Unacknowledged if it may have been  an error
-//	                           published, otherwise Dropped
-//	another offset             –                                   continues there if it is inside
+//	the connection breaks,     away: what was not answered is      sent again at once over a new one, if
+//	CLIENT KILL [HungUp], the  sent again, after the old           it had carried calls before; else
+//	server is elsewhere now    connection was killed               away. A repetition publishes only
+//	[Left]                                                         what is missing
+//	no answer: a black hole,   the same. Never rejected because    away
+//	a server that stands       of silence
+//	[Silent]
+//	an idle connection was     noticed before anything is sent     sent again at once over a new one
+//	closed by a time-out
+//	garbage, an answer beyond  as if the connection broke          as if the connection broke
+//	all bounds [HungUp]
+//	no connection: nobody      away: sent again                    away
+//	there [Unreachable],
+//	WRONGPASS, NOAUTH,
+//	maxclients, certificates,
+//	Sentinels that do not know
+//	ctx ends                   Unacknowledged if it may have been  an error; not away, unless it was
+//	                           published, otherwise Dropped        its deadline
+//	another offset, FLUSHALL   –                                   continues there if it is inside
 //	                                                               the span; otherwise a Mismatch
 //	another generation         –                                   a Mismatch: only who holds the
 //	                                                               lease goes on in it
