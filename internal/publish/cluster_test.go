@@ -30,8 +30,7 @@ func newClusterRig(t *testing.T, config Config) *clusterRig {
 	r := &clusterRig{cluster: c, sendRig: &sendRig{t: t, state: StateKey(config.StreamKey, true, "uuid", "redis")}}
 	r.all = redis.NewClusterClient(&redis.ClusterOptions{Addrs: c.Addrs(), ReadTimeout: time.Second})
 	t.Cleanup(func() { _ = r.all.Close() })
-	r.publisher = newPublisher(r.all, config)
-	t.Cleanup(r.publisher.Close)
+	r.publisher = newPublisher(t, r.all, config)
 	return r
 }
 
@@ -52,7 +51,7 @@ func (r *clusterRig) other(key string) *testserver.RedisServer {
 	return nil
 }
 
-// mustReset waits for a cluster that has just changed.
+// send1 sends one transaction.
 func (r *clusterRig) send1(tid int64) error {
 	events, _ := transactions(tid, tid, 2)
 	return r.send(tid-1, tid, events)

@@ -16,7 +16,7 @@ import (
 func TestLateCallAfterAReset(t *testing.T) {
 	eachWay(t, func(t *testing.T, r *sendRig) {
 		events, names := transactions(1, 6, 1)
-		former := newPublisher(r.own, r.publisher.script.config)
+		former := newPublisher(t, r.own, r.publisher.script.config)
 		r.mustReset(0)
 		require.NoError(t, r.send(0, 4, events[:4]))
 		late := r.span(4, 6)

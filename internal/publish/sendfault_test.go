@@ -167,7 +167,7 @@ func TestSpanTriesOnceWithinItsTime(t *testing.T) {
 func TestSpanWhenConnectionsAreCutAtAnyByte(t *testing.T) {
 	r := newSendRig(t, Config{StreamKey: "changes"}, testserver.RedisOptions{}, nil)
 	proxy := testserver.Proxy(t, r.server.Addr())
-	r.publisher = newPublisher(r.connect(&redis.Options{Addr: proxy.Addr(), PoolSize: 1}), r.publisher.script.config)
+	r.publisher = newPublisher(t, r.connect(&redis.Options{Addr: proxy.Addr(), PoolSize: 1}), r.publisher.script.config)
 	r.mustReset(0)
 	var all []string
 	var tid int64

@@ -56,7 +56,7 @@ func newSendRig(t *testing.T, config Config, options testserver.RedisOptions, us
 	}
 	r.own = r.connect(user)
 	r.tap = testkit.NewTap(r.own)
-	r.publisher = newPublisher(r.own, config)
+	r.publisher = newPublisher(t, r.own, config)
 	r.listen()
 	return r
 }
@@ -150,12 +150,14 @@ func (eventCodec) Name(e event) string {
 }
 func (eventCodec) Sort(event) string { return "ticket.changed" }
 
-// newPublisher fills in what every publisher has.
-func newPublisher(client redis.UniversalClient, config Config) *Publisher[event] {
+// newPublisher fills in what every publisher has. It is closed with the test.
+func newPublisher(t testing.TB, client redis.UniversalClient, config Config) *Publisher[event] {
 	config.StreamMaxLen = cmp.Or(config.StreamMaxLen, 100_000)
 	config.MaxBackoff = 2 * time.Second
 	config.Logger = slog.New(slog.DiscardHandler)
-	return New(client, eventCodec{}, config)
+	p := New(client, eventCodec{}, config)
+	t.Cleanup(p.Close)
+	return p
 }
 
 // transactions returns the events of transactions, each with so many changes,

@@ -22,7 +22,7 @@ import (
 // none is before it. A publisher that does not know of it is told.
 func TestStreamOfANewBranch(t *testing.T) {
 	r := newSendRig(t, Config{StreamKey: "changes"}, testserver.RedisOptions{}, nil)
-	other := newPublisher(r.own, r.publisher.script.config)
+	other := newPublisher(t, r.own, r.publisher.script.config)
 	events, names := transactions(1, 4, 1)
 	r.mustReset(0)
 	require.NoError(t, r.send(0, 2, events[:2]))
@@ -230,7 +230,7 @@ func TestSpanOnACluster(t *testing.T) {
 			require.NoError(t, err)
 			cluster := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{"127.0.0.1:" + port}})
 			defer func() { _ = cluster.Close() }()
-			r.publisher = newPublisher(cluster, config)
+			r.publisher = newPublisher(t, cluster, config)
 			r.listen()
 			events, names := transactions(1, 4, 1)
 			r.mustReset(0)
@@ -238,7 +238,7 @@ func TestSpanOnACluster(t *testing.T) {
 			// A context that ends before the client's own timeouts takes another way.
 			patient := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{"127.0.0.1:" + port}, ReadTimeout: time.Hour})
 			defer func() { _ = patient.Close() }()
-			r.publisher = newPublisher(patient, config)
+			r.publisher = newPublisher(t, patient, config)
 			require.NoError(t, r.send(2, 4, events[2:]))
 			assert.Equal(t, names, r.heard())
 		})
@@ -251,7 +251,7 @@ func TestSpanOnMiniredis(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := &sendRig{t: t, state: StateKey(config.StreamKey, false, "uuid", "redis")}
 			r.client = r.connect(&redis.Options{Addr: miniredis.RunT(t).Addr()})
-			r.publisher = newPublisher(r.client, config)
+			r.publisher = newPublisher(t, r.client, config)
 			r.listen()
 			events, names := transactions(1, 4, 2)
 			r.mustReset(0)

@@ -154,7 +154,7 @@ type refused struct {
 
 // Error has Redis's answer first.
 func (e refused) Error() string {
-	text, _, _ := strings.Cut(e.answer.Error(), ", with args")
+	text, _, _ := strings.Cut(e.answer.Error(), ", with ")
 	return text + ": expected " + e.needed + ", neither renamed nor forbidden"
 }
 
