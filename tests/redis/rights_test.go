@@ -27,7 +27,7 @@ const stream = "changes"
 
 // rights are the rows of docs/redis.md.
 var rights = []right{
-	{role: publishes, what: "publisher under `Primary` or `Everywhere`", rules: "resetchannels &trac.* +publish +client|id +client|kill +info"},
+	{role: publishes, what: "publisher under `Primary` or `Everywhere`", rules: "resetchannels &trac.* +publish +client|kill +info"},
 	{role: durable, what: "publisher under `Durable`", rules: "resetchannels &trac.* ~tracbus:* +evalsha +eval +publish +hmget +hset +time"},
 	{role: appends, what: "the same with a stream `changes`", rules: "resetchannels &trac.* ~tracbus:* +evalsha +eval +publish +hmget +hset +time ~changes +xadd +xtrim +xrange +xlen +xinfo|stream"},
 	{role: hears, what: "`Subscriber.Events`", rules: "resetchannels &trac.* +psubscribe +ping"},
