@@ -23,6 +23,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/tracbus/tracbus"
 )
 
@@ -47,6 +48,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second interrupt ends at once
+	redis.SetLogger(silent{})    // the loop says what matters, once
 	o, err := parse(os.Args[1:])
 	if err == nil {
 		err = run(ctx, o)
@@ -63,6 +65,11 @@ func main() {
 		os.Exit(1)
 	}
 }
+
+// silent drops the lines that go-redis writes to stderr by itself.
+type silent struct{}
+
+func (silent) Printf(context.Context, string, ...any) {}
 
 // run prints events until ctx ends.
 func run(ctx context.Context, o options) error {
@@ -117,9 +124,9 @@ func (o options) tell(at string, e tracbus.Resync) {
 	case tracbus.ResyncReconnected:
 		where += " again; what was published meanwhile is missed"
 	case tracbus.ResyncStreamTrimmed:
-		where = fmt.Sprintf("changes behind tid %d up to %d are missed: the stream does not keep them", e.After, e.Through)
+		where = fmt.Sprintf("changes after tid %d up to %d are missed: the stream does not keep them", e.After, e.Through)
 	case tracbus.ResyncStreamReset:
-		where = fmt.Sprintf("the stream was begun anew; what was behind tid %d may be missed or come again", e.After)
+		where = fmt.Sprintf("the stream began again; what came after tid %d may be missed or come again", e.After)
 	default:
 		if o.stream != "" {
 			where = fmt.Sprintf("reading %q from %s", o.stream, at)

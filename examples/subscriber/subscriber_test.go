@@ -263,7 +263,7 @@ func TestAStreamIsReadOn(t *testing.T) {
 	require.NoError(t, c.XTrimMaxLen(t.Context(), "changes", 0).Err())
 	before = "7-0"
 	add("8-0", `{"id":8}`)
-	assert.Equal(t, `subscriber: changes behind tid 5 up to 7 are missed: the stream does not keep them`, r.line(r.said))
+	assert.Equal(t, `subscriber: changes after tid 5 up to 7 are missed: the stream does not keep them`, r.line(r.said))
 	assert.Equal(t, "8-0  trac.test  ticket 8  created  by joe", r.line(r.printed))
 	printed, said := r.end(os.Interrupt)
 	assert.Empty(t, printed+said)
@@ -272,7 +272,7 @@ func TestAStreamIsReadOn(t *testing.T) {
 	assert.Equal(t, `subscriber: reading "changes" from 8-0`, now.line(now.said))
 	before = "0-0"
 	add("281474976710657-0", `{"id":1}`)
-	assert.Equal(t, `subscriber: the stream was begun anew; what was behind tid 8 may be missed or come again`, now.line(now.said))
+	assert.Equal(t, `subscriber: the stream began again; what came after tid 8 may be missed or come again`, now.line(now.said))
 	assert.Equal(t, "281474976710657-0  trac.test  ticket 1  created  by joe", now.line(now.printed))
 	printed, said = now.end(os.Interrupt)
 	assert.Empty(t, printed+said)

@@ -31,6 +31,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/tracbus/tracbus"
 	"github.com/tracbus/tracbus/examples/internal/tracdb"
 )
@@ -86,10 +87,19 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second interrupt ends at once
+	redis.SetLogger(details{slog.Default()})
 	if err := run(ctx, s, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "tracker:", err)
 		os.Exit(1)
 	}
+}
+
+// details passes the lines that go-redis writes by itself to the log. What an operator
+// has to know of them, tracbus says once.
+type details struct{ *slog.Logger }
+
+func (d details) Printf(ctx context.Context, format string, v ...any) {
+	d.DebugContext(ctx, fmt.Sprintf(format, v...))
 }
 
 //go:embed tables.sql
