@@ -7,6 +7,7 @@ import (
 
 	"github.com/tracbus/tracbus/internal/consumer"
 	"github.com/tracbus/tracbus/internal/publish/pipeline"
+	"github.com/tracbus/tracbus/internal/publish/script"
 	"github.com/tracbus/tracbus/internal/redisconn"
 )
 
@@ -60,6 +61,9 @@ import (
 //	Sentinels that do not know
 //	ctx ends                   Unacknowledged if it may have been  an error; not away, unless it was
 //	                           published, otherwise Dropped        its deadline
+//	a state that somebody      –                                   nothing is published; the consumer
+//	else wrote to, an answer                                       logs the error, and repeats the span
+//	of another script                                              until that is mended
 //	another offset, FLUSHALL   –                                   continues there if it is inside
 //	                                                               the span; otherwise a Mismatch
 //	another generation         –                                   a Mismatch: only who holds the
@@ -117,8 +121,11 @@ var cannotServe = []string{
 // isAway says whether an error of the script's call means that Redis is away: it could
 // not be asked, or takes nothing now.
 func isAway(err error) bool {
-	return err != nil && (!redisconn.IsReply(err) || redisconn.IsReply(err, cannotServe...) || errors.As(err, new(*redisconn.ConnectError)))
+	return err != nil && !unreadable(err) && (!redisconn.IsReply(err) || redisconn.IsReply(err, cannotServe...) || errors.As(err, new(*redisconn.ConnectError)))
 }
+
+// unreadable says whether Redis answered with what the script never does.
+func unreadable(err error) bool { return errors.As(err, new(*script.UnreadableError)) }
 
 // stopped says why Redis refused the message of an event in the middle of a call.
 func (s *scripted[E]) stopped(e E, state string, err error) error {
@@ -138,6 +145,8 @@ const minHangUp = 1 << 20
 func (s *scripted[E]) failed(r *request[E], err error) error {
 	err = s.recorder.explain(err)
 	switch {
+	case unreadable(err):
+		return err
 	case redisconn.FailureOf(err) == redisconn.HungUp && r.longest >= minHangUp:
 		return s.named(r.events[0], fmt.Errorf("a message of %d bytes, on which Redis hung up: expected no more than its proto-max-bulk-len: %w", r.longest, err))
 	case isAway(err):

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/tracbus/tracbus/internal/consumer"
 	"github.com/tracbus/tracbus/internal/testserver"
 )
 
@@ -89,6 +90,22 @@ func TestSpanWhenAKeyIsOfAnotherType(t *testing.T) {
 	require.NoError(t, r.send(0, 2, events))
 	assert.Equal(t, names, r.heard())
 	assert.Equal(t, names, r.entries())
+}
+
+// A state that somebody else wrote to is an error for the consumer: Redis is there.
+func TestSpanWhenTheStateIsDamaged(t *testing.T) {
+	r := newSendRig(t, Config{}, testserver.RedisOptions{}, nil)
+	events, names := transactions(1, 1, 1)
+	r.mustReset(0)
+	require.NoError(t, r.client.HSet(r.ctx(), r.state, "tid", "x").Err())
+	err := r.send(0, 1, events)
+	assert.ErrorContains(t, err, "expected numbers for tid and generation")
+	assert.False(t, errors.As(err, new(*consumer.Away)), "else the consumer says nothing")
+	assert.False(t, r.publisher.Stats().Disconnected)
+	assert.ErrorContains(t, r.publisher.Stats().LastError, "state in Redis")
+	require.NoError(t, r.client.HSet(r.ctx(), r.state, "tid", "0").Err())
+	require.NoError(t, r.send(0, 1, events))
+	assert.Equal(t, names, r.heard())
 }
 
 // An event that cannot be encoded blocks, and what is before it goes out.

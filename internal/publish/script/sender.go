@@ -205,6 +205,16 @@ func (s *Sender) prepare(c Call, b *Batch) {
 	s.args = a
 }
 
+// An UnreadableError says that Redis answered, but not what the script does: most
+// likely somebody else wrote to the state. Nothing was done.
+type UnreadableError struct{ Err error }
+
+// Error implements error.
+func (e *UnreadableError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *UnreadableError) Unwrap() error { return e.Err }
+
 // read takes the script's reply apart.
 func read(answer any) (r Reply, err error) {
 	a, _ := answer.([]any)
@@ -223,10 +233,10 @@ func read(answer any) (r Reply, err error) {
 		r.OtherGeneration = true
 		r.Generation, err = strconv.ParseInt(str(a[1]), 10, 64)
 	default:
-		return r, fmt.Errorf("answer of the script: got %.200q, expected one of its words", fmt.Sprint(answer))
+		return r, &UnreadableError{fmt.Errorf("answer of the script: got %.200q, expected one of its words", fmt.Sprint(answer))}
 	}
 	if err != nil {
-		return Reply{}, fmt.Errorf("state in Redis: got %.200q, expected numbers for tid and generation: %w", fmt.Sprint(a), err)
+		return Reply{}, &UnreadableError{fmt.Errorf("state in Redis: got %.200q, expected numbers for tid and generation: %w", fmt.Sprint(a), err)}
 	}
 	return r, nil
 }
