@@ -21,6 +21,7 @@ func TestStreamEntry(t *testing.T) {
 	client := redis.NewClient(&redis.Options{Addr: testserver.Redis(t, testserver.RedisOptions{}).Addr()})
 	t.Cleanup(func() { _ = client.Close() })
 	p := NewPublisher(client, PublisherConfig{StreamKey: "changes"})
+	t.Cleanup(p.Close)
 	at := func(tid int64) store.Place {
 		return store.Place{TID: tid, CommitID: "mark" + strconv.FormatInt(tid, 10)}
 	}

@@ -121,7 +121,9 @@ func TestHostileServerFillsNoMemory(t *testing.T) {
 				assert.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(most), "%s: bytes for it", how)
 			}
 			bounded("NewClient", func() error {
-				client, err := tracbus.RedisConfig{Addr: hostileServer(t, "get", says.first, says.again)}.NewClient()
+				client, err := tracbus.RedisConfig{
+					Addr: hostileServer(t, "get", says.first, says.again), ReadTimeout: testkit.Patience, // it is to be the guard that ends it
+				}.NewClient()
 				require.NoError(t, err)
 				defer client.Close()
 				return client.Get(testkit.Within(t), "key").Err()

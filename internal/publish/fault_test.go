@@ -62,7 +62,9 @@ func TestPublisherWhileRedisIsStopped(t *testing.T) {
 	})
 	h := r.finish()
 	assert.Equal(t, uint64(len(h.notified)), h.stats.Published)
-	assert.Len(t, r.log.With("Redis is away"), rounds(5))
+	away := r.log.With("Redis is away") // a busy machine may add some
+	assert.GreaterOrEqual(t, len(away), rounds(5))
+	assert.Len(t, r.log.With("Redis is back"), len(away))
 }
 
 func TestPublisherWhileClientsArePaused(t *testing.T) {
