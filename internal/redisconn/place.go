@@ -90,6 +90,9 @@ func (p *Place) ask(ctx context.Context, a asker) error {
 	if err != nil && (!IsReply(err) || !asked) {
 		return err
 	}
+	if IsReply(hello.Err(), "NOAUTH") { // else the first command is refused in words of the protocol
+		return hello.Err()
+	}
 	greeting := hello.Val()
 	p.Client, _ = greeting["id"].(int64)
 	p.Role, _ = greeting["role"].(string)

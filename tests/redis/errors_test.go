@@ -22,7 +22,6 @@ type fault struct {
 	begin func(t *testing.T, s *scene) (end func())
 	says  []saying
 	may   []string // roles that may also say a line or two, depending on who is faster
-	next  string   // what happens then, for the documentation
 
 	forgets bool // the stream is lost with it
 }
@@ -44,6 +43,8 @@ type scene struct {
 	server *testserver.RedisServer
 	front  *testserver.TCPProxy
 	config tracbus.RedisConfig
+
+	nameless bool // everybody comes without a name and a password
 }
 
 // newScene starts a server where everybody has the rights of the documentation.
@@ -62,7 +63,7 @@ func (s *scene) everybody(t *testing.T) {
 	t.Helper()
 	s.rig = newRig(t, func(role string) redis.UniversalClient {
 		c := s.config
-		if c.Username == "" {
+		if !s.nameless {
 			c.Username, c.Password = role, tracbus.NewSecret(passwordOf(role))
 		}
 		c.DialTimeout, c.ReadTimeout, c.WriteTimeout = 2*time.Second, 2*time.Second, 2*time.Second
@@ -98,6 +99,19 @@ func (s *scene) meanwhile(args ...any) (wait func() error) {
 		done <- c.Do(context.Background(), args...).Err()
 	}()
 	return func() error { return <-done }
+}
+
+// connections returns the ids of those that a role's user has.
+func (s *scene) connections(t *testing.T, role string) (ids []string) {
+	t.Helper()
+	list, err := s.server.Admin().ClientList(context.Background()).Result()
+	require.NoError(t, err)
+	for line := range strings.Lines(list) {
+		if id, _, _ := strings.Cut(line, " "); strings.Contains(line, " user="+role+" ") {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 // hangUp ends all connections but the administrator's.
@@ -143,6 +157,9 @@ func TestRedisElsewhere(t *testing.T) {
 func (f fault) happens(t *testing.T, r *rig, end func()) {
 	t.Helper()
 	subscribed := r.confirmed > 0
+	for _, s := range f.says {
+		require.NotEmpty(t, s.words, "%s says something, it is not asked what", s.role)
+	}
 	testkit.Until(t, "everybody says what he has to say", func() bool {
 		r.says()
 		return within(100*time.Millisecond, func() bool {

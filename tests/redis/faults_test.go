@@ -3,6 +3,7 @@ package redis_test
 import (
 	"context"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -36,7 +37,7 @@ var faults = []fault{
 			require.NoError(t, loaded())
 			s.admin(t, "config", "set", "key-load-delay", "0")
 		}
-	}, says: []saying{{appends, "LOADING"}, {reads, ""}}, may: roles},
+	}, says: []saying{{appends, "LOADING"}, {reads, "no answer"}}, may: roles},
 	{name: "READONLY", begin: func(t *testing.T, s *scene) func() {
 		s.admin(t, "replicaof", "127.0.0.1", "1")
 		return func() { s.admin(t, "replicaof", "no", "one") }
@@ -66,7 +67,7 @@ var faults = []fault{
 			testkit.Until(t, "the script is killed", func() bool { return s.server.Admin().ScriptKill(context.Background()).Err() == nil })
 			_ = killed()
 		}
-	}, says: []saying{{publishes, "BUSY"}, {appends, "BUSY"}, {journal, "BUSY"}, {reads, ""}}, may: roles},
+	}, says: []saying{{publishes, "BUSY"}, {appends, "BUSY"}, {journal, "BUSY"}, {reads, "no answer"}}, may: roles},
 	{name: "NOREPLICAS", begin: func(t *testing.T, s *scene) func() { return s.set(t, "min-replicas-to-write", 1, 0) }, says: []saying{{appends, "NOREPLICAS"}}},
 	{name: "maxclients", begin: func(t *testing.T, s *scene) func() {
 		s.admin(t, "config", "set", "maxclients", "1")
@@ -107,5 +108,14 @@ var faults = []fault{
 		s.server.Stop()
 		return s.server.Continue
 	}, says: []saying{{publishes, "Redis is away"}, {appends, "Redis is away"}, {journal, "do not wake each other"}, {hears, "not connected to Redis"}, {reads, "not connected to Redis"}}},
-	{name: "timeout 1", begin: func(t *testing.T, s *scene) func() { return s.set(t, "timeout", 1, 0) }},
+	{name: "timeout 1", begin: func(t *testing.T, s *scene) func() {
+		end := s.set(t, "timeout", 1, 0)
+		before := append(s.connections(t, publishes), s.connections(t, appends)...)
+		require.NotEmpty(t, before)
+		testkit.Until(t, "Redis closes the publishers' connections, who say nothing meanwhile", func() bool {
+			now := append(s.connections(t, publishes), s.connections(t, appends)...)
+			return !slices.ContainsFunc(before, func(id string) bool { return slices.Contains(now, id) })
+		})
+		return end
+	}},
 }

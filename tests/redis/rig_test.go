@@ -35,8 +35,9 @@ type rig struct {
 	desk      *desk.Desk
 	events    *diary
 	stream    *diary
-	said      int // how often both publishers had something to publish
-	confirmed int // up to which of these all was heard
+	said      int   // how often both publishers had something to publish
+	since     []int // how much the loop over messages had been told when they had
+	confirmed int   // up to which of these all was heard
 }
 
 // roles are who says something: publishers and the journal in their logs, loops by
@@ -123,6 +124,7 @@ func (r *rig) loop(role string, sequence func(context.Context, *tracbus.Subscrib
 func (r *rig) says() {
 	r.t.Helper()
 	r.said++
+	r.since = append(r.since, len(r.events.all()))
 	require.NoError(r.t, r.bus.Notify(desk.Remark(1, fmt.Sprint("p", r.said))))
 	r.desk.Say(r.t, fmt.Sprint("d", r.said), 1)
 }
@@ -183,15 +185,30 @@ func (r *rig) complete(subscribed bool) {
 	if !subscribed { // nothing was promised yet
 		return
 	}
+	within(testkit.Patience, func() bool { return len(r.silent()) == 0 })
+	assert.Empty(r.t, r.silent(), "missed, and not told of")
+}
+
+// silent returns what the loop over messages has missed without a word. A Resync tells
+// of what was published before it: it has to come after it was said, and after all that
+// was heard of the same publisher before.
+func (r *rig) silent() (missed []string) {
 	heard := r.events.all()
-	for i := range r.said {
-		for _, c := range []string{fmt.Sprint("p", i+1), fmt.Sprint("d", i+1)} {
-			if !slices.Contains(heard, c) {
-				assert.Contains(r.t, heard, "(reconnected)", "%s was not heard", c)
+	for _, publisher := range []string{"p", "d"} {
+		last := -1 // where the one heard last is
+		for i := range r.said {
+			c := fmt.Sprint(publisher, i+1)
+			if at := slices.Index(heard, c); at >= 0 {
+				last = max(last, at)
+			} else if since := max(last+1, r.since[i]); !slices.ContainsFunc(heard[since:], isResync) {
+				missed = append(missed, fmt.Sprintf("%s, after %q", c, heard[:since]))
 			}
 		}
 	}
+	return missed
 }
+
+func isResync(brief string) bool { return brief == "(subscribed)" || brief == "(reconnected)" }
 
 // diary is what a loop was told.
 type diary struct {

@@ -7,9 +7,8 @@ import (
 // right is a row of the documentation: what a user in a role may do.
 type right struct {
 	role  string
-	what  string            // as docs/redis.md has it
-	rules string            // for every kind of site
-	more  map[string]string // for some kinds besides
+	what  string // as docs/redis.md has it
+	rules string // for every kind of site
 }
 
 // The roles. A user of a test is named for his role.
