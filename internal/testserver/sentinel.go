@@ -262,6 +262,13 @@ func inSync(servers []*RedisServer) bool {
 // reach it, unless clients is false. The group must be Proxied.
 func (g *SentinelGroup) Isolate(s *RedisServer, clients bool) { isolate(g.all(), s, clients) }
 
+// IsolateBoth is Isolate for two that still reach each other.
+func (g *SentinelGroup) IsolateBoth(a, b *RedisServer, clients bool) {
+	others := slices.DeleteFunc(g.all(), func(s *RedisServer) bool { return s == a || s == b })
+	isolate(others, a, clients)
+	isolate(others, b, clients)
+}
+
 // Heal ends all isolation.
 func (g *SentinelGroup) Heal() { heal(g.all()) }
 

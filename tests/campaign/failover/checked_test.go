@@ -44,6 +44,13 @@ func TestTheChecker(t *testing.T) {
 	if v := check(sound()); len(v.found) > 0 || v.missed["ear"] != 2 {
 		t.Errorf("a sound history: missed %d, %v", v.missed["ear"], v)
 	}
+	forgetful := sound() // then a message may come again
+	forgetful.reigns = append(forgetful.reigns, reign{forgetful.struck, 1})
+	forgetful.moves = nil
+	forgetful.heard["ear"] = append(forgetful.heard["ear"], forgetful.heard["ear"][1])
+	if v := check(forgetful); len(v.found) > 0 || v.again != 1 {
+		t.Errorf("a message came again after a failover: %v", v)
+	}
 	resync := func(h *history) int {
 		return slices.IndexFunc(h.heard["ear"][1:], func(n note) bool { return n.Word == resyncWord }) + 1
 	}
@@ -69,6 +76,12 @@ func TestTheChecker(t *testing.T) {
 			ear := h.heard["ear"]
 			ear[1], ear[3] = ear[3], ear[1]
 		}, isReordered},
+		{"a message came again", func(h *history) { h.heard["ear"] = append(h.heard["ear"], h.heard["ear"][1]) }, isTwice},
+		{"the Resync came before what nobody heard of the primary publisher", func(h *history) {
+			at := resync(h)
+			h.heard["ear"][at].At -= 1.2e6
+			h.heard["ear"] = slices.Insert(h.heard["ear"], at, note{Word: heardWord, Writer: string(durable), N: 5})
+		}, isSilent},
 		{"a message that nobody sent", func(h *history) { h.heard["ear"][1].N = 99 }, isFault},
 		{"an event that is none", func(h *history) { h.heard["ear"][1].Word = faultWord }, isFault},
 		{"the publisher counts another number", func(h *history) { h.stats[primary].Published = 9 }, isCount},

@@ -52,9 +52,6 @@ const (
 	// unsharp is how much later than a subscriber a server's clock may seem to be:
 	// what is on its way when a subscription begins.
 	unsharp = 500 * time.Millisecond
-	// parting is how long publisher and subscribers may be at two servers when a primary
-	// changes. Without Durable, what is published then is heard by nobody.
-	parting = 4 * time.Second
 	// prompt is how long a Resync may take after a loss, beyond the silence after which
 	// a subscriber asks.
 	prompt = 10 * time.Second
@@ -201,7 +198,9 @@ func (v *verdict) checkHeard(ear string, writer role) {
 			v.add(isFault, "%s heard of ticket %d of %s, which the tables do not have", ear, n.N, writer)
 		default:
 			if _, ok := first[n.N]; ok {
-				v.again++
+				if v.again++; writer == durable && v.oneServed() {
+					v.add(isTwice, "%s heard ticket %d of %s again, although no server forgot it", ear, n.N, writer)
+				}
 				continue
 			}
 			if late[n.N] = n.N < top; late[n.N] && v.cluster {
@@ -225,14 +224,26 @@ func (v *verdict) checkHeard(ear string, writer role) {
 	}
 }
 
+// oneServed says whether the same server served all the time: then its script has
+// forgotten nothing, and a durable publisher does not publish a change twice.
+func (v *verdict) oneServed() bool {
+	first := nobody
+	for _, r := range v.reigns {
+		if r.server != nobody && first == nobody {
+			first = r.server
+		}
+		if r.server != nobody && r.server != first {
+			return false
+		}
+	}
+	return true
+}
+
 // checkTold: a Resync came when a change that a subscriber missed had been
 // published, and after the last one that it heard before.
 func (v *verdict) checkTold(ear string, c change, before int) {
 	published := v.publishedAt(c)
 	since := published.Add(-unsharp)
-	if c.writer == primary && !v.heardByAnyone(c) {
-		since = published.Add(-parting)
-	}
 	notes := v.heard[ear]
 	for i := before + 1; i < len(notes); i++ {
 		if notes[i].Word != resyncWord || notes[i].time().Before(since) {

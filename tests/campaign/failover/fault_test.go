@@ -2,6 +2,7 @@ package failover_test
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/tracbus/tracbus/internal/testserver"
@@ -35,6 +36,8 @@ var faults = []fault{
 	{name: "SIGSTOP 8 s", on: everywhere, strike: haltFor(8 * time.Second)},
 	{name: "FAILOVER", on: groups, strike: failover},
 	{name: "FAILOVER, 4 s later no Sentinels", on: sentinel, short: sentinel, strike: failoverAlone},
+	{name: "a Sentinel stands, FAILOVER, 4 s later no old master", on: sentinel, strike: standSentinel},
+	{name: "partition, the master with a Sentinel", on: sentinel, proxied: true, strike: isolateWithSentinel},
 	{name: "TAKEOVER", on: cluster, strike: takeover},
 	{name: "partition, clients with both sides", on: groups, proxied: true, strike: isolate(true)},
 	{name: "partition, clients with the others", on: groups, proxied: true, strike: isolate(false)},
@@ -47,6 +50,7 @@ var faults = []fault{
 	{name: "SIGSTOP for good of the stream's node", on: cluster, apart: true, strike: halt},
 	{name: "TAKEOVER of the stream's node", on: cluster, apart: true, strike: takeover},
 	{name: "the address leads to a promoted replica", on: plain, short: plain, strike: lead},
+	{name: "the address leads elsewhere, publishers stay", on: plain, strike: leadSubscribers},
 	{name: "a server that quotes AUTH", on: plain, strike: quote},
 	{name: "slot migration", on: cluster, strike: migrate},
 }
@@ -89,6 +93,46 @@ func failoverAlone(r *rig) func() {
 		s.Kill()
 	}
 	return nil
+}
+
+// standSentinel halts the Sentinel that most clients have chosen; the others name
+// another master, and the old one goes.
+func standSentinel(r *rig) func() {
+	w, old := r.chosenSentinel(), r.servers[r.serving]
+	w.Stop()
+	r.sentinels.Failover()
+	record.Sleep(r.t.Context(), 4*time.Second)
+	old.Kill()
+	return func() {
+		w.Continue()
+		old.Restart()
+	}
+}
+
+// isolateWithSentinel has the Sentinel that most clients have chosen go on naming a
+// master that the others have replaced. Clients reach all.
+func isolateWithSentinel(r *rig) func() {
+	r.sentinels.IsolateBoth(r.servers[r.serving], r.chosenSentinel(), true)
+	defer r.sentinels.Heal()
+	record.Sleep(r.t.Context(), 20*time.Second) // longer than a Resync may take
+	return nil
+}
+
+// chosenSentinel returns the one at which most connections subscribe, as clients of
+// go-redis do at one of them.
+func (r *rig) chosenSentinel() (chosen *testserver.RedisServer) {
+	most := -1
+	for _, s := range r.sentinels.Sentinels {
+		list, err := s.Admin().Do(r.t.Context(), "client", "list", "type", "pubsub").Text()
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		if n := strings.Count(list, "\n"); n > most {
+			chosen, most = s, n
+		}
+	}
+	r.say("%d subscribe at the Sentinel", most)
+	return chosen
 }
 
 func takeover(r *rig) func() {
@@ -186,6 +230,15 @@ func lead(r *rig) func() {
 	order(r.t, old, "config", "set", "masterauth", password)
 	order(r.t, old, "replicaof", "127.0.0.1", now.Port())
 	order(r.t, old, "client", "kill", "type", "pubsub")
+	return nil
+}
+
+// leadSubscribers is the same, but the old server remains a master, where publishers
+// publish for nobody until they notice.
+func leadSubscribers(r *rig) func() {
+	order(r.t, r.servers[1], "replicaof", "no", "one")
+	r.lead(1)
+	order(r.t, r.servers[0], "client", "kill", "type", "pubsub")
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package failover_test
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -36,6 +37,9 @@ var (
 		{File: "internal/redisconn/router.go", Old: "c.watching.Go(l.connectAgain)", With: "_ = l.connectAgain"},
 		{File: "internal/publish/pipeline/role.go", Old: `cmd.Val()["role"] != "replica"`, With: "true"},
 	}
+	partingOff = []record.Spoiling{
+		{File: "internal/redisconn/listen.go", Old: "				l.awaitPublishers(s, &watching)\n", With: ""},
+	}
 	secretsOff = []record.Spoiling{
 		{File: "internal/redisconn/guard/secrets.go", Old: "return CutArguments(s.hideAnswer(text)) }", With: "return text }"},
 		{File: "internal/redisconn/guard/secrets.go", Old: "func (s Secrets) Hide(text string) string {\n", With: "func (s Secrets) Hide(text string) string {\n	if true {\n		return text\n	}\n"},
@@ -58,14 +62,21 @@ func TestFailoverSeesFaults(t *testing.T) {
 		{"Sentinels", onSentinel, "FAILOVER, 4 s later no Sentinels", sentinelsOff, isStuck},
 		{"links", onCluster, "bus links killed", linksOff, isSilent},
 		{"replica", onPlain, "the address leads to a promoted replica", replicaOff, isStuck},
+		{"parting", onPlain, "the address leads elsewhere, publishers stay", partingOff, isSilent},
 		{"secrets", onPlain, "a server that quotes AUTH", secretsOff, isSecret},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			testkit.NoLeaks(t)
-			r := newRig(t, tc.topology, named(t, tc.fault), record.SpoiledBinary(t, tc.spoil))
-			v := check(r.round())
-			t.Log(r.report(v))
-			if v.counts[tc.want] == 0 {
+			program, seen := record.SpoiledBinary(t, tc.spoil), false
+			for n := 1; n <= 3 && !seen; n++ { // one may strike when nothing is on its way
+				t.Run(fmt.Sprint(n), func(t *testing.T) {
+					r := newRig(t, tc.topology, named(t, tc.fault), program)
+					v := check(r.round())
+					t.Log(r.report(v))
+					seen = v.counts[tc.want] > 0
+				})
+			}
+			if !seen {
 				t.Errorf("the library is spoiled, and the checker finds no %q", kinds[tc.want])
 			}
 		})
