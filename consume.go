@@ -79,7 +79,7 @@ func (j *Journal) announceFree(ctx context.Context) {
 	if j.config.WakeRedis != nil && ctx.Err() != nil { // who else would announce it has ended
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
-		_ = j.callOthers(ctx) // if that fails, they look for themselves
+		_, _ = j.callOthers(ctx) // if that fails, they look for themselves
 	}
 }
 

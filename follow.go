@@ -7,6 +7,7 @@ import (
 	"iter"
 	"runtime/debug"
 	"sync"
+	"time"
 
 	"github.com/tracbus/tracbus/internal/delivery"
 	"github.com/tracbus/tracbus/internal/follow"
@@ -39,6 +40,9 @@ func (j *Journal) Run(ctx context.Context) error {
 		close(running)
 	}()
 
+	if j.caller != nil {
+		defer j.caller.Close()
+	}
 	var consumers sync.WaitGroup
 	defer consumers.Wait()
 	defer cancel()
@@ -114,6 +118,7 @@ func (j *Journal) newFollower(ctx context.Context) (err error) {
 		Poll: j.config.PollInterval, Batch: j.config.BatchSize, Logger: j.config.Logger,
 	}
 	if j.config.WakeRedis != nil {
+		j.caller = redisconn.NewCaller(j.config.WakeRedis)
 		config.Wake = &follow.Wake{Call: j.callOthers, Hear: j.hearOthers}
 	}
 	j.follower, err = follow.New(ctx, config, journalSink{j})
@@ -125,18 +130,23 @@ func (j *Journal) newFollower(ctx context.Context) (err error) {
 // Subscribers to the channels of a tracker do not see them.
 const wakePattern = "tracbus:*"
 
+// wakePing is how long it may be silent before it is asked whether Redis is there: what
+// is not heard costs a poll.
+const wakePing = 3 * time.Second
+
 // wakeChannel is the channel on which the processes of this journal wake each other.
 func (j *Journal) wakeChannel() string { return "tracbus:" + j.store.UUID() + ":wake" }
 
-// callOthers wakes the other processes.
-func (j *Journal) callOthers(ctx context.Context) error {
-	return redisconn.Explain(j.config.WakeRedis.Publish(ctx, j.wakeChannel(), "").Err(), j.config.WakeRedis)
+// callOthers wakes the other processes, and says whether anybody heard it.
+func (j *Journal) callOthers(ctx context.Context) (heard bool, err error) {
+	heard, err = j.caller.Call(ctx, j.wakeChannel())
+	return heard, redisconn.Explain(err, j.config.WakeRedis)
 }
 
 // hearOthers yields the calls of other processes, and whether they are heard.
 func (j *Journal) hearOthers(ctx context.Context) iter.Seq[follow.Heard] {
 	return func(yield func(follow.Heard) bool) {
-		s := NewSubscriber(j.config.WakeRedis, SubscriberConfig{NoPrefix: true})
+		s := NewSubscriber(j.config.WakeRedis, SubscriberConfig{NoPrefix: true, PingAfter: wakePing})
 		for _, err := range s.events(ctx, []string{wakePattern}, false) {
 			heard := follow.Heard{Err: err}
 			var call *DecodeError // it is no event of a tracker

@@ -19,6 +19,7 @@ import (
 	"github.com/tracbus/tracbus/internal/entry"
 	"github.com/tracbus/tracbus/internal/follow"
 	"github.com/tracbus/tracbus/internal/progress"
+	"github.com/tracbus/tracbus/internal/redisconn"
 	"github.com/tracbus/tracbus/internal/retention"
 	"github.com/tracbus/tracbus/internal/store"
 )
@@ -85,6 +86,7 @@ type Journal struct {
 	origin    string // of this process: a random identity
 
 	follower *follow.Follower
+	caller   *redisconn.Caller    // wakes other processes; nil without WakeRedis
 	unread   delivery.Runs[Event] // of changes that cannot be read; only the follower uses it
 	keeper   *consumer.Keeper[Event]
 

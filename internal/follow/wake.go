@@ -2,6 +2,7 @@ package follow
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"log/slog"
 	"sync"
@@ -16,8 +17,9 @@ import (
 // lost, a process learns of the commit at its next poll: see wait (run.go) and
 // Config.Poll.
 type Wake struct {
-	// Call wakes the other processes.
-	Call func(ctx context.Context) error
+	// Call wakes the other processes. It says whether anybody heard it: this process
+	// does, if it is where it hears.
+	Call func(ctx context.Context) (heard bool, err error)
 
 	// Hear yields what comes from the other processes, until ctx ends.
 	Hear func(ctx context.Context) iter.Seq[Heard]
@@ -61,6 +63,17 @@ func (w *wakeLog) note(d direction, err error) {
 	}
 }
 
+// hears says whether calls are heard.
+func (w *wakeLog) hears() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	lost, begun := w.lost[in]
+	return begun && !lost
+}
+
+// errUnheard is that of a call which not even this process hears.
+var errUnheard = errors.New("nobody hears the calls: this process hears those at another server")
+
 // hear kicks the follower whenever another process calls, and when calls are
 // heard again after they were not: one may have been lost.
 func (f *Follower) hear(ctx context.Context, w *wakeLog) {
@@ -82,7 +95,10 @@ func (f *Follower) call(ctx context.Context, w *wakeLog) {
 		case <-ctx.Done():
 			return
 		}
-		err := f.config.Wake.Call(ctx)
+		heard, err := f.config.Wake.Call(ctx)
+		if err == nil && !heard && w.hears() {
+			err = errUnheard
+		}
 		if ctx.Err() != nil {
 			return
 		}
