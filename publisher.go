@@ -132,8 +132,8 @@ func prefixOf(prefix string, none bool) string {
 // The Redis user needs these rights; +script|load can replace +eval; the keys are the
 // hash and the stream:
 //
-//	~tracbus:* &trac.* +evalsha +eval +publish +hmget +hset +time
-//	~changes +xadd +xtrim +xrange +xlen +xinfo|stream     with StreamKey
+//	~tracbus:* &trac.* +evalsha +eval +publish +hmget +hset +time +info
+//	~changes +xadd +xtrim +xrange +xlen +xinfo|stream           with StreamKey
 //
 // An event of a realm of your own is published if it is a [Payloader].
 //

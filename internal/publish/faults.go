@@ -129,13 +129,21 @@ func unreadable(err error) bool { return errors.As(err, new(*script.UnreadableEr
 
 // stopped says why Redis refused the message of an event in the middle of a call.
 func (s *scripted[E]) stopped(e E, state string, err error) error {
-	err = s.recorder.explain(err)
+	err = s.recorder.explain(refusal(err.Error()))
 	if strings.Contains(err.Error(), "equal or smaller") {
 		err = fmt.Errorf("%w: somebody else appended to %q, which must belong to this journal and consumer alone; deleting %q makes it go on after that",
 			err, s.config.StreamKey, state)
 	}
 	return s.named(e, err)
 }
+
+// refusal is an answer of Redis to a command of the script.
+type refusal string
+
+func (r refusal) Error() string { return string(r) }
+
+// RedisError implements redis.Error.
+func (refusal) RedisError() {}
 
 // minHangUp is the smallest limit at which Redis can be configured to hang up instead
 // of answering: proto-max-bulk-len is 1 MiB or more.

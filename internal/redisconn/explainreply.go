@@ -51,6 +51,11 @@ var replies = []replyRow{
 	{word: "NOPERM", also: "channel", words: "the user lacks a right to the channel: grant it, as &trac.* is (docs/redis.md)"},
 	{word: "NOPERM", also: "key", words: "the user lacks a right to the key: grant it, as ~tracbus:* is (docs/redis.md)"},
 	{word: "NOPERM", words: "the user lacks a right to the command: grant it with +command (docs/redis.md)"},
+	{word: "ERR", also: "the user executing the script can't publish", words: channelRight}, // until Redis 7.0
+	{word: "ERR", also: "the user executing the script can't access", words: keyRight},
+	{word: "ERR", also: "the user executing the script can't run", words: scriptRights}, // which it does not name
+	{word: "ERR", also: "access one of the channels", words: channelRight},
+	{word: "ERR", also: "access one of the keys", words: keyRight},
 	{word: "OOM", words: "the server has no memory for more: raise maxmemory, or evict keys of others"},
 	{word: "MISCONF", words: "the server cannot write its data to disk, and its log says why"},
 	{word: "NOREPLICAS", words: "the server has too few replicas to take writes (min-replicas-to-write); it is tried again"},
@@ -72,5 +77,8 @@ const (
 	replicaOnly   = "the server is a replica: expected its master, or Sentinels that know it (master_name)"
 	replicaFor    = "the server is a replica; the Sentinels are asked again for its master"
 	replicaIn     = "the node is a replica; the Cluster is asked again for its master"
+	channelRight  = "the user lacks a right to the channel: grant it, as &trac.* is (docs/redis.md)"
+	keyRight      = "the user lacks a right to the key: grant it, as ~tracbus:* is (docs/redis.md)"
+	scriptRights  = "the user lacks one of the rights that the script needs: +publish +hmget +hset +time, and with a stream +xadd +xtrim +xrange +xlen +xinfo|stream"
 	noCommand     = "expected a server that has the command: a Sentinel has not (it goes into sentinel_addrs), nor has one where it was renamed"
 )

@@ -27,15 +27,15 @@ const stream = "changes"
 // rights are the rows of docs/redis.md.
 var rights = []right{
 	{role: publishes, what: "publisher under `Primary` or `Everywhere`", rules: "resetchannels &trac.* +publish +client|kill +info"},
-	{role: durable, what: "publisher under `Durable`", rules: "resetchannels &trac.* ~tracbus:* +evalsha +eval +publish +hmget +hset +time"},
-	{role: appends, what: "the same with a stream `changes`", rules: "resetchannels &trac.* ~tracbus:* +evalsha +eval +publish +hmget +hset +time ~changes +xadd +xtrim +xrange +xlen +xinfo|stream"},
-	{role: hears, what: "`Subscriber.Events`", rules: "resetchannels &trac.* +psubscribe +ping"},
-	{role: reads, what: "`Subscriber.Stream`", rules: "~changes +xread +xinfo"},
-	{role: wakes, what: "`JournalConfig.WakeRedis`", rules: "resetchannels &tracbus:* +publish +psubscribe +ping"},
+	{role: durable, what: "publisher under `Durable`", rules: "resetchannels &trac.* ~tracbus:* +evalsha +eval +publish +hmget +hset +time +info"},
+	{role: appends, what: "the same with a stream `changes`", rules: "resetchannels &trac.* ~tracbus:* +evalsha +eval +publish +hmget +hset +time +info ~changes +xadd +xtrim +xrange +xlen +xinfo|stream"},
+	{role: hears, what: "`Subscriber.Events`", rules: "resetchannels &trac.* +psubscribe +ping +info"},
+	{role: reads, what: "`Subscriber.Stream`", rules: "~changes +xread +xinfo|stream +info"},
+	{role: wakes, what: "`JournalConfig.WakeRedis`", rules: "resetchannels &tracbus:* +publish +psubscribe +ping +info"},
 }
 
 // clusterRules is what every role needs in a Cluster besides.
-const clusterRules = "+cluster|slots +command +cluster|links +asking"
+const clusterRules = "+cluster|slots +cluster|links +asking"
 
 // sentinelRules is what a user needs at the Sentinels.
 const sentinelRules = "resetchannels &* +subscribe +sentinel|get-master-addr-by-name +sentinel|sentinels +ping"
