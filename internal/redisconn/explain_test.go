@@ -202,6 +202,14 @@ func TestExplainReplies(t *testing.T) {
 		client      redis.UniversalClient
 		reply, want string
 	}{
+		{one, "NOPERM User monkey has no permissions to run the 'info' command", "a right to the command"},
+		{one, "NOPERM User channel has no permissions to run the 'info' command", "a right to the command"},
+		{one, "NOPERM No permissions to access a key", "a right to the key"},
+		{one, "NOPERM User k has no permissions to access the 'a' key", "a right to the key"},
+		{one, "NOPERM this user has no permissions to access one of the keys used as arguments", "a right to the key"},
+		{one, "NOPERM No permissions to access a channel", "a right to the channel"},
+		{one, "NOPERM User k has no permissions to access the 'key' channel", "a right to the channel"},
+		{one, "NOPERM this user has no permissions to access one of the channels used as arguments", "a right to the channel"},
 		{one, "LOADING Redis is loading the dataset in memory", "tried again"},
 		{one, "MISCONF Redis is configured to save RDB snapshots", "its log says why"},
 		{one, "BUSY Redis is busy running a script.", "SCRIPT KILL ends the script"},

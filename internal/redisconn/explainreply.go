@@ -48,8 +48,12 @@ var replies = []replyRow{
 	{word: "ERR", also: "invalid password", words: "expected another one in option password"},
 	{word: "ERR", also: "without any password configured", words: "the server has no password: expected none in option password"},
 	{word: "ERR", also: "no password is set", words: "the server has no password: expected none in option password"},
-	{word: "NOPERM", also: "channel", words: "the user lacks a right to the channel: grant it, as &trac.* is (docs/redis.md)"},
-	{word: "NOPERM", also: "key", words: "the user lacks a right to the key: grant it, as ~tracbus:* is (docs/redis.md)"},
+	{word: "NOPERM", also: "access a channel", words: channelRight},
+	{word: "NOPERM", also: "channels used", words: channelRight}, // of Redis 6
+	{word: "NOPERM", also: "' channel", words: channelRight},
+	{word: "NOPERM", also: "access a key", words: keyRight},
+	{word: "NOPERM", also: "' key", words: keyRight},
+	{word: "NOPERM", also: "keys used", words: keyRight}, // of Redis 6
 	{word: "NOPERM", words: "the user lacks a right to the command: grant it with +command (docs/redis.md)"},
 	{word: "ERR", also: "the user executing the script can't publish", words: channelRight}, // until Redis 7.0
 	{word: "ERR", also: "the user executing the script can't access", words: keyRight},
@@ -80,5 +84,5 @@ const (
 	channelRight  = "the user lacks a right to the channel: grant it, as &trac.* is (docs/redis.md)"
 	keyRight      = "the user lacks a right to the key: grant it, as ~tracbus:* is (docs/redis.md)"
 	scriptRights  = "the user lacks one of the rights that the script needs: +publish +hmget +hset +time, and with a stream +xadd +xtrim +xrange +xlen +xinfo|stream"
-	noCommand     = "expected a server that has the command: a Sentinel has not (it goes into sentinel_addrs), nor has one where it was renamed"
+	noCommand     = "the server does not know the command: expected no Sentinel (those go into sentinel_addrs), and no command renamed"
 )

@@ -3,6 +3,7 @@ package redisconn
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -97,6 +98,9 @@ func (p *Place) ask(ctx context.Context, a asker) error {
 	p.Client, _ = greeting["id"].(int64)
 	p.Role, _ = greeting["role"].(string)
 	p.Cluster = greeting["mode"] == "cluster"
+	if greeting["mode"] == "sentinel" {
+		return errSentinel
+	}
 	about := fields(server.Val() + "\r\n" + replication.Val())
 	p.RunID, p.History = about["run_id"], about["master_replid"]
 	p.Cluster = p.Cluster || about["redis_mode"] == "cluster"
@@ -106,6 +110,9 @@ func (p *Place) ask(ctx context.Context, a asker) error {
 	p.Primary = primaryIn(about)
 	return nil
 }
+
+// errSentinel is that of a server which takes subscriptions, and publishes to nobody.
+var errSentinel = errors.New("the server is a Sentinel: expected it in sentinel_addrs, and the name of its master in master_name")
 
 // PrimaryIn returns the server that a replica follows by its INFO, or "".
 func PrimaryIn(info string) string { return primaryIn(fields(info)) }

@@ -51,3 +51,17 @@ func TestListenBySentinel(t *testing.T) {
 		})
 	}
 }
+
+// A Sentinel takes a subscription, and would be silent for ever.
+func TestListenAtASentinel(t *testing.T) {
+	g := testserver.Sentinel(t, testserver.SentinelOptions{})
+	client := redis.NewClient(&redis.Options{Addr: g.Addrs()[0]})
+	t.Cleanup(func() { _ = client.Close() })
+	for step := range redisconn.Listen(testkit.Within(t), client, redisconn.ListenConfig{Patterns: []string{"c.*"}, PingAfter: time.Minute, MaxBackoff: time.Second}) {
+		assert.ErrorContains(t, step.Lost, "the server is a Sentinel: expected it in sentinel_addrs")
+		break
+	}
+	line := redisconn.NewLine(redisconn.NewRouter(client), redisconn.Settings{})
+	_, err := line.Connect(testkit.Within(t), redisconn.AnyKey)
+	assert.ErrorContains(t, err, "the server is a Sentinel")
+}
