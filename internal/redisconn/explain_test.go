@@ -144,7 +144,7 @@ func TestExplainTLS(t *testing.T) {
 	assertExplained(t, clientOf(t, *with(func(c *tls.Config) { c.RootCAs = x509.NewCertPool() })), "in option tls_ca")
 	assertExplained(t, clientOf(t, *with(func(c *tls.Config) { c.ServerName = "another" })), "in option tls_server_name")
 	assertExplained(t, clientOf(t, *with(func(c *tls.Config) { c.Certificates = nil })), "expected options tls_cert and tls_key")
-	assertExplained(t, clientOf(t, redis.Options{Addr: server.Addr()}), "as a port that speaks TLS does at once (option tls = enabled)")
+	assertExplained(t, clientOf(t, redis.Options{Addr: server.Addr()}), "if it does so at once, the port may speak TLS: then expected option tls = enabled")
 	expired := asValueOf(x509.CertificateInvalidError{Reason: x509.Expired})
 	assert.Contains(t, Explain(expired, nil).Error(), "a clock is wrong")
 }

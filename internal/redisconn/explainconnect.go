@@ -41,7 +41,7 @@ func connectWords(err error, encrypts bool) string {
 		if encrypts {
 			return closed
 		}
-		return closed + ", as a port that speaks TLS does at once (option tls = enabled)"
+		return closed + "; if it does so at once, the port may speak TLS: then expected option tls = enabled"
 	}
 	return ""
 }

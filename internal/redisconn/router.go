@@ -25,6 +25,12 @@ type Router struct {
 // NewRouter returns a router for one user of the client.
 func NewRouter(client redis.UniversalClient) *Router { return &Router{client: client} }
 
+// Follows says whether the client goes where a node of a cluster sends it.
+func (r *Router) Follows() bool {
+	_, follows := r.client.(*redis.ClusterClient)
+	return follows
+}
+
 // Connect connects to the server that has the key. The connection is greeted, and
 // its place known.
 func (r *Router) Connect(ctx context.Context, key string, s Settings) (*Conn, error) {

@@ -73,3 +73,19 @@ func TestStreamThatMoves(t *testing.T) {
 	}
 	t.Logf("followed it back within %v", time.Since(begun))
 }
+
+// TestStreamAtANodeOfACluster: a client that is not for a cluster is told so, and does not
+// follow.
+func TestStreamAtANodeOfACluster(t *testing.T) {
+	testkit.NoLeaks(t)
+	c := testserver.Cluster(t, testserver.ClusterOptions{})
+	for _, node := range c.Primaries() {
+		if node == c.Owner(streamtest.Key) {
+			continue
+		}
+		client := redis.NewClient(&redis.Options{Addr: node.Addr()})
+		t.Cleanup(func() { _ = client.Close() })
+		l := read(t, client, stream.Config{PingAfter: 5 * time.Second}, "0", forever)
+		require.ErrorContains(t, l.Next().Err, "expected cluster_addrs")
+	}
+}

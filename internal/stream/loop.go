@@ -48,7 +48,7 @@ func (l *loop) session(ctx context.Context) error {
 	}
 	defer conn.Close()
 	err = l.read(ctx, conn)
-	if to, elsewhere := redisconn.RedirectionOf(err, conn.Place().Addr); elsewhere {
+	if to, elsewhere := redisconn.RedirectionOf(err, conn.Place().Addr); elsewhere && l.router.Follows() {
 		l.to = &to
 	}
 	return err
