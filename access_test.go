@@ -123,7 +123,7 @@ func (r *userRig) channels(n int, t *testing.T) (channels []string) {
 func TestSubscriberThatMayOnlySubscribe(t *testing.T) {
 	testkit.NoLeaks(t)
 	server := testserver.Redis(t, testserver.RedisOptions{Users: []testserver.RedisUser{
-		{Name: "few", Password: "pw", Rules: "resetchannels &trac.* +psubscribe"},
+		{Name: "few", Password: "pw", Rules: "resetchannels &trac.* +psubscribe +info"},
 	}})
 	client := redis.NewClient(&redis.Options{Addr: server.Addr(), Username: "few", Password: "pw"})
 	t.Cleanup(func() { _ = client.Close() })

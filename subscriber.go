@@ -112,7 +112,7 @@ func NewSubscriber(client redis.UniversalClient, config SubscriberConfig) *Subsc
 // event, and one that wraps [ErrDisconnected] each time the connection is lost,
 // or cannot be made at the beginning. In a cluster one more says, once, if Redis does
 // not tell of connections between its nodes, which needs Redis 7 and the right
-// "+cluster|links".
+// "+cluster|links"; elsewhere, if it does not tell which server it is: "+info".
 //
 // While the loop's body works, nothing is received. Redis gives up on a reader
 // that lags too far (client-output-buffer-limit), and the loop reports a lost
@@ -215,7 +215,7 @@ type StreamEntry struct {
 //
 // The loop's body may be slow: at most 256 entries are held in memory. A server
 // that closes idle connections makes that an ErrDisconnected, and no loss. An ACL
-// user needs "+xread +xinfo" and the key.
+// user needs "+xread +xinfo +info" and the key.
 //
 // Programs in other languages, and several that share the work, read the same
 // stream as a consumer group:

@@ -156,7 +156,7 @@ func TestStreamYieldsWhatIsNoEvent(t *testing.T) {
 // TestStreamThatIsRefused is said once, and read as soon as it can be.
 func TestStreamThatIsRefused(t *testing.T) {
 	testkit.NoLeaks(t)
-	server := testserver.Redis(t, testserver.RedisOptions{Users: []testserver.RedisUser{{Name: "blind", Password: "pw", Rules: "~other +xread +xinfo"}}})
+	server := testserver.Redis(t, testserver.RedisOptions{Users: []testserver.RedisUser{{Name: "blind", Password: "pw", Rules: "~other +xread +xinfo +info"}}})
 	admin := testkit.PatientClient(t, server.Addr())
 	for _, protocol := range []int{2, 3} {
 		client := redis.NewClient(&redis.Options{Addr: server.Addr(), Username: "blind", Password: "pw", Protocol: protocol})

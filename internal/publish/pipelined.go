@@ -150,6 +150,9 @@ func (p *pipelined[E]) reject(e E, err error) {
 // can also arrive late.
 func (p *pipelined[E]) here(err error) {
 	p.recorder.here(err)
+	if err == nil {
+		p.recorder.watched(p.sender.Unwatched())
+	}
 	if err == nil && !p.warned && p.sender.Unfenced() {
 		p.warned = true
 		p.recorder.logger.Warn("messages were sent again that may also arrive late: " +

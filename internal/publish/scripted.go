@@ -45,5 +45,6 @@ func (s *scripted[E]) answered(ctx context.Context, reply script.Reply, err erro
 		s.recorder.here(away.Err)
 	default:
 		s.recorder.here(nil)
+		s.recorder.watched(s.sender.Unwatched())
 	}
 }

@@ -34,6 +34,7 @@ type recorder struct {
 	mu       sync.Mutex
 	stats    Stats
 	rejected map[string]bool // sorts of which a rejected message was logged
+	warned   bool            // that the server may be another one unnoticed
 }
 
 // explain makes an error of Redis fit to be kept, logged and returned.
@@ -53,6 +54,15 @@ func (r *recorder) count(add func(*Stats)) {
 
 func (r *recorder) dropped(messages int) {
 	r.count(func(s *Stats) { s.Dropped += uint64(messages) })
+}
+
+// watched warns, once, if it is not watched where the connection should lead to.
+func (r *recorder) watched(err error) {
+	if err == nil || r.warned {
+		return
+	}
+	r.warned = true
+	r.logger.Warn("Redis may be elsewhere unnoticed: the Redis user may not use INFO", "err", r.explain(err))
 }
 
 // here notes whether Redis has answered, and logs when that changes.

@@ -59,6 +59,46 @@ func TestListenAtAnAddressThatMoves(t *testing.T) {
 	assert.Contains(t, l.losses()[0], two.Addr())
 }
 
+// TestListenWithoutTheRightToSeeTheServer says, once, that a move may go unnoticed, and
+// does not fill Redis's log with what it may not ask.
+func TestListenWithoutTheRightToSeeTheServer(t *testing.T) {
+	testkit.NoLeaks(t)
+	server := testserver.Redis(t, testserver.RedisOptions{Users: []testserver.RedisUser{
+		{Name: "some", Password: "p", Rules: "&c.* +psubscribe +ping"},
+		{Name: "more", Password: "p", Rules: "&c.* +psubscribe +ping +info"},
+	}})
+	unwatched := func(l *listening) (said []error) {
+		for _, s := range l.taken() {
+			if s.Unwatched != nil {
+				said = append(said, s.Unwatched)
+			}
+		}
+		return said
+	}
+	client, _, dials := moving(t, &redis.Options{Username: "some", Password: "p"}, server.Addr())
+	l := listen(t, client, redisconn.ListenConfig{Links: true})
+	l.hears(server, "first")
+	require.NoError(t, server.Admin().ClientKillByFilter(context.Background(), "USER", "some").Err())
+	l.again(1)
+	testkit.Until(t, "the loop has looked", func() bool { return dials.Load() >= 5 })
+	l.hears(server, "second")
+	require.Len(t, unwatched(l), 1)
+	assert.ErrorContains(t, unwatched(l)[0], "expected the right +info: NOPERM")
+	log, err := server.Admin().Do(context.Background(), "acl", "log").Slice()
+	require.NoError(t, err)
+	for _, entry := range log {
+		assert.LessOrEqual(t, entry.(map[any]any)["count"], int64(4), "two for each connection")
+	}
+
+	more, _, _ := moving(t, &redis.Options{Username: "more", Password: "p"}, server.Addr())
+	m := listen(t, more, redisconn.ListenConfig{Links: true})
+	m.hears(server, "third")
+	assert.Empty(t, unwatched(m))
+	wakes := listen(t, client, redisconn.ListenConfig{})
+	wakes.hears(server, "fourth")
+	assert.Empty(t, unwatched(wakes), "who does not care is not told")
+}
+
 // TestListenAtAnAddressOfSeveralServers: a balancer in front of several replicas, or
 // a name with several addresses, is no reason to go to and fro.
 func TestListenAtAnAddressOfSeveralServers(t *testing.T) {

@@ -39,6 +39,7 @@ type Conn struct {
 	node     *redis.Options // with which it was made, for others like it
 	place    Place
 	placed   chan struct{} // closed when the place is known
+	again    bool          // whether it leads to where it should is found out by connections like it
 	watching sync.WaitGroup
 }
 
@@ -48,6 +49,15 @@ func (c *Conn) Client() *redis.Client { return c.client }
 
 // Place says where the connection leads to.
 func (c *Conn) Place() Place { return c.place }
+
+// Unwatched says that the client may connect elsewhere one day and nobody will notice,
+// and why; or it returns nil.
+func (c *Conn) Unwatched() error {
+	if !c.again || c.place.refused == nil {
+		return nil
+	}
+	return &UnwatchedError{"that the address leads to another server now, or that the server is a replica now, may go unnoticed: expected the right +info", c.place.refused}
+}
 
 // Context ends with the connection.
 func (c *Conn) Context() context.Context { return c.ctx }

@@ -30,6 +30,14 @@ func (l *Line) Conn() *Conn {
 	return l.conn
 }
 
+// Unwatched is [Conn.Unwatched] of the connection, if there is one.
+func (l *Line) Unwatched() error {
+	if conn := l.Conn(); conn != nil {
+		return conn.Unwatched()
+	}
+	return nil
+}
+
 // Idle returns for how long nothing was sent.
 func (l *Line) Idle() time.Duration { return time.Since(l.used) }
 

@@ -77,13 +77,15 @@ func (l *links) close() {
 	}
 }
 
-// UnwatchedError says that messages between the nodes of a cluster may be lost
-// without a word.
-type UnwatchedError struct{ Err error }
+// An UnwatchedError says that messages may be lost without a word.
+type UnwatchedError struct {
+	What string // with what would be needed
+	Err  error
+}
 
 // Error implements error.
 func (e *UnwatchedError) Error() string {
-	return fmt.Sprintf("a message that another node of the cluster passes on may be lost unnoticed: expected Redis 7 and the right +cluster|links: %v", e.Err)
+	return fmt.Sprintf("%s: %v", e.What, e.Err)
 }
 
 // Unwrap returns Redis's answer.

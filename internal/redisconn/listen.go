@@ -2,6 +2,7 @@ package redisconn
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"sync"
 	"sync/atomic"
@@ -22,8 +23,9 @@ type ListenConfig struct {
 	// MaxBackoff bounds the pause between tries to connect.
 	MaxBackoff time.Duration
 
-	// Links says that messages may come from any node of a cluster, so that the
-	// connections between them are watched.
+	// Links says that messages matter, and may come from any node of a cluster: the
+	// connections between the nodes are watched, and what cannot be watched is
+	// yielded as Unwatched.
 	Links bool
 }
 
@@ -50,7 +52,7 @@ type Step struct {
 // left or ctx ends.
 func Listen(ctx context.Context, client redis.UniversalClient, config ListenConfig) iter.Seq[Step] {
 	return func(yield func(Step) bool) {
-		l := listener{router: NewRouter(client), config: config, yield: yield}
+		l := listener{router: NewRouter(client), config: config, yield: yield, unwatched: map[string]bool{}}
 		for try := 0; ; try++ {
 			err := l.session(ctx)
 			if l.left || ctx.Err() != nil {
@@ -79,7 +81,8 @@ type listener struct {
 	before     bool // there was a subscription before
 	subscribed bool // the current session, or else the last one, came to a subscription
 	reported   bool // the caller knows that there is no subscription
-	unwatched  bool // the caller knows that links are not watched
+
+	unwatched map[string]bool // what the caller knows not to be watched
 
 	server string      // of the last subscription
 	moved  time.Time   // when that was another one than before
@@ -115,6 +118,7 @@ func (l *listener) session(ctx context.Context) error {
 		case *redis.Subscription:
 			if confirmed++; confirmed == len(l.config.Patterns) {
 				l.watchLinks(s, &watching)
+				l.cannotWatch(s.conn.Unwatched())
 				l.awaitPublishers(s, &watching)
 				l.confirmed()
 			}
@@ -170,10 +174,7 @@ func (l *listener) watchLinks(s *subscription, watching *sync.WaitGroup) {
 	w := &links{o: s.conn.node}
 	if _, err := w.changed(s.conn.ctx); err != nil {
 		w.close()
-		if !l.unwatched {
-			l.unwatched = true
-			l.left = !l.yield(Step{Unwatched: l.router.Explain(&UnwatchedError{err})})
-		}
+		l.cannotWatch(&UnwatchedError{"a message that another node of the cluster passes on may be lost unnoticed: expected Redis 7 and the right +cluster|links", err})
 		return
 	}
 	watching.Go(func() {
@@ -192,6 +193,16 @@ func (l *listener) watchLinks(s *subscription, watching *sync.WaitGroup) {
 			}
 		}
 	})
+}
+
+// cannotWatch yields, once, what is not watched.
+func (l *listener) cannotWatch(err error) {
+	unwatched, is := errors.AsType[*UnwatchedError](err)
+	if !is || l.unwatched[unwatched.What] || !l.config.Links || l.left {
+		return
+	}
+	l.unwatched[unwatched.What] = true
+	l.left = !l.yield(Step{Unwatched: l.router.Explain(err)})
 }
 
 // lost yields, once, that there is no subscription.

@@ -27,6 +27,8 @@ type lookout struct {
 	conn *Conn
 	o    *redis.Options // of the client, for the place where the connection leads to
 	past *past
+
+	refused error // Redis's answer to INFO on the connection, so that it is not asked again
 }
 
 const (
@@ -130,6 +132,7 @@ func (l *lookout) look(ctx context.Context) (Place, error) {
 		return Place{}, err
 	}
 	defer c.Close()
+	c.place.refused = l.refused
 	err = c.greet(ctx, c.client)
 	return c.place, err
 }
@@ -171,6 +174,7 @@ func (l *lookout) connectAgain() {
 		return
 	}
 	here, differs := l.conn.place, 0
+	l.refused = here.refused
 	l.every(lookSeldom, func(ctx context.Context) bool {
 		there, ok := l.elsewhere(ctx, here)
 		if !ok {

@@ -39,7 +39,8 @@ type Place struct {
 	// Cluster says that the server is a node of a Redis Cluster.
 	Cluster bool
 
-	node node // that it is, if it was chosen in a cluster
+	node    node  // that it is, if it was chosen in a cluster
+	refused error // Redis's answer to INFO if the user may not ask; then it is not asked again
 }
 
 // The roles that servers have.
@@ -85,7 +86,10 @@ func (p *Place) ask(ctx context.Context, a asker) error {
 	pipe := a.Pipeline()
 	hello := redis.NewMapStringInterfaceCmd(ctx, "hello")
 	_ = pipe.Process(ctx, NoRetry(hello)) // only queues it
-	server, replication := pipe.Info(ctx, "server"), pipe.Info(ctx, "replication")
+	var infos []*redis.StringCmd
+	if p.refused == nil { // each refusal is a line in Redis's log
+		infos = []*redis.StringCmd{pipe.Info(ctx, "server"), pipe.Info(ctx, "replication")}
+	}
 	_, err := pipe.Exec(ctx)
 	asked := hello.Err() != nil || hello.Val() != nil // else go-redis was refused when it introduced itself
 	if err != nil && (!IsReply(err) || !asked) {
@@ -101,7 +105,14 @@ func (p *Place) ask(ctx context.Context, a asker) error {
 	if greeting["mode"] == "sentinel" {
 		return errSentinel
 	}
-	about := fields(server.Val() + "\r\n" + replication.Val())
+	text := ""
+	for _, info := range infos {
+		text += info.Val() + "\r\n"
+		if err := info.Err(); IsReply(err, "NOPERM", "ERR unknown command") {
+			p.refused = err
+		}
+	}
+	about := fields(text)
 	p.RunID, p.History = about["run_id"], about["master_replid"]
 	p.Cluster = p.Cluster || about["redis_mode"] == "cluster"
 	if role := about["role"]; role != "" {

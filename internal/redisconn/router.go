@@ -45,6 +45,7 @@ func (r *Router) Connect(ctx context.Context, key string, s Settings) (*Conn, er
 		if bySentinel(l.o) {
 			c.watching.Go(l.askSentinels)
 		} else {
+			c.again = true
 			c.watching.Go(l.connectAgain)
 		}
 		return r.greeted(c, s)

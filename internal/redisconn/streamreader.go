@@ -34,6 +34,9 @@ func NewStreamReader(ctx context.Context, router *Router, key string, to *Redire
 // Place says where the reader is connected to.
 func (r *StreamReader) Place() Place { return r.conn.Place() }
 
+// Unwatched is [Conn.Unwatched] of the reader's connection.
+func (r *StreamReader) Unwatched() error { return r.conn.Unwatched() }
+
 // Close ends the reader.
 func (r *StreamReader) Close() { r.conn.Close() }
 

@@ -33,6 +33,7 @@ type loop struct {
 	sent     int                    // how often, since entries could be read
 	left     bool                   // the caller left the loop
 	readable bool                   // entries could be read in this session
+	told     bool                   // the caller knows that it may be elsewhere unnoticed
 	reported map[string]bool        // errors since entries could be read
 }
 
@@ -47,6 +48,12 @@ func (l *loop) session(ctx context.Context) error {
 		return err
 	}
 	defer conn.Close()
+	if err := conn.Unwatched(); err != nil && !l.told {
+		l.told = true
+		if l.left = !l.yield(Item{ID: l.resumeAt(), Err: l.router.Explain(err), Refused: true}); l.left {
+			return nil
+		}
+	}
 	err = l.read(ctx, conn)
 	if to, elsewhere := redisconn.RedirectionOf(err, conn.Place().Addr); elsewhere && l.router.Follows() {
 		l.to = &to

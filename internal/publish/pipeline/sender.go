@@ -63,6 +63,9 @@ func New(client redis.UniversalClient) *Sender {
 // can also arrive late.
 func (s *Sender) Unfenced() bool { return s.unfenced }
 
+// Unwatched is [redisconn.Conn.Unwatched] of the connection.
+func (s *Sender) Unwatched() error { return s.line.Unwatched() }
+
 // Close ends the connection. The next call makes another one.
 func (s *Sender) Close() { s.line.Close() }
 

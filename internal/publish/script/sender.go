@@ -82,6 +82,9 @@ func New(client redis.UniversalClient) *Sender {
 // Close ends the connection. The next call makes another one.
 func (s *Sender) Close() { s.way.close() }
 
+// Unwatched is [redisconn.Conn.Unwatched] of the connection.
+func (s *Sender) Unwatched() error { return s.way.main.Unwatched() }
+
 // Send calls the script once, wherever in a cluster the state is now. A Redis that does
 // not know the script gets it in a second round trip. An error means that Redis did not
 // answer, so that all or nothing may be done, or that it refused the call and published
