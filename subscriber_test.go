@@ -253,7 +253,7 @@ func TestSubscriberPatterns(t *testing.T) {
 func TestSubscriberWithoutTheRight(t *testing.T) {
 	testkit.NoLeaks(t)
 	server := testserver.Redis(t, testserver.RedisOptions{Users: []testserver.RedisUser{
-		{Name: "deaf", Password: "pw", Rules: "resetchannels &trac.* +publish"},
+		{Name: "deaf", Password: "pw", Rules: "resetchannels &trac.* +publish +info"},
 	}})
 	admin := testkit.PatientClient(t, server.Addr())
 	client := redis.NewClient(&redis.Options{Addr: server.Addr(), Username: "deaf", Password: "pw"})
