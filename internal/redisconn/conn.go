@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -112,7 +113,7 @@ func open(ctx, life context.Context, o *redis.Options, s Settings) (*Conn, error
 	c.ctx, c.hangUp = context.WithCancelCause(life)
 	context.AfterFunc(c.ctx, func() { _ = dialled.Close() })
 
-	c.place.Remote = dialled.RemoteAddr().String()
+	c.place.Remote = remoteOf(dialled)
 	switch named := addr.Load(); {
 	case !bySentinel(o):
 		c.place.Addr = o.Addr
@@ -140,6 +141,15 @@ func open(ctx, life context.Context, o *redis.Options, s Settings) (*Conn, error
 	return c, nil
 }
 
+// remoteOf returns the address at the other end, as far as a dialer of the
+// application's tells it.
+func remoteOf(c net.Conn) string {
+	if addr := c.RemoteAddr(); addr != nil {
+		return addr.String()
+	}
+	return ""
+}
+
 // greet learns where the connection leads to.
 func (c *Conn) greet(ctx context.Context, a asker) error {
 	if err := c.place.ask(ctx, a); err != nil {
@@ -151,4 +161,4 @@ func (c *Conn) greet(ctx context.Context, a asker) error {
 
 // bySentinel says whether a client asks Sentinels where to connect: go-redis has
 // no other sign of it.
-func bySentinel(o *redis.Options) bool { return o.Addr == "FailoverClient" }
+func bySentinel(o *redis.Options) bool { return o.Addr == failoverAddr }

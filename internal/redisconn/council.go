@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -34,6 +35,7 @@ type council struct {
 	cancel  context.CancelFunc
 	asking  sync.WaitGroup
 	seats   map[string]*seat // by address
+	telling chan opinion     // what the application's own function still owes
 }
 
 // members are the addresses of the nodes that a cluster is known to have.
@@ -64,15 +66,17 @@ func (m *members) become(now map[string]bool) bool {
 
 // seat is a connection to a node that is asked.
 type seat struct {
-	addr string
-	mu   sync.Mutex // held while it is asked
-	conn *Conn
+	addr   string
+	silent atomic.Bool // it did not answer the last time
+	mu     sync.Mutex  // held while it is asked; guards conn
+	conn   *Conn
 }
 
 // verdict is what a council finds.
 type verdict struct {
 	owner node
-	// sure says that more than half of those who were asked said so, or that the
+	// sure says that more than half of those who were asked said so, or, if the others
+	// do not answer, of at least two who did; or that the
 	// node which had the slot before said so itself.
 	sure bool
 	// contested says that the node which had the slot before still claims it. It
@@ -98,6 +102,12 @@ func newCouncil(ctx context.Context, cluster *redis.ClusterClient, key string, k
 func (c *council) close() {
 	c.cancel()
 	c.asking.Wait()
+	if c.telling != nil { // it may be one that does not end with its context
+		select {
+		case <-c.telling:
+		case <-time.After(patience):
+		}
+	}
 	for _, s := range c.seats {
 		s.leave()
 	}
@@ -114,40 +124,64 @@ func (c *council) ask(ctx context.Context, before node) (verdict, error) {
 	if err == nil || ctx.Err() != nil {
 		return v, err
 	}
-	var others []string
-	for _, addr := range c.all() {
-		if !slices.Contains(first, addr) && len(others) < 4*seats {
-			others = append(others, addr)
+	for _, more := range []func(context.Context) []string{c.all, c.remembered} {
+		others := slices.DeleteFunc(more(ctx), func(addr string) bool { return slices.Contains(first, addr) })
+		if len(others) == 0 {
+			continue
 		}
+		others = others[:min(len(others), 4*seats)]
+		if v, err = c.hear(ctx, others, before); err == nil || ctx.Err() != nil {
+			return v, err
+		}
+		first = append(first, others...)
 	}
-	if len(others) == 0 {
-		return v, err
-	}
-	return c.hear(ctx, others, before)
+	return v, err
 }
 
-// told asks the application's own function, for a cluster that it made up.
-func (c *council) told(ctx context.Context, slots func(context.Context) ([]redis.ClusterSlot, error)) (verdict, error) {
-	answer := make(chan opinion, 1)
-	c.asking.Go(func() {
-		all, err := slots(ctx)
-		answer <- opinion{slots: all, err: err}
+// remembered returns the addresses of the nodes that the client itself has met: those
+// that the application named may all be gone.
+func (c *council) remembered(ctx context.Context) (all []string) {
+	ctx, cancel := within(ctx, c.cluster.Options().DialTimeout)
+	defer cancel()
+	var mu sync.Mutex
+	_ = c.cluster.ForEachShard(ctx, func(_ context.Context, node *redis.Client) error {
+		mu.Lock()
+		defer mu.Unlock()
+		all = append(all, node.Options().Addr)
+		return nil
 	})
+	return all
+}
+
+// told asks the application's own function, for a cluster that it made up. It is not
+// called again before it has returned, and not waited for longer than for a node.
+func (c *council) told(ctx context.Context, slots func(context.Context) ([]redis.ClusterSlot, error)) (verdict, error) {
+	if c.telling == nil {
+		answer := make(chan opinion, 1)
+		c.telling = answer
+		go func() {
+			all, err := slots(c.ctx)
+			answer <- opinion{slots: all, err: err}
+		}()
+	}
+	bounded, cancel := within(ctx, c.cluster.Options().DialTimeout)
+	defer cancel()
 	select {
-	case o := <-answer:
+	case o := <-c.telling:
+		c.telling = nil
 		if o.err != nil {
 			return verdict{}, o.err
 		}
 		owner, err := c.ownerIn(o)
 		return verdict{owner: owner, sure: true}, err
-	case <-ctx.Done():
-		return verdict{}, ctx.Err()
+	case <-bounded.Done():
+		return verdict{}, fmt.Errorf("no answer of ClusterSlots: %w", bounded.Err())
 	}
 }
 
 // all returns the addresses of all nodes that are known, at last those that the
 // application named.
-func (c *council) all() []string {
+func (c *council) all(context.Context) []string {
 	all := c.members.list()
 	for _, addr := range c.cluster.Options().Addrs {
 		if !slices.Contains(all, addr) {
@@ -157,7 +191,8 @@ func (c *council) all() []string {
 	return all
 }
 
-// choose returns whom to ask: the node that had the slot, and others. If some are
+// choose returns whom to ask: the node that had the slot, and others, at last those
+// that did not answer the last time. If some are
 // known by the names that they call each other, the application's names would only
 // count one of them twice.
 func (c *council) choose(before node) []string {
@@ -165,9 +200,16 @@ func (c *council) choose(before node) []string {
 	if len(chosen) == 0 {
 		chosen = slices.Clone(c.cluster.Options().Addrs)
 	}
-	if i := slices.Index(chosen, before.addr); i > 0 {
-		chosen[0], chosen[i] = chosen[i], chosen[0]
+	rank := func(addr string) int {
+		switch s := c.seats[addr]; {
+		case addr == before.addr:
+			return 0
+		case s == nil || !s.silent.Load():
+			return 1
+		}
+		return 2
 	}
+	slices.SortStableFunc(chosen, func(a, b string) int { return rank(a) - rank(b) })
 	return chosen[:min(len(chosen), seats)]
 }
 
@@ -176,11 +218,15 @@ func (c *council) hear(ctx context.Context, addrs []string, before node) (verdic
 	answers := make(chan opinion, len(addrs))
 	asked := 0
 	for _, addr := range addrs {
-		if s := c.seat(addr); s.mu.TryLock() { // else it still owes the last answer
+		s := c.seat(addr)
+		if !s.mu.TryLock() { // it still owes the last answer
+			s.silent.Store(true)
+		} else {
 			asked++
 			c.asking.Go(func() {
 				defer s.mu.Unlock()
 				slots, err := s.ask(c)
+				s.silent.Store(err != nil)
 				answers <- opinion{addr, slots, err}
 			})
 		}
@@ -198,14 +244,15 @@ func (c *council) hear(ctx context.Context, addrs []string, before node) (verdic
 			heard++
 			c.weigh(&count, o)
 		case <-timer.C:
-			late = true
+			late, count.late = true, true
 		case <-ctx.Done():
 			return verdict{}, ctx.Err()
 		}
 		if v, ok := count.verdict(); ok && (v.sure || late) {
-			break
+			return v, nil
 		}
 	}
+	count.late = true // nobody else answers
 	v, ok := count.verdict()
 	if !ok {
 		return v, count.err
@@ -270,7 +317,7 @@ func (c *council) seat(addr string) *seat {
 
 // ask asks the node, over the connection of the last time if it still stands.
 func (s *seat) ask(c *council) ([]redis.ClusterSlot, error) {
-	ctx, cancel := context.WithTimeout(c.ctx, c.cluster.Options().DialTimeout)
+	ctx, cancel := within(c.ctx, c.cluster.Options().DialTimeout)
 	defer cancel()
 	if s.conn == nil {
 		conn, err := open(ctx, c.ctx, optionsOf(c.cluster, node{addr: s.addr, said: s.addr}), Settings{})
@@ -279,7 +326,7 @@ func (s *seat) ask(c *council) ([]redis.ClusterSlot, error) {
 		}
 		s.conn = conn
 	}
-	slots, err := s.conn.client.ClusterSlots(ctx).Result()
+	slots, err := s.conn.client.ClusterSlots(ctx).Result() //lint:ignore SA1019 CLUSTER SHARDS needs Redis 7
 	if err != nil && !IsReply(err) {
 		s.leave()
 	}
@@ -298,6 +345,7 @@ func (s *seat) leave() {
 type tally struct {
 	before node
 	asked  int
+	late   bool // whoever has not answered will not
 	votes  []vote
 	own    *node // whom the node names that had it before
 	err    error
@@ -339,5 +387,13 @@ func (t *tally) verdict() (verdict, bool) {
 	if best == nil {
 		return verdict{}, false
 	}
-	return verdict{best.owner, 2*len(best.by) > t.asked, claims && !best.owner.same(t.before)}, true
+	of := t.asked
+	if t.late {
+		of = 0
+		for _, v := range t.votes {
+			of += len(v.by)
+		}
+		of = max(of, 2)
+	}
+	return verdict{best.owner, 2*len(best.by) > of, claims && !best.owner.same(t.before)}, true
 }

@@ -16,7 +16,7 @@ import (
 // time-out, and what comes of it is closed. That is the only goroutine of this
 // package which nobody waits for.
 func dial(ctx context.Context, o *redis.Options) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, o.DialTimeout)
+	ctx, cancel := within(ctx, o.DialTimeout)
 	defer cancel()
 	type result struct {
 		conn net.Conn

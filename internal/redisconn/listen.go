@@ -52,9 +52,11 @@ type Step struct {
 // left or ctx ends.
 func Listen(ctx context.Context, client redis.UniversalClient, config ListenConfig) iter.Seq[Step] {
 	return func(yield func(Step) bool) {
+		life, end := WithoutDeadline(ctx)
+		defer end()
 		l := listener{router: NewRouter(client), config: config, yield: yield, unwatched: map[string]bool{}}
 		for try := 0; ; try++ {
-			err := l.session(ctx)
+			err := l.session(life)
 			if l.left || ctx.Err() != nil {
 				return
 			}

@@ -27,7 +27,7 @@ func Where(ctx context.Context, dial dialer, network, addr string) (at string, k
 		return "", false, err
 	}
 	defer conn.Close()
-	return conn.RemoteAddr().String(), false, nil
+	return remoteOf(conn), false, nil
 }
 
 // answer says whether a dialer was only asked where it would connect, and

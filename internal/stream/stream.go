@@ -83,9 +83,11 @@ func Read(ctx context.Context, client redis.UniversalClient, config Config, afte
 		return nil, err
 	}
 	return func(yield func(Item) bool) {
+		life, end := redisconn.WithoutDeadline(ctx)
+		defer end()
 		l := loop{router: redisconn.NewRouter(client), config: config, yield: yield, reported: make(map[string]bool), place: begin.place, state: begin.state}
 		for try := 0; ; try++ {
-			err := l.session(ctx)
+			err := l.session(life)
 			if l.left || ctx.Err() != nil {
 				return
 			}

@@ -1,0 +1,88 @@
+package redisconn
+
+import (
+	"context"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// Three of five do not answer, and the isolated node claims the slot: the other two
+// are enough when they have been waited for.
+func TestTallyOfThoseWhoAnswer(t *testing.T) {
+	count := tally{before: node{addr: "a:1"}, asked: 5}
+	count.add("a:1", node{addr: "a:1"})
+	count.add("b:1", node{addr: "b:1"})
+	count.add("c:1", node{addr: "b:1"})
+	v, ok := count.verdict()
+	assert.True(t, ok)
+	assert.False(t, v.sure)
+	count.late = true
+	v, _ = count.verdict()
+	assert.True(t, v.sure && v.contested)
+	assert.Equal(t, "b:1", v.owner.addr)
+
+	alone := tally{asked: 5, late: true}
+	alone.add("b:1", node{addr: "b:1"})
+	v, _ = alone.verdict()
+	assert.False(t, v.sure, "one alone")
+}
+
+// An application's function that hangs is called once, and holds nobody up.
+func TestToldByAFunctionThatHangs(t *testing.T) {
+	calls := 0
+	hang := make(chan struct{})
+	defer close(hang)
+	client := redis.NewClusterClient(&redis.ClusterOptions{DialTimeout: 10 * time.Millisecond, ClusterSlots: func(context.Context) ([]redis.ClusterSlot, error) {
+		calls++
+		<-hang
+		return nil, nil
+	}})
+	defer client.Close()
+	c := newCouncil(t.Context(), client, "k", &members{})
+	for range 3 {
+		_, err := c.ask(t.Context(), node{})
+		require.ErrorContains(t, err, "no answer of ClusterSlots")
+	}
+	c.close()
+	assert.Equal(t, 1, calls)
+}
+
+// The silent give their seats to others.
+func TestChooseThoseWhoAnswer(t *testing.T) {
+	client := redis.NewClusterClient(&redis.ClusterOptions{})
+	defer client.Close()
+	c := newCouncil(t.Context(), client, "k", &members{addrs: []string{"a", "b", "c", "d", "e", "f", "g", "h"}})
+	defer c.close()
+	for _, addr := range []string{"a", "b", "c"} {
+		c.seat(addr).silent.Store(true)
+	}
+	assert.Equal(t, []string{"b", "d", "e", "f", "g"}, c.choose(node{addr: "b"}))
+}
+
+// nameless is a connection of a dialer that does not say where it leads to.
+type nameless struct{ net.Conn }
+
+func (nameless) RemoteAddr() net.Addr { return nil }
+
+func TestOddDialers(t *testing.T) {
+	assert.Empty(t, remoteOf(nameless{}))
+	ctx, cancel := within(t.Context(), -1)
+	defer cancel()
+	_, limited := ctx.Deadline()
+	assert.False(t, limited)
+	assert.NoError(t, ctx.Err())
+
+	soon, cancel2 := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel2()
+	life, end := WithoutDeadline(soon)
+	defer end()
+	_, limited = life.Deadline()
+	assert.False(t, limited)
+	<-life.Done()
+	assert.Error(t, soon.Err())
+}
