@@ -118,7 +118,7 @@ func (c RedisConfig) NewClient() (redis.UniversalClient, error) {
 	c.ReadTimeout = cmp.Or(c.ReadTimeout, DefaultRedisTimeout)
 	c.WriteTimeout = cmp.Or(c.WriteTimeout, DefaultRedisTimeout)
 	dial := redisconn.Dialer{
-		TLS: tlsConfig, Timeout: c.DialTimeout, Sentinels: c.Sentinel.Addrs,
+		TLS: tlsConfig, Timeout: c.DialTimeout,
 		Secrets: []string{c.Password.Reveal(), c.Sentinel.Password.Reveal()},
 	}.Func()
 	switch {

@@ -2,6 +2,7 @@ package redisconn
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"sync/atomic"
@@ -15,17 +16,19 @@ import (
 // not while they encrypt or ask Sentinels: such an attempt is left to its own
 // time-out, and what comes of it is closed. That is the only goroutine of this
 // package which nobody waits for.
-func dial(ctx context.Context, o *redis.Options) (net.Conn, error) {
-	ctx, cancel := within(ctx, o.DialTimeout)
+func dial(parent context.Context, o *redis.Options) (net.Conn, error) {
+	ctx, cancel := within(parent, o.DialTimeout)
 	defer cancel()
 	type result struct {
 		conn net.Conn
 		err  error
 	}
+	attempt, end := outlasting(parent, ctx, o)
 	done := make(chan result, 1)
 	var settled atomic.Bool // there is a result, or nobody waits for one
 	go func() {
-		conn, err := o.Dialer(ctx, o.Network, o.Addr)
+		defer end()
+		conn, err := o.Dialer(attempt, o.Network, o.Addr)
 		if !settled.Swap(true) {
 			done <- result{conn, err}
 		} else if err == nil {
@@ -50,6 +53,26 @@ func dial(ctx context.Context, o *redis.Options) (net.Conn, error) {
 	}
 	return nil, fmt.Errorf("dial %s: %w", o.Addr, ctx.Err())
 }
+
+// outlasting returns the context for the dialer itself. With Sentinels it outlasts
+// the attempt, unless that is cancelled: go-redis keeps a Sentinel that stands still
+// if the context ends before its own time-outs have, and asks no other one.
+func outlasting(parent, ctx context.Context, o *redis.Options) (context.Context, context.CancelFunc) {
+	if !bySentinel(o) {
+		return ctx, func() {}
+	}
+	attempt, cancel := context.WithTimeout(context.WithoutCancel(parent), sentinelsTake)
+	stop := context.AfterFunc(parent, func() {
+		if errors.Is(parent.Err(), context.Canceled) {
+			cancel()
+		}
+	})
+	return attempt, func() { stop(); cancel() }
+}
+
+// sentinelsTake is how long go-redis may ask its Sentinels. It asks one that stands
+// twice four times, each time for its read time-out, before it asks the others.
+const sentinelsTake = 2 * time.Minute
 
 // lateDial is how long a dialer is waited for whose context has ended. One that
 // looks at its context takes no longer.

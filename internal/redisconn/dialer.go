@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
-	"slices"
 	"time"
 
 	"github.com/tracbus/tracbus/internal/redisconn/guard"
@@ -20,20 +19,14 @@ type Dialer struct {
 	// Timeout is how long it may take. Zero means as long as the context.
 	Timeout time.Duration
 
-	// Sentinels are host:port of those that are asked for the server.
-	Sentinels []string
-
 	// Secrets are the passwords for the servers and the Sentinels.
 	Secrets []string
 }
 
-// Func returns the dialer as go-redis wants it. It connects, or answers [Where].
+// Func returns the dialer as go-redis wants it.
 func (d Dialer) Func() func(ctx context.Context, network, addr string) (net.Conn, error) {
 	secrets := guard.NewSecrets(d.Secrets...)
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		if !slices.Contains(d.Sentinels, addr) && answer(ctx, addr) {
-			return nil, errAnswered
-		}
 		note(ctx, addr)
 		conn, err := d.connect(ctx, network, addr)
 		if err != nil {

@@ -6,7 +6,6 @@ import (
 	"net"
 	"testing"
 
-	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -46,39 +45,4 @@ func TestDialerEndsWithItsContext(t *testing.T) {
 	}()
 	_, err := Dialer{TLS: &tls.Config{ServerName: "x"}}.Func()(ctx, "tcp", addr)
 	assert.ErrorIs(t, err, context.Canceled)
-}
-
-func TestWhere(t *testing.T) {
-	addr, _ := silent(t)
-	own := Dialer{Sentinels: []string{addr}}.Func()
-	at, known, err := Where(t.Context(), own, "tcp", "a:1")
-	require.NoError(t, err)
-	assert.True(t, known)
-	assert.Equal(t, "a:1", at)
-
-	// What go-redis does before it names the server: it may fail, too.
-	for _, sentinel := range []string{addr, "another:1"} {
-		throughSentinel := func(ctx context.Context, network, _ string) (net.Conn, error) {
-			conn, err := own(ctx, network, sentinel)
-			if err == nil {
-				_ = conn.Close()
-			}
-			return own(ctx, network, "master:1")
-		}
-		at, known, err = Where(t.Context(), throughSentinel, "tcp", "FailoverClient")
-		require.NoError(t, err)
-		assert.True(t, known)
-		assert.Equal(t, "master:1", at)
-		noneNamed := func(ctx context.Context, network, _ string) (net.Conn, error) {
-			_, _ = throughSentinel(ctx, network, "")
-			return nil, redis.ErrClosed
-		}
-		_, _, err = Where(t.Context(), noneNamed, "tcp", "FailoverClient")
-		assert.ErrorIs(t, err, redis.ErrClosed)
-	}
-
-	at, known, err = Where(t.Context(), new(net.Dialer).DialContext, "tcp", addr)
-	require.NoError(t, err)
-	assert.False(t, known)
-	assert.Equal(t, addr, at)
 }

@@ -41,7 +41,7 @@ func clusterOf(t *testing.T, o redis.ClusterOptions) redis.UniversalClient {
 func sentinelsOf(t *testing.T, o redis.FailoverOptions) redis.UniversalClient {
 	t.Helper()
 	o.MaxRetries, o.DialerRetries, o.ContextTimeoutEnabled = -1, 1, true
-	o.Dialer = Dialer{Sentinels: o.SentinelAddrs, Secrets: []string{o.Password, o.SentinelPassword}}.Func()
+	o.Dialer = Dialer{Secrets: []string{o.Password, o.SentinelPassword}}.Func()
 	client := NewSentinelClient(&o)
 	t.Cleanup(func() { _ = client.Close() })
 	return client

@@ -14,7 +14,7 @@ import (
 // A lookout watches a connection, and hangs up when the client would connect
 // elsewhere now. It is asked in the way in which the client finds its server:
 //
-//	Sentinels       every second, at the Sentinels; of a client whose dialer the
+//	Sentinels       every second, at all of the Sentinels; with a client that the
 //	                application made, by a connection that is closed at once
 //	one address     every 3 s, by a connection that asks who is there: a balancer, a
 //	                name or an address that moves leads to another server without
@@ -96,11 +96,19 @@ func (p *past) several(now bool) bool {
 	return p.inTurns
 }
 
-// askSentinels compares where the Sentinels send the client with where it is.
-func (l *lookout) askSentinels() {
+// askSentinels compares where the Sentinels send the client with where it is. all
+// is nil for a client whose Sentinels are not known.
+func (l *lookout) askSentinels(all *sentinels) {
 	here, differs := l.conn.place.Addr, 0
 	l.every(lookOften, func(ctx context.Context) bool {
-		to, _, err := Where(ctx, func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx, l.o) }, l.o.Network, l.o.Addr)
+		o, sure := l.o, true
+		var to string
+		var err error
+		if all == nil {
+			to, err = whereTo(ctx, o)
+		} else if to, sure, err = all.ask(ctx); err == nil {
+			o = all.towards(o, to)
+		}
 		if err != nil {
 			return true // nobody can be asked
 		}
@@ -109,11 +117,14 @@ func (l *lookout) askSentinels() {
 			return true
 		}
 		differs++
-		there, err := l.look(ctx)
+		there, err := l.look(ctx, o)
 		switch {
+		case err == nil && l.same(there): // by another name
+			here, differs = to, 0
+			return true
 		case err == nil && there.Role == roleReplica:
 			return true // it is not master yet, or not any more; or the client wants any replica
-		case (err != nil || l.past.returns(to)) && differs < sureAfter:
+		case (err != nil || !sure || l.past.returns(to)) && differs < sureAfter:
 			return true
 		}
 		l.leave(here, to)
@@ -121,9 +132,23 @@ func (l *lookout) askSentinels() {
 	})
 }
 
-// look makes a connection as the client would now, and says where it leads to.
-func (l *lookout) look(ctx context.Context) (Place, error) {
-	o := *l.o
+// same says whether a place is the one to which the connection leads.
+func (l *lookout) same(there Place) bool {
+	select {
+	case <-l.conn.placed:
+	default:
+		return false
+	}
+	here := l.conn.place
+	if here.RunID == "" || there.RunID == "" {
+		return here.Remote == there.Remote
+	}
+	return here.RunID == there.RunID
+}
+
+// look makes a connection with settings, and says where it leads to.
+func (l *lookout) look(ctx context.Context, settings *redis.Options) (Place, error) {
+	o := *settings
 	o.OnConnect = nil // of which the application may count every call
 	ctx, cancel := within(ctx, o.DialTimeout)
 	defer cancel()
@@ -198,7 +223,7 @@ func (l *lookout) connectAgain() {
 // connection, and to none but others: some addresses lead to several in turn.
 func (l *lookout) elsewhere(ctx context.Context, here Place) (there Place, is bool) {
 	for range 3 {
-		now, err := l.look(ctx)
+		now, err := l.look(ctx, l.o)
 		if err != nil {
 			return there, false
 		}

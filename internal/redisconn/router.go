@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -37,22 +38,50 @@ func (r *Router) Connect(ctx context.Context, key string, s Settings) (*Conn, er
 	r.key = key
 	switch client := r.client.(type) {
 	case *redis.Client:
+		if bySentinel(client.Options()) {
+			return r.connectBySentinels(ctx, client.Options(), s)
+		}
 		c, err := r.open(ctx, client.Options(), s)
 		if err != nil {
 			return nil, err
 		}
 		l := &lookout{conn: c, o: client.Options(), past: &r.past}
-		if bySentinel(l.o) {
-			c.watching.Go(l.askSentinels)
-		} else {
-			c.again = true
-			c.watching.Go(l.connectAgain)
-		}
+		c.again = true
+		c.watching.Go(l.connectAgain)
 		return r.greeted(c, s)
 	case *redis.ClusterClient:
 		return r.connectCluster(ctx, client, nil, s)
 	}
 	return nil, fmt.Errorf("client of type %T: expected *redis.Client or *redis.ClusterClient", r.client)
+}
+
+// connectBySentinels connects to the master that all of a client's Sentinels name; or
+// as the client does, if it does not tell its Sentinels.
+func (r *Router) connectBySentinels(ctx context.Context, o *redis.Options, s Settings) (*Conn, error) {
+	var settings atomic.Pointer[sentinelSettings]
+	c, err := r.open(context.WithValue(ctx, settingsKey{}, &settings), o, s)
+	if err == nil {
+		l := &lookout{conn: c, o: o, past: &r.past}
+		c.watching.Go(func() { l.askSentinels(nil) })
+		return r.greeted(c, s)
+	} else if !errors.Is(err, errTold) {
+		return nil, err
+	}
+	all := newSentinels(ctx, settings.Load())
+	to, _, err := all.ask(ctx)
+	if err == nil {
+		c, err = r.open(ctx, all.towards(o, to), s)
+	}
+	if err != nil {
+		all.close()
+		return nil, err
+	}
+	l := &lookout{conn: c, o: o, past: &r.past}
+	c.watching.Go(func() {
+		defer all.close()
+		l.askSentinels(all)
+	})
+	return r.greeted(c, s)
 }
 
 // ConnectTo connects to a node of the client's cluster that another one has named

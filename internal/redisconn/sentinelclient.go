@@ -7,16 +7,24 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/redis/go-redis/v9"
 )
 
 // NewSentinelClient makes a client of Sentinels, whose errors name the master and
-// the Sentinels that were asked for it.
+// the Sentinels that were asked for it. Its own connections are made as go-redis
+// does; a [Router] is told its settings, and asks all of the Sentinels.
 func NewSentinelClient(o *redis.FailoverOptions) *redis.Client {
 	client := redis.NewFailoverClient(o)
 	dial := client.Options().Dialer
+	settings := &sentinelSettings{FailoverOptions: *o}
+	settings.DialTimeout, settings.ReadTimeout, settings.WriteTimeout = client.Options().DialTimeout, client.Options().ReadTimeout, client.Options().WriteTimeout
 	client.Options().Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if place, wanted := ctx.Value(settingsKey{}).(*atomic.Pointer[sentinelSettings]); wanted && o.Dialer != nil {
+			place.Store(settings)
+			return nil, errTold
+		}
 		conn, err := dial(ctx, network, addr)
 		if err != nil && strings.HasPrefix(err.Error(), noSentinel) {
 			err = &SentinelError{o.MasterName, o.SentinelAddrs, err}
@@ -25,6 +33,20 @@ func NewSentinelClient(o *redis.FailoverOptions) *redis.Client {
 	}
 	return client
 }
+
+// sentinelSettings are a client's, and the Sentinels that were found besides those
+// that are configured.
+type sentinelSettings struct {
+	redis.FailoverOptions
+	found members
+}
+
+// settingsKey is the key of a place in a context where a client of Sentinels writes
+// its settings, in place of connecting. One that the application made connects.
+type settingsKey struct{}
+
+// errTold is what a dialer returns that has written its settings.
+var errTold = errors.New("asked for the Sentinels, and not to connect")
 
 // A SentinelError says that none of the Sentinels named the master. The answers
 // of the Sentinels are not found in it by [errors.As], because they would be

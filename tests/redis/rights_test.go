@@ -38,7 +38,7 @@ var rights = []right{
 const clusterRules = "+cluster|slots +cluster|links +asking"
 
 // sentinelRules is what a user needs at the Sentinels.
-const sentinelRules = "resetchannels &* +subscribe +sentinel|get-master-addr-by-name +sentinel|sentinels +ping"
+const sentinelRules = "resetchannels &* +subscribe +sentinel|get-master-addr-by-name +sentinel|sentinels +sentinel|master +ping"
 
 // users returns one user for each role, with his rights.
 func users(kind string) (all []testserver.RedisUser) {

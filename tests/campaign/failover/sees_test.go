@@ -28,7 +28,7 @@ var (
 `},
 	}
 	sentinelsOff = []record.Spoiling{
-		{File: "internal/redisconn/router.go", Old: "c.watching.Go(l.askSentinels)", With: "_ = l.askSentinels"},
+		{File: "internal/redisconn/router.go", Old: "l.askSentinels(all)\n", With: "\n"},
 	}
 	linksOff = []record.Spoiling{
 		{File: "internal/redisconn/links.go", Old: "l.known != nil && !maps.Equal(now, l.known)", With: "l.known == nil && !maps.Equal(now, l.known)"},
