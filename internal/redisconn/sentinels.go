@@ -233,7 +233,8 @@ func (seat *sentinelSeat) ask(s *sentinels, addr string, discover bool) testimon
 	if discover {
 		_ = pipe.Process(ctx, NoRetry(others))
 	}
-	if _, err := pipe.Exec(ctx); err != nil && !IsReply(err) {
+	_, err := pipe.Exec(ctx)
+	if err != nil && (!IsReply(err) || name.Err() == nil && name.Val() == nil) { // or it was not let in
 		seat.leave()
 		t.err = err
 		return t
