@@ -47,7 +47,7 @@ func TestEveryWayToRedis(t *testing.T) {
 		}},
 		{"user with the least rights", testserver.RedisOptions{Users: []testserver.RedisUser{
 			{Name: "default", Rules: "off"},
-			{Name: "trac", Password: "pass-word", Rules: "resetchannels &trac.* +publish +psubscribe"},
+			{Name: "trac", Password: "pass-word", Rules: "resetchannels &trac.* +publish +psubscribe +info"},
 		}}, func(s *testserver.RedisServer) tracbus.RedisConfig {
 			return tracbus.RedisConfig{Addr: s.Addr(), Username: "trac", Password: tracbus.NewSecret("pass-word")}
 		}},

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/tracbus/tracbus/internal/publish"
-	"github.com/tracbus/tracbus/internal/redisconn"
+	"github.com/tracbus/tracbus/internal/redisconn/setting"
 	"github.com/tracbus/tracbus/internal/tracini"
 )
 
@@ -265,7 +265,7 @@ func readRedis(r *tracini.Section) RedisConfig {
 	return c
 }
 
-func failRedis(r *tracini.Section, bad *redisconn.BadSetting) {
+func failRedis(r *tracini.Section, bad *setting.BadSetting) {
 	r.FailWith(&tracini.Error{Option: bad.Option, Value: tracini.Printable(bad.Option, bad.Value), Want: bad.Want, Err: bad.Err})
 }
 
@@ -292,7 +292,7 @@ func readRedisAddr(r *tracini.Section) string {
 	if !r.Has("host") && !r.Has("port") {
 		return ""
 	}
-	if bad := redisconn.CheckHost("host", host); bad != nil {
+	if bad := setting.CheckHost("host", host); bad != nil {
 		failRedis(r, bad)
 	}
 	if port < 1 || port > 65535 {

@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tracbus/tracbus/internal/redisconn"
+	"github.com/tracbus/tracbus/internal/redisconn/setting"
 	"github.com/tracbus/tracbus/internal/tracini"
 )
 
@@ -151,8 +152,8 @@ func (c RedisConfig) NewClient() (redis.UniversalClient, error) {
 }
 
 // check finds what cannot work, and reads the certificates.
-func (c RedisConfig) check() (*tls.Config, *redisconn.BadSetting) {
-	for _, bad := range []*redisconn.BadSetting{c.checkPlace(), c.checkLimits()} {
+func (c RedisConfig) check() (*tls.Config, *setting.BadSetting) {
+	for _, bad := range []*setting.BadSetting{c.checkPlace(), c.checkLimits()} {
 		if bad != nil {
 			return nil, bad
 		}
@@ -167,11 +168,11 @@ func (c RedisConfig) check() (*tls.Config, *redisconn.BadSetting) {
 	case c.TLS == nil:
 		return nil, nil
 	}
-	return redisconn.LoadTLS(c.TLS.CAFile, c.TLS.CertFile, c.TLS.KeyFile, c.TLS.ServerName)
+	return setting.LoadTLS(c.TLS.CAFile, c.TLS.CertFile, c.TLS.KeyFile, c.TLS.ServerName)
 }
 
 // checkPlace checks that there is one place to connect to, and that it can be one.
-func (c RedisConfig) checkPlace() *redisconn.BadSetting {
+func (c RedisConfig) checkPlace() *setting.BadSetting {
 	s := c.Sentinel
 	switch {
 	case s.MasterName == "" && len(s.Addrs) > 0:
@@ -192,17 +193,17 @@ func (c RedisConfig) checkPlace() *redisconn.BadSetting {
 		return badRedis("unix_socket_path", c.Addr, "no TLS: a unix socket does not leave the machine")
 	}
 	if c.Addr != "" && !filepath.IsAbs(c.Addr) {
-		if bad := redisconn.CheckAddr("host", c.Addr); bad != nil {
+		if bad := setting.CheckAddr("host", c.Addr); bad != nil {
 			return bad
 		}
 	}
 	for _, addr := range s.Addrs {
-		if bad := redisconn.CheckAddr("sentinel_addrs", addr); bad != nil {
+		if bad := setting.CheckAddr("sentinel_addrs", addr); bad != nil {
 			return bad
 		}
 	}
 	for _, addr := range c.Cluster {
-		if bad := redisconn.CheckAddr("cluster_addrs", addr); bad != nil {
+		if bad := setting.CheckAddr("cluster_addrs", addr); bad != nil {
 			return bad
 		}
 	}
@@ -210,7 +211,7 @@ func (c RedisConfig) checkPlace() *redisconn.BadSetting {
 }
 
 // checkLimits checks the time-outs and the size of the pool.
-func (c RedisConfig) checkLimits() *redisconn.BadSetting {
+func (c RedisConfig) checkLimits() *setting.BadSetting {
 	switch {
 	case c.DialTimeout < 0:
 		return badRedis("dial_timeout", c.DialTimeout.String(), "a time above zero")
@@ -225,12 +226,12 @@ func (c RedisConfig) checkLimits() *redisconn.BadSetting {
 }
 
 // badRedis returns what is wrong with a setting, by its option in [redis_client].
-func badRedis(option, value, want string) *redisconn.BadSetting {
-	return &redisconn.BadSetting{Option: option, Value: value, Want: want}
+func badRedis(option, value, want string) *setting.BadSetting {
+	return &setting.BadSetting{Option: option, Value: value, Want: want}
 }
 
 // redisError is the error of a setting that was made in Go.
-func redisError(bad *redisconn.BadSetting) *ConfigError {
+func redisError(bad *setting.BadSetting) *ConfigError {
 	return &ConfigError{Option: bad.Option, Value: tracini.Printable(bad.Option, bad.Value), Want: bad.Want, Err: bad.Err}
 }
 
@@ -251,8 +252,8 @@ func ParseRedisURL(text string) (RedisConfig, error) {
 	return c, nil
 }
 
-func parseRedisURL(text string) (RedisConfig, *redisconn.BadSetting) {
-	o, want := redisconn.ParseURL(text)
+func parseRedisURL(text string) (RedisConfig, *setting.BadSetting) {
+	o, want := setting.ParseURL(text)
 	if want != "" {
 		return RedisConfig{}, badRedis("url", text, want)
 	}

@@ -7,7 +7,6 @@
 package redisconn
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -28,26 +27,6 @@ func Check(client redis.UniversalClient) error {
 		return nil
 	}
 	return fmt.Errorf("needs a *redis.Client or *redis.ClusterClient, got %T", client)
-}
-
-// Master returns the client of the server that has a key: the client itself, or
-// that of a node of a cluster.
-func Master(ctx context.Context, client redis.UniversalClient, key string) (*redis.Client, error) {
-	switch c := client.(type) {
-	case *redis.Client:
-		return c, nil
-	case *redis.ClusterClient:
-		return c.MasterForKey(ctx, key)
-	}
-	return nil, fmt.Errorf("client of type %T: expected *redis.Client or *redis.ClusterClient", client)
-}
-
-// Refresh makes the client of a cluster ask again which node has which keys. It
-// does not wait for the answer.
-func Refresh(ctx context.Context, client redis.UniversalClient) {
-	if c, ok := client.(*redis.ClusterClient); ok {
-		c.ReloadState(ctx)
-	}
 }
 
 // IsReply says whether err is an answer of Redis, rather than a failure to get

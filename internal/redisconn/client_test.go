@@ -28,11 +28,6 @@ func TestCheck(t *testing.T) {
 		assert.EqualError(t, Check(none), "needs a Redis client, got nil")
 	}
 	assert.EqualError(t, Check(ring), "needs a *redis.Client or *redis.ClusterClient, got *redis.Ring")
-	_, err := Master(t.Context(), ring, "k")
-	assert.EqualError(t, err, "client of type *redis.Ring: expected *redis.Client or *redis.ClusterClient")
-	own, err := Master(t.Context(), client, "k")
-	require.NoError(t, err)
-	assert.Same(t, client, own)
 }
 
 func TestNoRetryAndIsReply(t *testing.T) {

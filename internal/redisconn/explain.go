@@ -7,6 +7,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tracbus/tracbus/internal/redisconn/guard"
+	"github.com/tracbus/tracbus/internal/redisconn/words"
 )
 
 // Explain returns the error of a client, or of a connection like the client's, in
@@ -20,8 +21,8 @@ func Explain(err error, client redis.UniversalClient) error {
 	}
 	clean := guard.NewSecrets(passwords(client)...).HideError(err)
 	text := oneLine(clean.Error())
-	if words := wordsFor(clean, client); words != "" && !strings.Contains(text, ": expected ") { // else it has some
-		text += ": " + words
+	if more := wordsFor(clean, client); more != "" && !strings.Contains(text, ": expected ") { // else it has some
+		text += ": " + more
 	}
 	if text == err.Error() {
 		return err
@@ -55,25 +56,16 @@ func oneLine(text string) string {
 	return strings.Join(lines, "; ")
 }
 
-// kind is what a client connects to.
-type kind int
-
-const (
-	oneServer kind = iota
-	throughSentinels
-	aCluster
-)
-
-func kindOf(client redis.UniversalClient) kind {
+func kindOf(client redis.UniversalClient) words.Kind {
 	switch c := client.(type) {
 	case *redis.ClusterClient:
-		return aCluster
+		return words.Cluster
 	case *redis.Client:
 		if c != nil && c.Options().Addr == failoverAddr {
-			return throughSentinels
+			return words.ThroughSentinels
 		}
 	}
-	return oneServer
+	return words.OneServer
 }
 
 // failoverAddr is what go-redis has as the address of a client of Sentinels.
@@ -108,11 +100,11 @@ func encrypts(client redis.UniversalClient) bool {
 
 // wordsFor says what an error means to a client, or "".
 func wordsFor(err error, client redis.UniversalClient) string {
-	if words := sentinelWords(err); words != "" {
-		return words
+	if about := sentinelWords(err); about != "" {
+		return about
 	}
 	if reply, ok := errors.AsType[redis.Error](err); ok {
-		return replyWords(reply.Error(), kindOf(client))
+		return words.Reply(reply.Error(), kindOf(client))
 	}
-	return connectWords(err, encrypts(client))
+	return words.Connect(err, encrypts(client), errors.As(err, new(*handshakeError)))
 }

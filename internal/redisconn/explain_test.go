@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/tracbus/tracbus/internal/redisconn/words"
 	"github.com/tracbus/tracbus/internal/testkit"
 	"github.com/tracbus/tracbus/internal/testserver"
 )
@@ -80,14 +81,14 @@ func TestExplainOneServer(t *testing.T) {
 		require.NoError(t, admin.Do(t.Context(), command...).Err())
 	}
 	do("set", "text", "x")
-	assertExplained(t, clientOf(t, redis.Options{Addr: server.Addr()}), replyWords("NOAUTH", oneServer))
-	assertExplained(t, clientOf(t, redis.Options{Addr: server.Addr(), Password: "a wrong secret"}), replyWords("WRONGPASS", oneServer))
+	assertExplained(t, clientOf(t, redis.Options{Addr: server.Addr()}), words.Reply("NOAUTH", words.OneServer))
+	assertExplained(t, clientOf(t, redis.Options{Addr: server.Addr(), Password: "a wrong secret"}), words.Reply("WRONGPASS", words.OneServer))
 	assertExplained(t, clientOf(t, redis.Options{Addr: server.Addr(), Password: password, DB: 99}), "option db")
 	assertExplained(t, joe, "+command (docs/redis.md)", "get", "mine")
 	assertExplained(t, joe, "~tracbus:* is (docs/redis.md)", "set", "other", "x")
 	assertExplained(t, joe, "&trac.* is (docs/redis.md)", "publish", "trac.x", "x")
 	assertExplained(t, admin, "only tracbus writes to", "hset", "text", "f", "v")
-	assertExplained(t, admin, noCommand, "nonsense", password)
+	assertExplained(t, admin, words.Reply("ERR unknown command", words.OneServer), "nonsense", password)
 	do("config", "set", "maxmemory", "1")
 	assertExplained(t, admin, "evict keys of others", "set", "k", "v")
 	do("config", "set", "maxmemory", "0")
@@ -95,7 +96,7 @@ func TestExplainOneServer(t *testing.T) {
 	assertExplained(t, admin, "it is tried again", "set", "k", "v")
 	do("config", "set", "min-replicas-to-write", "0")
 	do("replicaof", "127.0.0.1", "1")
-	assertExplained(t, admin, replicaOnly, "set", "k", "v")
+	assertExplained(t, admin, words.Reply("READONLY", words.OneServer), "set", "k", "v")
 	do("config", "set", "replica-serve-stale-data", "no")
 	assertExplained(t, admin, "the replica's link to it mended", "get", "k")
 	do("replicaof", "no", "one")
@@ -119,7 +120,7 @@ func TestExplainHidesWhatIsQuoted(t *testing.T) {
 		require.Error(t, err)
 		assert.NotContains(t, err.Error(), "secret")
 		assert.NotContains(t, err.Error(), password)
-		assertExplained(t, client, noCommand)
+		assertExplained(t, client, words.Reply("ERR unknown command", words.OneServer))
 
 		// A client that is lent has no guard.
 		lent := redis.NewClient(&redis.Options{Addr: server.Addr(), Password: password})
@@ -165,12 +166,12 @@ func TestExplainCluster(t *testing.T) {
 	client := clientOf(t, redis.Options{Addr: node.Addr()})
 	for i := range 100 {
 		if key := fmt.Sprint(i); cluster.Owner(key) != node {
-			assertExplained(t, client, nodeOfCluster, "get", key)
+			assertExplained(t, client, words.Reply("MOVED ", words.OneServer), "get", key)
 			break
 		}
 	}
-	assertExplained(t, client, nodeOfCluster, "mget", "a", "b", "c")
-	assertExplained(t, clientOf(t, redis.Options{Addr: node.Addr(), DB: 1}), nodeOfCluster)
+	assertExplained(t, client, words.Reply("MOVED ", words.OneServer), "mget", "a", "b", "c")
+	assertExplained(t, clientOf(t, redis.Options{Addr: node.Addr(), DB: 1}), words.Reply("MOVED ", words.OneServer))
 }
 
 func TestExplainSentinels(t *testing.T) {
@@ -178,7 +179,7 @@ func TestExplainSentinels(t *testing.T) {
 	unknown := sentinelsOf(t, redis.FailoverOptions{MasterName: "nobody", SentinelAddrs: group.Addrs()})
 	assertExplained(t, unknown, `do not know the master "nobody": expected in master_name the name that "sentinel monitor" has in their configuration`)
 	assert.Equal(t, Unreachable, FailureOf(unknown.Ping(t.Context()).Err()))
-	assertExplained(t, clientOf(t, redis.Options{Addr: group.Addrs()[0]}), noCommand, "evalsha", "x", "0")
+	assertExplained(t, clientOf(t, redis.Options{Addr: group.Addrs()[0]}), words.Reply("ERR unknown command", words.OneServer), "evalsha", "x", "0")
 	assertExplained(t, sentinelsOf(t, redis.FailoverOptions{MasterName: "nobody", SentinelAddrs: []string{"127.0.0.1:1", "127.0.0.1:2"}}),
 		"connect: connection refused: expected one of the Sentinels in sentinel_addrs to answer")
 

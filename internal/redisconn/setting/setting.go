@@ -1,4 +1,6 @@
-package redisconn
+// Package setting reads the settings of a connection to Redis, and finds those that
+// cannot work before there is a connection.
+package setting
 
 import (
 	"crypto/tls"

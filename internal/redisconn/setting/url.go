@@ -1,4 +1,4 @@
-package redisconn
+package setting
 
 import (
 	"net/url"

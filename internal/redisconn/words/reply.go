@@ -1,17 +1,27 @@
-package redisconn
+package words
 
 import "strings"
 
-// replyWords says what an answer of Redis means, and what to do about it.
-func replyWords(reply string, k kind) string {
+// A Kind is what a client connects to.
+type Kind int
+
+// The kinds of clients.
+const (
+	OneServer Kind = iota
+	ThroughSentinels
+	Cluster
+)
+
+// Reply says what an answer of Redis means to a client, and what to do about it, or "".
+func Reply(reply string, k Kind) string {
 	for _, row := range replies {
 		if !row.begins(reply) {
 			continue
 		}
 		switch {
-		case k == aCluster && row.cluster != "":
+		case k == Cluster && row.cluster != "":
 			return row.cluster
-		case k == throughSentinels && row.sentinels != "":
+		case k == ThroughSentinels && row.sentinels != "":
 			return row.sentinels
 		}
 		return row.words

@@ -1,4 +1,6 @@
-package redisconn
+// Package words has the words that are added to errors of Redis: what one means, and
+// what to do. It knows no connection.
+package words
 
 import (
 	"crypto/tls"
@@ -9,14 +11,14 @@ import (
 	"syscall"
 )
 
-// connectWords says what is wrong with a connection, as far as its error does not.
-func connectWords(err error, encrypts bool) string {
+// Connect says what is wrong with a connection, as far as its error does not, or "".
+// The client encrypts, or not; and it may have failed while it began to.
+func Connect(err error, encrypts, shaking bool) string {
 	var (
 		unknown *x509.UnknownAuthorityError
 		name    *x509.HostnameError
 		invalid *x509.CertificateInvalidError
 		plain   *tls.RecordHeaderError
-		shaking *handshakeError
 	)
 	text := err.Error()
 	switch {
@@ -34,7 +36,7 @@ func connectWords(err error, encrypts bool) string {
 	case strings.Contains(text, "tls: certificate required"), strings.Contains(text, "remote error: tls: bad certificate"),
 		strings.Contains(text, "remote error: tls: unknown certificate authority"), strings.Contains(text, "remote error: tls: handshake failure"):
 		return "the server wants a certificate of an authority that it knows: expected options tls_cert and tls_key"
-	case errors.As(err, &shaking):
+	case shaking:
 		return "if the port speaks plain text: expected option tls = disabled (redis:// in the place of rediss://), or another port"
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNRESET):
 		const closed = "the server, or a proxy before it, closed the connection"
