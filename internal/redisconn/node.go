@@ -52,7 +52,7 @@ func optionsOf(cluster *redis.ClusterClient, n node) *redis.Options {
 	c := cluster.Options()
 	o := &redis.Options{
 		Addr: n.addr, NodeAddress: n.said, Dialer: c.Dialer, OnConnect: c.OnConnect,
-		ClientName: c.ClientName, DisableIdentity: c.DisableIdentity || c.DisableIndentity, IdentitySuffix: c.IdentitySuffix,
+		ClientName: c.ClientName, DisableIdentity: c.DisableIdentity, IdentitySuffix: c.IdentitySuffix,
 		Protocol: c.Protocol, Username: c.Username, Password: c.Password,
 		CredentialsProvider: c.CredentialsProvider, CredentialsProviderContext: c.CredentialsProviderContext,
 		StreamingCredentialsProvider: c.StreamingCredentialsProvider,
