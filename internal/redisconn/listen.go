@@ -52,8 +52,7 @@ type Step struct {
 // left or ctx ends.
 func Listen(ctx context.Context, client redis.UniversalClient, config ListenConfig) iter.Seq[Step] {
 	return func(yield func(Step) bool) {
-		life, end := WithoutDeadline(ctx)
-		defer end()
+		life := WithoutDeadline(ctx)
 		l := listener{router: NewRouter(client), config: config, yield: yield, unwatched: map[string]bool{}}
 		for try := 0; ; try++ {
 			err := l.session(life)

@@ -5,13 +5,14 @@ import (
 	"time"
 )
 
-// WithoutDeadline returns a context that ends with ctx, but does not say when: a
-// connection would take that for a time-out, and report it shortly before ctx ends.
-func WithoutDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
-	life, end := context.WithCancel(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(ctx, end)
-	return life, func() { stop(); end() }
-}
+// WithoutDeadline returns ctx, but one that does not say when it ends: a connection
+// would take that for a time-out, and report it shortly before ctx ends.
+func WithoutDeadline(ctx context.Context) context.Context { return undated{ctx} }
+
+type undated struct{ context.Context }
+
+// Deadline says that there is none.
+func (undated) Deadline() (at time.Time, is bool) { return time.Time{}, false }
 
 // within bounds a context by a client's time-out, of which a negative one is none.
 func within(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {

@@ -83,8 +83,7 @@ func Read(ctx context.Context, client redis.UniversalClient, config Config, afte
 		return nil, err
 	}
 	return func(yield func(Item) bool) {
-		life, end := redisconn.WithoutDeadline(ctx)
-		defer end()
+		life := redisconn.WithoutDeadline(ctx)
 		l := loop{router: redisconn.NewRouter(client), config: config, yield: yield, reported: make(map[string]bool), place: begin.place, state: begin.state}
 		for try := 0; ; try++ {
 			err := l.session(life)
