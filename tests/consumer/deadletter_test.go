@@ -244,33 +244,35 @@ func TestDurableEndsInACall(t *testing.T) {
 func TestDurableUnreadable(t *testing.T) {
 	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
 		for _, most := range []int{0, 2} {
-			testkit.NoLeaks(t)
-			log := newDeliveries()
-			config := tracbus.DurableConfig{MaxAttempts: most, Backoff: time.Millisecond, FromOldest: true}
-			dsn := s.DSN(s.Name())
-			writer := desk.Seat(t, s, dsn, desk.Config{Idle: true})
-			for i := range 3 {
-				writer.Say(t, fmt.Sprint(i), int64(i+1))
-			}
-			_, err := writer.DB.Exec("UPDATE ticket_journal SET state = '{' WHERE id = '2'")
-			require.NoError(t, err)
-			d := seatConsumer(t, s, dsn, log, config)
-			if most == 0 {
-				testkit.Until(t, "the status says so", func() bool { return d.Consumer(t, "log").Err != "" })
-				st := d.Consumer(t, "log")
-				assert.Contains(t, st.Err, "tid 2, seq ")
-				assert.Contains(t, st.Err, "ticket")
-				assert.EqualValues(t, 2, st.Lag)
-				assert.Equal(t, []string{"0"}, log.until(t, 1))
-				_, err := writer.DB.Exec("UPDATE ticket_journal SET state = (SELECT t.state FROM (SELECT state FROM ticket_journal WHERE id = '3') t) WHERE id = '2'")
+			t.Run(fmt.Sprintf("set aside after %d", most), func(t *testing.T) {
+				testkit.NoLeaks(t)
+				log := newDeliveries()
+				config := tracbus.DurableConfig{MaxAttempts: most, Backoff: time.Millisecond, FromOldest: true}
+				dsn := s.DSN(s.Name())
+				writer := desk.Seat(t, s, dsn, desk.Config{Idle: true})
+				for i := range 3 {
+					writer.Say(t, fmt.Sprint(i), int64(i+1))
+				}
+				_, err := writer.DB.Exec("UPDATE ticket_journal SET state = '{' WHERE id = '2'")
 				require.NoError(t, err)
-				log.until(t, 3) // mended
-			} else {
-				assert.Equal(t, []string{"0", "2"}, log.until(t, 2))
-				all, _ := d.ListDeadLetters(t)
-				require.Len(t, all, 1)
-				assert.Equal(t, "ticket 2", all[0].Resource.String())
-			}
+				d := seatConsumer(t, s, dsn, log, config)
+				if most == 0 {
+					testkit.Until(t, "the status says so", func() bool { return d.Consumer(t, "log").Err != "" })
+					st := d.Consumer(t, "log")
+					assert.Contains(t, st.Err, "tid 2, seq ")
+					assert.Contains(t, st.Err, "ticket")
+					assert.EqualValues(t, 2, st.Lag)
+					assert.Equal(t, []string{"0"}, log.until(t, 1))
+					_, err := writer.DB.Exec("UPDATE ticket_journal SET state = (SELECT t.state FROM (SELECT state FROM ticket_journal WHERE id = '3') t) WHERE id = '2'")
+					require.NoError(t, err)
+					log.until(t, 3) // mended
+				} else {
+					assert.Equal(t, []string{"0", "2"}, log.until(t, 2))
+					all, _ := d.ListDeadLetters(t)
+					require.Len(t, all, 1)
+					assert.Equal(t, "ticket 2", all[0].Resource.String())
+				}
+			})
 		}
 	})
 }
