@@ -89,21 +89,26 @@ func (f *Follower) hear(ctx context.Context, w *wakeLog) {
 // call that fails is made again, so that they learn of the last commit when the way is
 // there again; until then they poll.
 func (f *Follower) call(ctx context.Context, w *wakeLog) {
+	unheard := 0 // calls in a row
 	for pause := firstPause; ; {
 		select {
 		case <-f.announce:
 		case <-ctx.Done():
 			return
 		}
+		hears := w.hears()
 		heard, err := f.config.Wake.Call(ctx)
-		if err == nil && !heard && w.hears() {
+		if unheard++; err != nil || heard || !hears || !w.hears() {
+			unheard = 0
+		}
+		if unheard > maxUnheard {
 			err = errUnheard
 		}
 		if ctx.Err() != nil {
 			return
 		}
 		w.note(out, err)
-		if err == nil {
+		if err == nil && unheard == 0 {
 			pause = firstPause
 			continue
 		}
@@ -114,6 +119,10 @@ func (f *Follower) call(ctx context.Context, w *wakeLog) {
 		signal(f.announce)
 	}
 }
+
+// maxUnheard is how many calls in a row may be heard by nobody: both directions need
+// some seconds to follow when Redis is elsewhere, each at its own time.
+const maxUnheard = 4
 
 // The pause after a call that failed doubles from the first to the last of these.
 const (

@@ -67,7 +67,7 @@ var faults = []fault{
 			testkit.Until(t, "the script is killed", func() bool { return s.server.Admin().ScriptKill(context.Background()).Err() == nil })
 			_ = killed()
 		}
-	}, says: []saying{{publishes, "BUSY"}, {appends, "BUSY"}, {journal, "BUSY"}, {reads, "no answer"}}, may: roles},
+	}, says: []saying{{publishes, "BUSY"}, {appends, "BUSY"}, {reads, "changes"}}, may: roles},
 	{name: "NOREPLICAS", begin: func(t *testing.T, s *scene) func() { return s.set(t, "min-replicas-to-write", 1, 0) }, says: []saying{{appends, "NOREPLICAS"}}},
 	{name: "maxclients", begin: func(t *testing.T, s *scene) func() {
 		s.admin(t, "config", "set", "maxclients", "1")
