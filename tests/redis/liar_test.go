@@ -76,9 +76,6 @@ var elsewhere = []fault{
 			}
 		}))
 	}, says: all("a line of more than")},
-	{name: "a length beyond all bounds", begin: func(t *testing.T, s *scene) func() {
-		return s.leadTo(liar(t, func(conn net.Conn, line string) { _, _ = conn.Write([]byte("*1000000000\r\n")) }))
-	}, says: []saying{{publishes, "1000000000"}, {appends, "1000000000"}, {journal, "1000000000"}, {hears, "1000000000"}, {reads, "not connected to Redis"}}},
 	{name: "slow bytes", begin: func(t *testing.T, s *scene) func() {
 		return s.leadTo(liar(t, func(conn net.Conn, line string) {
 			for range 100 {
