@@ -34,7 +34,7 @@ func moving(t *testing.T, o *redis.Options, to string) (client *redis.Client, mo
 	return client, move, dials
 }
 
-// TestListenAtAnAddressThatMoves: what connects anew gets another server, and what
+// TestListenAtAnAddressThatMoves: a new connection leads to another server, and what
 // exists is not broken.
 func TestListenAtAnAddressThatMoves(t *testing.T) {
 	testkit.NoLeaks(t)
