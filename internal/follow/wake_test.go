@@ -30,6 +30,12 @@ func TestCallsThatNobodyHears(t *testing.T) {
 	}
 	w.note(in, nil)
 	signal(f.announce)
+	for range maxUnheard { // both directions may be following
+		answers <- false
+	}
+	if n := notes.Count("do not wake"); n != 0 {
+		t.Errorf("%d lines after %d calls", n, maxUnheard)
+	}
 	answers <- false
 	notes.Until(t, "nobody hears the calls")
 	answers <- true // the call is made again by itself
