@@ -64,10 +64,13 @@ func IsWithinTransaction(err error) bool {
 }
 
 // IsLocked says whether MySQL refuses to wait for a row that another transaction
-// has locked: 1205 is MariaDB's number for it, and 3572 MySQL's.
+// has locked.
 func IsLocked(err error) bool {
-	return err != nil && (strings.Contains(err.Error(), "1205") || strings.Contains(err.Error(), "3572"))
+	return slices.Contains([]uint64{mysqlLockWait, mysqlNoWait}, mysqlNumber(err))
 }
+
+// IsNull says whether MySQL refuses a row because a value in it is null.
+func IsNull(err error) bool { return mysqlNumber(err) == mysqlNull }
 
 // PostgreSQLAnswered says whether an error is PostgreSQL's own word that a
 // statement, which may be COMMIT, did nothing. An ERROR is, because the server
@@ -114,9 +117,12 @@ func SQLiteAnswered(error) bool { return false }
 
 // Errors of MySQL, by their numbers.
 const (
+	mysqlNull      = 1048 // ER_BAD_NULL_ERROR
 	mysqlDuplicate = 1062 // ER_DUP_ENTRY
 	mysqlNoTable   = 1146 // ER_NO_SUCH_TABLE
+	mysqlLockWait  = 1205 // ER_LOCK_WAIT_TIMEOUT, MariaDB's word for NOWAIT too
 	mysqlDeadlock  = 1213 // ER_LOCK_DEADLOCK
+	mysqlNoWait    = 3572 // ER_LOCK_NOWAIT
 )
 
 // mysqlNumber returns the Number of a *mysql.MySQLError, or 0. That type has no

@@ -70,3 +70,34 @@ func TestPostgreSQLAnswered(t *testing.T) {
 		assert.Equal(t, test.answered, sqltext.PostgreSQLAnswered(fmt.Errorf("wrapped: %w", test.err)), "%#v", test.err)
 	}
 }
+
+// MySQLError is called as that of go-sql-driver, and has its field.
+type MySQLError struct {
+	Number  uint16
+	Message string
+}
+
+func (e *MySQLError) Error() string { return fmt.Sprintf("Error %d: %s", e.Number, e.Message) }
+
+// TestMySQLNumbers: the number tells, and not a text that has it by chance.
+func TestMySQLNumbers(t *testing.T) {
+	for _, test := range []struct {
+		number                           uint16
+		locked, null, duplicate, noTable bool
+	}{
+		{number: 1205, locked: true},
+		{number: 3572, locked: true},
+		{number: 1048, null: true},
+		{number: 1062, duplicate: true},
+		{number: 1146, noTable: true},
+		{number: 1213},
+	} {
+		err := fmt.Errorf("wrapped: %w", &MySQLError{test.number, "tid 1205, after tids 3572, 1048, 1062 and 1146"})
+		assert.Equal(t, test.locked, sqltext.IsLocked(err), "%v", err)
+		assert.Equal(t, test.null, sqltext.IsNull(err), "%v", err)
+		assert.Equal(t, test.duplicate, sqltext.IsDuplicate(err), "%v", err)
+		assert.Equal(t, test.noTable, sqltext.IsNoTable(err), "%v", err)
+	}
+	assert.False(t, sqltext.IsLocked(errors.New("Error 1205 (HY000)")), "no error of the driver")
+	assert.False(t, sqltext.IsLocked(nil))
+}

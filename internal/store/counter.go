@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/tracbus/tracbus/internal/limit"
+	"github.com/tracbus/tracbus/internal/sqltext"
 )
 
 // ErrCounter says that a tid was taken which is not above those that the journal has, or
@@ -68,9 +69,13 @@ func behind(tid, had int64) error {
 	return fmt.Errorf("%w, as after a restore of a part of the database: tid %d was taken, and the tables are at tid %d: nothing was stored", ErrCounter, tid, had)
 }
 
-// explain makes err say so if the reason is a counter that is behind the tables. Its
-// tid was taken in q's transaction.
+// explain makes err say so if the reason is a counter that is behind the tables: its tid,
+// taken in q's transaction, was refused as null, or as one that exists. For any other
+// error the two say nothing, because they are equal before and after an append.
 func (s *Store) explain(ctx context.Context, q SQL, err error) error {
+	if !sqltext.IsNull(err) && !sqltext.IsDuplicate(err) {
+		return err
+	}
 	var is, had int64
 	if limit.QueryRow(ctx, q, s.SQL("SELECT ("+s.dialect.counter+"), "+highest)).Scan(&is, &had) == nil && is > 0 && is <= had {
 		return fmt.Errorf("%w: %w", behind(is, had), err)

@@ -95,6 +95,26 @@ func (b *bench) bounded(p *plan, what string, f func()) {
 	}
 }
 
+// look logs what MySQL does if the process without faults still writes after a while:
+// something then has locked it out.
+func (b *bench) look(p *plan) (stop func()) {
+	if b.server.Dialect != "mysql" {
+		return func() {}
+	}
+	done := make(chan struct{})
+	timer := time.AfterFunc(hangs/4, func() {
+		defer close(done)
+		var kind, name, status string
+		err := b.direct.QueryRowContext(testkit.Within(b.t), "SHOW ENGINE INNODB STATUS").Scan(&kind, &name, &status)
+		b.t.Logf("%s at statement %d: the other process is kept from writing: %v\n%s", p.fault.name, p.at, err, status)
+	})
+	return func() {
+		if !timer.Stop() {
+			<-done
+		}
+	}
+}
+
 // settle waits until nothing is left of a case: no connection that is used, no session
 // of a connection that was closed, no open transaction and no lock.
 func (b *bench) settle(p *plan) {

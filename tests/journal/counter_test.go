@@ -96,3 +96,29 @@ func TestCounterBehindItsTables(t *testing.T) {
 		assert.NotContains(t, desk.Comments(all), "refused")
 	})
 }
+
+// TestCounterHeld has a transaction wait for the counter for longer than its session may:
+// that says nothing about where the counter is.
+func TestCounterHeld(t *testing.T) {
+	s := testdatabase.New(t, "mysql")
+	d := desk.Seat(t, s, s.DSN(s.Name()), desk.Config{})
+	d.Say(t, "first", 1)
+	holder, err := d.DB.BeginTx(testkit.Within(t), nil)
+	require.NoError(t, err)
+	defer holder.Rollback()
+	var tid int64
+	require.NoError(t, holder.QueryRowContext(testkit.Within(t), "SELECT tid FROM journal_head FOR UPDATE").Scan(&tid))
+
+	q, _, rollback := begin(t, d, s.Dialect)
+	defer rollback()
+	_, err = q.ExecContext(testkit.Within(t), "SET SESSION innodb_lock_wait_timeout = 1")
+	require.NoError(t, err)
+	tx, err := d.Join(q)
+	require.NoError(t, err)
+	require.NoError(t, tx.Prepare(desk.Joe, ""))
+	require.NoError(t, tx.Record(testkit.Within(t), desk.Remark(1, "second")))
+	_, err = tx.Flush(testkit.Within(t))
+	require.ErrorContains(t, err, "1205")
+	assert.NotErrorIs(t, err, tracbus.ErrSchema)
+	assert.NotContains(t, err.Error(), "the counter of tids is behind")
+}
