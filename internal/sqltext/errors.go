@@ -128,14 +128,22 @@ const (
 // mysqlNumber returns the Number of a *mysql.MySQLError, or 0. That type has no
 // method that returns the number, and this package does not import the driver.
 func mysqlNumber(err error) uint64 {
-	for ; err != nil; err = errors.Unwrap(err) {
-		v := reflect.Indirect(reflect.ValueOf(err))
-		if v.Kind() != reflect.Struct || v.Type().Name() != "MySQLError" {
-			continue
+	switch err := err.(type) {
+	case nil:
+		return 0
+	case interface{ Unwrap() []error }:
+		for _, one := range err.Unwrap() {
+			if n := mysqlNumber(one); n != 0 {
+				return n
+			}
 		}
+		return 0
+	}
+	v := reflect.Indirect(reflect.ValueOf(err))
+	if v.Kind() == reflect.Struct && v.Type().Name() == "MySQLError" {
 		if n := v.FieldByName("Number"); n.IsValid() && n.CanUint() {
 			return n.Uint()
 		}
 	}
-	return 0
+	return mysqlNumber(errors.Unwrap(err))
 }

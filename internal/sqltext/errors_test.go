@@ -92,7 +92,7 @@ func TestMySQLNumbers(t *testing.T) {
 		{number: 1146, noTable: true},
 		{number: 1213},
 	} {
-		err := fmt.Errorf("wrapped: %w", &MySQLError{test.number, "tid 1205, after tids 3572, 1048, 1062 and 1146"})
+		err := fmt.Errorf("wrapped: %w", errors.Join(errors.New("another"), &MySQLError{test.number, "tid 1205, after tids 3572, 1048, 1062 and 1146"}))
 		assert.Equal(t, test.locked, sqltext.IsLocked(err), "%v", err)
 		assert.Equal(t, test.null, sqltext.IsNull(err), "%v", err)
 		assert.Equal(t, test.duplicate, sqltext.IsDuplicate(err), "%v", err)
