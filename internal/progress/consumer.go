@@ -192,8 +192,11 @@ func (t *Tables) DropConsumer(ctx context.Context, name string) (err error) {
 func (t *Tables) SlowestConsumer(ctx context.Context, q store.SQL) (tid int64, found bool, err error) {
 	defer t.within(&ctx, &err)()
 	var done, dead *int64 // null if there are none
-	err = limit.QueryRow(ctx, q, t.store.SQL(`SELECT (SELECT min(CASE WHEN rest = 1 THEN tid - 1 ELSE tid END) FROM {journal_once}),
-	(SELECT min(tid) - 1 FROM {journal_aside} WHERE tid > (SELECT floor FROM {journal_facts} WHERE one = 1))`)).Scan(&done, &dead)
+	// A scalar subquery is null if MariaDB is told to KILL QUERY, without an error, as if
+	// there were no consumer for whom to keep anything. A derived table is not.
+	err = limit.QueryRow(ctx, q, t.store.SQL(`SELECT o.done, a.dead
+	FROM (SELECT min(CASE WHEN rest = 1 THEN tid - 1 ELSE tid END) AS done FROM {journal_once}) o
+	CROSS JOIN (SELECT min(d.tid) - 1 AS dead FROM {journal_aside} d JOIN {journal_facts} f ON f.one = 1 AND d.tid > f.floor) a`)).Scan(&done, &dead)
 	switch {
 	case err != nil || done == nil:
 		return 0, false, err

@@ -81,7 +81,8 @@ func (t *Tables) spans(ctx context.Context, realm string, places []Cursor) ([]La
 			}
 			span := []any{a.TID, a.TID, a.last(), b.TID, b.TID, b.last()}
 			args = append(append(args, span...), span...)
-			parts = append(parts, fmt.Sprintf("SELECT %d, (SELECT count(*) %s), (SELECT time %s ORDER BY tid, seq LIMIT 1)", i, from, from))
+			// Subqueries in place of the derived tables may be null on MariaDB: see SlowestConsumer.
+			parts = append(parts, fmt.Sprintf("SELECT %d, c.n, f.time FROM (SELECT count(*) AS n %s) c LEFT JOIN (SELECT time %s ORDER BY tid, seq LIMIT 1) f ON c.n > 0", i, from, from))
 		}
 		rows, err := t.store.Query(ctx, strings.Join(parts, " UNION ALL "), args...)
 		if err != nil {
