@@ -211,11 +211,12 @@ type StreamEntry struct {
 //   - an error that wraps [ErrDisconnected], each time the connection is lost, or
 //     cannot be made at the beginning.
 //   - any other error for what Redis refuses, such as a key of another type or a
-//     missing right. It is yielded once, and reading is tried again.
+//     missing right, or for an entry that is too large to be read, which the error
+//     names. It is yielded once, and reading is tried again.
 //
-// The loop's body may be slow: at most 256 entries are held in memory. A server
-// that closes idle connections makes that an ErrDisconnected, and no loss. An ACL
-// user needs "+xread +xinfo +info" and the key.
+// The loop's body may be slow: at most 256 entries are held in memory, and fewer that
+// are large. A server that closes idle connections makes that an ErrDisconnected,
+// and no loss. An ACL user needs "+xread +xinfo +info" and the key.
 //
 // Programs in other languages, and several that share the work, read the same
 // stream as a consumer group:

@@ -2,8 +2,8 @@
 // lends it. Its one secret is how to learn that a connection broke, which go-redis
 // repairs in silence, or that it leads to a server at which nobody publishes any
 // more. A [Router] makes connections with the client's settings, which are never
-// replaced unnoticed, and has each of them watched; [Listen] and [StreamReader] use
-// them, and so do publishers.
+// replaced unnoticed, and has each of them watched; [Listen] uses
+// them, and so do publishers and who reads a stream.
 package redisconn
 
 import (

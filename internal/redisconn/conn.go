@@ -1,6 +1,7 @@
 package redisconn
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,12 @@ type Settings struct {
 	// Silence is how long Redis may take to answer, beyond the time for which it
 	// is asked to wait. Zero means the client's own time-out, for a whole answer.
 	Silence time.Duration
+
+	// Answer bounds an answer, in bytes. Zero means as [guard.Own] does.
+	Answer int
+
+	// Head is how much of each answer's beginning is kept, with a Silence.
+	Head int
 
 	subscribes bool // it is for a PubSub, which connects by itself
 }
@@ -59,6 +66,18 @@ func (c *Conn) Unwatched() error {
 	}
 	return &UnwatchedError{"that the address leads to another server now, or that the server is a replica now, may go unnoticed: expected the right +info", c.place.refused}
 }
+
+// Waits says for how long the next commands ask Redis to wait, with a Silence.
+func (c *Conn) Waits(d time.Duration) { c.wire.block.Store(int64(max(d, 0))) }
+
+// Got returns how many bytes the last answer had, as far as it came.
+func (c *Conn) Got() int64 { return c.wire.got.Load() }
+
+// MaxAnswer returns how many it may have.
+func (c *Conn) MaxAnswer() int { return c.wire.most }
+
+// Head returns the beginning of the last answer: see [Settings].
+func (c *Conn) Head() []byte { return c.wire.head }
 
 // Context ends with the connection.
 func (c *Conn) Context() context.Context { return c.ctx }
@@ -108,7 +127,11 @@ func open(ctx, life context.Context, o *redis.Options, s Settings) (*Conn, error
 	}
 	limits := guard.Own()
 	limits.Subscribed = s.subscribes
-	c.wire = &wire{Conn: guard.Wrap(dialled, limits, guard.NewSecrets(o.Password)), silence: s.Silence}
+	limits.Answer = cmp.Or(s.Answer, limits.Answer)
+	c.wire = &wire{
+		Conn: guard.Wrap(dialled, limits, guard.NewSecrets(o.Password)), silence: s.Silence,
+		most: limits.Answer, head: make([]byte, 0, s.Head),
+	}
 	c.wire.asked()
 	c.ctx, c.hangUp = context.WithCancelCause(life)
 	context.AfterFunc(c.ctx, func() { _ = dialled.Close() })

@@ -59,7 +59,7 @@ func (l *links) look(ctx context.Context) (map[string]int64, error) {
 	}
 	made := map[string]int64{}
 	for _, one := range answer {
-		link := pairs(one)
+		link := Pairs(one)
 		node, _ := link["node"].(string)
 		at, ok := link["create-time"].(int64)
 		if link["direction"] == "from" && ok {

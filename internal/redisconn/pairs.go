@@ -1,8 +1,8 @@
 package redisconn
 
-// pairs reads an answer that is a map in RESP3, and a list of names and values in
+// Pairs reads an answer that is a map in RESP3, and a list of names and values in
 // RESP2. Of anything else it has nothing.
-func pairs(answer any) map[string]any {
+func Pairs(answer any) map[string]any {
 	all := map[string]any{}
 	switch answer := answer.(type) {
 	case map[any]any:

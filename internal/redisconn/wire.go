@@ -32,6 +32,9 @@ type wire struct {
 	block   atomic.Int64 // for how many nanoseconds Redis is asked to wait
 	since   time.Time    // when the last command was sent
 	last    time.Time    // when the last bytes came
+
+	most int    // bytes of an answer
+	head []byte // of the last answer, up to its capacity
 }
 
 // handOver is a [dialer] that gives the connection to a client, once.
@@ -47,6 +50,7 @@ func (w *wire) asked() {
 	w.since = time.Now()
 	w.last = w.since
 	w.got.Store(0)
+	w.head = w.head[:0]
 }
 
 // Write sends a command, or a part of one.
@@ -68,6 +72,7 @@ func (w *wire) Read(b []byte) (int, error) {
 	w.got.Add(int64(n))
 	if w.silence > 0 {
 		w.last = time.Now()
+		w.head = append(w.head, b[:min(n, cap(w.head)-len(w.head))]...)
 	}
 	return n, err
 }

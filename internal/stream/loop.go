@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -10,7 +11,7 @@ import (
 )
 
 const (
-	maxBatch = 256             // entries in one read
+	maxBatch = 256             // entries in one read, if they are not large
 	maxBlock = 5 * time.Second // until the loop looks whether the stream fell back
 
 	maxSent = 5 // nodes of a cluster that send to each other are an error
@@ -28,6 +29,9 @@ type loop struct {
 
 	place place
 	state state
+	count int64 // of entries in one read: fewer than maxBatch if so many are too large
+
+	unreadable ID // an entry that is too large, after which the loop was told to begin
 
 	to       *redisconn.Redirection // where the node sent the loop that has the stream no more, or nil
 	sent     int                    // how often, since entries could be read
@@ -43,19 +47,19 @@ func (l *loop) session(ctx context.Context) error {
 	l.readable = false
 	to := l.to
 	l.to = nil
-	conn, err := redisconn.NewStreamReader(ctx, l.router, l.config.Key, to, l.config.PingAfter)
+	r, err := newReader(ctx, l.router, l.config, to)
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
-	if err := conn.Unwatched(); err != nil && !l.told {
+	defer r.close()
+	if err := r.conn.Unwatched(); err != nil && !l.told {
 		l.told = true
 		if l.left = !l.yield(Item{ID: l.resumeAt(), Err: l.router.Explain(err), Refused: true}); l.left {
 			return nil
 		}
 	}
-	err = l.read(ctx, conn)
-	if to, elsewhere := redisconn.RedirectionOf(err, conn.Place().Addr); elsewhere && l.router.Follows() {
+	err = l.read(ctx, r)
+	if to, elsewhere := redisconn.RedirectionOf(err, r.conn.Place().Addr); elsewhere && l.router.Follows() {
 		l.to = &to
 	}
 	return err
@@ -63,17 +67,17 @@ func (l *loop) session(ctx context.Context) error {
 
 // read reads over a connection until it is lost, ctx ends or the caller leaves the
 // loop.
-func (l *loop) read(ctx context.Context, conn *redisconn.StreamReader) (err error) {
+func (l *loop) read(ctx context.Context, r *reader) (err error) {
 	if _, finds := l.state.(finding); !finds { // else there is no place to look for
-		if err := l.look(conn); err != nil {
+		if err := l.look(r); err != nil {
 			return err
 		}
 	}
 	for !l.left && ctx.Err() == nil {
 		if s, finds := l.state.(finding); finds {
-			err = l.start(ctx, conn, s)
+			err = l.start(ctx, r, s)
 		} else {
-			err = l.follow(ctx, conn)
+			err = l.follow(ctx, r)
 		}
 		if err != nil {
 			return err
@@ -83,17 +87,17 @@ func (l *loop) read(ctx context.Context, conn *redisconn.StreamReader) (err erro
 }
 
 // start finds the place to begin at and yields the gap.
-func (l *loop) start(ctx context.Context, conn *redisconn.StreamReader, s finding) error {
+func (l *loop) start(ctx context.Context, r *reader, s finding) error {
 	var entries []redis.XMessage
 	var err error
 	if s.oldest {
-		if entries, err = conn.Read("0-0", maxBatch, 0); err != nil {
+		if entries, err = r.read(ID{}, l.count, 0); err != nil {
 			return err
 		}
 	}
 	at := "0"
 	if len(entries) == 0 {
-		if at, err = conn.Last(); err != nil {
+		if at, err = r.last(); err != nil {
 			return err
 		}
 	}
@@ -108,45 +112,73 @@ func (l *loop) start(ctx context.Context, conn *redisconn.StreamReader, s findin
 	}
 	l.state = following{first: len(entries) > 0}
 	l.canRead()
+	l.larger(r, entries)
 	l.gap(at, Gap{Reason: s.reason, After: after})
-	return l.take(ctx, conn, entries)
+	return l.take(ctx, r, entries)
 }
 
 // follow reads what comes after the place, once. If nothing comes, or if the
 // stream has fallen, it looks whether the stream is what it was.
-func (l *loop) follow(ctx context.Context, conn *redisconn.StreamReader) error {
+func (l *loop) follow(ctx context.Context, r *reader) error {
 	s, fell := l.state.(fallen)
 	block := max(min(maxBlock, l.config.PingAfter), time.Millisecond)
-	if conn.Place().Cluster {
+	if r.conn.Place().Cluster {
 		block = min(block, maxBlockOfNode)
 	}
 	if fell {
 		block = max(min(block, l.config.Refill-s.waited), time.Millisecond)
 	}
 	asked := time.Now()
-	entries, err := conn.Read(l.place.id.String(), maxBatch, block)
+	entries, err := r.read(l.place.id, l.count, block)
 	if err != nil {
 		return err
 	}
 	l.canRead()
+	l.larger(r, entries)
 	if fell || len(entries) == 0 {
 		if fell {
 			s.waited += time.Since(asked)
 			l.state = s
 		}
 		before := l.place.id
-		if err := l.look(conn); err != nil {
+		if err := l.look(r); err != nil {
 			return err
 		}
 		if _, finds := l.state.(finding); finds || l.place.id != before {
 			return nil // entries are not those after the place any more
 		}
 	}
-	return l.take(ctx, conn, entries)
+	return l.take(ctx, r, entries)
 }
 
 // canRead notes that entries can be read.
 func (l *loop) canRead() {
 	l.readable, l.sent = true, 0
 	clear(l.reported)
+}
+
+// smaller has the next read take half as many entries, if err is that those of the
+// last one were too large together. One that is too large alone stays an error, unless
+// the loop only looks whether it is there.
+func (l *loop) smaller(err error) bool {
+	large, ok := errors.AsType[*TooLargeError](err)
+	switch {
+	case !ok:
+		return false
+	case large.Count > 1:
+		l.count = large.Count / 2
+	case large.Count == 1 && large.ID == l.place.id.String():
+		l.unreadable = l.place.id
+	default:
+		return false
+	}
+	return true
+}
+
+// larger has the next read take twice as many entries, if those just read were as many
+// as were asked for, and so small that the double is far from too large.
+func (l *loop) larger(r *reader, entries []redis.XMessage) {
+	if int64(len(entries)) == l.count && r.conn.Got() < int64(r.conn.MaxAnswer())/4 {
+		l.count = min(2*l.count, maxBatch)
+	}
 }

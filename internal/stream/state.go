@@ -1,10 +1,6 @@
 package stream
 
-import (
-	"time"
-
-	"github.com/tracbus/tracbus/internal/redisconn"
-)
+import "time"
 
 // place is how far a loop has come.
 type place struct {
@@ -82,14 +78,14 @@ func (l *loop) resumeAt() string {
 
 // look finds out whether the stream still has what was read last, and changes
 // the state accordingly.
-func (l *loop) look(conn *redisconn.StreamReader) error {
-	found, commit, err := l.find(conn)
+func (l *loop) look(r *reader) error {
+	found, commit, err := l.find(r)
 	if err != nil || l.place.id == (ID{}) {
 		return err
 	}
 	last := l.place.id
 	if !found {
-		id, err := conn.Last()
+		id, err := r.last()
 		if err != nil {
 			return err
 		}
@@ -112,11 +108,14 @@ func (l *loop) look(conn *redisconn.StreamReader) error {
 }
 
 // find looks for the entry that was read last.
-func (l *loop) find(conn *redisconn.StreamReader) (found bool, commit string, err error) {
+func (l *loop) find(r *reader) (found bool, commit string, err error) {
 	if l.place.id == (ID{}) {
 		return false, "", nil
 	}
-	entries, err := conn.Read(l.place.id.previous().String(), 1, 0)
+	if l.place.id == l.unreadable {
+		return true, "", nil
+	}
+	entries, err := r.read(l.place.id.previous(), 1, 0)
 	if err != nil || len(entries) == 0 || entries[0].ID != l.place.id.String() {
 		return false, "", err
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 // Config says which stream to read, and how patiently. No field may be zero but
-// Refill.
+// Refill and MaxAnswer.
 type Config struct {
 	// Key is the stream's.
 	Key string
@@ -30,6 +30,10 @@ type Config struct {
 	// Refill is how long a stream that lost its last entries may take to get
 	// them again, while there is a connection.
 	Refill time.Duration
+
+	// MaxAnswer bounds an answer with entries, in bytes. Zero means what
+	// [guard.Own] has.
+	MaxAnswer int
 }
 
 // An Item is one step of a loop over [Read]: an entry if it has Fields, a gap if
@@ -48,7 +52,7 @@ type Item struct {
 
 	// Err says why nothing can be read, once until something can be read.
 	// Refused says that it is Redis's answer, and not the connection that was
-	// lost.
+	// lost; or that an entry is too large to be read, a [TooLargeError].
 	Err     error
 	Refused bool
 }
@@ -84,7 +88,7 @@ func Read(ctx context.Context, client redis.UniversalClient, config Config, afte
 	}
 	return func(yield func(Item) bool) {
 		life := redisconn.WithoutDeadline(ctx)
-		l := loop{router: redisconn.NewRouter(client), config: config, yield: yield, reported: make(map[string]bool), place: begin.place, state: begin.state}
+		l := loop{router: redisconn.NewRouter(client), config: config, yield: yield, reported: make(map[string]bool), place: begin.place, state: begin.state, count: maxBatch}
 		for try := 0; ; try++ {
 			err := l.session(life)
 			if l.left || ctx.Err() != nil {
@@ -96,6 +100,9 @@ func Read(ctx context.Context, client redis.UniversalClient, config Config, afte
 			if l.to != nil && l.sent < maxSent {
 				l.sent++
 				continue // where the key is
+			}
+			if l.smaller(err) {
+				continue
 			}
 			if l.failed(err); l.left || !redisconn.Pause(ctx, try, config.MaxBackoff) {
 				return

@@ -2,15 +2,14 @@ package stream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/redis/go-redis/v9"
-
-	"github.com/tracbus/tracbus/internal/redisconn"
 )
 
 // take yields entries, and the gap before each if there is one.
-func (l *loop) take(ctx context.Context, conn *redisconn.StreamReader, entries []redis.XMessage) error {
+func (l *loop) take(ctx context.Context, r *reader, entries []redis.XMessage) error {
 	for _, m := range entries {
 		if l.left || ctx.Err() != nil {
 			return nil
@@ -22,7 +21,7 @@ func (l *loop) take(ctx context.Context, conn *redisconn.StreamReader, entries [
 		before, linked := previousOf(m.Values)
 		s, follows := l.state.(following)
 		if linked && !s.first {
-			if goesOn, err := l.compare(conn, id, before); !goesOn || err != nil || l.left {
+			if goesOn, err := l.compare(r, id, before); !goesOn || err != nil || l.left {
 				return err
 			}
 		}
@@ -41,7 +40,7 @@ func (l *loop) take(ctx context.Context, conn *redisconn.StreamReader, entries [
 // compare checks whether the entry that the next one names as the one before it
 // was read last, and yields the gap if it was not. It returns false if the next
 // entry is to be looked for elsewhere.
-func (l *loop) compare(conn *redisconn.StreamReader, id, before ID) (bool, error) {
+func (l *loop) compare(r *reader, id, before ID) (bool, error) {
 	after := l.place.after()
 	switch {
 	case id.generation() != l.place.linked.generation():
@@ -56,7 +55,7 @@ func (l *loop) compare(conn *redisconn.StreamReader, id, before ID) (bool, error
 	default:
 		// What was read last is not part of this history. There may be entries of
 		// it before the place, unless the stream only lies about its order.
-		found, commit, err := l.find(conn)
+		found, commit, err := l.find(r)
 		if err != nil {
 			return false, err
 		}
@@ -86,7 +85,8 @@ func (l *loop) failed(err error) {
 	}
 }
 
-// refused says whether Redis answers, but does not permit to read.
+// refused says whether Redis answers, but does not permit to read, or has an entry
+// that cannot be read.
 func refused(err error) bool {
-	return redis.HasErrorPrefix(err, "NOPERM") || redis.HasErrorPrefix(err, "WRONGTYPE")
+	return errors.As(err, new(*TooLargeError)) || redis.HasErrorPrefix(err, "NOPERM") || redis.HasErrorPrefix(err, "WRONGTYPE")
 }

@@ -55,6 +55,7 @@ type Violation struct {
 	Sent     string // such as "an array of 1000000000 elements"
 	Expected string
 	Foreign  bool // the server does not speak Redis's protocol at all
+	Large    bool // it is a well-formed answer, but of a size beyond the limits
 }
 
 func (v *Violation) Error() string {

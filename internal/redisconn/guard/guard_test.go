@@ -116,9 +116,9 @@ func TestViolations(t *testing.T) {
 		"*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n":   {"*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n", "lists in lists, 6 deep"},
 		"|1\r\n|1\r\n|1\r\n|1\r\n|1\r\n|1\r\n":   {"|1\r\n|1\r\n|1\r\n|1\r\n|1\r\n", "lists in lists, 6 deep"},
 		strings.Repeat("|1\r\n+a\r\n+b\r\n", 60): {strings.Repeat("|1\r\n+a\r\n+b\r\n", 50), "a list or map of 1 elements"},
-		strings.Repeat("|0\r\n", 1000):           {strings.Repeat("|0\r\n", 751), "an answer of more than 3000 bytes"},
+		strings.Repeat("|0\r\n", 1000):           {strings.Repeat("|0\r\n", 751), "an answer of more than 3000 bytes (3004 at least)"},
 		"*4\r\n" + strings.Repeat("$900\r\n"+strings.Repeat("y", 900)+"\r\n", 4): {
-			"*4\r\n" + strings.Repeat("$900\r\n"+strings.Repeat("y", 900)+"\r\n", 3), "an answer of more than 3000 bytes"},
+			"*4\r\n" + strings.Repeat("$900\r\n"+strings.Repeat("y", 900)+"\r\n", 3), "an answer of more than 3000 bytes (3636 at least)"},
 		"*?\r\n" + strings.Repeat(":1\r\n", 200):                     {"*?\r\n" + strings.Repeat(":1\r\n", 101), "a list or map of 101… elements"},
 		"$?\r\n;900\r\n" + strings.Repeat("z", 900) + "\r\n;900\r\n": {"$?\r\n;900\r\n" + strings.Repeat("z", 900) + "\r\n", "a string of 1800 bytes"},
 		"$?\r\n:1\r\n":                 {"$?\r\n", "':' in the wrong place"},

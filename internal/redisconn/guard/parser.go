@@ -147,7 +147,9 @@ func (p *parser) answerGoesOn(offset int) *Violation {
 func (p *parser) checkAnswer(end int) *Violation {
 	switch {
 	case end-p.began > p.limits.Answer:
-		return tooLong("an answer", p.limits.Answer)
+		fault := tooLong("an answer", p.limits.Answer)
+		fault.Sent, fault.Large = fmt.Sprintf("%s (%d at least)", fault.Sent, end-p.began), true
+		return fault
 	case p.elements > p.limits.Elements: // of a list whose end is marked
 		return p.tooMuch(p.elements, true)
 	}

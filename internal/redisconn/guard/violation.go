@@ -22,9 +22,9 @@ func (p *parser) tooMuch(value int, more bool) *Violation {
 	}
 	switch p.kind {
 	case '$', '=', ';':
-		return &Violation{Sent: "a string of " + length + " bytes", Expected: fmt.Sprintf("%d at most", p.limits.Bulk)}
+		return &Violation{Sent: "a string of " + length + " bytes", Expected: fmt.Sprintf("%d at most", p.limits.Bulk), Large: true}
 	}
-	return &Violation{Sent: "a list or map of " + length + " elements", Expected: fmt.Sprintf("%d in one answer at most", p.limits.Elements)}
+	return &Violation{Sent: "a list or map of " + length + " elements", Expected: fmt.Sprintf("%d in one answer at most", p.limits.Elements), Large: true}
 }
 
 // foreign is the violation of a byte that begins no answer. A server's first one
