@@ -52,15 +52,16 @@ func TestLag(t *testing.T) {
 		lag(at(0, ""), twoRealms, 0, 0)
 		places := fill(t, st, db, s.Dialect, 3)
 		mark := func(tid int) string { return places[tid-1].CommitID }
-		for i := range int64(250) { // more than one statement is about
+		lag(at(0, ""), twoRealms, 12, 1000)
+		for i := range int64(120) { // more than one statement is about
 			others = append(others, at(i/5, "x"), within(i/5, "x", int(i%5)))
 		}
-		lag(at(0, ""), twoRealms, 12, 1000)
 		lag(at(0, ""), []string{"wiki"}, 6, 1001)
+		lag(within(1, mark(1), 0), twoRealms, 11, 1001)
+		others = nil // which takes SQLite half a minute with the race detector
 		lag(at(0, ""), nil, 0, 0)
 		lag(at(1, mark(1)), twoRealms, 8, 2000)
 		lag(within(1, mark(1), -1), twoRealms, 12, 1000)
-		lag(within(1, mark(1), 0), twoRealms, 11, 1001)
 		lag(within(1, mark(1), 0), []string{"ticket"}, 5, 1002)
 		lag(within(1, mark(1), 2), twoRealms, 9, 1003)
 		lag(within(1, mark(1), 2), []string{"ticket"}, 4, 2000)
