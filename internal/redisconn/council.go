@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/tracbus/tracbus/internal/redisconn/quorum"
 )
 
 const (
@@ -72,18 +74,6 @@ type seat struct {
 	conn   *Conn
 }
 
-// verdict is what a council finds.
-type verdict struct {
-	owner node
-	// sure says that more than half of those who were asked said so, or, if the others
-	// do not answer, of at least two who did; or that the
-	// node which had the slot before said so itself.
-	sure bool
-	// contested says that the node which had the slot before still claims it. It
-	// may not have heard, or know more than the others.
-	contested bool
-}
-
 // opinion is a node's answer.
 type opinion struct {
 	by    string
@@ -93,7 +83,7 @@ type opinion struct {
 
 // newCouncil returns one that lasts until it is closed or ctx ends.
 func newCouncil(ctx context.Context, cluster *redis.ClusterClient, key string, known *members) *council {
-	c := &council{cluster: cluster, slot: slotOf(key), members: known, seats: map[string]*seat{}}
+	c := &council{cluster: cluster, slot: quorum.SlotOf(key), members: known, seats: map[string]*seat{}}
 	c.ctx, c.cancel = context.WithCancel(ctx)
 	return c
 }
@@ -115,7 +105,7 @@ func (c *council) close() {
 
 // ask returns who has the slot. before is the node that had it when it was asked
 // last, or zero.
-func (c *council) ask(ctx context.Context, before node) (verdict, error) {
+func (c *council) ask(ctx context.Context, before quorum.Node) (quorum.Verdict, error) {
 	if own := c.cluster.Options().ClusterSlots; own != nil {
 		return c.told(ctx, own)
 	}
@@ -155,7 +145,7 @@ func (c *council) remembered(ctx context.Context) (all []string) {
 
 // told asks the application's own function, for a cluster that it made up. It is not
 // called again before it has returned, and not waited for longer than for a node.
-func (c *council) told(ctx context.Context, slots func(context.Context) ([]redis.ClusterSlot, error)) (verdict, error) {
+func (c *council) told(ctx context.Context, slots func(context.Context) ([]redis.ClusterSlot, error)) (quorum.Verdict, error) {
 	if c.telling == nil {
 		answer := make(chan opinion, 1)
 		c.telling = answer
@@ -170,12 +160,12 @@ func (c *council) told(ctx context.Context, slots func(context.Context) ([]redis
 	case o := <-c.telling:
 		c.telling = nil
 		if o.err != nil {
-			return verdict{}, o.err
+			return quorum.Verdict{}, o.err
 		}
-		owner, err := c.ownerIn(o)
-		return verdict{owner: owner, sure: true}, err
+		owner, err := quorum.OwnerIn(o.slots, c.slot, o.by)
+		return quorum.Verdict{Owner: owner, Sure: true}, err
 	case <-bounded.Done():
-		return verdict{}, fmt.Errorf("no answer of ClusterSlots: %w", bounded.Err())
+		return quorum.Verdict{}, fmt.Errorf("no answer of ClusterSlots: %w", bounded.Err())
 	}
 }
 
@@ -195,14 +185,14 @@ func (c *council) all(context.Context) []string {
 // that did not answer the last time. If some are
 // known by the names that they call each other, the application's names would only
 // count one of them twice.
-func (c *council) choose(before node) []string {
+func (c *council) choose(before quorum.Node) []string {
 	chosen := c.members.list()
 	if len(chosen) == 0 {
 		chosen = slices.Clone(c.cluster.Options().Addrs)
 	}
 	rank := func(addr string) int {
 		switch s := c.seats[addr]; {
-		case addr == before.addr:
+		case addr == before.Addr:
 			return 0
 		case s == nil || !s.silent.Load():
 			return 1
@@ -214,7 +204,7 @@ func (c *council) choose(before node) []string {
 }
 
 // hear asks nodes at once, and returns as soon as their answers leave no doubt.
-func (c *council) hear(ctx context.Context, addrs []string, before node) (verdict, error) {
+func (c *council) hear(ctx context.Context, addrs []string, before quorum.Node) (quorum.Verdict, error) {
 	answers := make(chan opinion, len(addrs))
 	asked := 0
 	for _, addr := range addrs {
@@ -232,58 +222,48 @@ func (c *council) hear(ctx context.Context, addrs []string, before node) (verdic
 		}
 	}
 	if asked == 0 {
-		return verdict{}, errNobody
+		return quorum.Verdict{}, errNobody
 	}
-	count := tally{before: before, asked: len(addrs)}
+	count := quorum.Tally{Before: before, Asked: len(addrs)}
+	var errs error
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
-	late := false
 	for heard := 0; heard < asked; {
 		select {
 		case o := <-answers:
 			heard++
-			c.weigh(&count, o)
+			errs = errors.Join(errs, c.weigh(&count, o))
 		case <-timer.C:
-			late, count.late = true, true
+			count.Late = true
 		case <-ctx.Done():
-			return verdict{}, ctx.Err()
+			return quorum.Verdict{}, ctx.Err()
 		}
-		if v, ok := count.verdict(); ok && (v.sure || late) {
+		if v, ok := count.Verdict(); ok && (v.Sure || count.Late) {
 			return v, nil
 		}
 	}
-	count.late = true // nobody else answers
-	v, ok := count.verdict()
+	count.Late = true // nobody else answers
+	v, ok := count.Verdict()
 	if !ok {
-		return v, count.err
+		return v, errs
 	}
 	return v, nil
 }
 
-// weigh counts an answer.
-func (c *council) weigh(count *tally, o opinion) {
-	owner, err := node{}, o.err
+// weigh counts an answer, or returns why it does not count.
+func (c *council) weigh(count *quorum.Tally, o opinion) error {
+	owner, err := quorum.Node{}, o.err
 	if err == nil {
-		owner, err = c.ownerIn(o)
+		owner, err = quorum.OwnerIn(o.slots, c.slot, o.by)
 	}
 	if err != nil {
-		count.err = errors.Join(count.err, fmt.Errorf("%s: %w", o.by, err))
-		return
+		return fmt.Errorf("%s: %w", o.by, err)
 	}
-	if count.votes == nil {
+	if !count.Heard() {
 		c.learn(o)
 	}
-	count.add(o.by, owner)
-}
-
-// ownerIn reads who has the slot.
-func (c *council) ownerIn(o opinion) (node, error) {
-	for _, s := range o.slots {
-		if s.Start <= c.slot && c.slot <= s.End && len(s.Nodes) > 0 {
-			return named(s.Nodes[0], o.by), nil
-		}
-	}
-	return node{}, fmt.Errorf("no node of the cluster has slot %d", c.slot)
+	count.Add(o.by, owner)
+	return nil
 }
 
 // learn notes the nodes that an answer names.
@@ -291,7 +271,7 @@ func (c *council) learn(o opinion) {
 	now := map[string]bool{}
 	for _, s := range o.slots {
 		for _, n := range s.Nodes {
-			now[named(n, o.by).addr] = true
+			now[quorum.Named(n, o.by).Addr] = true
 		}
 	}
 	if !c.members.become(now) {
@@ -320,7 +300,7 @@ func (s *seat) ask(c *council) ([]redis.ClusterSlot, error) {
 	ctx, cancel := within(c.ctx, c.cluster.Options().DialTimeout)
 	defer cancel()
 	if s.conn == nil {
-		conn, err := open(ctx, c.ctx, optionsOf(c.cluster, node{addr: s.addr, said: s.addr}), Settings{})
+		conn, err := open(ctx, c.ctx, optionsOf(c.cluster, quorum.Node{Addr: s.addr, Said: s.addr}), Settings{})
 		if err != nil {
 			return nil, err
 		}
@@ -339,61 +319,4 @@ func (s *seat) leave() {
 		s.conn.Close()
 		s.conn = nil
 	}
-}
-
-// tally counts who is said to have a slot.
-type tally struct {
-	before node
-	asked  int
-	late   bool // whoever has not answered will not
-	votes  []vote
-	own    *node // whom the node names that had it before
-	err    error
-}
-
-type vote struct {
-	owner node
-	by    []string
-}
-
-// add counts the opinion of the node at an address.
-func (t *tally) add(by string, owner node) {
-	if by == t.before.addr {
-		t.own = &owner
-	}
-	for i, v := range t.votes {
-		if v.owner.same(owner) {
-			t.votes[i].by = append(v.by, by)
-			return
-		}
-	}
-	t.votes = append(t.votes, vote{owner, []string{by}})
-}
-
-// verdict returns whom most have named. A node that only names itself may not have
-// heard that it was replaced, so that it loses a draw.
-func (t *tally) verdict() (verdict, bool) {
-	claims := t.own != nil && t.own.same(t.before)
-	if t.own != nil && !claims {
-		return verdict{owner: *t.own, sure: true}, true
-	}
-	var best *vote
-	for i := range t.votes {
-		v := &t.votes[i]
-		if best == nil || len(v.by) > len(best.by) || len(v.by) == len(best.by) && slices.Equal(best.by, []string{best.owner.addr}) {
-			best = v
-		}
-	}
-	if best == nil {
-		return verdict{}, false
-	}
-	of := t.asked
-	if t.late {
-		of = 0
-		for _, v := range t.votes {
-			of += len(v.by)
-		}
-		of = max(of, 2)
-	}
-	return verdict{best.owner, 2*len(best.by) > of, claims && !best.owner.same(t.before)}, true
 }

@@ -10,28 +10,9 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/tracbus/tracbus/internal/redisconn/quorum"
 )
-
-// Three of five do not answer, and the isolated node claims the slot: the other two
-// are enough when they have been waited for.
-func TestTallyOfThoseWhoAnswer(t *testing.T) {
-	count := tally{before: node{addr: "a:1"}, asked: 5}
-	count.add("a:1", node{addr: "a:1"})
-	count.add("b:1", node{addr: "b:1"})
-	count.add("c:1", node{addr: "b:1"})
-	v, ok := count.verdict()
-	assert.True(t, ok)
-	assert.False(t, v.sure)
-	count.late = true
-	v, _ = count.verdict()
-	assert.True(t, v.sure && v.contested)
-	assert.Equal(t, "b:1", v.owner.addr)
-
-	alone := tally{asked: 5, late: true}
-	alone.add("b:1", node{addr: "b:1"})
-	v, _ = alone.verdict()
-	assert.False(t, v.sure, "one alone")
-}
 
 // An application's function that hangs is called once, and holds nobody up.
 func TestToldByAFunctionThatHangs(t *testing.T) {
@@ -46,7 +27,7 @@ func TestToldByAFunctionThatHangs(t *testing.T) {
 	defer client.Close()
 	c := newCouncil(t.Context(), client, "k", &members{})
 	for range 3 {
-		_, err := c.ask(t.Context(), node{})
+		_, err := c.ask(t.Context(), quorum.Node{})
 		require.ErrorContains(t, err, "no answer of ClusterSlots")
 	}
 	c.close()
@@ -62,7 +43,7 @@ func TestChooseThoseWhoAnswer(t *testing.T) {
 	for _, addr := range []string{"a", "b", "c"} {
 		c.seat(addr).silent.Store(true)
 	}
-	assert.Equal(t, []string{"b", "d", "e", "f", "g"}, c.choose(node{addr: "b"}))
+	assert.Equal(t, []string{"b", "d", "e", "f", "g"}, c.choose(quorum.Node{Addr: "b"}))
 }
 
 // nameless is a connection of a dialer that does not say where it leads to.

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/tracbus/tracbus/internal/redisconn/quorum"
 )
 
 // A lookout watches a connection, and hangs up when the client would connect
@@ -165,30 +167,30 @@ func (l *lookout) look(ctx context.Context, settings *redis.Options) (Place, err
 // askCouncil compares which node has the slot with the one to which the connection
 // leads. sent says that another node sent the client here: then that one may have
 // the slot until it has arrived.
-func (l *lookout) askCouncil(c *council, here node, sent bool) {
-	var from *node
+func (l *lookout) askCouncil(c *council, here quorum.Node, sent bool) {
+	var from *quorum.Node
 	differs := 0
 	l.every(lookOften, func(ctx context.Context) bool {
 		v, err := c.ask(ctx, here)
 		switch {
 		case err != nil:
 			return true
-		case v.owner.same(here):
+		case v.Owner.Same(here):
 			differs, sent = 0, false
 			return true
-		case sent && (from == nil || v.owner.same(*from)):
-			from = &v.owner
+		case sent && (from == nil || v.Owner.Same(*from)):
+			from = &v.Owner
 			return true
-		case !v.sure:
-			return true
-		}
-		if differs++; v.contested && differs < 2 {
+		case !v.Sure:
 			return true
 		}
-		if (l.past.returns(v.owner.addr) || l.past.returns(here.addr)) && differs < sureAfter {
+		if differs++; v.Contested && differs < 2 {
+			return true
+		}
+		if (l.past.returns(v.Owner.Addr) || l.past.returns(here.Addr)) && differs < sureAfter {
 			return true // a node that was restarted says what was so before
 		}
-		l.leave(here.addr, v.owner.addr)
+		l.leave(here.Addr, v.Owner.Addr)
 		return false
 	})
 }

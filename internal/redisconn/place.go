@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/tracbus/tracbus/internal/redisconn/quorum"
 )
 
 // Place says where a connection leads to. What the server does not tell, or the
@@ -39,8 +41,8 @@ type Place struct {
 	// Cluster says that the server is a node of a Redis Cluster.
 	Cluster bool
 
-	node    node  // that it is, if it was chosen in a cluster
-	refused error // Redis's answer to INFO if the user may not ask; then it is not asked again
+	node    quorum.Node // that it is, if it was chosen in a cluster
+	refused error       // Redis's answer to INFO if the user may not ask; then it is not asked again
 }
 
 // The roles that servers have.

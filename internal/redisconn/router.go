@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/tracbus/tracbus/internal/redisconn/quorum"
 )
 
 // AnyKey names the slot at whose node a publisher without a stream publishes, and
@@ -91,21 +93,21 @@ func (r *Router) ConnectTo(ctx context.Context, addr string, s Settings) (*Conn,
 	if !ok {
 		return nil, fmt.Errorf("sent to %s: the client is not for a cluster", addr)
 	}
-	return r.connectCluster(ctx, client, &node{addr: addr, said: addr}, s)
+	return r.connectCluster(ctx, client, &quorum.Node{Addr: addr, Said: addr}, s)
 }
 
 // connectCluster connects to the node that has the key, or to another one to which
 // that has sent.
-func (r *Router) connectCluster(ctx context.Context, client *redis.ClusterClient, sent *node, s Settings) (*Conn, error) {
+func (r *Router) connectCluster(ctx context.Context, client *redis.ClusterClient, sent *quorum.Node, s Settings) (*Conn, error) {
 	council := newCouncil(ctx, client, r.key, &r.members)
 	to := sent
 	if to == nil {
-		v, err := council.ask(ctx, node{})
+		v, err := council.ask(ctx, quorum.Node{})
 		if err != nil {
 			council.close()
 			return nil, fmt.Errorf("which node of the cluster has the slot of %q: %w", r.key, err)
 		}
-		to = &v.owner
+		to = &v.Owner
 	}
 	o := optionsOf(client, *to)
 	c, err := r.open(ctx, o, s)

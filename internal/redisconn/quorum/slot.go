@@ -1,9 +1,9 @@
-package redisconn
+package quorum
 
 import "strings"
 
-// slotOf returns the slot of a key in a Redis Cluster.
-func slotOf(key string) int {
+// SlotOf returns the slot of a key in a Redis Cluster.
+func SlotOf(key string) int {
 	if _, after, ok := strings.Cut(key, "{"); ok {
 		if tag, _, ok := strings.Cut(after, "}"); ok && tag != "" {
 			key = tag
