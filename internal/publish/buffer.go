@@ -21,7 +21,7 @@ func (p *pipelined[E]) fill(b *buffer[E], events []E) (rest []E) {
 		if !p.codec.Wants(e) {
 			continue
 		}
-		bytes, middle, err := p.codec.Append(b.bytes, e)
+		bytes, middle, err := messageOf(p.codec, b.bytes, e, p.longest)
 		if err != nil {
 			p.reject(e, err)
 			continue

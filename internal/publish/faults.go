@@ -20,8 +20,8 @@ import (
 //	what happens               pipeline                            script
 //	-------------------------  ----------------------------------  ----------------------------------
 //	an event cannot be         it is rejected; the next are sent   what is before it is published; an
-//	encoded                                                        error names it, and it blocks what
-//	                                                               is after it until that is mended
+//	encoded, or its message                                        error names it, and it blocks what
+//	has 512 MiB or more                                            is after it until that is mended
 //	NOPERM on a channel        it is rejected; the next were       the same; Redis remembers what was
 //	[Forbidden]                published all the same              before it
 //	NOPERM on EVALSHA, EVAL,   (NOPERM on PUBLISH rejects all)     nothing is published; the consumer

@@ -19,6 +19,7 @@ type pipelined[E any] struct {
 	codec      Codec[E]
 	sender     *pipeline.Sender
 	maxBackoff time.Duration
+	longest    int // bytes of a message
 	buffers    [2]buffer[E]
 	warned     bool // that a message may arrive late
 }

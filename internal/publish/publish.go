@@ -13,6 +13,7 @@ package publish
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -22,6 +23,7 @@ import (
 	"github.com/tracbus/tracbus/internal/consumer"
 	"github.com/tracbus/tracbus/internal/publish/pipeline"
 	"github.com/tracbus/tracbus/internal/publish/script"
+	"github.com/tracbus/tracbus/internal/redisconn/guard"
 	"github.com/tracbus/tracbus/internal/store"
 )
 
@@ -54,6 +56,19 @@ const (
 	maxBytes    = 1 << 20
 )
 
+// maxMessage is the longest message that Redis takes and subscribers read, in bytes.
+const maxMessage = guard.MaxString
+
+// messageOf appends the message of an event, which may have so many bytes.
+func messageOf[E any](codec Codec[E], dst []byte, e E, longest int) (_ []byte, middle int, err error) {
+	start := len(dst)
+	dst, middle, err = codec.Append(dst, e)
+	if long := len(dst) - start; err == nil && long > longest {
+		err = fmt.Errorf("a message of %d bytes: expected %d at most", long, longest)
+	}
+	return dst, middle, err
+}
+
 // Config is what both ways need to know. No field has a default.
 type Config struct {
 	StreamKey    string        // "" if there is no stream
@@ -79,8 +94,8 @@ func New[E any](client redis.UniversalClient, codec Codec[E], config Config) *Pu
 	r := &recorder{client: client, logger: config.Logger, rejected: make(map[string]bool)}
 	return &Publisher[E]{
 		stats:    r,
-		pipeline: &pipelined[E]{recorder: r, codec: codec, sender: pipeline.New(client), maxBackoff: config.MaxBackoff},
-		script:   &scripted[E]{recorder: r, codec: codec, sender: script.New(client), config: config, cluster: cluster},
+		pipeline: &pipelined[E]{recorder: r, codec: codec, sender: pipeline.New(client), maxBackoff: config.MaxBackoff, longest: maxMessage},
+		script:   &scripted[E]{recorder: r, codec: codec, sender: script.New(client), config: config, cluster: cluster, longest: maxMessage},
 	}
 }
 

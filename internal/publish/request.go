@@ -102,7 +102,7 @@ func (t *transfer[E]) encode(b *script.Batch, e E) error {
 	s := t.via
 	tx, seq := s.codec.Place(e)
 	b.Number(int64(seq))
-	buffer, middle, err := s.codec.Append(b.Buffer, e)
+	buffer, middle, err := messageOf(s.codec, b.Buffer, e, s.longest)
 	if err != nil {
 		return s.named(e, err)
 	}

@@ -16,6 +16,7 @@ type scripted[E any] struct {
 	sender   *script.Sender
 	config   Config
 	cluster  bool
+	longest  int           // bytes of a message
 	requests [2]request[E] // used alternately: one is prepared while the other is on its way
 }
 

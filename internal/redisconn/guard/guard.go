@@ -36,17 +36,25 @@ type Limits struct {
 	Subscribed bool
 }
 
-// Own are the limits of a connection on which only this library asks. The
-// longest text of a page or ticket is 16 MB on MySQL, and JSON makes at most six
-// times of it.
+// What Redis itself takes, unless somebody raises its limits. Nobody publishes a longer
+// message than MaxString (proto-max-bulk-len), nor appends a larger entry to a stream
+// than MaxCommand (client-query-buffer-limit): so whoever reads has to take as much, and
+// no more. Two texts of 16 MB, which MySQL has at most, are 192 MB in JSON if each byte
+// has to be escaped, but other databases have longer ones, and a ticket has many.
+const (
+	MaxString  = 512 << 20
+	MaxCommand = 1 << 30
+)
+
+// Own are the limits of a connection on which only this library asks.
 func Own() Limits {
-	return Limits{Line: 64 << 10, Bulk: 128 << 20, Elements: 1 << 20, Depth: 16, Answer: 512 << 20}
+	return Limits{Line: 64 << 10, Bulk: MaxString, Elements: 1 << 20, Depth: 16, Answer: MaxCommand}
 }
 
 // Lent are the limits of a client that an application uses for purposes of its
 // own, too.
 func Lent() Limits {
-	return Limits{Line: 64 << 10, Bulk: 128 << 20, Elements: 8 << 20, Depth: 128, Answer: 1 << 30, Subscribed: true}
+	return Limits{Line: 64 << 10, Bulk: MaxString, Elements: 8 << 20, Depth: 128, Answer: MaxCommand, Subscribed: true}
 }
 
 // A Violation is the error of a connection whose server sent what it never
