@@ -157,7 +157,7 @@ func (p *pipelined[E]) here(err error) {
 	if err == nil && !p.warned && p.sender.Unfenced() {
 		p.warned = true
 		p.recorder.logger.Warn("messages were sent again that may also arrive late: " +
-			"the Redis user may not use INFO and CLIENT KILL")
+			"the Redis user may not use INFO and CLIENT KILL, or CLIENT ID where HELLO is renamed")
 	}
 }
 

@@ -42,10 +42,11 @@ type Reply struct {
 // concurrent use.
 type Sender struct {
 	line     *redisconn.Line
-	fresh    bool            // its connection has answered, and carried no message yet
-	idle     time.Duration   // after which the connection may have been closed
-	doubt    bool            // the previous connection may still execute commands
-	suspect  redisconn.Place // of that connection
+	fresh    bool          // its connection has answered, and carried no message yet
+	idle     time.Duration // after which the connection may have been closed
+	doubt    bool          // the previous connection may still execute commands
+	suspect  carrier       // that connection
+	carrier  carrier       // the connection
 	unfenced bool
 	cmds     []*publish
 	replies  []Reply
@@ -59,7 +60,7 @@ func New(client redis.UniversalClient) *Sender {
 }
 
 // Unfenced says that a connection was broken and could not be killed, because
-// the Redis user may not look it up or kill it: a message that is sent again
+// the Redis user may not learn its number or kill it: a message that is sent again
 // can also arrive late.
 func (s *Sender) Unfenced() bool { return s.unfenced }
 
@@ -103,7 +104,7 @@ func (s *Sender) Send(ctx context.Context, messages []Message) Outcome {
 		}
 	}
 	if out.Err != nil {
-		s.doubt, s.suspect = doubt, conn.Place()
+		s.doubt, s.suspect = doubt, s.carrier
 		s.Close()
 	}
 	return out
@@ -145,8 +146,11 @@ func (s *Sender) connect(ctx context.Context) error {
 		return err
 	}
 	s.role = roleAt(conn.Place())
-	if err = s.role.replica; err == nil && s.doubt {
-		err = s.fence(ctx, conn.Place())
+	if err = s.role.replica; err == nil {
+		s.carrier, err = s.carrierOf(ctx, conn.Place())
+	}
+	if err == nil && s.doubt {
+		err = s.fence(ctx)
 	}
 	if err != nil {
 		s.Close()
@@ -172,21 +176,44 @@ func (s *Sender) usable(ctx context.Context) bool {
 	return err == nil
 }
 
+// carrier names a connection so that another one can kill it. Either part may be
+// missing.
+type carrier struct {
+	runID  string // of the server
+	number int64  // that the server gave to the connection
+}
+
+// carrierOf names a connection by what is known of it. A server without HELLO is asked
+// for the number.
+func (s *Sender) carrierOf(ctx context.Context, p redisconn.Place) (carrier, error) {
+	c := carrier{p.RunID, p.Client}
+	if c.number != 0 || c.runID == "" {
+		return c, nil
+	}
+	cmd := redis.NewIntCmd(ctx, "client", "id")
+	err := s.line.Use(ctx, func(c *redisconn.Conn) error { return c.Client().Process(ctx, redisconn.NoRetry(cmd)) })
+	if redisconn.IsReply(err) {
+		err = nil
+	}
+	c.number = cmd.Val()
+	return c, err
+}
+
 // fence kills the suspect, if the server that it was connected to still runs. Another
 // server has its own subscribers: what the suspect still executes, they do not get, and
 // whoever comes from there to here begins with a Resync. Only between the nodes of a
 // cluster that is not so: a node that stood, and goes on after another one has taken
 // its place, may still hand to all of them what it had not executed.
-func (s *Sender) fence(ctx context.Context, self redisconn.Place) error {
-	if s.suspect.RunID == "" || s.suspect.Client == 0 || self.RunID == "" {
+func (s *Sender) fence(ctx context.Context) error {
+	if s.suspect.runID == "" || s.suspect.number == 0 || s.carrier.runID == "" {
 		s.unfenced = true
 		return nil
 	}
-	if s.suspect.RunID != self.RunID {
+	if s.suspect.runID != s.carrier.runID {
 		return nil
 	}
 	err := s.line.Use(ctx, func(c *redisconn.Conn) error {
-		return c.Client().Do(ctx, "client", "kill", "id", s.suspect.Client).Err()
+		return c.Client().Do(ctx, "client", "kill", "id", s.suspect.number).Err()
 	})
 	if redisconn.IsReply(err, "NOPERM", "ERR ") {
 		s.unfenced, err = true, nil
