@@ -90,16 +90,26 @@ func (l *loop) read(ctx context.Context, r *reader) (err error) {
 func (l *loop) start(ctx context.Context, r *reader, s finding) error {
 	var entries []redis.XMessage
 	var err error
-	if s.oldest {
-		if entries, err = r.read(ID{}, l.count, 0); err != nil {
-			return err
+	oldest := func() error {
+		if s.oldest {
+			entries, err = r.read(ID{}, l.count, 0)
 		}
+		return err
+	}
+	if err := oldest(); err != nil {
+		return err
 	}
 	at := "0"
 	if len(entries) == 0 {
 		if at, err = r.last(); err != nil {
 			return err
 		}
+		if err := oldest(); err != nil { // else the first entries may be passed over, if they came between both
+			return err
+		}
+	}
+	if len(entries) > 0 {
+		at = "0"
 	}
 	id, err := ParseID(at)
 	if err != nil {
