@@ -21,7 +21,7 @@ import (
 //	-------------------------  ----------------------------------  ----------------------------------
 //	an event cannot be         it is rejected; the next are sent   what is before it is published; an
 //	encoded, or its message                                        error names it, and it blocks what
-//	has 512 MiB or more                                            is after it until that is mended
+//	has more than 512 MiB                                          is after it until that is mended
 //	NOPERM on a channel        it is rejected; the next were       the same; Redis remembers what was
 //	[Forbidden]                published all the same              before it
 //	NOPERM on EVALSHA, EVAL,   (NOPERM on PUBLISH rejects all)     nothing is published; the consumer

@@ -34,7 +34,7 @@ func TestLargestMessageIsRedis(t *testing.T) {
 // escaped, is published and read from the stream.
 func TestLargeMessageIsRead(t *testing.T) {
 	if testing.Short() {
-		t.Skip("needs a gigabyte")
+		testkit.Skip(t, "it needs a gigabyte of memory")
 	}
 	const size = 2 * 6 << 24
 	client := testkit.PatientClient(t, testserver.Redis(t, testserver.RedisOptions{}).Addr())

@@ -40,6 +40,14 @@ func TestKilledQueries(t *testing.T) {
 			tid, found, err := st.SlowestConsumer(t.Context(), db)
 			return found && tid == 1, err
 		}},
+		{"a consumer", func() (bool, error) {
+			c, found, err := st.FindConsumer(t.Context(), "a")
+			return found && c.DeadLetters == 0, err
+		}},
+		{"where the counter should be", func() (bool, error) {
+			was, is, err := st.FitCounter(t.Context())
+			return was == is, err
+		}},
 		{"what is not told", func() (bool, error) {
 			lags, err := st.Lags(t.Context(), []progress.Cursor{place}, twoRealms)
 			return lags[place] == progress.Lag{Changes: 8, Oldest: 2000}, err
@@ -71,11 +79,14 @@ func kill(t *testing.T, db *sql.DB, session int64, done chan struct{}) (ended ch
 	ended = make(chan struct{})
 	go func() {
 		defer close(ended)
-		for {
+		for n := 0; ; n++ {
 			select {
 			case <-done:
 				return
 			default:
+			}
+			for range n % 8 { // else hardly a query comes as far as its subqueries
+				_, _ = db.Exec("DO 1")
 			}
 			if _, err := db.Exec(fmt.Sprintf("KILL QUERY %d", session)); err != nil {
 				assert.ErrorContains(t, err, "Unknown thread id")
