@@ -145,6 +145,12 @@ func TestExplainTLS(t *testing.T) {
 	assertExplained(t, clientOf(t, *with(func(c *tls.Config) { c.RootCAs = x509.NewCertPool() })), "in option tls_ca")
 	assertExplained(t, clientOf(t, *with(func(c *tls.Config) { c.ServerName = "another" })), "in option tls_server_name")
 	assertExplained(t, clientOf(t, *with(func(c *tls.Config) { c.Certificates = nil })), "expected options tls_cert and tls_key")
+	of := func(other *testserver.CertFiles) *redis.Options {
+		return with(func(c *tls.Config) { c.Certificates = other.ClientConfig(t).Certificates })
+	}
+	assertExplained(t, clientOf(t, *of(testserver.Certificates(t))), "expected options tls_cert and tls_key")
+	past := certs.With(t, nil, func(c *x509.Certificate) { c.NotAfter = c.NotBefore.Add(time.Second) })
+	assertExplained(t, clientOf(t, *of(past)), "expected another in options tls_cert and tls_key, or a clock is wrong")
 	assertExplained(t, clientOf(t, redis.Options{Addr: server.Addr()}), "if it does so at once, the port may speak TLS: then expected option tls = enabled")
 	expired := asValueOf(x509.CertificateInvalidError{Reason: x509.Expired})
 	assert.Contains(t, Explain(expired, nil).Error(), "a clock is wrong")

@@ -23,6 +23,11 @@ type CertFiles struct {
 	CA                    string
 	ServerCert, ServerKey string
 	ClientCert, ClientKey string
+
+	ca     *x509.Certificate
+	caKey  *ecdsa.PrivateKey
+	server x509.Certificate // what is asserted, without a signature
+	client x509.Certificate
 }
 
 // Certificates makes a new authority and its certificates. Two calls make two
@@ -39,7 +44,7 @@ func Certificates(t testing.TB) *CertFiles {
 		BasicConstraintsValid: true,
 		KeyUsage:              x509.KeyUsageCertSign,
 	}
-	server := &x509.Certificate{
+	server := x509.Certificate{
 		SerialNumber: big.NewInt(2),
 		Subject:      pkix.Name{CommonName: "tracbus test server"},
 		NotBefore:    ca.NotBefore,
@@ -49,7 +54,7 @@ func Certificates(t testing.TB) *CertFiles {
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
-	client := &x509.Certificate{
+	client := x509.Certificate{
 		SerialNumber: big.NewInt(3),
 		Subject:      pkix.Name{CommonName: "tracbus test client"},
 		NotBefore:    ca.NotBefore,
@@ -60,11 +65,28 @@ func Certificates(t testing.TB) *CertFiles {
 
 	dir := t.TempDir()
 	caKey := newKey(t)
-	f := &CertFiles{CA: filepath.Join(dir, "ca.crt")}
+	f := &CertFiles{CA: filepath.Join(dir, "ca.crt"), ca: ca, caKey: caKey, server: server, client: client}
 	writePEM(t, f.CA, "CERTIFICATE", sign(t, ca, ca, caKey, caKey))
-	f.ServerCert, f.ServerKey = issue(t, filepath.Join(dir, "server"), server, ca, caKey)
-	f.ClientCert, f.ClientKey = issue(t, filepath.Join(dir, "client"), client, ca, caKey)
+	f.ServerCert, f.ServerKey = issue(t, filepath.Join(dir, "server"), &server, ca, caKey)
+	f.ClientCert, f.ClientKey = issue(t, filepath.Join(dir, "client"), &client, ca, caKey)
 	return f
+}
+
+// With returns the same files, but for certificates of the server's and the client's
+// that the authority has signed with a change. Nil means without.
+func (f *CertFiles) With(t testing.TB, server, client func(*x509.Certificate)) *CertFiles {
+	t.Helper()
+	dir := t.TempDir()
+	changed := *f
+	if server != nil {
+		server(&changed.server)
+		changed.ServerCert, changed.ServerKey = issue(t, filepath.Join(dir, "server"), &changed.server, f.ca, f.caKey)
+	}
+	if client != nil {
+		client(&changed.client)
+		changed.ClientCert, changed.ClientKey = issue(t, filepath.Join(dir, "client"), &changed.client, f.ca, f.caKey)
+	}
+	return &changed
 }
 
 // ClientConfig returns the settings of a client that trusts the authority and

@@ -39,20 +39,24 @@ var capabilities = []struct {
 // TestRedisTopologies uses Redis as people run it, in every way in which a client is
 // made, as users who have no rights but those of docs/redis.md.
 func TestRedisTopologies(t *testing.T) {
+	testkit.NoLeaks(t)
 	ways := []way{resp2, tracIni} // the second speaks RESP3
 	if long() {
 		ways = []way{resp2, resp3, goStructs, tracIni}
 	}
-	for _, s := range sites(t) {
-		for _, w := range ways {
-			for _, c := range capabilities {
-				t.Run(s.name+"/"+string(w)+"/"+c.name, func(t *testing.T) {
-					testkit.NoLeaks(t)
-					s.on(t, "flushall")
-					c.test(user{s, w, listenFor(t)}, t)
-				})
+	for _, topology := range sites {
+		t.Run(topology.name, func(t *testing.T) {
+			t.Parallel()
+			s := topology.start(t)
+			for _, w := range ways {
+				for _, c := range capabilities {
+					t.Run(string(w)+"/"+c.name, func(t *testing.T) {
+						s.on(t, "flushall")
+						c.test(user{s, w, listenFor(t)}, t)
+					})
+				}
 			}
-		}
+		})
 	}
 }
 

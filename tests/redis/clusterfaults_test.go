@@ -63,7 +63,7 @@ func other(c *testserver.RedisCluster, key string) *testserver.RedisServer {
 // TestRedisErrorsOfClusters has the same as TestRedisErrors happen in a cluster.
 func TestRedisErrorsOfClusters(t *testing.T) {
 	testkit.NoLeaks(t)
-	s := clusterSite(t)
+	s := clusterSite(t, nil)
 	for _, f := range clusterFaults {
 		t.Run(f.name, func(t *testing.T) {
 			s.cluster.Ready()

@@ -3,6 +3,8 @@ package redis_test
 import (
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -11,7 +13,7 @@ import (
 )
 
 // docs/redis.md has the rights with which the tests here run, what is done with each
-// topology, and each fault.
+// topology, and what is said of each fault.
 func TestRedisIsDocumented(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "redis.md"))
 	require.NoError(t, err)
@@ -25,20 +27,29 @@ func TestRedisIsDocumented(t *testing.T) {
 	}
 	assert.Contains(t, docs, "`"+clusterRules+"`")
 	assert.Contains(t, docs, "`"+sentinelRules+"`")
+	for _, topology := range sites {
+		assert.Regexp(t, `(?m)^\| \|.* `+regexp.QuoteMeta(topology.name)+` \|`, docs)
+	}
 	for _, c := range capabilities {
 		assert.Contains(t, docs, "| "+c.name+" |")
 	}
-	var names []string
-	for _, f := range append(append([]fault{}, faults...), elsewhere...) {
-		names = append(names, f.name)
-	}
+	all := slices.Concat(faults, idle, elsewhere, certificates)
 	for _, f := range sentinelFaults {
-		names = append(names, f.name)
+		all = append(all, f.fault)
 	}
 	for _, f := range clusterFaults {
-		names = append(names, f.name)
+		all = append(all, f.fault)
 	}
-	for _, name := range names {
-		assert.Contains(t, docs, "\n| "+name+" | ")
+	for _, f := range all {
+		_, row, found := strings.Cut(docs, "\n| "+f.name+" | ")
+		if !assert.True(t, found, f.name) {
+			continue
+		}
+		row, _, _ = strings.Cut(row, "\n")
+		for _, s := range f.says {
+			for words := range strings.SplitSeq(s.words, " OR ") {
+				assert.Contains(t, row, "`"+words+"`", f.name)
+			}
+		}
 	}
 }

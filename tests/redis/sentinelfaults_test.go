@@ -80,7 +80,7 @@ func stopAll(servers []*testserver.RedisServer) (end func()) {
 // TestRedisErrorsOfSentinels has the same as TestRedisErrors happen with Sentinels.
 func TestRedisErrorsOfSentinels(t *testing.T) {
 	testkit.NoLeaks(t)
-	s := sentinelSite(t)
+	s := sentinelSite(t, nil)
 	for _, f := range sentinelFaults {
 		t.Run(f.name, func(t *testing.T) {
 			s.on(t, "flushall")

@@ -17,7 +17,6 @@ import (
 
 // site is one way in which people run Redis, and how clients reach it.
 type site struct {
-	name    string
 	kind    string // of the rows of rights: server, Sentinel or Cluster
 	config  tracbus.RedisConfig
 	users   bool // clients connect as users with the rights of the documentation
@@ -36,54 +35,78 @@ const (
 	cluster  = "Cluster"
 )
 
-// sites starts every topology. Those that can share a server do.
-func sites(t *testing.T) []*site {
-	t.Helper()
-	people := append([]testserver.RedisUser{}, users(server)...)
-	plain := testserver.Redis(t, testserver.RedisOptions{Unix: true, Users: people})
-	closed := testserver.Redis(t, testserver.RedisOptions{Password: sitePassword})
-	certs := testserver.Certificates(t)
-	crypt := testserver.Redis(t, testserver.RedisOptions{TLS: certs})
-	group := sentinelSite(t)
-	nodes := clusterSite(t)
-	return []*site{
-		{name: "standalone", kind: server, config: tracbus.RedisConfig{Addr: plain.Addr()}, servers: []*testserver.RedisServer{plain}},
-		{name: "unix socket", kind: server, config: tracbus.RedisConfig{Addr: plain.Socket()}, servers: []*testserver.RedisServer{plain}},
-		{name: "password", kind: server, config: tracbus.RedisConfig{Addr: closed.Addr(), Password: tracbus.NewSecret(sitePassword)}, servers: []*testserver.RedisServer{closed}},
-		{name: "ACL user", kind: server, users: true, config: tracbus.RedisConfig{Addr: plain.Addr()}, servers: []*testserver.RedisServer{plain}},
-		{name: "TLS", kind: server, config: tracbus.RedisConfig{Addr: crypt.Addr(), TLS: trust(certs)}, servers: []*testserver.RedisServer{crypt}},
-		group, nodes,
-	}
+// sites are every topology, by names that docs/redis.md has.
+var sites = []struct {
+	name  string
+	start func(t *testing.T) *site
+}{
+	{"standalone", func(t *testing.T) *site { return serverSite(testserver.Redis(t, testserver.RedisOptions{})) }},
+	{"unix socket", func(t *testing.T) *site {
+		s := serverSite(testserver.Redis(t, testserver.RedisOptions{Unix: true}))
+		s.config.Addr = s.servers[0].Socket()
+		return s
+	}},
+	{"password", func(t *testing.T) *site {
+		s := serverSite(testserver.Redis(t, testserver.RedisOptions{Password: sitePassword}))
+		s.config.Password = tracbus.NewSecret(sitePassword)
+		return s
+	}},
+	{"ACL user", func(t *testing.T) *site {
+		s := serverSite(testserver.Redis(t, testserver.RedisOptions{Users: append(nobody(), users(server)...)}))
+		s.users = true
+		return s
+	}},
+	{"TLS", func(t *testing.T) *site {
+		certs := testserver.Certificates(t)
+		s := serverSite(testserver.Redis(t, testserver.RedisOptions{TLS: certs}))
+		s.config.TLS = trust(certs)
+		return s
+	}},
+	{"Sentinel 1+2+3", func(t *testing.T) *site { return sentinelSite(t, nil) }},
+	{"Sentinel 1+2+3, TLS", func(t *testing.T) *site { return sentinelSite(t, testserver.Certificates(t)) }},
+	{"Cluster 3+3", func(t *testing.T) *site { return clusterSite(t, nil) }},
+	{"Cluster 3+3, TLS", func(t *testing.T) *site { return clusterSite(t, testserver.Certificates(t)) }},
 }
 
+// serverSite is one server, to which everybody comes without a name.
+func serverSite(s *testserver.RedisServer) *site {
+	return &site{kind: server, config: tracbus.RedisConfig{Addr: s.Addr()}, servers: []*testserver.RedisServer{s}}
+}
+
+// trust returns the settings of a client with certificates, which there may be none of.
 func trust(certs *testserver.CertFiles) *tracbus.RedisTLS {
+	if certs == nil {
+		return nil
+	}
 	return &tracbus.RedisTLS{CAFile: certs.CA, CertFile: certs.ClientCert, KeyFile: certs.ClientKey}
 }
 
-// sentinelSite starts a group whose servers and Sentinels let in users only.
-func sentinelSite(t *testing.T) *site {
+// sentinelSite starts a group whose servers and Sentinels let in users only, and speak
+// TLS if there are certificates.
+func sentinelSite(t *testing.T, certs *testserver.CertFiles) *site {
 	t.Helper()
 	g := testserver.Sentinel(t, testserver.SentinelOptions{
-		Servers: testserver.RedisOptions{Users: append(nobody(), users(sentinel)...)},
+		Servers: testserver.RedisOptions{TLS: certs, Users: append(nobody(), users(sentinel)...)},
 		Sentinels: testserver.RedisOptions{Users: append(nobody(), testserver.RedisUser{
 			Name: "asks", Password: passwordOf("asks"), Rules: sentinelRules,
 		})},
 	})
 	return &site{
-		name: "Sentinel 1+2+3", kind: sentinel, users: true, servers: g.Servers, group: g,
-		config: tracbus.RedisConfig{Sentinel: tracbus.RedisSentinel{
+		kind: sentinel, users: true, servers: g.Servers, group: g,
+		config: tracbus.RedisConfig{TLS: trust(certs), Sentinel: tracbus.RedisSentinel{
 			MasterName: g.MasterName, Addrs: g.Addrs(), Username: "asks", Password: tracbus.NewSecret(passwordOf("asks")),
 		}},
 	}
 }
 
-// clusterSite starts a cluster that lets in users only.
-func clusterSite(t *testing.T) *site {
+// clusterSite starts a cluster that lets in users only, and speaks TLS if there are
+// certificates.
+func clusterSite(t *testing.T, certs *testserver.CertFiles) *site {
 	t.Helper()
-	c := testserver.Cluster(t, testserver.ClusterOptions{Nodes: testserver.RedisOptions{Users: append(nobody(), users(cluster)...)}})
+	c := testserver.Cluster(t, testserver.ClusterOptions{Nodes: testserver.RedisOptions{TLS: certs, Users: append(nobody(), users(cluster)...)}})
 	return &site{
-		name: "Cluster 3+3", kind: cluster, users: true, servers: c.Nodes, cluster: c,
-		config: tracbus.RedisConfig{Cluster: c.Addrs()},
+		kind: cluster, users: true, servers: c.Nodes, cluster: c,
+		config: tracbus.RedisConfig{TLS: trust(certs), Cluster: c.Addrs()},
 	}
 }
 

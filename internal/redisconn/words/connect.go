@@ -33,15 +33,19 @@ func Connect(err error, encrypts, shaking bool) string {
 			return "the server's certificate is not valid at this time: it needs another, or a clock is wrong"
 		}
 		return "the server needs another certificate"
+	case strings.Contains(text, "remote error: tls: expired certificate"):
+		return "the server takes our certificate for one that is not valid at this time: expected another in options tls_cert and tls_key, or a clock is wrong"
 	case strings.Contains(text, "tls: certificate required"), strings.Contains(text, "remote error: tls: bad certificate"),
-		strings.Contains(text, "remote error: tls: unknown certificate authority"), strings.Contains(text, "remote error: tls: handshake failure"):
+		strings.Contains(text, "remote error: tls: unknown certificate authority"),
+		strings.Contains(text, "remote error: tls: error decrypting message"), // it knows one of the same name
+		strings.Contains(text, "remote error: tls: handshake failure"):
 		return "the server wants a certificate of an authority that it knows: expected options tls_cert and tls_key"
 	case shaking:
 		return "if the port speaks plain text: expected option tls = disabled (redis:// in the place of rediss://), or another port"
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNRESET):
 		const closed = "the server, or a proxy before it, closed the connection"
-		if encrypts {
-			return closed
+		if encrypts { // what it says about a certificate may get lost
+			return closed + "; if it does so at once, it may not take our certificate: then expected others in options tls_cert and tls_key"
 		}
 		return closed + "; if it does so at once, the port may speak TLS: then expected option tls = enabled"
 	}
