@@ -68,6 +68,8 @@ var replies = []replyRow{
 	{word: "ERR", also: "the user executing the script can't publish", words: channelRight}, // until Redis 7.0
 	{word: "ERR", also: "the user executing the script can't access", words: keyRight},
 	{word: "ERR", also: "the user executing the script can't run", words: scriptRights}, // which it does not name
+	{word: "ERR", also: "acl failure in script: no permissions to access a channel", words: channelRight},
+	{word: "ERR", also: "acl failure in script: no permissions to access a key", words: keyRight},
 	{word: "ERR", also: "access one of the channels", words: channelRight},
 	{word: "ERR", also: "access one of the keys", words: keyRight},
 	{word: "OOM", words: "the server has no memory for more: raise maxmemory, or evict keys of others"},
