@@ -88,18 +88,18 @@ func (l *loop) read(ctx context.Context, r *reader) (err error) {
 
 // start finds the place to begin at and yields the gap.
 func (l *loop) start(ctx context.Context, r *reader, s finding) error {
-	var entries []redis.XMessage
-	var err error
-	if s.oldest {
-		if entries, err = r.read(ID{}, l.count, 0); err != nil {
-			return err
+	at := "0"
+	entries, err := l.oldest(r, s)
+	if err == nil && len(entries) == 0 {
+		if at, err = r.last(); err == nil {
+			entries, err = l.oldest(r, s) // again: the first may have come meanwhile, and would be passed over
 		}
 	}
-	at := "0"
-	if len(entries) == 0 {
-		if at, err = r.last(); err != nil {
-			return err
-		}
+	if err != nil {
+		return err
+	}
+	if len(entries) > 0 {
+		at = "0"
 	}
 	id, err := ParseID(at)
 	if err != nil {
@@ -115,6 +115,14 @@ func (l *loop) start(ctx context.Context, r *reader, s finding) error {
 	l.larger(r, entries)
 	l.gap(at, Gap{Reason: s.reason, After: after})
 	return l.take(ctx, r, entries)
+}
+
+// oldest reads the first entries, if the loop is to begin with them.
+func (l *loop) oldest(r *reader, s finding) ([]redis.XMessage, error) {
+	if !s.oldest {
+		return nil, nil
+	}
+	return r.read(ID{}, l.count, 0)
 }
 
 // follow reads what comes after the place, once. If nothing comes, or if the

@@ -3,6 +3,8 @@ package stream_test
 import (
 	"context"
 	"fmt"
+	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -46,6 +48,33 @@ func TestStreamFromNowFromTheBeginningAndAfterAnEntry(t *testing.T) {
 	for _, l := range []reading{early, now, all, after, begun} {
 		l.Takes(0, 700)
 	}
+}
+
+// A loop that begins with the oldest entry gets the first one, whenever it is appended: also
+// between any two of the questions with which the loop finds its place.
+func TestStreamBeginsWhileTheFirstEntryIsAppended(t *testing.T) {
+	asked := int64(1)
+	for question := int64(0); question < asked; question++ {
+		server := testserver.Redis(t, testserver.RedisOptions{})
+		publisher := streamtest.NewAppender(t, testkit.PatientClient(t, server.Addr()))
+		client := redis.NewClient(&redis.Options{Addr: server.Addr()})
+		t.Cleanup(func() { _ = client.Close() })
+		var questions atomic.Int64
+		testkit.NewTap(client).After(func(commands [][]string) {
+			if !slices.ContainsFunc(commands, func(args []string) bool { return slices.Contains(args, streamtest.Key) }) {
+				return
+			}
+			if questions.Add(1) == question+1 {
+				publisher.Add(1, 2)
+			}
+		})
+		l := read(t, client, stream.Config{}, "0", forever)
+		l.Next() // begun
+		asked = max(asked, questions.Load())
+		l.Takes(0, 1, 2)
+		l.Stop()
+	}
+	require.Greater(t, asked, int64(1))
 }
 
 // TestStreamGaps: which gap a loop yields that begins after an entry.
