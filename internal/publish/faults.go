@@ -125,7 +125,10 @@ func isAway(err error) bool {
 }
 
 // unreadable says whether Redis answered with what the script never does.
-func unreadable(err error) bool { return errors.As(err, new(*script.UnreadableError)) }
+func unreadable(err error) bool {
+	_, is := errors.AsType[*script.UnreadableError](err)
+	return is
+}
 
 // stopped says why Redis refused the message of an event in the middle of a call.
 func (s *scripted[E]) stopped(e E, state string, err error) error {

@@ -24,13 +24,25 @@ type pipelined[E any] struct {
 	warned     bool // that a message may arrive late
 }
 
-// publish sends one buffer while it fills the other.
+// publish sends events. Most often one buffer holds them all.
 func (p *pipelined[E]) publish(ctx context.Context, events []E) error {
+	b := &p.buffers[0]
+	rest := p.fill(b, events)
+	if len(rest) > 0 {
+		return p.publishAll(ctx, b, rest)
+	}
+	if err := p.send(ctx, b); err != nil {
+		return fmt.Errorf("publish: %w", err)
+	}
+	return nil
+}
+
+// publishAll sends one buffer while it fills the other with what is left.
+func (p *pipelined[E]) publishAll(ctx context.Context, b *buffer[E], rest []E) error {
 	var preparing sync.WaitGroup
 	defer preparing.Wait()
 
-	b, spare := &p.buffers[0], &p.buffers[1]
-	rest := p.fill(b, events)
+	spare := &p.buffers[1]
 	for {
 		next := rest
 		if len(rest) > 0 {

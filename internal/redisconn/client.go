@@ -32,6 +32,9 @@ func Check(client redis.UniversalClient) error {
 // IsReply says whether err is an answer of Redis, rather than a failure to get
 // one, and begins with one of the words, if any are given.
 func IsReply(err error, words ...string) bool {
+	if err == nil { // as most often: what errors.As fills in is on the heap
+		return false
+	}
 	var reply redis.Error
 	if !errors.As(err, &reply) {
 		return false

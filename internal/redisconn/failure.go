@@ -42,13 +42,14 @@ const (
 
 // FailureOf says what err is.
 func FailureOf(err error) Failure {
+	if err == nil {
+		return NoFailure
+	}
 	var (
 		waited interface{ Timeout() bool }
 		dialed *net.OpError
 	)
 	switch {
-	case err == nil:
-		return NoFailure
 	case errors.As(err, new(*LeftError)):
 		return Left
 	case errors.Is(err, context.Canceled), errors.As(err, &waited) && waited.Timeout():

@@ -21,6 +21,9 @@ type Redirection struct {
 
 // RedirectionOf reads an answer MOVED or ASK of the node at an address.
 func RedirectionOf(err error, from string) (Redirection, bool) {
+	if err == nil {
+		return Redirection{}, false
+	}
 	var reply redis.Error
 	if !errors.As(err, &reply) {
 		return Redirection{}, false

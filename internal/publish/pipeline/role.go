@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 
@@ -37,46 +38,67 @@ func (r *role) is(of string) {
 	r.replica = fmt.Errorf("%s is a replica of %s, where subscribers are: expected the address of a master", r.at, of)
 }
 
-// queue adds the question to a round trip, if nobody heard the last one. HELLO without
-// arguments changes nothing, and needs no right.
-func (r *role) queue(ctx context.Context, pipe redis.Pipeliner) *redis.MapStringInterfaceCmd {
-	if r.hidden || !r.silent {
-		return nil
-	}
-	cmd := redis.NewMapStringInterfaceCmd(ctx, "hello")
-	_ = pipe.Process(ctx, redisconn.NoRetry(cmd)) // only queues it
-	return cmd
+// A question is a HELLO without arguments, which changes nothing and needs no right. It
+// is used again and again, and takes the answer as it comes: nothing else in it matters.
+type question struct {
+	cmd  *redis.RawCmd
+	once redis.Cmder
 }
+
+func newQuestion() question {
+	cmd := redis.NewRawCmd(context.Background(), "hello")
+	return question{cmd, redisconn.NoRetry(cmd)}
+}
+
+// again returns the command.
+func (q question) again() redis.Cmder {
+	q.cmd.SetVal(nil)
+	q.cmd.SetErr(nil)
+	return q.once
+}
+
+// role returns what the answer says: "master" or "replica".
+func (q question) role() string {
+	_, rest, _ := bytes.Cut(q.cmd.Val(), []byte("role\r\n"))
+	line, rest, _ := bytes.Cut(rest, []byte("\r\n"))
+	if !bytes.HasPrefix(line, []byte("$")) {
+		return string(bytes.TrimPrefix(line, []byte("+")))
+	}
+	line, _, _ = bytes.Cut(rest, []byte("\r\n"))
+	return string(line)
+}
+
+// asks says whether the question goes with a round trip: if nobody heard the last one.
+func (r *role) asks() bool { return r.silent && !r.hidden }
 
 // ask asks in a round trip of its own. An error says that the server did not answer, or
 // that it is a replica.
-func (r *role) ask(ctx context.Context, line *redisconn.Line) error {
-	cmd := redis.NewMapStringInterfaceCmd(ctx, "hello")
-	err := line.Use(ctx, func(c *redisconn.Conn) error { return c.Client().Process(ctx, redisconn.NoRetry(cmd)) })
-	return r.answered(ctx, line, cmd, err)
+func (s *Sender) ask(ctx context.Context) error {
+	err := s.line.Use(ctx, func(c *redisconn.Conn) error { return c.Client().Process(ctx, s.hello.again()) })
+	return s.answered(ctx, err)
 }
 
 // answered reads the answer. Which server a replica follows is for the log.
-func (r *role) answered(ctx context.Context, line *redisconn.Line, cmd *redis.MapStringInterfaceCmd, err error) error {
+func (s *Sender) answered(ctx context.Context, err error) error {
 	switch {
 	case redisconn.IsReply(err):
-		r.hidden = true
+		s.role.hidden = true
 		return nil
-	case err != nil || cmd.Val()["role"] != "replica" || r.hidden:
+	case err != nil || s.role.hidden || s.hello.role() != "replica":
 		return err
 	}
 	info := redis.NewStringCmd(ctx, "info", "replication")
-	if line.Conn() != nil {
-		_ = line.Use(ctx, func(c *redisconn.Conn) error { return c.Client().Process(ctx, redisconn.NoRetry(info)) })
+	if s.line.Conn() != nil {
+		_ = s.line.Use(ctx, func(c *redisconn.Conn) error { return c.Client().Process(ctx, redisconn.NoRetry(info)) })
 	}
-	r.is(redisconn.PrimaryIn(info.Val()))
-	return r.replica
+	s.role.is(redisconn.PrimaryIn(info.Val()))
+	return s.role.replica
 }
 
 // heard takes the answers to messages, and the one to the question, if it was asked in
 // the same round trip. Messages from the first that nobody heard count only if the server
 // is no replica: else they are to be sent again, where subscribers are.
-func (s *Sender) heard(ctx context.Context, out Outcome, asked *redis.MapStringInterfaceCmd) Outcome {
+func (s *Sender) heard(ctx context.Context, out Outcome, asked bool) Outcome {
 	first := -1
 	for i, reply := range out.Replies {
 		if reply.Err == nil && reply.Receivers == 0 {
@@ -92,10 +114,10 @@ func (s *Sender) heard(ctx context.Context, out Outcome, asked *redis.MapStringI
 	switch {
 	case out.Err != nil && s.line.Conn() == nil, out.Err != nil && !redisconn.IsReply(out.Err):
 		err = out.Err // it cannot be asked any more
-	case asked != nil:
-		err = s.role.answered(ctx, s.line, asked, asked.Err())
+	case asked:
+		err = s.answered(ctx, s.hello.cmd.Err())
 	default:
-		err = s.role.ask(ctx, s.line)
+		err = s.ask(ctx)
 	}
 	if err == nil {
 		return out

@@ -48,15 +48,21 @@ type Sender struct {
 	suspect  carrier       // that connection
 	carrier  carrier       // the connection
 	unfenced bool
-	cmds     []*publish
-	replies  []Reply
 	role     role
+
+	// What is used again and again:
+	pipe    redis.Pipeliner
+	piped   *redisconn.Conn // over which pipe leads
+	cmds    []*publish
+	queue   []redis.Cmder
+	hello   question
+	replies []Reply
 }
 
 // New returns a sender with the settings of a borrowed client, and with connections of
 // its own.
 func New(client redis.UniversalClient) *Sender {
-	return &Sender{line: redisconn.NewLine(redisconn.NewRouter(client), redisconn.Settings{}), idle: time.Second}
+	return &Sender{line: redisconn.NewLine(redisconn.NewRouter(client), redisconn.Settings{}), idle: time.Second, hello: newQuestion()}
 }
 
 // Unfenced says that a connection was broken and could not be killed, because
@@ -68,7 +74,10 @@ func (s *Sender) Unfenced() bool { return s.unfenced }
 func (s *Sender) Unwatched() error { return s.line.Unwatched() }
 
 // Close ends the connection. The next call makes another one.
-func (s *Sender) Close() { s.line.Close() }
+func (s *Sender) Close() {
+	s.line.Close()
+	s.pipe, s.piped = nil, nil
+}
 
 // Send publishes messages in one round trip. If nobody heard one, it makes sure that
 // the server is one to which subscribers go, in the same round trip if nobody heard
@@ -81,15 +90,18 @@ func (s *Sender) Send(ctx context.Context, messages []Message) Outcome {
 	if conn == nil { // it has ended just now
 		return Outcome{Err: redisconn.ErrLost}
 	}
-	pipe := conn.Client().Pipeline()
+	s.queue = s.queue[:0]
 	for i, m := range messages {
 		if i == len(s.cmds) {
 			s.cmds = append(s.cmds, newPublish())
 		}
-		_ = pipe.Process(ctx, s.cmds[i].with(m)) // only queues it
+		s.queue = append(s.queue, s.cmds[i].with(m))
 	}
-	asked := s.role.queue(ctx, pipe)
-	err := s.line.Use(ctx, func(*redisconn.Conn) error { _, err := pipe.Exec(ctx); return err })
+	asked := s.role.asks()
+	if asked {
+		s.queue = append(s.queue, s.hello.again())
+	}
+	err := s.exec(ctx, conn)
 	out := s.outcome(messages, err)
 	out.HungUp = s.fresh && len(out.Replies) == 0 && redisconn.FailureOf(out.Err) == redisconn.HungUp
 	s.fresh = false
@@ -108,6 +120,18 @@ func (s *Sender) Send(ctx context.Context, messages []Message) Outcome {
 		s.Close()
 	}
 	return out
+}
+
+// exec sends what is queued in one round trip.
+func (s *Sender) exec(ctx context.Context, conn *redisconn.Conn) error {
+	if s.piped != conn {
+		s.pipe, s.piped = conn.Client().Pipeline(), conn
+	}
+	return s.line.Use(ctx, func(*redisconn.Conn) error {
+		_ = s.pipe.BatchProcess(ctx, s.queue...) // only queues them
+		_, err := s.pipe.Exec(ctx)
+		return err
+	})
 }
 
 func (s *Sender) outcome(messages []Message, err error) Outcome {
@@ -169,7 +193,7 @@ func (s *Sender) usable(ctx context.Context) bool {
 	if s.line.Idle() < s.idle {
 		return true
 	}
-	err := s.role.ask(ctx, s.line)
+	err := s.ask(ctx)
 	if err != nil {
 		s.Close()
 	}
