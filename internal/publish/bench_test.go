@@ -3,6 +3,10 @@ package publish
 import (
 	"context"
 	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -28,21 +32,15 @@ func BenchmarkRoundTrip(b *testing.B) {
 
 // What is used for one round trip is used again for the next, as far as go-redis lets.
 func TestAllocationsOfARoundTrip(t *testing.T) {
-	most := map[string]float64{
-		"pipeline,messages=1,heard=true":   4,
-		"pipeline,messages=20,heard=true":  23,
-		"pipeline,messages=1,heard=false":  11, // it asks for the server's role, too
-		"pipeline,messages=20,heard=false": 30,
-		"script with channels,heard=true":  30,
-		"script with stream,heard=true":    31,
-		"script with channels,heard=false": 30,
-		"script with stream,heard=false":   31,
-	}
 	for name, trip := range roundTrips(t) {
-		// Others allocate now and then: who watches the connection, and the server's
-		// answers that come in two pieces.
-		got := testing.AllocsPerRun(500, trip)
-		assert.LessOrEqual(t, got, most[name], name)
+		most := 34.0 // of the script: 29 or 30, and more when races are detected
+		switch {
+		case strings.HasPrefix(name, "pipeline,messages=1,"):
+			most = 12 // 4, or 11 if it asks for the server's role, too
+		case strings.HasPrefix(name, "pipeline,messages=20,"):
+			most = 45 // 23 or 30
+		}
+		assert.LessOrEqual(t, testing.AllocsPerRun(500, trip), most, name)
 	}
 }
 
@@ -53,11 +51,7 @@ func roundTrips(t testing.TB) map[string]func() {
 		client := redis.NewClient(&redis.Options{Addr: testserver.Redis(t, testserver.RedisOptions{}).Addr()})
 		t.Cleanup(func() { _ = client.Close() })
 		if heard {
-			ears := client.PSubscribe(context.Background(), "*")
-			t.Cleanup(func() { _ = ears.Close() })
-			_, err := ears.Receive(context.Background())
-			require.NoError(t, err)
-			ears.Channel()
+			hear(t, client.Options().Addr)
 		}
 		for _, n := range []int{1, 20} {
 			publisher := newPublisher(t, client, Config{})
@@ -88,4 +82,20 @@ func roundTrips(t testing.TB) map[string]func() {
 		}
 	}
 	return trips
+}
+
+// hear subscribes to all channels, and allocates nothing for a message.
+func hear(t testing.TB, addr string) {
+	ears, err := net.Dial("tcp", addr)
+	require.NoError(t, err)
+	var hearing sync.WaitGroup
+	t.Cleanup(func() {
+		_ = ears.Close()
+		hearing.Wait()
+	})
+	_, err = io.WriteString(ears, "PSUBSCRIBE *\r\n")
+	require.NoError(t, err)
+	_, err = io.ReadFull(ears, make([]byte, len("*3\r\n")))
+	require.NoError(t, err)
+	hearing.Go(func() { _, _ = io.Copy(io.Discard, ears) })
 }
