@@ -102,15 +102,18 @@ func NewSubscriber(client redis.UniversalClient, config SubscriberConfig) *Subsc
 // subscription exists: a program that loads a state then misses nothing after it.
 // Another Resync, with reason [ResyncReconnected], follows whenever the
 // connection was lost: what was published meanwhile is lost to this subscriber. If
-// it leads to another server now, one more follows after 6 s: so long a publisher
-// may have gone on at the server before. The connection is also given up, within
-// seconds, when the client would connect to another server now. In a cluster a
-// Resync follows, too, when a connection between nodes broke on which messages may
-// have been lost.
+// it leads to another server now, or to one that was restarted, two more follow, after
+// 6 s and after a minute: so long a [Publisher] may have gone on at the server
+// before. One that cannot find out for a minute where its client would connect, and a
+// publisher of another kind, may do so for longer, unnoticed. The connection is also
+// given up, within seconds, when the client would connect to another server now. In a
+// cluster a Resync follows, too, when a connection between nodes broke on which
+// messages may have been lost.
 //
 // Errors do not end the loop. They are a [*DecodeError] for a message that is no
 // event, and one that wraps [ErrDisconnected] each time the connection is lost,
-// or cannot be made at the beginning. In a cluster one more says, once, if Redis does
+// or cannot be made at the beginning; and again if Redis or a Sentinel then refuses
+// another one, once for each reason. In a cluster one more says, once, if Redis does
 // not tell of connections between its nodes, which needs Redis 7 and the right
 // "+cluster|links"; elsewhere, if it does not tell which server it is: "+info".
 //
@@ -209,7 +212,7 @@ type StreamEntry struct {
 //   - a [*DecodeError] for an entry that is no event; ID, Channel and Payload of
 //     the entry are there too.
 //   - an error that wraps [ErrDisconnected], each time the connection is lost, or
-//     cannot be made at the beginning.
+//     cannot be made at the beginning; and again as [Subscriber.Events] says.
 //   - any other error for what Redis refuses, such as a key of another type or a
 //     missing right, or for an entry that is too large to be read, which the error
 //     names. It is yielded once, and reading is tried again.

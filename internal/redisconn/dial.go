@@ -14,8 +14,10 @@ import (
 // dial makes a connection as a client does, but returns as soon as the context
 // ends. The dialers of the clients that we make end with it. Those of go-redis do
 // not while they encrypt or ask Sentinels: such an attempt is left to its own
-// time-out, and what comes of it is closed. That is the only goroutine of this
-// package which nobody waits for.
+// time-out, and what comes of it is closed. Nobody waits for that goroutine, nor for
+// that of an application's ClusterSlots which does not end with its context (see
+// council.told): all others of this package have ended when what they belong to is
+// closed.
 func dial(parent context.Context, o *redis.Options) (net.Conn, error) {
 	ctx, cancel := within(parent, o.DialTimeout)
 	defer cancel()

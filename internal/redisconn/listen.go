@@ -34,8 +34,8 @@ type Step struct {
 	// Message was received. It is nil in the other cases.
 	Message *redis.Message
 
-	// Lost says why there is no subscription. Tries that fail after it are not
-	// reported.
+	// Lost says why there is no subscription. A try that fails after it is reported
+	// only if that is for another reason: see [Outage].
 	Lost error
 
 	// Unwatched says once, beside a subscription, that messages may be lost without
@@ -81,7 +81,7 @@ type listener struct {
 	left       bool // the caller left the loop
 	before     bool // there was a subscription before
 	subscribed bool // the current session, or else the last one, came to a subscription
-	reported   bool // the caller knows that there is no subscription
+	outage     Outage
 
 	unwatched map[string]bool // what the caller knows not to be watched
 
@@ -90,9 +90,19 @@ type listener struct {
 	torn   atomic.Bool // messages may have been lost, though the connection is not
 }
 
-// parting is how long a publisher may go on publishing at the server that a
-// subscriber has left: until its own lookout has found the same.
-const parting = 2 * lookSeldom
+// partings returns how long a publisher may go on publishing at the server that a
+// subscriber has left: until its own lookout has found the same. It looks at least
+// every lookSeldom, and has begun a look when the subscriber leaves that found
+// nothing yet. The first time is that of a publisher which needs one more look, and
+// whose questions are answered at once. The last one is that of a publisher which is
+// in doubt, see sureAfter, and whose looks take long. Each look that is not answered
+// within slowLook may be one more, so that such a publisher has no bound.
+func partings() []time.Duration {
+	return []time.Duration{2 * lookSeldom, (1 + sureAfter) * slowLook}
+}
+
+// slowLook is the longest look of a publisher that subscribers reckon with.
+const slowLook = 10 * time.Second
 
 // session subscribes and receives until the connection is lost, ctx ends or the
 // caller leaves the loop.
@@ -136,30 +146,38 @@ func (l *listener) session(ctx context.Context) error {
 // confirmed yields that from now on the caller misses nothing.
 func (l *listener) confirmed() {
 	again := l.before
-	l.before, l.subscribed, l.reported = true, true, false
+	l.before, l.subscribed, l.outage = true, true, Outage{}
 	l.left = !l.yield(Step{Again: again})
 }
 
 // awaitPublishers has the caller learn once more that messages may be missing, if he
 // is at another server now: those that publishers published at the one before, until
 // they followed, came to whoever was still there. They may come later than he does.
+//
+// A server that was restarted looks like another one behind the same address: a
+// balancer, or a name, may lead to a new server while the old one lives on. So that
+// is told again, too, though nobody can have stayed behind.
 func (l *listener) awaitPublishers(s *subscription, watching *sync.WaitGroup) {
 	before := l.server
 	if l.server = s.conn.place.name(); l.before && l.server != before {
 		l.moved = time.Now()
 	}
-	due := time.Until(l.moved.Add(parting))
-	if due <= 0 {
-		return
-	}
+	moved := l.moved
 	watching.Go(func() {
-		timer := time.NewTimer(due)
-		defer timer.Stop()
-		select {
-		case <-s.conn.ctx.Done():
-		case <-timer.C:
-			l.torn.Store(true)
-			s.ping() // whose answer wakes receive
+		for _, parting := range partings() {
+			due := time.Until(moved.Add(parting))
+			if due <= 0 {
+				continue // this subscription began later, which was told
+			}
+			timer := time.NewTimer(due)
+			select {
+			case <-s.conn.ctx.Done():
+				timer.Stop()
+				return
+			case <-timer.C:
+				l.torn.Store(true)
+				s.ping() // whose answer wakes receive
+			}
 		}
 	})
 }
@@ -206,11 +224,9 @@ func (l *listener) cannotWatch(err error) {
 	l.left = !l.yield(Step{Unwatched: l.router.Explain(err)})
 }
 
-// lost yields, once, that there is no subscription.
+// lost yields that there is no subscription, if that is news.
 func (l *listener) lost(err error) {
-	if l.reported {
-		return
+	if err = l.router.Explain(err); l.outage.News(ReasonFor(err)) {
+		l.left = !l.yield(Step{Lost: err})
 	}
-	l.reported = true
-	l.left = !l.yield(Step{Lost: l.router.Explain(err)})
 }

@@ -2,12 +2,15 @@ package redisconn_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus/internal/redisconn"
@@ -104,5 +107,40 @@ func (l *listening) losses() (all []string) {
 func subscribers(t *testing.T, server *testserver.RedisServer) int64 {
 	n, err := server.Admin().PubSubNumPat(context.Background()).Result()
 	require.NoError(t, err)
+	return n
+}
+
+// TestListenSaysWhyItIsRefused after it has said that the connection broke: each
+// reason once, and again in the next outage.
+func TestListenSaysWhyItIsRefused(t *testing.T) {
+	t.Parallel()
+	server := testserver.Redis(t, testserver.RedisOptions{Users: []testserver.RedisUser{{Name: "some", Password: "p", Rules: "&c.* +psubscribe +ping +info"}}})
+	ctx := context.Background()
+	client := redis.NewClient(&redis.Options{Addr: server.Addr(), Username: "some", Password: "p"})
+	t.Cleanup(func() { _ = client.Close() })
+	l := listen(t, client, redisconn.ListenConfig{})
+	for outage := 1; outage <= 2; outage++ {
+		refused := deniedLogins(t, server)
+		require.NoError(t, server.Admin().ACLSetUser(ctx, "some", "resetpass", ">q").Err())
+		require.NoError(t, server.Admin().ClientKillByFilter(ctx, "USER", "some").Err())
+		testkit.Until(t, "it was refused several times", func() bool { return deniedLogins(t, server) >= refused+3 })
+		require.NoError(t, server.Admin().ACLSetUser(ctx, "some", ">p").Err())
+		l.again(outage)
+		said := l.losses()
+		require.Len(t, said, 2*outage, "%q", said)
+		assert.Contains(t, said[2*outage-2], "closed the connection")
+		assert.Contains(t, said[2*outage-1], "WRONGPASS")
+	}
+}
+
+// deniedLogins returns how often a server has refused a password.
+func deniedLogins(t *testing.T, server *testserver.RedisServer) (n int) {
+	t.Helper()
+	info, err := server.Admin().Info(context.Background(), "errorstats").Result()
+	require.NoError(t, err)
+	if _, rest, is := strings.Cut(info, "errorstat_WRONGPASS:count="); is {
+		_, err = fmt.Sscan(rest, &n)
+		require.NoError(t, err)
+	}
 	return n
 }

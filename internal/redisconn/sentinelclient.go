@@ -96,5 +96,8 @@ func sentinelWords(err error) string {
 	case strings.Contains(text, "unknown command"):
 		return "what answers is no Sentinel: expected the Sentinels in sentinel_addrs (their port is 26379 as a rule)"
 	}
-	return "expected one of the Sentinels in sentinel_addrs to answer"
+	return nobodyNames
 }
+
+// nobodyNames is said of Sentinels that do not answer.
+const nobodyNames = "expected one of the Sentinels in sentinel_addrs to answer"

@@ -83,7 +83,7 @@ func TestSubscriptionGivesUpAfterTwoSilences(t *testing.T) {
 		// Whatever is sent is taken, and nothing is answered but greetings.
 		o := &redis.Options{Addr: "127.0.0.1:1", Protocol: 2, DisableIdentity: true, Dialer: func(context.Context, string, string) (net.Conn, error) {
 			client, server := net.Pipe()
-			go greetOnly(server)
+			go playServer(server, "")
 			return client, nil
 		}}
 		client := redis.NewClient(o)
@@ -108,8 +108,8 @@ func TestSubscriptionGivesUpAfterTwoSilences(t *testing.T) {
 	})
 }
 
-// greetOnly answers what is not PING.
-func greetOnly(conn net.Conn) {
+// playServer answers what a subscriber says, and PING with pong.
+func playServer(conn net.Conn, pong string) {
 	defer conn.Close()
 	buf := make([]byte, 4096)
 	for {
@@ -122,6 +122,7 @@ func greetOnly(conn net.Conn) {
 		case strings.Contains(text, "psubscribe"):
 			say = "*3\r\n$10\r\npsubscribe\r\n$1\r\np\r\n:1\r\n"
 		case strings.Contains(text, "ping"):
+			say = pong
 		default:
 			for range strings.Count("\n"+text, "\n*") {
 				say += "-ERR unknown command\r\n"

@@ -38,7 +38,7 @@ type loop struct {
 	left     bool                   // the caller left the loop
 	readable bool                   // entries could be read in this session
 	told     bool                   // the caller knows that it may be elsewhere unnoticed
-	reported map[string]bool        // errors since entries could be read
+	outage   redisconn.Outage       // why they cannot, or could not
 }
 
 // session connects and reads until the connection is lost, ctx ends or the
@@ -162,7 +162,7 @@ func (l *loop) follow(ctx context.Context, r *reader) error {
 // canRead notes that entries can be read.
 func (l *loop) canRead() {
 	l.readable, l.sent = true, 0
-	clear(l.reported)
+	l.outage = redisconn.Outage{}
 }
 
 // smaller has the next read take half as many entries, if err is that those of the

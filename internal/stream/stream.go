@@ -88,7 +88,7 @@ func Read(ctx context.Context, client redis.UniversalClient, config Config, afte
 	}
 	return func(yield func(Item) bool) {
 		life := redisconn.WithoutDeadline(ctx)
-		l := loop{router: redisconn.NewRouter(client), config: config, yield: yield, reported: make(map[string]bool), place: begin.place, state: begin.state, count: maxBatch}
+		l := loop{router: redisconn.NewRouter(client), config: config, yield: yield, place: begin.place, state: begin.state, count: maxBatch}
 		for try := 0; ; try++ {
 			err := l.session(life)
 			if l.left || ctx.Err() != nil {

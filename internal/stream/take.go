@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/tracbus/tracbus/internal/redisconn"
 )
 
 // take yields entries, and the gap before each if there is one.
@@ -75,12 +77,11 @@ func (l *loop) gap(at string, g Gap) { l.left = !l.yield(Item{ID: at, Gap: &g}) 
 // be read again.
 func (l *loop) failed(err error) {
 	err = l.router.Explain(err)
-	reason, refused := "", refused(err)
+	reason, refused := redisconn.ReasonFor(err), refused(err)
 	if refused {
 		reason = err.Error()
 	}
-	if !l.reported[reason] {
-		l.reported[reason] = true
+	if l.outage.News(reason) {
 		l.left = !l.yield(Item{ID: l.resumeAt(), Err: err, Refused: refused})
 	}
 }

@@ -20,7 +20,7 @@ var sentinelFaults = []struct {
 	{fault{name: "all Sentinels stand still, and nothing else happens"}, func(t *testing.T, g *testserver.SentinelGroup, _ func()) func() {
 		return stopAll(g.Sentinels)
 	}},
-	{fault{name: "all Sentinels are gone, and connections break", says: brokenThen("connect")}, func(t *testing.T, g *testserver.SentinelGroup, hangUp func()) func() {
+	{fault{name: "all Sentinels are gone, and connections break", says: brokenThen("connect", "")}, func(t *testing.T, g *testserver.SentinelGroup, hangUp func()) func() {
 		for _, s := range g.Sentinels {
 			s.Kill()
 		}
@@ -31,7 +31,7 @@ var sentinelFaults = []struct {
 			}
 		}
 	}},
-	{fault{name: "Sentinels do not know the name", says: brokenThen("tracmaster … expected in master_name")}, func(t *testing.T, g *testserver.SentinelGroup, hangUp func()) func() {
+	{fault{name: "Sentinels do not know the name", says: brokenThen("tracmaster … expected in master_name", "expected in master_name")}, func(t *testing.T, g *testserver.SentinelGroup, hangUp func()) func() {
 		host, port, err := net.SplitHostPort(g.Master().Announced())
 		require.NoError(t, err)
 		each := func(args ...any) {
@@ -46,7 +46,7 @@ var sentinelFaults = []struct {
 			each("sentinel", "set", g.MasterName, "auth-user", "testserver", "auth-pass", "testserver", "down-after-milliseconds", 1000)
 		}
 	}},
-	{fault{name: "the Sentinels' user has another password", says: brokenThen("WRONGPASS … expected the Sentinels' own in options sentinel_username")}, func(t *testing.T, g *testserver.SentinelGroup, hangUp func()) func() {
+	{fault{name: "the Sentinels' user has another password", says: brokenThen("WRONGPASS … expected the Sentinels' own in options sentinel_username", "expected the Sentinels' own")}, func(t *testing.T, g *testserver.SentinelGroup, hangUp func()) func() {
 		to := func(password string) {
 			for _, s := range g.Sentinels {
 				require.NoError(t, s.Admin().ACLSetUser(context.Background(), "asks", "resetpass", ">"+password).Err())
@@ -60,10 +60,15 @@ var sentinelFaults = []struct {
 }
 
 // brokenThen is that everybody says that his connection broke, and the durable
-// publisher, who says nothing as long as he can connect again, why he cannot.
-func brokenThen(words string) []saying {
+// publisher, who says nothing as long as he can connect again, why he cannot. Loops
+// say both, if somebody answers why.
+func brokenThen(words, answer string) []saying {
 	const broke = "closed the connection"
-	return []saying{{publishes, broke}, {appends, words}, {journal, broke}, {hears, broke}, {reads, broke}}
+	says := []saying{{publishes, broke}, {appends, words}, {journal, broke}, {hears, broke}, {reads, broke}}
+	if answer != "" {
+		says = append(says, saying{hears, answer}, saying{reads, answer})
+	}
+	return says
 }
 
 func stopAll(servers []*testserver.RedisServer) (end func()) {
