@@ -16,9 +16,10 @@ type Outage struct{ told map[string]bool }
 const maxReasons = 8
 
 // News notes why a try has failed, and says whether the user of the loop has to know.
-// Each reason is news once, because it may be another one who has to act.
+// Each reason is news once, because it may be another one who has to act. How the
+// network fails, which is the reason "", is news only if nothing was said before.
 func (o *Outage) News(reason string) bool {
-	if o.told[reason] || len(o.told) >= maxReasons {
+	if o.told[reason] || len(o.told) >= maxReasons || reason == "" && len(o.told) > 0 {
 		return false
 	}
 	if o.told == nil {

@@ -34,4 +34,7 @@ func TestOutageTellsEachReasonOnce(t *testing.T) {
 	assert.Len(t, told, maxReasons, "a server that makes them up")
 	o = Outage{}
 	assert.True(t, o.News(ReasonFor(io.EOF)), "the next outage")
+	o = Outage{}
+	assert.True(t, o.News("LOADING"))
+	assert.False(t, o.News(ReasonFor(io.EOF)), "the network, after somebody has answered")
 }

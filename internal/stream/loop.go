@@ -38,7 +38,8 @@ type loop struct {
 	left     bool                   // the caller left the loop
 	readable bool                   // entries could be read in this session
 	told     bool                   // the caller knows that it may be elsewhere unnoticed
-	outage   redisconn.Outage       // why they cannot, or could not
+	outage   redisconn.Outage       // why there is no connection, or was none
+	refusals redisconn.Outage       // why there is one on which they cannot
 }
 
 // session connects and reads until the connection is lost, ctx ends or the
@@ -162,7 +163,7 @@ func (l *loop) follow(ctx context.Context, r *reader) error {
 // canRead notes that entries can be read.
 func (l *loop) canRead() {
 	l.readable, l.sent = true, 0
-	l.outage = redisconn.Outage{}
+	l.outage, l.refusals = redisconn.Outage{}, redisconn.Outage{}
 }
 
 // smaller has the next read take half as many entries, if err is that those of the

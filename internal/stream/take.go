@@ -77,11 +77,14 @@ func (l *loop) gap(at string, g Gap) { l.left = !l.yield(Item{ID: at, Gap: &g}) 
 // be read again.
 func (l *loop) failed(err error) {
 	err = l.router.Explain(err)
-	reason, refused := redisconn.ReasonFor(err), refused(err)
+	refused := refused(err)
+	news := false
 	if refused {
-		reason = err.Error()
+		news = l.refusals.News(err.Error())
+	} else {
+		news = l.outage.News(redisconn.ReasonFor(err))
 	}
-	if l.outage.News(reason) {
+	if news {
 		l.left = !l.yield(Item{ID: l.resumeAt(), Err: err, Refused: refused})
 	}
 }
