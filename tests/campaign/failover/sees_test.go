@@ -20,9 +20,9 @@ var (
 		{File: "internal/redisconn/council.go", Old: "	first := c.choose(before)\n",
 			With: `	if m, err := c.cluster.MasterForKey(ctx, AnyKey); true {
 		if err != nil {
-			return verdict{}, err
+			return quorum.Verdict{}, err
 		}
-		return verdict{owner: node{addr: m.Options().Addr, said: m.Options().Addr}, sure: true}, nil
+		return quorum.Verdict{Owner: quorum.Node{Addr: m.Options().Addr, Said: m.Options().Addr}, Sure: true}, nil
 	}
 	first := c.choose(before)
 `},
@@ -35,7 +35,7 @@ var (
 	}
 	replicaOff = []record.Spoiling{
 		{File: "internal/redisconn/router.go", Old: "c.watching.Go(l.connectAgain)", With: "_ = l.connectAgain"},
-		{File: "internal/publish/pipeline/role.go", Old: `cmd.Val()["role"] != "replica"`, With: "true"},
+		{File: "internal/publish/pipeline/role.go", Old: `s.hello.role() != "replica"`, With: "true"},
 	}
 	partingOff = []record.Spoiling{
 		{File: "internal/redisconn/listen.go", Old: "				l.awaitPublishers(s, &watching)\n", With: ""},
@@ -47,24 +47,36 @@ var (
 	}
 )
 
+// spoiledRounds are the mends that are taken out, one in each round, and what is found then.
+var spoiledRounds = []struct {
+	name, topology, fault string
+	spoil                 []record.Spoiling
+	want                  int
+}{
+	{"route", onCluster, "kill -9", routeOff, isStuck},
+	{"Sentinels", onSentinel, "FAILOVER, 4 s later no Sentinels", sentinelsOff, isStuck},
+	{"links", onCluster, "bus links killed", linksOff, isSilent},
+	{"replica", onPlain, "the address leads to a promoted replica", replicaOff, isStuck},
+	{"parting", onPlain, "the address leads elsewhere, publishers stay", partingOff, isSilent},
+	{"secrets", onPlain, "a server that quotes AUTH", secretsOff, isSecret},
+}
+
+// TestSpoilingsFit the source as it is, and what they make of it can be built.
+func TestSpoilingsFit(t *testing.T) {
+	var all []record.Spoiling
+	for _, tc := range spoiledRounds {
+		all = append(all, tc.spoil...)
+	}
+	record.SpoilingsFit(t, all)
+}
+
 // TestFailoverSeesFaults proves that the campaign's checker finds what it is for: with
 // one mend taken out of the library it finds what that is against.
 func TestFailoverSeesFaults(t *testing.T) {
 	if os.Getenv(spoiledEnv) == "" {
 		t.Skip("it takes some minutes: " + spoiledEnv + " has it run")
 	}
-	for _, tc := range []struct {
-		name, topology, fault string
-		spoil                 []record.Spoiling
-		want                  int
-	}{
-		{"route", onCluster, "kill -9", routeOff, isStuck},
-		{"Sentinels", onSentinel, "FAILOVER, 4 s later no Sentinels", sentinelsOff, isStuck},
-		{"links", onCluster, "bus links killed", linksOff, isSilent},
-		{"replica", onPlain, "the address leads to a promoted replica", replicaOff, isStuck},
-		{"parting", onPlain, "the address leads elsewhere, publishers stay", partingOff, isSilent},
-		{"secrets", onPlain, "a server that quotes AUTH", secretsOff, isSecret},
-	} {
+	for _, tc := range spoiledRounds {
 		t.Run(tc.name, func(t *testing.T) {
 			testkit.NoLeaks(t)
 			program, seen := record.SpoiledBinary(t, tc.spoil), false

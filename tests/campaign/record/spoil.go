@@ -20,11 +20,34 @@ type Spoiling struct{ File, Old, With string }
 // SpoiledBinary builds the campaign's test binary from a spoiled source.
 func SpoiledBinary(t *testing.T, spoilings []Spoiling) string {
 	t.Helper()
+	program := filepath.Join(t.TempDir(), "spoiled.test")
+	build(t, spoilings, "test", "-c", "-ldflags=-s -w", "-o", program, ".")
+	return program
+}
+
+// SpoilingsFit fails the test if the source does not have what they replace, or if
+// what becomes of it cannot be built.
+func SpoilingsFit(t *testing.T, spoilings []Spoiling) {
+	t.Helper()
+	build(t, spoilings, "build", library)
+}
+
+// build has the go tool build a spoiled source.
+func build(t *testing.T, spoilings []Spoiling, command string, args ...string) {
+	t.Helper()
 	goTool, err := exec.LookPath("go")
 	if err != nil {
 		testkit.Skip(t, "it needs the go tool: "+err.Error())
 	}
-	folder := t.TempDir()
+	args = append([]string{command, "-overlay", overlay(t, spoiled(t, spoilings))}, args...)
+	if out, err := exec.CommandContext(t.Context(), goTool, args...).CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+}
+
+// spoiled returns what becomes of each file.
+func spoiled(t *testing.T, spoilings []Spoiling) map[string]string {
+	t.Helper()
 	texts := map[string]string{}
 	for _, s := range spoilings {
 		if texts[s.File] == "" {
@@ -39,28 +62,31 @@ func SpoiledBinary(t *testing.T, spoilings []Spoiling) string {
 		}
 		texts[s.File] = strings.Replace(texts[s.File], s.Old, s.With, 1)
 	}
-	overlay := struct{ Replace map[string]string }{map[string]string{}}
+	return texts
+}
+
+// overlay writes what the go tool is to read in place of files of the library.
+func overlay(t *testing.T, texts map[string]string) (file string) {
+	t.Helper()
+	folder := t.TempDir()
+	list := struct{ Replace map[string]string }{map[string]string{}}
 	for file, text := range texts {
 		path, err := filepath.Abs(filepath.Join(library, file))
 		if err != nil {
 			t.Fatal(err)
 		}
-		spoiled := filepath.Join(folder, strings.ReplaceAll(file, "/", "_"))
-		if err := os.WriteFile(spoiled, []byte(text), 0o600); err != nil {
+		list.Replace[path] = filepath.Join(folder, strings.ReplaceAll(file, "/", "_"))
+		if err := os.WriteFile(list.Replace[path], []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		overlay.Replace[path] = spoiled
 	}
-	b, err := json.Marshal(overlay)
+	b, err := json.Marshal(list)
 	if err != nil {
 		t.Fatal(err)
 	}
-	list, program := filepath.Join(folder, "overlay.json"), filepath.Join(folder, "spoiled.test")
-	if err := os.WriteFile(list, b, 0o600); err != nil {
+	file = filepath.Join(folder, "overlay.json")
+	if err := os.WriteFile(file, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.CommandContext(t.Context(), goTool, "test", "-c", "-ldflags=-s -w", "-overlay", list, "-o", program, ".").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
-	return program
+	return file
 }
