@@ -37,6 +37,7 @@ type orders struct {
 	Addrs    []string
 	Password string
 	Stream   string // key of the stream
+	Ours     bool   // all clients are the library's
 }
 
 // role is what a process is.
@@ -109,7 +110,7 @@ func (p *process) obey() {
 
 // client returns a client of the library's, or one of go-redis alone.
 func (p *process) client(ours bool, protocol int) (redis.UniversalClient, error) {
-	if ours {
+	if ours || p.Ours {
 		c := tracbus.RedisConfig{Password: tracbus.NewSecret(p.Password)}
 		switch p.Topology {
 		case onSentinel:

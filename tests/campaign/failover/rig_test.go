@@ -66,7 +66,7 @@ func newRig(t testing.TB, topology string, f fault, program string) *rig {
 	t.Cleanup(r.end)
 	for _, role := range []role{audience, durable, primary} {
 		c := &record.Child{Name: string(role)}
-		o, err := json.Marshal(orders{Role: role, Folder: r.folder, Topology: topology, Addrs: r.addrs(), Password: password, Stream: r.stream})
+		o, err := json.Marshal(orders{Role: role, Folder: r.folder, Topology: topology, Addrs: r.addrs(), Password: password, Stream: r.stream, Ours: f.ours})
 		if err != nil {
 			t.Fatal(err)
 		}
