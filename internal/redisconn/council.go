@@ -2,7 +2,6 @@ package redisconn
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -21,8 +20,8 @@ const (
 	// is right while one is dead and another one has not heard yet.
 	seats = 5
 
-	// patience is how long they are waited for if one has answered. A node that
-	// stands does not hold the others' answer up.
+	// patience is how long they are waited for if one has answered, and until others are
+	// asked if none has. A node that stands does not hold the others' answer up.
 	patience = 700 * time.Millisecond
 )
 
@@ -30,14 +29,15 @@ const (
 // remembers what one of them said up to a minute ago. It has a connection to each,
 // and asks with CLUSTER SLOTS, as go-redis does. It is not for concurrent use.
 type council struct {
-	cluster *redis.ClusterClient
-	slot    int
-	members *members
-	ctx     context.Context
-	cancel  context.CancelFunc
-	asking  sync.WaitGroup
-	seats   map[string]*seat // by address
-	telling chan opinion     // what the application's own function still owes
+	cluster   *redis.ClusterClient
+	slot      int
+	members   *members
+	ctx       context.Context
+	cancel    context.CancelFunc
+	asking    sync.WaitGroup
+	seats     map[string]*seat // by address
+	telling   chan opinion     // what the application's own function still owes
+	recalling <-chan []string  // what the client itself still owes
 }
 
 // members are the addresses of the nodes that a cluster is known to have.
@@ -110,37 +110,8 @@ func (c *council) ask(ctx context.Context, before quorum.Node) (quorum.Verdict, 
 		return c.told(ctx, own)
 	}
 	first := c.choose(before)
-	v, err := c.hear(ctx, first, before)
-	if err == nil || ctx.Err() != nil {
-		return v, err
-	}
-	for _, more := range []func(context.Context) []string{c.all, c.remembered} {
-		others := slices.DeleteFunc(more(ctx), func(addr string) bool { return slices.Contains(first, addr) })
-		if len(others) == 0 {
-			continue
-		}
-		others = others[:min(len(others), 4*seats)]
-		if v, err = c.hear(ctx, others, before); err == nil || ctx.Err() != nil {
-			return v, err
-		}
-		first = append(first, others...)
-	}
-	return v, err
-}
-
-// remembered returns the addresses of the nodes that the client itself has met: those
-// that the application named may all be gone.
-func (c *council) remembered(ctx context.Context) (all []string) {
-	ctx, cancel := within(ctx, c.cluster.Options().DialTimeout)
-	defer cancel()
-	var mu sync.Mutex
-	_ = c.cluster.ForEachShard(ctx, func(_ context.Context, node *redis.Client) error {
-		mu.Lock()
-		defer mu.Unlock()
-		all = append(all, node.Options().Addr)
-		return nil
-	})
-	return all
+	q := &inquiry{council: c, count: quorum.Tally{Before: before}, answers: make(chan opinion, maxAsked)}
+	return q.run(ctx, first)
 }
 
 // told asks the application's own function, for a cluster that it made up. It is not
@@ -171,7 +142,7 @@ func (c *council) told(ctx context.Context, slots func(context.Context) ([]redis
 
 // all returns the addresses of all nodes that are known, at last those that the
 // application named.
-func (c *council) all(context.Context) []string {
+func (c *council) all() []string {
 	all := c.members.list()
 	for _, addr := range c.cluster.Options().Addrs {
 		if !slices.Contains(all, addr) {
@@ -201,69 +172,6 @@ func (c *council) choose(before quorum.Node) []string {
 	}
 	slices.SortStableFunc(chosen, func(a, b string) int { return rank(a) - rank(b) })
 	return chosen[:min(len(chosen), seats)]
-}
-
-// hear asks nodes at once, and returns as soon as their answers leave no doubt.
-func (c *council) hear(ctx context.Context, addrs []string, before quorum.Node) (quorum.Verdict, error) {
-	answers := make(chan opinion, len(addrs))
-	asked := 0
-	for _, addr := range addrs {
-		s := c.seat(addr)
-		if !s.mu.TryLock() { // it still owes the last answer
-			s.silent.Store(true)
-		} else {
-			asked++
-			c.asking.Go(func() {
-				defer s.mu.Unlock()
-				slots, err := s.ask(c)
-				s.silent.Store(err != nil)
-				answers <- opinion{addr, slots, err}
-			})
-		}
-	}
-	if asked == 0 {
-		return quorum.Verdict{}, errNobody
-	}
-	count := quorum.Tally{Before: before, Asked: len(addrs)}
-	var errs error
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
-	for heard := 0; heard < asked; {
-		select {
-		case o := <-answers:
-			heard++
-			errs = errors.Join(errs, c.weigh(&count, o))
-		case <-timer.C:
-			count.Late = true
-		case <-ctx.Done():
-			return quorum.Verdict{}, ctx.Err()
-		}
-		if v, ok := count.Verdict(); ok && (v.Sure || count.Late) {
-			return v, nil
-		}
-	}
-	count.Late = true // nobody else answers
-	v, ok := count.Verdict()
-	if !ok {
-		return v, errs
-	}
-	return v, nil
-}
-
-// weigh counts an answer, or returns why it does not count.
-func (c *council) weigh(count *quorum.Tally, o opinion) error {
-	owner, err := quorum.Node{}, o.err
-	if err == nil {
-		owner, err = quorum.OwnerIn(o.slots, c.slot, o.by)
-	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", o.by, err)
-	}
-	if !count.Heard() {
-		c.learn(o)
-	}
-	count.Add(o.by, owner)
-	return nil
 }
 
 // learn notes the nodes that an answer names.

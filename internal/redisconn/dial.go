@@ -15,9 +15,8 @@ import (
 // ends. The dialers of the clients that we make end with it. Those of go-redis do
 // not while they encrypt or ask Sentinels: such an attempt is left to its own
 // time-out, and what comes of it is closed. Nobody waits for that goroutine, nor for
-// that of an application's ClusterSlots which does not end with its context (see
-// council.told): all others of this package have ended when what they belong to is
-// closed.
+// those that do not end with their context in council.told and council.remembered: all
+// others of this package have ended when what they belong to is closed.
 func dial(parent context.Context, o *redis.Options) (net.Conn, error) {
 	ctx, cancel := within(parent, o.DialTimeout)
 	defer cancel()
