@@ -96,22 +96,48 @@ func (s Secrets) HideError(err error) error {
 		return nil
 	}
 	before := err.Error()
-	after := s.Hide(before)
-	reply, isReply := errors.AsType[redis.Error](err)
-	if isReply {
-		after = strings.ReplaceAll(before, reply.Error(), s.edit(reply.Error()))
-		if outside := strings.ReplaceAll(before, reply.Error(), ""); s.Hide(outside) != outside {
-			after = s.Hide(after)
-		}
+	after, outside := before, before
+	found := replies(err)
+	for _, reply := range found {
+		after = strings.ReplaceAll(after, reply.Error(), s.edit(reply.Error()))
+		outside = strings.ReplaceAll(outside, reply.Error(), "")
+	}
+	if s.Hide(outside) != outside {
+		after = s.Hide(after)
 	}
 	if after == before {
 		return err
 	}
 	c := &cleaned{err: err, text: after}
-	if isReply {
-		c.reply = answer(s.edit(reply.Error()))
+	if len(found) > 0 {
+		c.reply = answer(s.edit(found[0].Error()))
 	}
 	return c
+}
+
+// replies returns the answers of Redis in an error: of several servers, if all of them
+// were asked. The first is the one that [errors.As] finds.
+func replies(err error) (all []redis.Error) {
+	if reply, is := err.(redis.Error); is {
+		return []redis.Error{reply}
+	}
+	switch e := err.(type) {
+	case *cleaned:
+		if e.reply != nil {
+			return []redis.Error{e.reply}
+		}
+	case interface{ Unwrap() error }:
+		if inner := e.Unwrap(); inner != nil {
+			return replies(inner)
+		}
+	case interface{ Unwrap() []error }:
+		for _, inner := range e.Unwrap() {
+			if inner != nil {
+				all = append(all, replies(inner)...)
+			}
+		}
+	}
+	return all
 }
 
 // answer is a [redis.Error] without secrets.

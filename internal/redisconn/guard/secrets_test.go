@@ -93,4 +93,12 @@ func TestHideError(t *testing.T) {
 	assert.ErrorAs(t, hid, &reply)
 	assert.Equal(t, "NOPERM '[secret]' is wrong", reply.Error())
 	assert.True(t, redis.HasErrorPrefix(hid, "NOPERM"))
+
+	// Each of the Sentinels of a client that was lent answers for itself, with a password
+	// that is not known.
+	quotes := "ERR unknown command 'AUTH', with args beginning with: "
+	hid = s.HideError(fmt.Errorf("all of them: %w", errors.Join(replyError("WRONGPASS no"), replyError(quotes+"'one' "), replyError(quotes+"'other' "))))
+	assert.EqualError(t, hid, "all of them: WRONGPASS no\nERR unknown command 'AUTH'\nERR unknown command 'AUTH'")
+	assert.True(t, redis.HasErrorPrefix(hid, "WRONGPASS"))
+	assert.EqualError(t, s.HideError(fmt.Errorf("again: %w", hid)), "again: "+hid.Error())
 }
