@@ -26,7 +26,8 @@ type Settings struct {
 	// is asked to wait. Zero means the client's own time-out, for a whole answer.
 	Silence time.Duration
 
-	// Answer bounds an answer, in bytes. Zero means as [guard.Own] does.
+	// Answer bounds an answer, in bytes. Zero means as [guard.Own] does with a Silence,
+	// or for a subscriber; who only publishes or asks gets no long one.
 	Answer int
 
 	// Head is how much of each answer's beginning is kept, with a Silence.
@@ -116,6 +117,10 @@ func (c *Conn) Close() {
 // ErrLost answers whoever tries to replace a connection.
 var ErrLost = errors.New("the connection is lost")
 
+// maxShort bounds the answers of who gets no messages, in bytes. The longest names the
+// nodes of a large cluster for each slot.
+const maxShort = 32 << 20
+
 // open makes a connection with the settings of a client's node. The attempt ends
 // with ctx, the connection with life.
 func open(ctx, life context.Context, o *redis.Options, s Settings) (*Conn, error) {
@@ -127,6 +132,9 @@ func open(ctx, life context.Context, o *redis.Options, s Settings) (*Conn, error
 	}
 	limits := guard.Own()
 	limits.Subscribed = s.subscribes
+	if !s.subscribes && s.Silence == 0 {
+		limits.Answer = maxShort
+	}
 	limits.Answer = cmp.Or(s.Answer, limits.Answer)
 	c.wire = &wire{
 		Conn: guard.Wrap(dialled, limits, guard.NewSecrets(o.Password)), silence: s.Silence,

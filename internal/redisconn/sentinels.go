@@ -27,8 +27,13 @@ type sentinels struct {
 	seats  map[string]*sentinelSeat // by address
 }
 
-// discoverEvery questions the Sentinels are asked for others, too.
-const discoverEvery = 10
+const (
+	// discoverEvery questions the Sentinels are asked for others, too.
+	discoverEvery = 10
+
+	// maxFound is how many others are asked: a Sentinel may name any number.
+	maxFound = 20
+)
 
 // sentinelSeat is a connection to a Sentinel.
 type sentinelSeat struct {
@@ -195,6 +200,11 @@ func (s *sentinels) learn(heard []testimony) {
 	maps.DeleteFunc(named, func(addr string, _ bool) bool {
 		return slices.Contains(s.o.SentinelAddrs, addr) || remote[addr] && s.seats[addr] == nil
 	})
+	for i, addr := range slices.Sorted(maps.Keys(named)) {
+		if i >= maxFound {
+			delete(named, addr)
+		}
+	}
 	s.o.found.become(named)
 	known := s.known()
 	maps.DeleteFunc(s.seats, func(addr string, seat *sentinelSeat) bool {
