@@ -2,6 +2,7 @@ package redisconn_test
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -145,4 +146,22 @@ func TestListenWithoutTheRightToSeeLinks(t *testing.T) {
 		}
 	}
 	assert.Equal(t, 1, said)
+}
+
+// TestListenWhenTheRightToSeeLinksIsTaken: it says so while the subscription lasts.
+func TestListenWhenTheRightToSeeLinksIsTaken(t *testing.T) {
+	testkit.NoLeaks(t)
+	const rules = "resetchannels &c.* +psubscribe +ping +cluster|slots"
+	c := testserver.Cluster(t, testserver.ClusterOptions{Nodes: testserver.RedisOptions{
+		Users: []testserver.RedisUser{{Name: "reader", Password: "r", Rules: rules + " +cluster|links"}},
+	}})
+	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: c.Addrs(), Username: "reader", Password: "r"})
+	t.Cleanup(func() { _ = client.Close() })
+	l := listen(t, client, redisconn.ListenConfig{Links: true})
+	require.NoError(t, c.Owner(redisconn.AnyKey).Admin().ACLSetUser(t.Context(), "reader", "-cluster|links").Err())
+	l.until("it says what it cannot see", func(steps []redisconn.Step) bool {
+		return slices.ContainsFunc(steps, func(s redisconn.Step) bool { return s.Unwatched != nil })
+	})
+	l.hears(c.Owner(redisconn.AnyKey), "in the same subscription")
+	assert.Empty(t, l.losses())
 }

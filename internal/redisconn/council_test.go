@@ -2,6 +2,7 @@ package redisconn
 
 import (
 	"context"
+	"io"
 	"net"
 	"sync/atomic"
 	"testing"
@@ -66,4 +67,19 @@ func TestOddDialers(t *testing.T) {
 	assert.False(t, limited)
 	<-life.Done()
 	assert.Equal(t, soon.Err(), life.Err())
+}
+
+// Whether the links between nodes can be seen one day.
+func TestCannotTell(t *testing.T) {
+	for text, want := range map[string]bool{
+		"NOPERM User reader has no permissions to run the 'cluster|links' command":        true,
+		"ERR unknown subcommand 'links'. Try CLUSTER HELP.":                               true,
+		"ERR Unknown subcommand or wrong number of arguments for 'links'":                 true,
+		"ERR max number of clients reached":                                               false,
+		"BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN.": false,
+	} {
+		assert.Equal(t, want, cannotTell(reply(text)), text)
+	}
+	assert.False(t, cannotTell(nil))
+	assert.False(t, cannotTell(io.EOF))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -22,15 +23,16 @@ type links struct {
 const lookAtLinks = time.Second
 
 // changed looks, and says whether messages may have been lost since it last did. A
-// refusal of the server is an error; if it does not answer, the next look tells.
+// refusal of the server is an error; if it does not answer or refuses, the next look
+// tells.
 func (l *links) changed(ctx context.Context) (bool, error) {
 	now, err := l.look(ctx)
 	if err != nil {
-		if IsReply(err) {
-			return false, err
-		}
 		if l.known == nil {
 			l.known = map[string]int64{} // and all that come are new
+		}
+		if IsReply(err) {
+			return false, err
 		}
 		return false, nil
 	}
@@ -67,6 +69,16 @@ func (l *links) look(ctx context.Context) (map[string]int64, error) {
 		}
 	}
 	return made, nil
+}
+
+// cannotTell says whether a refusal is for good: the user may not ask, or the server is too
+// old. Other ones end, as that of a server which takes no more connections.
+func cannotTell(err error) bool {
+	return IsReply(err, "NOPERM") || IsReply(err) && strings.Contains(strings.ToLower(err.Error()), "unknown")
+}
+
+func unwatchedLinks(err error) *UnwatchedError {
+	return &UnwatchedError{"a message that another node of the cluster passes on may be lost unnoticed: expected Redis 7 and the right +cluster|links", err}
 }
 
 // close ends the connection.

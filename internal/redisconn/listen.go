@@ -88,6 +88,8 @@ type listener struct {
 	server string      // of the last subscription
 	moved  time.Time   // when that was another one than before
 	torn   atomic.Bool // messages may have been lost, though the connection is not
+
+	blind atomic.Pointer[UnwatchedError] // what is not watched any more
 }
 
 // partings returns how long a publisher may go on publishing at the server that a
@@ -135,6 +137,9 @@ func (l *listener) session(ctx context.Context) error {
 			}
 		case *redis.Message:
 			l.left = !l.yield(Step{Message: m})
+		}
+		if blind := l.blind.Swap(nil); blind != nil {
+			l.cannotWatch(blind)
 		}
 		if !l.left && l.torn.Swap(false) && l.subscribed {
 			l.confirmed()
@@ -192,9 +197,11 @@ func (l *listener) watchLinks(s *subscription, watching *sync.WaitGroup) {
 	}
 	w := &links{o: s.conn.node}
 	if _, err := w.changed(s.conn.ctx); err != nil {
-		w.close()
-		l.cannotWatch(&UnwatchedError{"a message that another node of the cluster passes on may be lost unnoticed: expected Redis 7 and the right +cluster|links", err})
-		return
+		l.cannotWatch(unwatchedLinks(err))
+		if cannotTell(err) {
+			w.close()
+			return
+		}
 	}
 	watching.Go(func() {
 		defer w.close()
@@ -206,9 +213,18 @@ func (l *listener) watchLinks(s *subscription, watching *sync.WaitGroup) {
 				return
 			case <-tick.C:
 			}
-			if changed, _ := w.changed(s.conn.ctx); changed {
+			changed, err := w.changed(s.conn.ctx)
+			switch {
+			case changed:
 				l.torn.Store(true)
-				s.ping() // whose answer comes after all that came, and wakes receive
+			case cannotTell(err):
+				l.blind.Store(unwatchedLinks(err))
+			default:
+				continue
+			}
+			s.ping() // whose answer comes after all that came, and wakes receive
+			if err != nil {
+				return
 			}
 		}
 	})
