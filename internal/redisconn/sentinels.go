@@ -78,7 +78,7 @@ func (s *sentinels) ask(ctx context.Context) (master string, sure bool, err erro
 	discover := s.asked%discoverEvery == 0
 	s.asked++
 	all := s.known()
-	heard, err := s.hear(ctx, all, discover)
+	heard, err := s.hear(ctx, all, discover, nil)
 	if err != nil {
 		return "", false, err
 	}
@@ -86,7 +86,7 @@ func (s *sentinels) ask(ctx context.Context) (master string, sure bool, err erro
 		s.learn(heard)
 	}
 	if more := slices.DeleteFunc(s.known(), func(addr string) bool { return slices.Contains(all, addr) }); len(more) > 0 {
-		if others, err := s.hear(ctx, more, false); err == nil {
+		if others, err := s.hear(ctx, more, false, time.After(patience)); err == nil { // one that is gone may be named for years
 			heard = append(heard, others...)
 		}
 	}
@@ -101,8 +101,8 @@ func (s *sentinels) towards(o *redis.Options, addr string) *redis.Options {
 }
 
 // hear asks Sentinels at once, and waits for the others while patience lasts, after
-// one has answered.
-func (s *sentinels) hear(ctx context.Context, addrs []string, discover bool) ([]testimony, error) {
+// one has answered; or until late.
+func (s *sentinels) hear(ctx context.Context, addrs []string, discover bool, late <-chan time.Time) ([]testimony, error) {
 	answers := make(chan testimony, len(addrs))
 	asked := 0
 	for _, addr := range addrs {
@@ -123,7 +123,6 @@ func (s *sentinels) hear(ctx context.Context, addrs []string, discover bool) ([]
 		return nil, s.none([]testimony{{err: errOwing}})
 	}
 	var heard []testimony
-	var late <-chan time.Time
 	for len(heard) < asked {
 		select {
 		case t := <-answers:

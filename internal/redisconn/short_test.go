@@ -5,7 +5,9 @@ import (
 	"io"
 	"net"
 	"strconv"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -90,4 +92,56 @@ func TestFewOfManySentinels(t *testing.T) {
 	assert.Len(t, once, 1+maxFound)
 	s.learn([]testimony{{remote: "127.0.0.1:1", others: named}})
 	assert.Equal(t, once, s.known())
+}
+
+// A Sentinel that is named and does not answer is not waited for when others have: they
+// name those that are gone until somebody resets them.
+func TestASentinelThatIsGoneIsNotWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSentinels(t.Context(), &sentinelSettings{FailoverOptions: redis.FailoverOptions{
+			MasterName: "m", SentinelAddrs: []string{"127.0.0.1:1"}, DialTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second,
+			Dialer: func(_ context.Context, _, addr string) (net.Conn, error) {
+				near, far := net.Pipe()
+				if addr == "127.0.0.1:1" {
+					go playSentinel(far)
+				} else {
+					go func() { _, _ = io.Copy(io.Discard, far) }()
+				}
+				return remote{near, addr}, nil
+			},
+		}})
+		defer s.close()
+		began := time.Now()
+		master, _, err := s.ask(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, "127.0.0.1:5", master)
+		assert.Equal(t, patience, time.Since(began))
+		assert.Contains(t, s.known(), "127.0.0.1:9")
+	})
+}
+
+// playSentinel is a Sentinel that names a master and another Sentinel.
+func playSentinel(conn net.Conn) {
+	defer conn.Close()
+	buf := make([]byte, 4096)
+	for {
+		n, err := conn.Read(buf)
+		if err != nil {
+			return
+		}
+		say := ""
+		for _, command := range strings.Split("\n"+string(buf[:n]), "\n*")[1:] {
+			switch {
+			case strings.Contains(command, "get-master-addr-by-name"):
+				say += "*2\r\n$9\r\n127.0.0.1\r\n$1\r\n5\r\n"
+			case strings.Contains(command, "sentinels"):
+				say += "*1\r\n*4\r\n$2\r\nip\r\n$9\r\n127.0.0.1\r\n$4\r\nport\r\n$1\r\n9\r\n"
+			default:
+				say += "-ERR unknown command\r\n"
+			}
+		}
+		if _, err := io.WriteString(conn, say); err != nil {
+			return
+		}
+	}
 }
