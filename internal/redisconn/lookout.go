@@ -151,7 +151,8 @@ func (l *lookout) same(there Place) bool {
 // look makes a connection with settings, and says where it leads to.
 func (l *lookout) look(ctx context.Context, settings *redis.Options) (Place, error) {
 	o := *settings
-	o.OnConnect = nil // of which the application may count every call
+	o.OnConnect = nil        // of which the application may count every call
+	o.DisableIdentity = true // a user who may not use CLIENT SETINFO would fill Redis's ACL LOG
 	ctx, cancel := within(ctx, o.DialTimeout)
 	defer cancel()
 	c, err := open(ctx, ctx, &o, Settings{})
