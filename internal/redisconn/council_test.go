@@ -13,10 +13,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus/internal/redisconn/quorum"
+	"github.com/tracbus/tracbus/internal/testkit"
 )
 
 // An application's function that hangs is called once, and holds nobody up.
 func TestToldByAFunctionThatHangs(t *testing.T) {
+	testkit.NoLeaks(t)
 	var calls atomic.Int32
 	hang := make(chan struct{})
 	defer close(hang)

@@ -9,11 +9,14 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
+
+	"github.com/tracbus/tracbus/internal/testkit"
 )
 
 // TestDialEndsWithItsContext, whatever the dialer of a borrowed client waits for:
 // go-redis's own does not know of the context while it encrypts or asks Sentinels.
 func TestDialEndsWithItsContext(t *testing.T) {
+	testkit.NoLeaks(t)
 	addr, connected := silent(t)
 	hour := time.Hour
 	plain := redis.NewClient(&redis.Options{Addr: addr, TLSConfig: &tls.Config{ServerName: "x"}, DialTimeout: hour, ReadTimeout: hour})

@@ -76,7 +76,14 @@ func (n *nodes) dial(_ context.Context, _, addr string) (net.Conn, error) {
 	}
 	near, far := net.Pipe()
 	n.open[addr] = append(n.open[addr], far)
+	said := make(chan string, 100) // whoever sends much does not read meanwhile
 	go func() {
+		for answer := range said {
+			_, _ = io.WriteString(far, answer)
+		}
+	}()
+	go func() {
+		defer close(said)
 		defer far.Close()
 		for in := bufio.NewReader(far); ; {
 			words, err := readCommand(in)
@@ -84,7 +91,7 @@ func (n *nodes) dial(_ context.Context, _, addr string) (net.Conn, error) {
 				return
 			}
 			if answer := n.answers(addr, words); answer != "" {
-				go func() { _, _ = io.WriteString(far, answer) }() // whoever sends much may not read yet
+				said <- answer
 			}
 		}
 	}()

@@ -11,13 +11,14 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 
+	"github.com/tracbus/tracbus/internal/testkit"
 	"github.com/tracbus/tracbus/internal/testserver"
 )
 
 // A subscriber that is at another server than before is told again: publishers may
 // have stayed behind. At the same server once is enough.
 func TestASubscriberThatMovedIsToldAgain(t *testing.T) {
-	t.Parallel()
+	testkit.NoLeaks(t)
 	one, other := testserver.Redis(t, testserver.RedisOptions{}), testserver.Redis(t, testserver.RedisOptions{})
 	addr := testserver.Proxy(t, one.Addr())
 	client := redis.NewClient(&redis.Options{Addr: addr.Addr()})
