@@ -1,0 +1,82 @@
+package contest
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// twoWays returns a contest of which the second way is always twice as good as the
+// first, while both get better and worse.
+func twoWays(order *[]string) *Contest {
+	moods := map[string]float64{}
+	way := func(name string, good float64) Way {
+		return Way{Name: name, Run: func(_ context.Context, at int, _ time.Duration) ([]float64, error) {
+			*order = append(*order, name)
+			moods[name]++
+			return []float64{good * float64(at) * (1 + moods[name])}, nil
+		}}
+	}
+	return &Contest{
+		Title: "Work", About: "It works.", At: []int{1, 8}, AtWhat: "writers", Units: []string{"/s"}, Against: "one", Plot: true,
+		Ways: []Way{way("one", 1), way("two", 2)},
+	}
+}
+
+func TestWaysTakeTurns(t *testing.T) {
+	var order []string
+	r, err := twoWays(&order).Hold(t.Context(), 3, time.Millisecond)
+	require.NoError(t, err)
+	assert.Equal(t, "one two two one one two two one", strings.Join(order[:8], " "), "with the turn that does not count")
+	assert.Len(t, order, 16)
+
+	ratio, ok := r.Ratio("two", "one", 8, 0)
+	assert.True(t, ok)
+	assert.Equal(t, Spread{2, 2, 2}, ratio, "turn by turn, whatever the mood")
+	figure, ok := r.Figure("one", 1, 0)
+	assert.True(t, ok)
+	assert.Equal(t, Spread{4, 3, 5}, figure, "without the first turn")
+	_, ok = r.Figure("three", 1, 0)
+	assert.False(t, ok)
+}
+
+func TestAWayThatFailsIsNamed(t *testing.T) {
+	broken := errors.New("broken")
+	c := &Contest{Title: "Work", Units: []string{"/s"}, Ways: []Way{
+		{Name: "bad", Run: func(context.Context, int, time.Duration) ([]float64, error) { return nil, broken }},
+	}}
+	_, err := c.Hold(t.Context(), 1, time.Millisecond)
+	assert.ErrorIs(t, err, broken)
+	assert.ErrorContains(t, err, "Work, bad")
+
+	c.Ways[0].Run = func(context.Context, int, time.Duration) ([]float64, error) { return []float64{1, 2}, nil }
+	_, err = c.Hold(t.Context(), 1, time.Millisecond)
+	assert.ErrorContains(t, err, "got 2 figures")
+}
+
+func TestAReportTellsAll(t *testing.T) {
+	var order []string
+	c := twoWays(&order)
+	c.Ways[1].Only = []int{8}
+	r, err := c.Hold(t.Context(), 3, time.Millisecond)
+	require.NoError(t, err)
+	text := r.Markdown("work.svg")
+	for _, line := range []string{
+		"## Work", "It works.", "![Work](work.svg)",
+		"| | 1 writers | 8 writers |",
+		"| one, /s | 4.0 (3.0–5.0) | 64 (56–72) |", // which is not compared with itself
+		"| two | – | 1.00 (0.86–1.11) |",
+	} {
+		assert.Contains(t, text, line)
+	}
+	svg := r.SVG()
+	assert.True(t, strings.HasPrefix(svg, "<svg "))
+	for _, part := range []string{"</svg>", ">two<", ">8<", "writers", "Work"} {
+		assert.Contains(t, svg, part)
+	}
+}

@@ -1,0 +1,95 @@
+package contest
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+)
+
+// Markdown returns a section of a document. picture is where its picture is, or "".
+func (r *Result) Markdown(picture string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "## %s\n\n%s\n\n", r.Title, r.About)
+	b.WriteString(r.header())
+	for _, w := range r.Ways {
+		for unit := range r.Units {
+			b.WriteString(r.row(w, unit))
+		}
+	}
+	b.WriteString("\n")
+	for _, note := range r.Notes {
+		fmt.Fprintf(&b, "%s\n\n", note)
+	}
+	if picture != "" {
+		fmt.Fprintf(&b, "![%s](%s)\n\n", r.Title, picture)
+	}
+	return b.String()
+}
+
+// header names the points.
+func (r *Result) header() string {
+	if len(r.At) == 0 {
+		return "| | |\n|---|---|\n"
+	}
+	line, rule := "| |", "|---|"
+	for _, at := range r.At {
+		line += fmt.Sprintf(" %s %s |", thousands(at), r.AtWhat)
+		rule += "---|"
+	}
+	return line + "\n" + rule + "\n"
+}
+
+// row is one unit of a way. That with which others are compared is shown as it is.
+func (r *Result) row(w Way, unit int) string {
+	name, compared := w.Name, r.Against != "" && w.Name != r.Against
+	switch {
+	case !compared:
+		name += ", " + strings.TrimSpace(r.Units[unit])
+	case len(r.Units) > 1:
+		name += ", compared: " + strings.TrimSpace(r.Units[unit])
+	}
+	line := "| " + name + " |"
+	for _, at := range r.points() {
+		var s Spread
+		var ok bool
+		write := number
+		if compared {
+			s, ok = r.Ratio(w.Name, r.Against, at, unit)
+			write = ratio
+		} else {
+			s, ok = r.Figure(w.Name, at, unit)
+		}
+		if !ok {
+			line += " – |"
+			continue
+		}
+		line += fmt.Sprintf(" %s (%s–%s) |", write(s.Median), write(s.Least), write(s.Greatest))
+	}
+	return line + "\n"
+}
+
+func ratio(f float64) string { return strconv.FormatFloat(f, 'f', 2, 64) }
+
+// number writes a figure with two digits that mean something, or more where that is
+// shorter than a power of ten.
+func number(f float64) string {
+	switch a := math.Abs(f); {
+	case a >= 1000:
+		return thousands(int(math.Round(f/10) * 10))
+	case a >= 10:
+		return strconv.FormatFloat(f, 'f', 0, 64)
+	case a >= 1:
+		return strconv.FormatFloat(f, 'f', 1, 64)
+	}
+	return strconv.FormatFloat(f, 'f', 2, 64)
+}
+
+// thousands writes a whole number in groups of three digits.
+func thousands(n int) string {
+	s := strconv.Itoa(n)
+	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}

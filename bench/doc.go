@@ -1,0 +1,10 @@
+// Package bench compares the library with what a programmer would write or take in
+// its place, and with what the databases and Redis can do at most. All ways of a
+// comparison take turns on one private server. One command runs everything, and
+// writes docs/benchmarks.md with its pictures:
+//
+//	TRACBUS_BENCH=../docs go test -count=1 -timeout 4h ./bench
+//
+// Without the variable each way runs for a moment, so that it is known to work. A
+// word in TRACBUS_BENCH_ONLY picks the comparisons that have it in their titles.
+package bench

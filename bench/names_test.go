@@ -1,0 +1,44 @@
+package bench_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/bench/contest"
+	"github.com/tracbus/tracbus/internal/testkit"
+	"github.com/tracbus/tracbus/tests/testdatabase"
+)
+
+// namesUnder measures what durable consumers in the process cost a writer.
+func namesUnder(t *testing.T, dialect string) *contest.Contest {
+	s := durableServer(t, dialect)
+	return &contest.Contest{
+		About: "One writer commits as fast as it can, in a process with durable consumers, each of which is called with each change. " +
+			"“no consumer” is a process that follows the journal and has none.",
+		At: []int{1, 10, 50}, AtWhat: "consumers", Units: []string{"commits/s"}, Against: "no consumer", Plot: true,
+		Ways: []contest.Way{
+			consumers(t, s, "no consumer", func(int) int { return 0 }),
+			consumers(t, s, "durable consumers", func(n int) int { return n }),
+		},
+	}
+}
+
+func consumers(t *testing.T, s *testdatabase.Server, name string, count func(at int) int) contest.Way {
+	jobs := map[int]func(ctx context.Context) error{}
+	return contest.Way{Name: name, Run: func(ctx context.Context, at int, long time.Duration) ([]float64, error) {
+		if jobs[at] == nil {
+			k, bus := newTracker(t, s), tracbus.BusConfig{Logger: testkit.Quiet}.NewBus("bench")
+			k.db.SetMaxIdleConns(10)
+			for n := range count(at) {
+				tracbus.On(bus, tracbus.Durable(fmt.Sprint("name", n)), func(context.Context, tracbus.TicketChanged) error { return nil })
+			}
+			j := k.open(t, bus, tracbus.JournalConfig{})
+			run(t, j)
+			jobs[at] = k.recording(j)
+		}
+		return rate(ctx, 1, long, jobs[at])
+	}}
+}

@@ -1,0 +1,104 @@
+package bench_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/tracbus/tracbus/bench/contest"
+)
+
+// The variables that say where the report goes, and which comparisons are wanted.
+const (
+	reportEnv = "TRACBUS_BENCH"
+	onlyEnv   = "TRACBUS_BENCH_ONLY"
+)
+
+// comparison is one that is held when the ones before have ended: their servers are
+// gone then.
+type comparison struct {
+	title  string
+	rounds int           // of a report
+	long   time.Duration // a turn of a report
+	of     func(t *testing.T) *contest.Contest
+}
+
+// all are the comparisons, in the order of the report.
+func all() (list []comparison) {
+	for _, dialect := range []string{"postgresql", "sqlite", "mysql"} {
+		list = append(list,
+			comparison{"A commit: " + named[dialect], 7, time.Second, func(t *testing.T) *contest.Contest { return commits(t, dialect) }},
+			comparison{"A commit to Trac's ticket: " + named[dialect], 7, time.Second, func(t *testing.T) *contest.Contest { return tracCommits(t, dialect) }},
+			comparison{"Commits with durable consumers: " + named[dialect], 5, 2 * time.Second, func(t *testing.T) *contest.Contest { return namesUnder(t, dialect) }},
+			comparison{"Commits with other processes that follow: " + named[dialect], 5, 2 * time.Second, func(t *testing.T) *contest.Contest { return followersOf(t, dialect) }},
+			comparison{"From a commit to a listener elsewhere: " + named[dialect], 3, 2 * time.Second, func(t *testing.T) *contest.Contest { return delays(t, dialect) }},
+		)
+	}
+	return append(list,
+		comparison{"Notify", 7, 300 * time.Millisecond, notifying},
+		comparison{"Publishing on Redis", 7, time.Second, publishing},
+	)
+}
+
+// named are the databases as people write them.
+var named = map[string]string{"postgresql": "PostgreSQL", "sqlite": "SQLite", "mysql": "MariaDB"}
+
+// TestReport holds every comparison. It fails if a way does not do its job.
+func TestReport(t *testing.T) {
+	where := os.Getenv(reportEnv)
+	var report strings.Builder
+	for _, c := range all() {
+		if !strings.Contains(c.title, os.Getenv(onlyEnv)) {
+			continue
+		}
+		t.Run(c.title, func(t *testing.T) {
+			rounds, long := c.rounds, c.long
+			of := c.of(t)
+			of.Title = c.title
+			if where == "" { // only to see that all ways work
+				t.Parallel()
+				rounds, long, of.At = 1, time.Millisecond, of.At[:min(1, len(of.At))]
+			}
+			r, err := of.Hold(t.Context(), rounds, long)
+			require.NoError(t, err)
+			picture := ""
+			if of.Plot && where != "" {
+				picture = "benchmarks/" + fileName(c.title) + ".svg"
+				require.NoError(t, os.MkdirAll(filepath.Join(where, "benchmarks"), 0o755))
+				require.NoError(t, os.WriteFile(filepath.Join(where, picture), []byte(r.SVG()), 0o644))
+			}
+			section := r.Markdown(picture)
+			t.Log("\n" + section)
+			if where != "" {
+				report.WriteString(section)
+			}
+		})
+	}
+	if where != "" && os.Getenv(onlyEnv) == "" && !t.Failed() {
+		require.NoError(t, os.WriteFile(filepath.Join(where, "benchmarks.md"), []byte(preface(t.Context())+report.String()), 0o644))
+	}
+}
+
+// fileName makes one of a title.
+func fileName(title string) string {
+	return strings.Join(strings.FieldsFunc(strings.ToLower(title), func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') }), "-")
+}
+
+// preface says what was measured where.
+func preface(ctx context.Context) string {
+	return fmt.Sprintf(`# Benchmarks
+
+%s wrote this page, on %s.
+
+All ways of a table took turns on one private server with its default durability: read the
+ratios, because the absolute figures are of this machine. A figure is the median of its
+turns, with the least and the greatest.
+
+`, "`TRACBUS_BENCH=../docs go test -count=1 -timeout 4h ./bench`", machine(ctx))
+}
