@@ -68,6 +68,9 @@ func (s *session[E]) recover(ctx context.Context, err error) error {
 			return nil
 		}
 	} else if time.Since(s.failingSince) > yieldAfter {
+		if away, ok := errors.AsType[*Away](err); ok {
+			return &Away{Err: errYield, Pause: away.Pause}
+		}
 		return errYield
 	}
 	if over {

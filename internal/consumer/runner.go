@@ -85,10 +85,21 @@ func (r *Runner[E]) Run(ctx context.Context) {
 				r.logGivenUp(l.claim.Token, err)
 			}
 			r.givenUp = err
-			r.observed = observation{}            // what was seen before is of another time
-			store.Sleep(ctx, r.config.LeaseFor/2) // others first
+			r.observed = observation{} // what was seen before is of another time
+			store.Sleep(ctx, r.othersFirst(err))
 		}
 	}
+}
+
+// othersFirst returns how long the lease is left to others that was given up for an error:
+// until they have looked. Who has a sink that is away waits no longer than that allows,
+// because nobody else may be there; but for a second, in which others look as a rule.
+func (r *Runner[E]) othersFirst(err error) time.Duration {
+	long := r.config.LeaseFor / 2
+	if away, ok := errors.AsType[*Away](err); ok {
+		long = min(long, max(away.Pause, time.Second))
+	}
+	return long
 }
 
 // acquire acquires the lease if it is available when it is due to look, or when there
