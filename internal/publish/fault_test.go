@@ -44,7 +44,9 @@ func TestPublisherWhileRedisIsKilledAndRestarted(t *testing.T) {
 	h := r.finish()
 	assert.Equal(t, uint64(len(h.notified)), h.stats.Published)
 	t.Logf("Unheard while the subscriber was away too: %d; taken to the grave: %d", h.stats.NoReceivers, h.lost()-int(h.stats.NoReceivers))
-	assert.Len(t, r.log.With("Redis is away"), rounds(3))
+	away := r.log.With("Redis is away") // a busy machine may add some
+	assert.GreaterOrEqual(t, len(away), rounds(3))
+	assert.Len(t, r.log.With("Redis is back"), len(away))
 }
 
 func TestPublisherWhileRedisIsStopped(t *testing.T) {
