@@ -116,7 +116,7 @@ func (s *session[E]) call(ctx context.Context, f func(context.Context) error) er
 	calling, cancel := s.lease.callContext(ctx, s.config.CallTimeout)
 	defer cancel()
 	err := s.target.Call(calling, f)
-	if err != nil && errors.Is(context.Cause(calling), errCallTimeout) {
+	if err != nil && errors.Is(context.Cause(calling), errCallTimeout) && !errors.As(err, new(*Away)) {
 		err = fmt.Errorf("%w: %w", errCallTimeout, err)
 	}
 	return err

@@ -31,7 +31,8 @@ var errYield = errors.New("the listener fails here; another process may do bette
 //	it has failed for yieldAfter, without MaxAttempts  give up: another process may do better
 //	the call hangs, or took longer than CallTimeout    give up: another process may do better
 //	the listener is closed                             give up
-//	the sink is Away                                   pause as long as it allows, then try again
+//	the sink is Away, also if it took CallTimeout       pause as long as it allows, then try again
+//	  to find that out
 //	anything else, e.g. the database is away           pause, then try again
 //
 // A batch that fails or takes too long is delivered change by change from then on

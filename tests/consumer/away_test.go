@@ -3,12 +3,14 @@ package consumer_test
 import (
 	"context"
 	"errors"
+	"net"
 	"os"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -105,6 +107,43 @@ func TestRedisAway(t *testing.T) {
 	}
 	assert.Equal(t, committed, streamed)
 	assert.False(t, slices.ContainsFunc(committed, func(s string) bool { return strings.HasSuffix(s, " ") }), "every change has a mark")
+}
+
+// TestRedisHangs: a Redis that cannot be reached within CallTimeout is away, and no
+// reason to give up the lease.
+func TestRedisHangs(t *testing.T) {
+	testkit.NoLeaks(t)
+	s := testdatabase.New(t, "sqlite")
+	server := testserver.Redis(t, testserver.RedisOptions{})
+	var hangs atomic.Bool
+	var tries atomic.Int32
+	rdb := redis.NewClient(&redis.Options{Addr: server.Addr(), DialTimeout: testkit.Patience, Dialer: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if hangs.Load() {
+			tries.Add(1)
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		var d net.Dialer
+		return d.DialContext(ctx, network, addr)
+	}})
+	defer rdb.Close()
+	notes := testkit.NewNotes()
+	var all *tracbus.Registration
+	hangs.Store(true)
+	d := desk.Seat(t, s, s.DSN(s.Name()), desk.Config{
+		Bus: tracbus.BusConfig{Logger: notes.Logger()},
+		Before: func(b *tracbus.Bus) {
+			config := tracbus.DurableConfig{CallTimeout: 200 * time.Millisecond, Backoff: time.Millisecond}
+			all = b.All(config.Durable("redis"), tracbus.NewPublisher(rdb, tracbus.PublisherConfig{Logger: notes.Logger()}))
+		},
+		Journal: tracbus.JournalConfig{Logger: notes.Logger()},
+	})
+	d.Say(t, "it waits", 1)
+	testkit.Until(t, "it was tried again and again", func() bool { return tries.Load() >= 4 })
+	hangs.Store(false)
+	require.NoError(t, all.Wait(testkit.Within(t)))
+	assert.Zero(t, notes.Count("gives up"))
+	assert.Equal(t, 1, notes.Count("Redis is away"))
 }
 
 // writeFor has four writers commit one change after the other, and returns how
