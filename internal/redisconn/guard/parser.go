@@ -68,7 +68,7 @@ func (p *parser) scan(b []byte) (n int, fault *Violation) {
 		case (b[i] == '-' || b[i] == '!') && p.mayBeElement():
 			return i, p.answerGoesOn(p.offset + i)
 		default:
-			if next := p.string(b, i); next > 0 {
+			if next := p.run(b, i); next > i {
 				i = next
 			} else if fault = p.begin(b[i], p.offset+i); fault == nil {
 				i, fault = p.line(b, i+1)
@@ -81,31 +81,63 @@ func (p *parser) scan(b []byte) (n int, fault *Violation) {
 	return len(b), nil
 }
 
-// string is the short way past a string that is here with its length, which
-// most of what comes are. It returns 0 if b[i] begins anything else, and then
-// has done nothing.
-func (p *parser) string(b []byte, i int) int {
-	if b[i] != '$' || p.between || len(p.stack) == 0 {
-		return 0
+// run is the short way past strings and lists that are short and here with their lengths,
+// within an answer, and past numbers that are answers: most of what comes is these. It
+// returns where something else begins, with which it has done nothing.
+func (p *parser) run(b []byte, i int) int {
+	for p.between && i+len(":123\r\n") <= len(b) && b[i] == ':' {
+		_, size := short((*[5]byte)(b[i+1:]))
+		if size == 0 {
+			return i
+		}
+		i += 1 + size
 	}
-	top := &p.stack[len(p.stack)-1]
-	if top.left <= 1 {
-		return 0
-	}
-	value := 0
-	for at := i + 1; at < len(b); at++ {
-		if digit := b[at] - '0'; digit <= 9 && at < i+8 {
-			value = value*10 + int(digit)
+	most := min(len(b), p.limits.Answer-p.offset+p.began) // where the answer has to end
+	for !p.between && len(p.stack) > 0 && p.limits.Bulk > 999 {
+		top := &p.stack[len(p.stack)-1]
+		left := top.left
+		for left > 0 && i+len("$123\r\n") <= len(b) && b[i] == '$' {
+			value, size := short((*[5]byte)(b[i+1:]))
+			end := i + 1 + size + value + len("\r\n")
+			if size == 0 || end > most {
+				break
+			}
+			i = end
+			left--
+		}
+		if left == 0 {
+			top.left = 1
+			p.elementEnds()
 			continue
 		}
-		end := at + len("\r\n") + value + len("\r\n")
-		if at == i+1 || end > len(b) || b[at] != '\r' || b[at+1] != '\n' || value > p.limits.Bulk || p.offset+end-p.began > p.limits.Answer {
-			return 0
+		top.left = left
+		if left < 0 || i+len("*123\r\n") > most || b[i] != '*' {
+			return i
 		}
-		top.left--
-		return end
+		value, size := short((*[5]byte)(b[i+1:]))
+		if value == 0 || p.elements+value > p.limits.Elements || len(p.stack) >= p.limits.Depth {
+			return i
+		}
+		p.elements += value
+		p.stack = append(p.stack, level{left: value, kind: '*'})
+		i += 1 + size
 	}
-	return 0
+	return i
+}
+
+// short reads a line of one to three digits, and returns of how many bytes it is: 0 if
+// there is anything else. It is written out, because it is most of what the guard costs.
+func short(line *[5]byte) (value, size int) {
+	one, two, three := line[0]-'0', line[1]-'0', line[2]-'0'
+	switch {
+	case line[1] == '\r' && line[2] == '\n' && one <= 9:
+		return int(one), 3
+	case line[2] == '\r' && line[3] == '\n' && one <= 9 && two <= 9:
+		return int(one)*10 + int(two), 4
+	case line[3] == '\r' && line[4] == '\n' && one <= 9 && two <= 9 && three <= 9:
+		return int(one)*100 + int(two)*10 + int(three), 5
+	}
+	return 0, 0
 }
 
 // skipError goes on after an error of so many bytes.
