@@ -43,6 +43,11 @@ var clusterFaults = []struct {
 		c.MoveSlot(stream, other(c, stream))
 		return func() {}
 	}},
+	{fault{name: "all nodes stand still", says: []saying{
+		{publishes, "Redis is away"}, {appends, "Redis is away"}, {journal, "do not wake each other"}, {hears, "not connected to Redis"}, {reads, "not connected to Redis"},
+	}, may: roles}, func(t *testing.T, c *testserver.RedisCluster) func() {
+		return stopAll(c.Nodes)
+	}},
 	{fault{name: "FAILOVER", may: roles}, func(t *testing.T, c *testserver.RedisCluster) func() {
 		c.Failover(c.Replica(c.Owner(stream)))
 		return func() {}
