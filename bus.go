@@ -96,7 +96,10 @@ func (b *Bus) Env() string { return b.env }
 // listener that is registered by now. It does not wait for any of them. Either
 // all events are taken or none: the error says which is malformed, and how, or
 // is [ErrBusClosed], or [ErrBusHasJournal] on a bus with a journal, or [ErrNoJournal] on
-// one that needs it. The events belong to the caller again when Notify returns.
+// one that needs it.
+//
+// Listeners share the events' [Fields] with the caller, who must not change them any
+// more unless Notify fails. The slice is the caller's again.
 func (b *Bus) Notify(events ...Event) error {
 	var one [1]Event
 	taken := one[:0]
@@ -140,25 +143,19 @@ func (b *Bus) push(events []Event) (overflowing []*delivery.Queue[Event], err er
 }
 
 // normalized returns e as all listeners will see it, on the bus of an env; "" keeps
-// the event's own.
+// the event's own. It may share e's Fields, and does not change them.
 func normalized(e Event, env string, primary bool) (Event, error) {
 	if err := checkType(e); err != nil {
 		return nil, err
 	}
-	if own := e.About().Env; env == "" {
-		env = own
-	} else if own != "" && own != env {
-		return nil, fmt.Errorf("env %q: expected that of the bus, %q", own, env)
+	c, err := e.About().normalized(env, primary)
+	if err != nil {
+		return nil, err
 	}
-	if own, ok := e.(interface{ normalized() (Event, error) }); ok {
-		var err error
-		if e, err = own.normalized(); err != nil {
-			return nil, err
-		}
+	if own, ok := e.(interface{ normalized(Change) (Event, error) }); ok {
+		return own.normalized(c) // WithChange would make one value more
 	}
-	c, err := e.About().normalized(env)
-	c.Primary = c.Primary || primary
-	return e.WithChange(c), err
+	return e.WithChange(c), nil
 }
 
 // checkType refuses what is no event, but looks like one to the compiler.

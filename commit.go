@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/tracbus/tracbus/internal/entry"
@@ -80,6 +81,7 @@ func (tx *ModelTransaction) report(e Event) error {
 	}
 	made.Change = reported.About()
 	plain := made.plain()
+	plain.New, plain.Old = maps.Clone(plain.New), maps.Clone(plain.Old) // they may be the caller's, who has them again
 	if err := plain.Check(tx.journal.store.CheckText); err != nil {
 		return err
 	}

@@ -180,7 +180,8 @@
 //   - Listeners run concurrently with each other and with those who make changes. That
 //     one listener has received a change says nothing about the others; use
 //     [Journal.Wait] and [Bus.Wait].
-//   - Events are shared: changing the [Fields] of one changes them for every listener.
+//   - Events are shared: changing the [Fields] of one, also after [Bus.Notify], changes
+//     them for every listener, while it may be reading them.
 //   - Under [Durable], a process that was held up in a call can finish the call after
 //     another has taken over. [LeaseFrom] has what a receiver needs to refuse it. By
 //     itself, this does no side effect exactly once.

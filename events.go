@@ -1,10 +1,9 @@
 package tracbus
 
 import (
+	"cmp"
 	"fmt"
-	"maps"
 	"time"
-	"unicode/utf8"
 
 	"github.com/tracbus/tracbus/internal/value"
 	"github.com/tracbus/tracbus/internal/wire"
@@ -43,8 +42,9 @@ const (
 // [WikiPageDeleted], five rarer ones beside them, and [Resync], which says that
 // changes were missed.
 //
-// Events are values, but their [Fields] are shared by all who receive them: a
-// listener must not change them, and may keep them as long as it likes.
+// Events are values, but their [Fields] are shared by all who have them: nobody may
+// change them once the event was given to a bus. A listener may keep them as long as
+// it likes. Go's race detector finds who breaks that.
 type Event interface {
 	// About returns what all events share.
 	About() Change
@@ -118,10 +118,13 @@ const (
 // Has says whether a holds all of b.
 func (a Attrs) Has(b Attrs) bool { return a&b == b }
 
-// normalized returns c as it is delivered: its texts are valid, and its time is in
-// whole microseconds, and now if nobody said when.
-func (c Change) normalized(env string) (_ Change, err error) {
-	c.Env = env
+// normalized returns c as the bus of an env delivers it ("" keeps its own): with valid
+// texts, and a time in whole microseconds, which is now if nobody said when.
+func (c Change) normalized(env string, primary bool) (_ Change, err error) {
+	if cmp.Or(env, c.Env) != cmp.Or(c.Env, env) {
+		return c, fmt.Errorf("env %q: expected that of the bus, %q", c.Env, env)
+	}
+	c.Env, c.Primary = cmp.Or(env, c.Env), c.Primary || primary
 	c.Author, c.IPNR, c.Comment = value.Text(c.Author), value.Text(c.IPNR), value.Text(c.Comment)
 	c.Time, err = value.Time(c.when())
 	return c, err
@@ -227,23 +230,6 @@ func (f Fields) Time(name string) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// normalized returns a normalised copy of f, which is nil if f is.
-func (f Fields) normalized() (Fields, error) {
-	if f == nil {
-		return nil, nil
-	}
-	g := maps.Clone(f) // much faster than to add one by one; few values change
-	for name, v := range f {
-		if !utf8.ValidString(name) {
-			return nil, fmt.Errorf("field %q: expected a name in UTF-8", name)
-		}
-		n, changed, err := value.Normalize(v)
-		if err != nil {
-			return nil, fmt.Errorf("field %q: %w", name, err)
-		}
-		if changed {
-			g[name] = n
-		}
-	}
-	return g, nil
-}
+// normalized returns f if its values are normalised, and otherwise a copy in which
+// they are.
+func (f Fields) normalized() (Fields, error) { return value.NormalizeFields(f, false) }

@@ -129,19 +129,20 @@ func (h ticketHandler) deliver(ctx context.Context, e Event) error {
 	return nil
 }
 
-func (e TicketCreated) normalized() (Event, error) {
-	values, err := normalizedTicket(e.ID, e.Values)
-	e.Values = values
+func (e TicketCreated) normalized(c Change) (_ Event, err error) {
+	e.Change = c
+	e.Values, err = normalizedTicket(e.ID, e.Values)
 	return e, err
 }
 
-func (e TicketDeleted) normalized() (Event, error) {
-	values, err := normalizedTicket(e.ID, e.Values)
-	e.Values = values
+func (e TicketDeleted) normalized(c Change) (_ Event, err error) {
+	e.Change = c
+	e.Values, err = normalizedTicket(e.ID, e.Values)
 	return e, err
 }
 
-func (e TicketChanged) normalized() (_ Event, err error) {
+func (e TicketChanged) normalized(c Change) (_ Event, err error) {
+	e.Change = c
 	if e.Values, err = normalizedTicket(e.ID, e.Values); err != nil {
 		return nil, err
 	}
@@ -182,16 +183,17 @@ func changed(values, old Fields) Fields {
 	return f
 }
 
-func (e TicketCommentEdited) normalized() (_ Event, err error) {
+func (e TicketCommentEdited) normalized(c Change) (_ Event, err error) {
 	if _, err := normalizedTicket(e.ID, nil); err != nil {
 		return nil, err
 	}
-	e.OldComment = value.Text(e.OldComment)
+	e.Change, e.OldComment = c, value.Text(e.OldComment)
 	e.CommentTime, err = value.Time(e.CommentTime)
 	return e, err
 }
 
-func (e TicketChangeDeleted) normalized() (_ Event, err error) {
+func (e TicketChangeDeleted) normalized(c Change) (_ Event, err error) {
+	e.Change = c
 	if e.Old, err = normalizedTicket(e.ID, e.Old); err != nil {
 		return nil, err
 	}

@@ -203,6 +203,7 @@ func (tx *ModelTransaction) change(ctx context.Context, verb string, m Model, do
 // [ModelTransaction.Lock] first. Two changes of a resource in one transaction are
 // delivered as one. If the second takes the first back, without a comment, and the
 // rest of the state is the same except for times, nothing is stored or delivered.
+// Fields of this package's events are the caller's again when Record returns.
 func (tx *ModelTransaction) Record(ctx context.Context, e Event) error {
 	if err := checkType(e); err != nil {
 		return tx.call("record", func() error { return err })

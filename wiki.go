@@ -165,18 +165,19 @@ func ValidatePageName(name string) error {
 	return nil
 }
 
-func (e WikiPageCreated) normalized() (_ Event, err error) {
-	e.Change, e.Page, err = same(e.Change, e.Page)
+func (e WikiPageCreated) normalized(c Change) (_ Event, err error) {
+	e.Change, e.Page, err = same(e.Change, c, e.Page)
 	return e, err
 }
 
-func (e WikiPageChanged) normalized() (_ Event, err error) {
+func (e WikiPageChanged) normalized(c Change) (_ Event, err error) {
 	e.OldText = value.Text(e.OldText)
-	e.Change, e.Page, err = same(e.Change, e.Page)
+	e.Change, e.Page, err = same(e.Change, c, e.Page)
 	return e, err
 }
 
-func (e WikiPageDeleted) normalized() (_ Event, err error) {
+func (e WikiPageDeleted) normalized(c Change) (_ Event, err error) {
+	e.Change = c
 	e.Page, err = e.Page.normalized()
 	return e, err
 }
@@ -196,22 +197,22 @@ func (p WikiPage) normalized() (WikiPage, error) {
 	return p, nil
 }
 
-// same fills in what a change and the version it made have in common.
-func same(c Change, p WikiPage) (Change, WikiPage, error) {
-	if c.Time.IsZero() {
-		c.Time = p.Time
-	}
-	c.Time = c.when()
+// same fills in what a change, which was said and is c now, and the version it made
+// have in common.
+func same(said, c Change, p WikiPage) (Change, WikiPage, error) {
+	p, err := p.normalized()
 	if p.Time.IsZero() {
 		p.Time = c.Time
+	} else if said.Time.IsZero() {
+		c.Time = p.Time
 	}
 	c.Author, p.Author = cmp.Or(c.Author, p.Author), cmp.Or(p.Author, c.Author)
 	c.Comment, p.Comment = cmp.Or(c.Comment, p.Comment), cmp.Or(p.Comment, c.Comment)
-	p, err := p.normalized()
 	return c, p, err
 }
 
-func (e WikiPageRenamed) normalized() (_ Event, err error) {
+func (e WikiPageRenamed) normalized(c Change) (_ Event, err error) {
+	e.Change = c
 	if err := ValidatePageName(e.OldName); err != nil {
 		return nil, fmt.Errorf("old %w", err)
 	}
@@ -219,13 +220,14 @@ func (e WikiPageRenamed) normalized() (_ Event, err error) {
 	return e, err
 }
 
-func (e WikiPageVersionDeleted) normalized() (_ Event, err error) {
+func (e WikiPageVersionDeleted) normalized(c Change) (_ Event, err error) {
+	e.Change = c
 	e.Page, err = e.Page.normalized()
 	return e, err
 }
 
-func (e WikiPageCommentEdited) normalized() (_ Event, err error) {
-	e.OldComment = value.Text(e.OldComment)
+func (e WikiPageCommentEdited) normalized(c Change) (_ Event, err error) {
+	e.Change, e.OldComment = c, value.Text(e.OldComment)
 	e.Page, err = e.Page.normalized()
 	return e, err
 }

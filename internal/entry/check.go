@@ -3,9 +3,7 @@ package entry
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"regexp"
-	"time"
 
 	"github.com/tracbus/tracbus/internal/value"
 )
@@ -44,7 +42,7 @@ func (e *Entry) Check(checkText func(what, text string) error) (err error) {
 		return err
 	}
 	for _, f := range []*Fields{&e.State, &e.New, &e.Old} {
-		if *f, err = journaled(*f); err != nil {
+		if *f, err = value.NormalizeFields(*f, true); err != nil {
 			return err
 		}
 	}
@@ -63,32 +61,4 @@ func (e *Entry) Check(checkText func(what, text string) error) (err error) {
 		}
 	}
 	return nil
-}
-
-// journaled returns fields as they come back from a journal: normalised, and
-// times in UTC.
-func journaled(f Fields) (Fields, error) {
-	g, shared := f, true
-	for name, v := range f {
-		if value.Text(name) != name {
-			return nil, fmt.Errorf("field %.60q: expected a name in UTF-8", name)
-		}
-		n, changed, err := value.Normalize(v)
-		if !changed {
-			n = v
-		}
-		if t, ok := n.(time.Time); ok && err == nil && t.Location() != time.UTC {
-			n, changed, err = t.UTC(), true, value.CheckTime(t.UTC())
-		}
-		switch {
-		case err != nil:
-			return nil, fmt.Errorf("field %.60q: %w", name, err)
-		case changed && shared:
-			g, shared = maps.Clone(f), false
-			fallthrough
-		case changed:
-			g[name] = n
-		}
-	}
-	return g, nil
 }

@@ -8,6 +8,7 @@ package value
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -18,7 +19,12 @@ import (
 
 // Text returns s as valid UTF-8: a run of other bytes becomes one U+FFFD, for
 // neither JSON nor most databases could keep it.
-func Text(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
+func Text(s string) string {
+	if utf8.ValidString(s) { // much faster, and so it is nearly always
+		return s
+	}
+	return strings.ToValidUTF8(s, "\uFFFD")
+}
 
 // Equal says whether a journal gives back the one for the other.
 func Equal(a, b any) bool {
@@ -47,6 +53,35 @@ func Normalize(v any) (_ any, changed bool, err error) {
 	}
 	n, err := normalised(v)
 	return n, true, err
+}
+
+// NormalizeFields returns f if its values are normalised, and otherwise a copy in which
+// they are: others may be reading f. With utc, times are in UTC, as a journal gives
+// them back.
+func NormalizeFields(f map[string]any, utc bool) (map[string]any, error) {
+	g, shared := f, true
+	for name, v := range f {
+		if !utf8.ValidString(name) {
+			return nil, fmt.Errorf("field %.60q: expected a name in UTF-8", name)
+		}
+		n, changed, err := Normalize(v)
+		if !changed {
+			n = v
+		}
+		if t, ok := n.(time.Time); utc && ok && err == nil && t.Location() != time.UTC {
+			n, changed, err = t.UTC(), true, CheckTime(t.UTC())
+		}
+		if err != nil {
+			return nil, fmt.Errorf("field %.60q: %w", name, err)
+		}
+		if changed {
+			if shared {
+				g, shared = maps.Clone(f), false
+			}
+			g[name] = n
+		}
+	}
+	return g, nil
 }
 
 func normalised(v any) (any, error) {

@@ -36,6 +36,7 @@ func TestMisusedTransactions(t *testing.T) {
 		{"a transaction of two goroutines", testTwoGoroutines},
 		{"a transaction of another goroutine", testOtherGoroutine},
 		{"the usual deferred Rollback", testDeferredRollback},
+		{"Fields that change before the commit", testFieldsChange},
 	}
 	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
 		for _, test := range tests {
@@ -263,4 +264,23 @@ func TestJoinedGivenUp(t *testing.T) {
 		rollback()
 		assert.Zero(t, ownRows(t, d))
 	})
+}
+
+// testFieldsChange changes the Fields of an event that was recorded: they are the
+// caller's again.
+func testFieldsChange(t *testing.T, _ *testdatabase.Server, d *desk.Desk) {
+	all := []tracbus.Fields{{"status": "closed", "owner": "joe"}, {"status": "closed"}, {"status": "new"}}
+	tid, err := d.Update(testkit.Within(t), desk.Joe, func(tx *tracbus.ModelTransaction) error {
+		err := tx.Record(testkit.Within(t), tracbus.TicketChanged{ID: 1, Values: all[0], New: all[1], Old: all[2]})
+		for _, f := range all {
+			f["status"], f["owner"] = "changed", "after Record"
+		}
+		return err
+	})
+	require.NoError(t, err)
+	require.NoError(t, d.Wait(testkit.Within(t), tid))
+	events, _ := d.Heard()
+	require.Len(t, events, 1)
+	e := events[0].(tracbus.TicketChanged)
+	assert.Equal(t, []tracbus.Fields{{"status": "closed", "owner": "joe"}, {"status": "closed"}, {"status": "new"}}, []tracbus.Fields{e.Values, e.New, e.Old})
 }
