@@ -158,7 +158,7 @@ func (e ChangeDelete) delete(ctx context.Context, tx *tracbus.ModelTransaction) 
 		if !r.ofTicket() {
 			continue
 		}
-		f := t.fields[r.field]
+		f, _ := t.fields.of(r.field)
 		event.New[r.field], event.Old[r.field] = f.read(r.new.String), f.read(r.old.String)
 		if err := t.undo(ctx, made, r); err != nil {
 			return nil, err
@@ -180,7 +180,7 @@ func (t *lockedTicket) undo(ctx context.Context, made int64, r changeRow) error 
 	if err != nil && !last {
 		return err
 	}
-	switch f, ok := t.fields[r.field]; {
+	switch f, ok := t.fields.of(r.field); {
 	case !last:
 		_, err = t.tables.exec(ctx, `UPDATE {ticket_change} SET oldvalue = ?
 			WHERE ticket = ? AND "time" = ? AND field = ? AND oldvalue = ?`, r.old, t.row.id, next, r.field, r.new)

@@ -162,15 +162,14 @@ func (e TicketEdit) create(ctx context.Context, tx *tracbus.ModelTransaction) (t
 // createCustom writes the custom fields that have a value or were named.
 func (t *lockedTicket) createCustom(ctx context.Context, set tracbus.Fields) error {
 	var rows [][]any
-	for _, name := range t.fields.names() {
-		f := t.fields[name]
-		v, ok := set[name]
+	for _, f := range t.fields.custom {
+		v, ok := set[f.name]
 		if !ok {
 			v, ok = f.initial, f.initial != nil
 		}
-		if f.custom && ok {
-			rows = append(rows, []any{t.row.id, name, f.stored(v)})
-			t.row.values[name] = v
+		if ok {
+			rows = append(rows, []any{t.row.id, f.name, f.stored(v)})
+			t.row.values[f.name] = v
 		}
 	}
 	return t.tables.insertRows(ctx, `INSERT INTO {ticket_custom} (ticket, name, value)`, rows)
@@ -180,7 +179,7 @@ func (t *lockedTicket) createCustom(ctx context.Context, set tracbus.Fields) err
 func (e TicketEdit) taken(tx *tracbus.ModelTransaction, fields fieldSet) (tracbus.Fields, error) {
 	set := make(tracbus.Fields, len(e.Set))
 	for name, v := range e.Set {
-		f, ok := fields[name]
+		f, ok := fields.of(name)
 		switch {
 		case ok:
 		case name == "id" || name == "time" || name == "changetime":
@@ -230,7 +229,8 @@ func (e TicketEdit) change(ctx context.Context, tx *tracbus.ModelTransaction) (t
 		p.replyTo = "description."
 	}
 	for name, v := range set {
-		if old, different := t.old(t.fields[name], v); different {
+		f, _ := t.fields.of(name)
+		if old, different := t.old(f, v); different {
 			p.new[name], p.old[name] = v, old
 		}
 	}

@@ -2,7 +2,6 @@ package trac
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,8 +31,25 @@ func ticketColumns() []string {
 	}
 }
 
-// fieldSet are all fields of tickets that can be set, by name.
-type fieldSet map[string]field
+// fieldSet are all fields of tickets that can be set: Trac's columns, and the custom
+// fields, by name. Each edit makes one, so it costs nothing if there are no custom
+// fields, and little if there are.
+type fieldSet struct{ custom []field }
+
+// of returns the field of a name.
+func (fields fieldSet) of(name string) (field, bool) {
+	if slices.Contains(ticketColumns(), name) { // Trac ignores a custom field of such a name
+		return field{name: name, textarea: name == "description"}, true
+	}
+	if i, ok := fields.place(name); ok {
+		return fields.custom[i], true
+	}
+	return field{}, false
+}
+
+func (fields fieldSet) place(name string) (i int, found bool) {
+	return slices.BinarySearchFunc(fields.custom, name, func(f field, name string) int { return strings.Compare(f.name, name) })
+}
 
 // fieldsOf returns the fields of the journal's realm "ticket".
 func fieldsOf(realm tracbus.JournalRealm) (fieldSet, error) {
@@ -45,32 +61,46 @@ func fieldsOf(realm tracbus.JournalRealm) (fieldSet, error) {
 	case tracbus.Tickets, *tracbus.Tickets:
 		return Tickets{}.fields()
 	default:
-		return nil, fmt.Errorf("the journal's realm %q is %T: expected trac.Tickets or tracbus.Tickets", tracbus.RealmTicket, realm)
+		return fieldSet{}, fmt.Errorf("the journal's realm %q is %T: expected trac.Tickets or tracbus.Tickets", tracbus.RealmTicket, realm)
 	}
 }
 
-// customName is what Trac accepts as a custom field's name.
-var customName = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9_]+$`)
+// isCustomName says whether Trac accepts a custom field's name:
+// [a-zA-Z][a-zA-Z0-9_]+ and none that it uses itself.
+func isCustomName(name string) bool {
+	for i := range len(name) {
+		c := name[i]
+		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || i > 0 && ('0' <= c && c <= '9' || c == '_')) {
+			return false
+		}
+	}
+	return len(name) > 1 && !tracini.Reserved(name)
+}
 
 func (t Tickets) fields() (fieldSet, error) {
-	fields := make(fieldSet, len(t.CustomFields)+len(ticketColumns()))
-	for _, f := range t.CustomFields {
-		if tracini.Reserved(f.Name) || !customName.MatchString(f.Name) {
-			return nil, fmt.Errorf("custom field %q: expected another name, as Trac does", f.Name)
-		}
-		fields[f.Name] = field{f.Name, true, f.Type == "time", f.Type == "textarea", initial(f)}
+	if len(t.CustomFields) == 0 {
+		return fieldSet{}, nil
 	}
-	for _, name := range ticketColumns() { // Trac ignores a custom field of such a name
-		fields[name] = field{name: name, textarea: name == "description"}
+	fields := fieldSet{make([]field, 0, len(t.CustomFields))}
+	for _, c := range t.CustomFields {
+		if !isCustomName(c.Name) {
+			return fieldSet{}, fmt.Errorf("custom field %q: expected another name, as Trac does", c.Name)
+		}
+		f := field{c.Name, true, c.Type == "time", c.Type == "textarea", initial(c)}
+		if i, found := fields.place(c.Name); found {
+			fields.custom[i] = f
+		} else if !slices.Contains(ticketColumns(), c.Name) {
+			fields.custom = slices.Insert(fields.custom, i, f)
+		}
 	}
 	return fields, nil
 }
 
-// names returns the fields in the order of their names.
+// names returns the names of all fields, in their order.
 func (fields fieldSet) names() []string {
-	names := make([]string, 0, len(fields))
-	for name := range fields {
-		names = append(names, name)
+	names := ticketColumns()
+	for _, f := range fields.custom {
+		names = append(names, f.name)
 	}
 	slices.Sort(names)
 	return names

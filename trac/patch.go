@@ -46,7 +46,7 @@ func (p *patch) write(ctx context.Context) (when int64, exists bool, err error) 
 func (p *patch) writeFields(ctx context.Context) error {
 	statement, args := `UPDATE {ticket} SET changetime = ?`, []any{p.ticket.row.changed}
 	for _, name := range slices.Sorted(maps.Keys(p.new)) {
-		if f := p.ticket.fields[name]; !f.custom {
+		if f, _ := p.ticket.fields.of(name); !f.custom {
 			statement += `, "` + name + `" = ?`
 			args = append(args, f.stored(p.new[name]))
 		}
@@ -59,12 +59,11 @@ func (p *patch) writeFields(ctx context.Context) error {
 // new value or else its default, as Trac's ticket does when it is saved.
 func (p *patch) writeCustom(ctx context.Context) error {
 	var rows [][]any
-	for _, name := range p.ticket.fields.names() {
-		f := p.ticket.fields[name]
+	for _, f := range p.ticket.fields.custom {
+		name := f.name
 		v, different := p.new[name]
 		named, isNamed := p.set[name]
 		switch {
-		case !f.custom:
 		case p.ticket.row.custom[name] && different:
 			_, err := p.ticket.tables.exec(ctx, `UPDATE {ticket_custom} SET value = ? WHERE ticket = ? AND name = ?`,
 				f.stored(v), p.ticket.row.id, name)
@@ -95,7 +94,7 @@ func (p *patch) writeChange(ctx context.Context, when int64, created bool) (exis
 	author, left := p.ticket.tx.Actor().Author, len(before)
 	var rows []newChange
 	for _, name := range slices.Sorted(maps.Keys(p.new)) {
-		f := p.ticket.fields[name]
+		f, _ := p.ticket.fields.of(name)
 		v := f.stored(p.new[name])
 		i := slices.IndexFunc(before, func(r changeRow) bool { return r.field == name })
 		switch {

@@ -32,7 +32,7 @@ func readTicket(ctx context.Context, from tables, fields fieldSet, id int64, loc
 	if id < 1 || id > math.MaxInt32 { // the column is of 32 bits on PostgreSQL
 		return nil, tracbus.ErrNotFound
 	}
-	t := &ticketRow{id: id, values: make(tracbus.Fields, len(fields)+2), custom: map[string]bool{}}
+	t := &ticketRow{id: id, values: make(tracbus.Fields, len(ticketColumns())+len(fields.custom)+2), custom: map[string]bool{}}
 	names := ticketColumns()
 	texts := make([]sql.NullString, len(names))
 	var created, changed sql.NullInt64
@@ -53,6 +53,9 @@ func readTicket(ctx context.Context, from tables, fields fieldSet, id int64, loc
 	for i, name := range names {
 		t.values[name] = texts[i].String
 	}
+	if len(fields.custom) == 0 {
+		return t, nil
+	}
 	return t, t.readCustom(ctx, from, fields, lock)
 }
 
@@ -68,14 +71,14 @@ func (t *ticketRow) readCustom(ctx context.Context, from tables, fields fieldSet
 		if err := rows.Scan(&name, &value); err != nil {
 			return err
 		}
-		if f, ok := fields[name]; ok && f.custom {
+		if f, ok := fields.of(name); ok && f.custom {
 			t.custom[name] = true
 			t.values[name] = f.read(value.String)
 		}
 	}
-	for name, f := range fields {
-		if f.custom && !t.custom[name] && f.initial != nil {
-			t.values[name] = f.initial
+	for _, f := range fields.custom {
+		if !t.custom[f.name] && f.initial != nil {
+			t.values[f.name] = f.initial
 		}
 	}
 	return cmp.Or(rows.Err(), rows.Close())
