@@ -139,7 +139,7 @@ func (j *Journal) wakeChannel() string { return "tracbus:" + j.store.UUID() + ":
 
 // callOthers wakes the other processes, and says whether anybody heard it.
 func (j *Journal) callOthers(ctx context.Context) (heard bool, err error) {
-	heard, err = j.caller.Call(ctx, j.wakeChannel())
+	heard, err = j.caller.Call(ctx, j.wakeChannel(), j.origin)
 	return heard, redisconn.Explain(err, j.config.WakeRedis)
 }
 
@@ -151,7 +151,7 @@ func (j *Journal) hearOthers(ctx context.Context) iter.Seq[follow.Heard] {
 			heard := follow.Heard{Err: err}
 			var call *DecodeError // it is no event of a tracker
 			if errors.As(err, &call) {
-				if call.Channel != j.wakeChannel() {
+				if call.Channel != j.wakeChannel() || call.Payload == j.origin { // this process needs no waking
 					continue
 				}
 				heard = follow.Heard{Call: true}
@@ -170,6 +170,9 @@ type journalSink struct{ journal *Journal }
 
 // Feed queues the events of the journal's next transactions for every listener.
 func (s journalSink) Feed(changes []store.Change, transactions []store.Place, more bool) {
+	if s.pass(transactions[len(transactions)-1]) {
+		return
+	}
 	items, places := s.journal.unread.Take(s.journal.items(changes), shownPlaces(transactions), more)
 	if len(places) == 0 {
 		return // the follower comes back with the rest of them
@@ -188,6 +191,21 @@ func (s journalSink) Feed(changes []store.Change, transactions []store.Place, mo
 		q.Feed(items, places)
 	}
 	s.journal.keeper.Kick()
+}
+
+// pass says whether nobody listens but durable consumers, who read for themselves. Then
+// no event is made, and whoever registers later gets what comes after a place.
+func (s journalSink) pass(to store.Place) bool {
+	b := s.journal.bus
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.queues) > 0 {
+		return false
+	}
+	b.fed = to
+	s.journal.unread.Forget()
+	s.journal.keeper.Kick()
+	return true
 }
 
 // Rewound makes every listener go on after an earlier place, after a Resync.

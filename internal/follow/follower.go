@@ -36,6 +36,7 @@ type Follower struct {
 
 	kick     chan struct{} // holds one token: there may be something to read
 	announce chan struct{} // holds one token: other processes should know
+	hurry    chan struct{} // holds one token: somebody waits for what is read next
 
 	finishing chan struct{} // holds a token while a Finish reads
 
@@ -61,7 +62,7 @@ type Follower struct {
 func New(ctx context.Context, config Config, sink Sink) (*Follower, error) {
 	f := &Follower{
 		config: config, sink: sink,
-		kick: make(chan struct{}, 1), announce: make(chan struct{}, 1), moved: make(chan struct{}),
+		kick: make(chan struct{}, 1), announce: make(chan struct{}, 1), hurry: make(chan struct{}, 1), moved: make(chan struct{}),
 		finishing: make(chan struct{}, 1),
 	}
 	var err error
@@ -177,6 +178,14 @@ func (f *Follower) Hint() {
 func signal(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
+	default:
+	}
+}
+
+// drain takes a token away, if there is one.
+func drain(c chan struct{}) {
+	select {
+	case <-c:
 	default:
 	}
 }

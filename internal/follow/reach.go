@@ -45,6 +45,7 @@ func (f *Follower) Reach(ctx context.Context, tid int64) error {
 		case err != nil && time.Since(since) >= most:
 			return fmt.Errorf("the journal cannot be followed for %v: %w", time.Since(since).Round(time.Millisecond), err)
 		}
+		signal(f.hurry)
 		again := time.NewTimer(pause)
 		select {
 		case <-moved:

@@ -31,9 +31,12 @@ func (f *Follower) Run(ctx context.Context, still func(context.Context)) {
 	}
 	watch := f.config.Store.Watch()
 	defer watch.Close()
+	var pace pace
 	for try := 0; ; {
+		drain(f.hurry) // who waits by now waits for what this reads
 		began := time.Now()
 		err := f.follow(ctx)
+		pace.read(began)
 		if ctx.Err() != nil {
 			return
 		}
@@ -47,7 +50,7 @@ func (f *Follower) Run(ctx context.Context, still func(context.Context)) {
 		}
 		try = 0
 		still(ctx)
-		if !f.wait(ctx, watch) {
+		if !f.wait(ctx, watch, &pace) {
 			return
 		}
 		f.sink.Nudge() // they read at the same time
@@ -204,8 +207,9 @@ func (f *Follower) refill(ctx context.Context) (more bool, err error) {
 	return more, nil
 }
 
-// wait returns when there may be something to read, and false when ctx ends.
-func (f *Follower) wait(ctx context.Context, watch *store.Watch) bool {
+// wait returns when there may be something to read, and it is time to, and false when
+// ctx ends.
+func (f *Follower) wait(ctx context.Context, watch *store.Watch, pace *pace) bool {
 	full := time.NewTimer(max(f.config.Poll, FullPoll))
 	defer full.Stop()
 	var quick <-chan time.Time
@@ -217,6 +221,8 @@ func (f *Follower) wait(ctx context.Context, watch *store.Watch) bool {
 	for {
 		select {
 		case <-f.kick:
+			pace.wait(ctx, f.hurry)
+			drain(f.kick) // the read that follows sees what it was for
 			return true
 		case <-f.sink.Room():
 			return true

@@ -110,6 +110,9 @@ func (f *Follower) call(ctx context.Context, w *wakeLog) {
 		w.note(out, err)
 		if err == nil && unheard == 0 {
 			pause = firstPause
+			if !store.Sleep(ctx, callEvery) { // commits meanwhile are one call
+				return
+			}
 			continue
 		}
 		if !store.Sleep(ctx, pause) {
@@ -119,6 +122,9 @@ func (f *Follower) call(ctx context.Context, w *wakeLog) {
 		signal(f.announce)
 	}
 }
+
+// callEvery is how far calls are apart at least.
+const callEvery = time.Millisecond
 
 // maxUnheard is how many calls in a row may be heard by nobody: both directions need
 // some seconds to follow when Redis is elsewhere, each at its own time.

@@ -21,7 +21,7 @@ func TestCallerFollows(t *testing.T) {
 	caller := redisconn.NewCaller(client)
 	t.Cleanup(caller.Close)
 	call := func() bool {
-		heard, err := caller.Call(testkit.Within(t), "news")
+		heard, err := caller.Call(testkit.Within(t), "news", "me")
 		require.NoError(t, err)
 		return heard
 	}
