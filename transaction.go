@@ -127,6 +127,7 @@ var errTxEnded = errors.New("the ModelTransaction has ended")
 // lend lets the application use q until the transaction ends.
 func (tx *ModelTransaction) lend(q SQL) {
 	tx.q, tx.lent = q, borrow.Of(q, !tx.journal.store.OneWriter(), 0)
+	tx.lent.Batches = tx.conn != nil && tx.journal.store.Batches() // who knows what was joined
 }
 
 // Prepare says who makes the changes, and of which kind they are: [KindCreated],

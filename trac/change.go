@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
-	"errors"
 	"strconv"
 	"strings"
 )
@@ -47,35 +46,31 @@ func commentNumber(old string) int {
 }
 
 // readLast finds the latest change and its number, as Ticket.save_changes does to
-// number the next one. If that change has no numbered comment, it and those before
-// it are counted.
-func (t *lockedTicket) readLast(ctx context.Context) error {
-	var field string
-	var old sql.NullString
-	err := t.tables.queryRow(ctx, `SELECT "time", field, oldvalue FROM {ticket_change} WHERE ticket = ?
-		ORDER BY "time" DESC, CASE WHEN field = 'comment' THEN 0 ELSE 1 END LIMIT 1`+lockRows, t.row.id).
-		Scan(&t.last, &field, &old)
-	switch {
-	case errors.Is(err, sql.ErrNoRows):
-		return nil
-	case err != nil:
+// number the next one.
+func (t *lockedTicket) readLast(id int64) read {
+	return read{`SELECT "time", field, oldvalue FROM {ticket_change} WHERE ticket = ?
+		ORDER BY "time" DESC, CASE WHEN field = 'comment' THEN 0 ELSE 1 END LIMIT 1` + lockRows, []any{id}, func(rows *sql.Rows) error {
+		var field string
+		var old sql.NullString
+		t.changed = true
+		err := rows.Scan(&t.last, &field, &old)
+		if field == commentField {
+			t.number = commentNumber(old.String)
+		}
 		return err
-	case field == commentField:
-		t.number = commentNumber(old.String)
-	}
-	if t.number > 0 {
-		return nil
-	}
+	}}
+}
+
+// count numbers a latest change that has no numbered comment: it and those before it are
+// counted.
+func (t *lockedTicket) count(ctx context.Context) error {
 	changes, err := t.numbered(ctx)
-	if err != nil {
-		return err
-	}
 	for _, c := range changes {
 		if t.number++; c.number > 0 {
 			t.number = c.number
 		}
 	}
-	return nil
+	return err
 }
 
 // numberedChange is a change's time and its comment's number, 0 if it has none.

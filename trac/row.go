@@ -26,13 +26,40 @@ type ticketRow struct {
 // first SELECT.
 const lockRows = " {FOR UPDATE}"
 
-// readTicket returns a ticket as Ticket._fetch_ticket does. The row in ticket is
-// locked first, so that what is read after it belongs to it.
-func readTicket(ctx context.Context, from tables, fields fieldSet, id int64, lock string) (*ticketRow, error) {
+// readTicket returns a ticket as Ticket._fetch_ticket does, and makes more reads after
+// that. The row in ticket is locked first, so that what is read after it belongs to it.
+func readTicket(ctx context.Context, from tables, fields fieldSet, id int64, lock string, more ...read) (*ticketRow, error) {
 	if id < 1 || id > math.MaxInt32 { // the column is of 32 bits on PostgreSQL
 		return nil, tracbus.ErrNotFound
 	}
 	t := &ticketRow{id: id, values: make(tracbus.Fields, len(ticketColumns())+len(fields.custom)+2), custom: map[string]bool{}}
+	found := false
+	reads := []read{{
+		`SELECT "time", changetime, ` + quotedNames(ticketColumns()) + ` FROM {ticket} WHERE id = ?` + lock, []any{id},
+		func(rows *sql.Rows) error { found = true; return t.scan(rows) },
+	}}
+	if len(fields.custom) > 0 {
+		reads = append(reads, read{
+			`SELECT name, value FROM {ticket_custom} WHERE ticket = ?` + lock, []any{id},
+			func(rows *sql.Rows) error { return t.scanCustom(rows, fields) },
+		})
+	}
+	if err := from.readAll(ctx, append(reads, more...)...); err != nil {
+		return nil, err
+	}
+	if !found {
+		return nil, tracbus.ErrNotFound
+	}
+	for _, f := range fields.custom {
+		if !t.custom[f.name] && f.initial != nil {
+			t.values[f.name] = f.initial
+		}
+	}
+	return t, nil
+}
+
+// scan takes the row in ticket.
+func (t *ticketRow) scan(rows *sql.Rows) error {
 	names := ticketColumns()
 	texts := make([]sql.NullString, len(names))
 	var created, changed sql.NullInt64
@@ -40,12 +67,8 @@ func readTicket(ctx context.Context, from tables, fields fieldSet, id int64, loc
 	for i := range texts {
 		into = append(into, &texts[i])
 	}
-	err := from.queryRow(ctx, `SELECT "time", changetime, `+quotedNames(names)+
-		` FROM {ticket} WHERE id = ?`+lock, id).Scan(into...)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, tracbus.ErrNotFound
-	} else if err != nil {
-		return nil, err
+	if err := rows.Scan(into...); err != nil {
+		return err
 	}
 	t.changed = changed.Int64
 	t.values["time"] = time.UnixMicro(created.Int64).UTC()
@@ -53,35 +76,21 @@ func readTicket(ctx context.Context, from tables, fields fieldSet, id int64, loc
 	for i, name := range names {
 		t.values[name] = texts[i].String
 	}
-	if len(fields.custom) == 0 {
-		return t, nil
-	}
-	return t, t.readCustom(ctx, from, fields, lock)
+	return nil
 }
 
-func (t *ticketRow) readCustom(ctx context.Context, from tables, fields fieldSet, lock string) error {
-	rows, err := from.query(ctx, `SELECT name, value FROM {ticket_custom} WHERE ticket = ?`+lock, t.id)
-	if err != nil {
+// scanCustom takes a row in ticket_custom.
+func (t *ticketRow) scanCustom(rows *sql.Rows, fields fieldSet) error {
+	var name string
+	var value sql.NullString
+	if err := rows.Scan(&name, &value); err != nil {
 		return err
 	}
-	defer rows.Close()
-	for rows.Next() {
-		var name string
-		var value sql.NullString
-		if err := rows.Scan(&name, &value); err != nil {
-			return err
-		}
-		if f, ok := fields.of(name); ok && f.custom {
-			t.custom[name] = true
-			t.values[name] = f.read(value.String)
-		}
+	if f, ok := fields.of(name); ok && f.custom {
+		t.custom[name] = true
+		t.values[name] = f.read(value.String)
 	}
-	for _, f := range fields.custom {
-		if !t.custom[f.name] && f.initial != nil {
-			t.values[f.name] = f.initial
-		}
-	}
-	return cmp.Or(rows.Err(), rows.Close())
+	return nil
 }
 
 func quotedNames(names []string) string { return `"` + strings.Join(names, `", "`) + `"` }
@@ -94,8 +103,9 @@ type lockedTicket struct {
 	fields fieldSet
 	// last is the time of the latest change, and number that of its comment;
 	// both are 0 if there was no change.
-	last   int64
-	number int
+	last    int64
+	number  int
+	changed bool // there was one
 }
 
 // lockTicket locks a ticket and reads it.
@@ -104,14 +114,14 @@ func lockTicket(ctx context.Context, tx *tracbus.ModelTransaction, id int64, bas
 	if err != nil {
 		return nil, err
 	}
-	tables := tablesOf(tx)
-	row, err := readTicket(ctx, tables, fields, id, lockRows)
-	if err != nil {
+	t := &lockedTicket{tx: tx, tables: tablesOf(tx), fields: fields}
+	if t.row, err = readTicket(ctx, t.tables, fields, id, lockRows, t.readLast(id)); err != nil {
 		return nil, err
 	}
-	t := &lockedTicket{row: row, tx: tx, tables: tables, fields: fields}
-	if err := t.readLast(ctx); err != nil {
-		return nil, err
+	if t.changed && t.number == 0 {
+		if err := t.count(ctx); err != nil {
+			return nil, err
+		}
 	}
 	if base.IsZero() || base.UnixMicro() == t.row.changed {
 		return t, nil

@@ -1,12 +1,15 @@
 package trac
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/internal/borrow"
 	"github.com/tracbus/tracbus/internal/limit"
 	"github.com/tracbus/tracbus/internal/sqltext"
 )
@@ -18,14 +21,16 @@ type tables struct {
 	sql     tracbus.SQL
 	dialect *sqltext.Dialect
 	schema  string
+	batches bool // sql takes many statements at once
 }
 
 func tablesOf(tx *tracbus.ModelTransaction) tables {
-	return tables{tx.SQL(), sqltext.Of(string(tx.Dialect())), tx.Schema()}
+	lent, ok := tx.SQL().(*borrow.Loan)
+	return tables{tx.SQL(), sqltext.Of(string(tx.Dialect())), tx.Schema(), ok && lent.Batches}
 }
 
 func tablesIn(s *tracbus.Snapshot) tables {
-	return tables{s, sqltext.Of(string(s.Dialect())), s.Schema()}
+	return tables{s, sqltext.Of(string(s.Dialect())), s.Schema(), false}
 }
 
 // bounded keeps a Model from waiting for ever for rows that others have locked, or for a
@@ -48,6 +53,67 @@ func (t tables) query(ctx context.Context, text string, args ...any) (*sql.Rows,
 
 func (t tables) queryRow(ctx context.Context, text string, args ...any) limit.Row {
 	return limit.QueryRow(ctx, t.sql, t.dialect.Write(t.schema, text), args...)
+}
+
+// read is a SELECT, and what is done with each of its rows.
+type read struct {
+	text string
+	args []any
+	scan func(rows *sql.Rows) error
+}
+
+// readAll runs one SELECT after the other: in one round trip where the driver can.
+func (t tables) readAll(ctx context.Context, reads ...read) error {
+	if !t.batches {
+		for _, r := range reads {
+			rows, err := t.query(ctx, r.text, r.args...)
+			if err == nil {
+				err = r.all(ctx, rows)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	var texts []string
+	var args []any
+	for _, r := range reads {
+		texts, args = append(texts, t.dialect.Write(t.schema, r.text)), append(args, r.args...)
+	}
+	rows, err := t.sql.QueryContext(ctx, strings.Join(texts, "; "), args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for i, r := range reads {
+		if i > 0 && !rows.NextResultSet() {
+			return cmp.Or(rows.Err(), errors.New("the database answered to fewer statements than were asked"))
+		}
+		if err := r.each(ctx, rows); err != nil {
+			return err
+		}
+	}
+	return limit.Drain(ctx, rows)
+}
+
+// all reads rows to their end, and closes them.
+func (r read) all(ctx context.Context, rows *sql.Rows) error {
+	defer rows.Close()
+	if err := r.each(ctx, rows); err != nil {
+		return err
+	}
+	return limit.Drain(ctx, rows)
+}
+
+func (r read) each(ctx context.Context, rows *sql.Rows) error {
+	for rows.Next() {
+		limit.Progress(ctx)
+		if err := r.scan(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
 }
 
 // insert runs an INSERT into a table whose column id the database fills in.

@@ -26,6 +26,10 @@ type SQL interface {
 // statements of pools of package sql, whose driver runs all on what is lent (conn.go), and
 // keeps what it has opened there. Methods may be called concurrently.
 type Loan struct {
+	// Batches says that many statements, with values, can be asked at once. It is set
+	// before the loan is used.
+	Batches bool
+
 	q      SQL
 	drains bool            // rows have to be read before anything else can be asked
 	most   time.Duration   // for which an answer may be waited for; zero: the application decides

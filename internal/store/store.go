@@ -109,6 +109,10 @@ func (s *Store) CheckText(name, text string) error {
 // OneWriter says whether a transaction excludes all others from its beginning.
 func (s *Store) OneWriter() bool { return s.dialect.oneWriter }
 
+// Batches says whether a connection of the store's takes many statements, with values, at
+// once, and answers with the rows of each.
+func (s *Store) Batches() bool { return s.batches }
+
 // Lingers says whether a statement that waits for a lock goes on waiting, and keeps the
 // locks that it has, after its connection is gone.
 func (s *Store) Lingers() bool { return s.dialect.lingers }
