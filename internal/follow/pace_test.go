@@ -87,6 +87,7 @@ func TestPaceEnds(t *testing.T) {
 func TestReachHurries(t *testing.T) {
 	f := &Follower{config: Config{Store: new(store.Store)}, hurry: make(chan struct{}, 1), moved: make(chan struct{})}
 	ctx, cancel := context.WithTimeout(t.Context(), testkit.Patience)
+	defer cancel()
 	ended := make(chan error, 1)
 	go func() { ended <- f.Reach(ctx, 5) }()
 	select {
