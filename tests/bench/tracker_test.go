@@ -41,14 +41,12 @@ const benchTickets = 1000
 // benchTracker is a tracker's database, with the journal's tables in it.
 type benchTracker struct {
 	db      *sql.DB
-	reopen  func() *sql.DB // makes another pool, as another process has
 	journal *tracbus.Journal
 	dialect tracbus.Dialect
 }
 
 func newBenchTracker(b *testing.B, s *testdatabase.Server, config tracbus.JournalConfig) *benchTracker {
-	dsn := s.DSN(s.Name())
-	t := &benchTracker{db: s.Open(b, dsn), reopen: func() *sql.DB { return s.Open(b, dsn) }, dialect: tracbus.Dialect(s.Dialect)}
+	t := &benchTracker{db: s.New(b), dialect: tracbus.Dialect(s.Dialect)}
 	t.db.SetMaxIdleConns(64) // it makes no connections anew while it is measured
 	t.journal = openBenchJournal(b, t, tracbus.NewBus("test"), config)
 	for _, text := range benchTables {
