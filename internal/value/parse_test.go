@@ -204,3 +204,33 @@ func TestTimes(t *testing.T) {
 		assert.ErrorContains(t, err, "expected a form like 2006-01-02T15:04:05.000006+00:00", "%q", s)
 	}
 }
+
+// TestValid compares with what it is faster than, for texts of all lengths with every
+// byte anywhere.
+func TestValid(t *testing.T) {
+	for length := range 26 {
+		assert.True(t, valid(strings.Repeat("x", length)))
+		for at := range length {
+			for c := range 256 {
+				s := []byte(strings.Repeat("x", length))
+				s[at] = byte(c)
+				require.Equal(t, utf8.Valid(s), valid(string(s)), "%q", s)
+			}
+		}
+	}
+	assert.True(t, valid("é") && valid("€€€") && valid("milestoné"))
+}
+
+// TestYears: the first and the last time that there is, in UTC and elsewhere.
+func TestYears(t *testing.T) {
+	first, after := time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)
+	for _, in := range []*time.Location{time.UTC, time.FixedZone("", 0)} {
+		assert.NoError(t, CheckTime(first.In(in)))
+		assert.Error(t, CheckTime(first.Add(-1).In(in)))
+		assert.NoError(t, CheckTime(after.Add(-1).In(in)))
+		assert.Error(t, CheckTime(after.In(in)))
+	}
+	east := time.FixedZone("", 3600)
+	assert.NoError(t, CheckTime(first.Add(-time.Second).In(east)), "it is 00:59:59 there")
+	assert.Error(t, CheckTime(after.Add(-time.Second).In(east)))
+}

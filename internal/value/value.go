@@ -20,10 +20,28 @@ import (
 // Text returns s as valid UTF-8: a run of other bytes becomes one U+FFFD, for
 // neither JSON nor most databases could keep it.
 func Text(s string) string {
-	if utf8.ValidString(s) { // much faster, and so it is nearly always
+	if valid(s) { // much faster, and so it is nearly always
 		return s
 	}
 	return strings.ToValidUTF8(s, "\uFFFD")
+}
+
+// valid is [utf8.ValidString], and faster for short ASCII, which most names and values
+// are.
+func valid(s string) bool {
+	const highs = 0x8080808080808080
+	n := len(s)
+	if n >= 8 && n <= 16 {
+		return (load(s)|load(s[n-8:]))&highs == 0 || utf8.ValidString(s)
+	}
+	if n < 8 {
+		var all byte
+		for i := range n {
+			all |= s[i]
+		}
+		return all < utf8.RuneSelf || utf8.ValidString(s)
+	}
+	return utf8.ValidString(s)
 }
 
 // Equal says whether a journal gives back the one for the other.
@@ -47,7 +65,7 @@ func Normalize(v any) (_ any, changed bool, err error) {
 			return nil, false, nil
 		}
 	case time.Time:
-		if v.Truncate(time.Microsecond) == v {
+		if v.Round(0) == v && v.Nanosecond()%1000 == 0 { // Round drops the monotonic clock
 			return nil, false, CheckTime(v)
 		}
 	}
@@ -61,8 +79,11 @@ func Normalize(v any) (_ any, changed bool, err error) {
 func NormalizeFields(f map[string]any, utc bool) (map[string]any, error) {
 	g, shared := f, true
 	for name, v := range f {
-		if !utf8.ValidString(name) {
+		if !valid(name) {
 			return nil, fmt.Errorf("field %.60q: expected a name in UTF-8", name)
+		}
+		if s, ok := v.(string); ok && valid(s) {
+			continue // most are
 		}
 		n, changed, err := Normalize(v)
 		if !changed {
@@ -126,8 +147,17 @@ func Time(t time.Time) (time.Time, error) {
 	return t.Truncate(time.Microsecond), CheckTime(t)
 }
 
+// The first second of the year 1 and of the year 10,000, in UTC.
+const (
+	yearOne         = -62135596800
+	yearTenThousand = 253402300800
+)
+
 // CheckTime refuses what Trac's Python cannot read.
 func CheckTime(t time.Time) error {
+	if s := t.Unix(); s >= yearOne && s < yearTenThousand && t.Location() == time.UTC {
+		return nil
+	}
 	if y := t.Year(); y < 1 || y > 9999 {
 		return fmt.Errorf("time in year %d: expected a year from 1 to 9999", y)
 	}
