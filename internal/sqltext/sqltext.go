@@ -74,6 +74,7 @@ func Of(name string) *Dialect { return dialects[name] }
 func (d *Dialect) Write(schema, text string) string {
 	text = d.unlimited(text)
 	var b strings.Builder
+	b.Grow(len(text) + 64)
 	marks := 0
 	for i := 0; i < len(text); i++ {
 		switch c := text[i]; {
