@@ -162,7 +162,7 @@ func (j *Journal) connect(ctx context.Context) (err error) {
 		return err
 	}
 	j.tables = progress.Of(j.store, j.db)
-	j.retention = retention.Of(j.store, j.db, j.realmNames())
+	j.retention = retention.Of(j.store, j.db)
 	if j.store.OneWriter() {
 		j.config.PollInterval = cmp.Or(j.config.PollInterval, 5*time.Millisecond)
 	}
@@ -190,6 +190,18 @@ func (j *Journal) fitCounter(ctx context.Context) error {
 // for the connection's), for applications that have a migration tool of their own
 // and set [JournalConfig.NoMigrate]. Statements are separated by empty lines.
 func JournalSchema(dialect Dialect, schema string, realms ...Realm) (string, error) {
+	return schemaText(dialect, schema, realms, false)
+}
+
+// JournalUpgrade is JournalSchema for a journal of an earlier release, whose schema_version is
+// 2: it returns the SQL that makes its tables those of this release. The realms have to be all
+// that the journal has tables of. Every process of the earlier release fails from the first
+// statement on, so end those before.
+func JournalUpgrade(dialect Dialect, schema string, realms ...Realm) (string, error) {
+	return schemaText(dialect, schema, realms, true)
+}
+
+func schemaText(dialect Dialect, schema string, realms []Realm, upgrade bool) (string, error) {
 	names := make([]string, len(realms))
 	for i, r := range realms {
 		if err := entry.CheckName("realm", string(r)); err != nil {
@@ -197,7 +209,7 @@ func JournalSchema(dialect Dialect, schema string, realms ...Realm) (string, err
 		}
 		names[i] = string(r)
 	}
-	text, err := store.Text(string(dialect), schema, names)
+	text, err := store.Text(string(dialect), schema, names, upgrade)
 	if err != nil {
 		return "", fmt.Errorf("journal schema: %w", err)
 	}

@@ -13,12 +13,7 @@ func (s *Store) Lock(ctx context.Context, q SQL, resources ...[2]string) (err er
 	if s.dialect.oneWriter {
 		return nil
 	}
-	slots := make([]int64, 0, len(resources))
-	for _, r := range resources {
-		slots = append(slots, slotOf(r))
-	}
-	slices.Sort(slots) // in one order, so that two who lock the same do not wait for each other
-	for _, slot := range slices.Compact(slots) {
+	for _, slot := range slotsOf(resources) {
 		if err := s.dialect.lock(s, ctx, q, slot); err != nil {
 			return err
 		}
@@ -37,8 +32,14 @@ func (s *Store) LockFloor(ctx context.Context, q SQL) (err error) {
 // room for some 6,400 locks, MySQL's need a row each.
 const slots = 4096
 
-func slotOf(r [2]string) int64 {
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(r[0] + "\x00" + r[1]))
-	return int64(h.Sum32() % slots)
+// slotsOf returns the slots of resources, in one order, so that two who lock the same do
+// not wait for each other.
+func slotsOf(resources [][2]string) (all []int64) {
+	for _, r := range resources {
+		h := fnv.New32a()
+		_, _ = h.Write([]byte(r[0] + "\x00" + r[1]))
+		all = append(all, int64(h.Sum32()%slots))
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
