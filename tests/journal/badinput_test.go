@@ -685,7 +685,7 @@ func TestUnfitDatabase(t *testing.T) {
 			db := s.New(t)
 			err := open(t, db, manual)
 			assert.ErrorIs(t, err, tracbus.ErrSchema)
-			for _, table := range []string{"journal_facts", "journal_transaction", "journal_once", "journal_aside", "ticket_journal", "ticket_history", "wiki_journal", "wiki_history"} {
+			for _, table := range []string{"journal_facts", "journal_transaction", "journal_consumer", "journal_dead_letter", "ticket_journal", "ticket_history", "wiki_journal", "wiki_history"} {
 				assert.ErrorContains(t, err, table)
 				_, err := db.Exec("SELECT * FROM " + table)
 				assert.Error(t, err, "%s was made", table)
@@ -706,7 +706,7 @@ func TestUnfitDatabase(t *testing.T) {
 			assert.NoError(t, open(t, db, manual), "all is there")
 		})
 		t.Run("half of the tables are missing", func(t *testing.T) {
-			for _, table := range []string{"ticket_history", "journal_transaction", "journal_facts", "journal_once", "journal_aside"} {
+			for _, table := range []string{"ticket_history", "journal_transaction", "journal_facts", "journal_consumer", "journal_dead_letter"} {
 				db := s.New(t)
 				require.NoError(t, open(t, db, config))
 				_, err := db.Exec("DROP TABLE " + table)
