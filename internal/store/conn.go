@@ -57,6 +57,14 @@ func (s *Store) begin(ctx context.Context, most time.Duration, statements []stri
 		}
 		limit.Progress(ctx)
 	}
+	if s.batches {
+		// Now, for each statement after the tid holds others up. In a session that shows
+		// no rows, Append says so.
+		if _, err := s.session(ctx, c); err != nil && !errors.Is(err, sql.ErrNoRows) {
+			c.Rollback()
+			return nil, err
+		}
+	}
 	return c, nil
 }
 

@@ -166,7 +166,7 @@ func (s *Store) appendAtOnce(ctx context.Context, q SQL, slots []int64, rows [][
 	}
 	if len(slots) > 0 { // in the order of the index, and without a result
 		list := strings.ReplaceAll(strings.Trim(fmt.Sprint(slots), "[]"), " ", ", ")
-		b.WriteString("SELECT max(slot) INTO @tracbus_slot FROM {journal_lock} WHERE slot IN (" + list + ") FOR UPDATE; ")
+		b.WriteString("SELECT max(slot) INTO @tracbus_slot FROM {journal_lock} WHERE slot IN (" + list + ") LIMIT 1 FOR UPDATE; ")
 	}
 	b.WriteString(countMySQL + "; ")
 	args := s.insertMySQL(&b, rows)

@@ -14,7 +14,7 @@ type Session struct {
 }
 
 // whoMySQL asks how the server names the connection, and when it started if that is known.
-const whoMySQL = "SELECT connection_id(), coalesce(@tracbus_server, 0)"
+const whoMySQL = "SELECT connection_id(), coalesce(@tracbus_server, 0) LIMIT 1"
 
 // session returns how the server names a connection. When the server started is asked
 // once for each connection, and kept there in a variable.

@@ -99,7 +99,7 @@ func beats(t *testing.T, k *crowd) map[string]int64 {
 	all := map[string]int64{}
 	var name string
 	var beat int64
-	testkit.Scan(t, k.DB, "SELECT name, beat FROM journal_consumer", func() { all[name] = beat }, &name, &beat)
+	testkit.Scan(t, k.DB, "SELECT name, heartbeat FROM journal_consumer", func() { all[name] = beat }, &name, &beat)
 	return all
 }
 
@@ -172,9 +172,9 @@ func TestManyNamesLoseSome(t *testing.T) {
 		k.renewed(t)
 		before := k.rows(t)
 		for _, text := range []string{
-			"UPDATE journal_consumer SET token = epoch + 1, beat = beat + 1, holder = 'another', expires = expires + 3600000000 WHERE name = 'n1'",
+			"UPDATE journal_consumer SET token = token + 1, heartbeat = heartbeat + 1, holder = 'another', expires = expires + 3600000000 WHERE name = 'n1'",
 			"DELETE FROM journal_consumer WHERE name = 'n2'",
-			"UPDATE journal_consumer SET tid = 0, mark = '' WHERE name = 'n3'",
+			"UPDATE journal_consumer SET tid = 0, commit_id = '' WHERE name = 'n3'",
 		} {
 			_, err := k.DB.Exec(text)
 			require.NoError(t, err)
