@@ -189,32 +189,11 @@ func (j *Journal) fitCounter(ctx context.Context) error {
 // JournalSchema returns the SQL that makes a journal's tables in a schema (""
 // for the connection's), for applications that have a migration tool of their own
 // and set [JournalConfig.NoMigrate]. Statements are separated by empty lines.
-func JournalSchema(dialect Dialect, schema string, realms ...Realm) (string, error) {
-	return schemaText(dialect, schema, realms, false)
-}
+func JournalSchema(dialect Dialect, schema string, realms ...Realm) (string, error) { return schemaText(dialect, schema, realms, false) }
 
-// JournalUpgrade is JournalSchema for a journal of an earlier release, whose schema_version is
-// 2: it returns the SQL that makes its tables those of this release. The realms have to be all
-// that the journal has tables of. Every process of the earlier release fails from the first
-// statement on, so end those before.
-func JournalUpgrade(dialect Dialect, schema string, realms ...Realm) (string, error) {
-	return schemaText(dialect, schema, realms, true)
-}
-
-func schemaText(dialect Dialect, schema string, realms []Realm, upgrade bool) (string, error) {
-	names := make([]string, len(realms))
-	for i, r := range realms {
-		if err := entry.CheckName("realm", string(r)); err != nil {
-			return "", fmt.Errorf("journal schema: %w", err)
-		}
-		names[i] = string(r)
-	}
-	text, err := store.Text(string(dialect), schema, names, upgrade)
-	if err != nil {
-		return "", fmt.Errorf("journal schema: %w", err)
-	}
-	return text, nil
-}
+// JournalUpgrade is JournalSchema for tables whose schema_version is 2, of exactly these
+// realms. Processes of that release fail from the first statement on.
+func JournalUpgrade(dialect Dialect, schema string, realms ...Realm) (string, error) { return schemaText(dialect, schema, realms, true) }
 
 func (j *Journal) realm(name Realm) JournalRealm {
 	for _, r := range j.realms {

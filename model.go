@@ -1,6 +1,7 @@
 package tracbus
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -184,7 +185,7 @@ func (j *Journal) load(ctx context.Context, q *delivery.Queue[Event], f func(con
 	if !q.Showed(fed, shownPlaces(later)) {
 		return fmt.Errorf("load: %w while the snapshot was made", ErrRewound)
 	}
-	lent := borrow.Of(conn, !j.store.OneWriter(), j.store.Limits().Lock)
+	lent := borrow.Of(conn, nil, !j.store.OneWriter(), j.store.Limits().Lock)
 	defer lent.Return(errSnapshotOver, j.store.Limits().Rollback)
 	return f(ctx, &Snapshot{SQL: lent, TID: fed, journal: j})
 }
@@ -208,4 +209,19 @@ func shownPlaces(transactions []store.Place) []delivery.Place {
 		places[i] = delivery.Place(p)
 	}
 	return places
+}
+
+func schemaText(dialect Dialect, schema string, realms []Realm, upgrade bool) (text string, err error) {
+	names := make([]string, len(realms))
+	for i, r := range realms {
+		names[i] = string(r)
+		err = cmp.Or(err, entry.CheckName("realm", names[i]))
+	}
+	if err == nil {
+		text, err = store.Text(string(dialect), schema, names, upgrade)
+	}
+	if err != nil {
+		return "", fmt.Errorf("journal schema: %w", err)
+	}
+	return text, nil
 }

@@ -126,7 +126,8 @@ var errTxEnded = errors.New("the ModelTransaction has ended")
 
 // lend lets the application use q until the transaction ends.
 func (tx *ModelTransaction) lend(q SQL) {
-	tx.q, tx.lent = q, borrow.Of(q, !tx.journal.store.OneWriter(), 0)
+	s := tx.journal.store
+	tx.q, tx.lent = q, borrow.Of(q, func(ctx context.Context) error { return s.Lock(ctx, q) }, !s.OneWriter(), 0)
 }
 
 // Prepare says who makes the changes, and of which kind they are: [KindCreated],
@@ -208,7 +209,9 @@ func (tx *ModelTransaction) Record(ctx context.Context, e Event) error {
 		return tx.call("record", func() error { return err })
 	}
 	return tx.call("record "+e.Resource().String(), func() error {
-		if err := tx.Lock(ctx, e.Resource()); err != nil {
+		if r := e.Resource(); tx.conn != nil && tx.lent.Ready() == nil {
+			tx.conn.LockLater([2]string{string(r.Realm), r.ID})
+		} else if err := tx.Lock(ctx, r); err != nil {
 			return err
 		}
 		return tx.report(e)

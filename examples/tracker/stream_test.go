@@ -113,7 +113,7 @@ func TestStreamResync(t *testing.T) {
 	f.end()
 	c.ticket("summary", "pruned")
 	c.ticket("summary", "the last")
-	_, err := journal.Prune(ticking(t), tracbus.Retention{KeepLast: 1, DropUnconsumedAfter: 1})
+	_, err = journal.Prune(ticking(t), tracbus.Retention{KeepLast: 1, DropUnconsumedAfter: 1})
 	require.NoError(t, err)
 	gone := c.get("/wiki/WikiStart?diff=1.0." + strings.SplitN(newest, ".", 3)[2])
 	assert.Equal(t, http.StatusGone, gone.status)

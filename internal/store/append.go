@@ -23,18 +23,23 @@ func (s *Store) MustCheckOpen(appends bool) bool {
 	return !appends || !s.batches && !s.dialect.checksOnAppend
 }
 
-// Append locks resources, takes a tid and writes the rows of changes, of which there is
+// Append locks what is to be locked yet, takes a tid and writes the rows of changes, of which there is
 // one at least: the last thing in a transaction, because from here on it may hold up
 // others. If end is true and the connection can do it, COMMIT goes with it in the same
 // round trip; committed says so. After an error the transaction has to be rolled back,
 // unless the error wraps [ErrInDoubt].
-func (s *Store) Append(ctx context.Context, q SQL, commitID, origin string, changes []Change, end bool, resources ...[2]string) (tid int64, committed bool, err error) {
-	defer s.Within(s.limits.Answer, &ctx, &err)()
+func (s *Store) Append(ctx context.Context, q SQL, commitID, origin string, changes []Change, end bool) (tid int64, committed bool, err error) {
+	slots, _ := s.slots(q)
+	most := s.limits.Answer
+	if len(slots) > 0 && !s.dialect.lingers { // else what waits is seen to
+		most = s.limits.Lock
+	}
+	defer s.Within(most, &ctx, &err)()
 	rows := make([][]any, len(changes))
 	for i, c := range changes {
 		rows[i] = []any{i, len(changes), commitID, origin, c.Realm, c.ID, c.Kind, c.Time, c.Author, c.IPNR, number(c.Authenticated), c.Comment, c.Attrs, c.Document}
 	}
-	return s.dialect.append(s, ctx, q, slotsOf(resources), rows, end)
+	return s.dialect.append(s, ctx, q, slots, rows, end)
 }
 
 func number(b bool) int {

@@ -19,6 +19,7 @@ type Conn struct {
 	// Session is how MySQL names the connection, known if COMMIT can go
 	// together with what takes the tid; else it may be 0.
 	Session Session
+	later   later
 	limits  Limits
 	spoiled bool // its session is not fit for others
 	ended   bool

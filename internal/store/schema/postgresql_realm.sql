@@ -1,9 +1,9 @@
 -- Views for people and tools: a change, and its fields.
-CREATE VIEW {REALM_journal} AS
+CREATE OR REPLACE VIEW {REALM_journal} AS
 SELECT tid, seq, id, change, time, author, ipnr, authenticated, comment, parts, (nullif(document, '')::json -> 'state')::text AS state
 FROM {journal_change} WHERE realm = 'REALM';
 
-CREATE VIEW {REALM_history} AS
+CREATE OR REPLACE VIEW {REALM_history} AS
 SELECT c.tid, c.seq, c.id, f ->> 0 AS field, f ->> 1 AS old_type, f ->> 2 AS old_value, f ->> 3 AS new_type, f ->> 4 AS new_value
 FROM {journal_change} c CROSS JOIN LATERAL json_array_elements(nullif(c.document, '')::json -> 'changed') f
 WHERE c.realm = 'REALM';
