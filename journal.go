@@ -189,11 +189,15 @@ func (j *Journal) fitCounter(ctx context.Context) error {
 // JournalSchema returns the SQL that makes a journal's tables in a schema (""
 // for the connection's), for applications that have a migration tool of their own
 // and set [JournalConfig.NoMigrate]. Statements are separated by empty lines.
-func JournalSchema(dialect Dialect, schema string, realms ...Realm) (string, error) { return schemaText(dialect, schema, realms, false) }
+func JournalSchema(dialect Dialect, schema string, realms ...Realm) (string, error) {
+	return schemaText(dialect, schema, realms, false)
+}
 
 // JournalUpgrade is JournalSchema for tables whose schema_version is 2, of exactly these
 // realms. Processes of that release fail from the first statement on.
-func JournalUpgrade(dialect Dialect, schema string, realms ...Realm) (string, error) { return schemaText(dialect, schema, realms, true) }
+func JournalUpgrade(dialect Dialect, schema string, realms ...Realm) (string, error) {
+	return schemaText(dialect, schema, realms, true)
+}
 
 func (j *Journal) realm(name Realm) JournalRealm {
 	for _, r := range j.realms {
