@@ -266,11 +266,10 @@ func (s *Store) createAlone(ctx context.Context, conn *Conn, u *upgrade) (more b
 		statements, err = s.upgrade(ctx, conn, u)
 	}
 	if more = len(statements) > 0; !more && err == nil {
-		for _, realm := range s.realms {
-			if slices.ContainsFunc(viewsOf(realm), func(name string) bool { return slices.Contains(l.missing, name) }) {
-				statements = append(statements, s.dialect.views(realm)...)
-			}
-		}
+		statements, err = s.missingViews(ctx, conn, l)
+	}
+	if err != nil {
+		return false, err
 	}
 	for _, statement := range statements {
 		if _, err := conn.ExecContext(ctx, s.dialect.text.Write(s.schema, statement)); err != nil {
@@ -278,12 +277,38 @@ func (s *Store) createAlone(ctx context.Context, conn *Conn, u *upgrade) (more b
 		}
 		limit.Progress(ctx)
 	}
-	if err == nil && s.dialect.migrated != "" {
+	if s.dialect.migrated != "" {
 		if _, err = conn.ExecContext(ctx, "COMMIT"); err == nil { // before the next one looks
 			err = limit.Ask(ctx, conn, s.SQL(s.dialect.migrated), s.schema)
 		}
 	}
 	return more, err
+}
+
+// missingViews returns the statements that make the views that are missing. A realm without
+// changes may still have its tables of version 2.
+func (s *Store) missingViews(ctx context.Context, q SQL, l looked) (statements []string, err error) {
+	for _, realm := range s.realms {
+		some := false
+		for _, name := range viewsOf(realm) {
+			some = some || slices.Contains(l.missing, name)
+			if !l.table(name) {
+				continue
+			}
+			var rows int
+			if err := limit.QueryRow(ctx, q, s.SQL("SELECT count(*) FROM {"+name+"}")).Scan(&rows); err != nil {
+				return nil, err
+			}
+			if rows > 0 {
+				return nil, fmt.Errorf("%w: %s is a table with %d rows: expected a view, or none", ErrSchema, name, rows)
+			}
+			statements = append(statements, "DROP TABLE {"+name+"}")
+		}
+		if some {
+			statements = append(statements, s.dialect.views(realm)...)
+		}
+	}
+	return statements, nil
 }
 
 func (s *Store) lockMigration(ctx context.Context, conn *Conn) error {

@@ -46,6 +46,7 @@ func one[V any](t *testing.T, db *sql.DB, query string) (v V) {
 // an old is a journal as version 2 of the tables left it.
 type old struct {
 	*sql.DB
+	tx      *sql.Tx // nil: none
 	t       *testing.T
 	dialect string
 	uuid    string
@@ -65,7 +66,7 @@ func versionTwo(t *testing.T, db *sql.DB, dialect string, version int) old {
 		run(t, db, dialect, "_2.sql", "")
 	}
 	require.Equal(t, version, one[int](t, db, "SELECT schema_version FROM journal_facts"))
-	return old{db, t, dialect, one[string](t, db, "SELECT uuid FROM journal_facts")}
+	return old{db, nil, t, dialect, one[string](t, db, "SELECT uuid FROM journal_facts")}
 }
 
 func (o old) exec(query string, args ...any) {
@@ -78,7 +79,11 @@ func (o old) exec(query string, args ...any) {
 	if o.dialect == "mysql" {
 		query = strings.ReplaceAll(query, `"`, "`")
 	}
-	_, err := o.Exec(query, args...)
+	exec := o.Exec
+	if o.tx != nil {
+		exec = o.tx.Exec
+	}
+	_, err := exec(query, args...)
 	require.NoError(o.t, err, query)
 }
 
