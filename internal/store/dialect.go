@@ -13,7 +13,7 @@ import (
 //
 // To add a database, write its row with its functions in a file of its own, a
 // row of package sqltext that says how it writes a statement, and its files in
-// schema/: see schema.go; then add the row to
+// schema/, see that package; then add the row to
 // dialects. TestDialects says what is missing. What it has to give is an order:
 // tids that follow the commits, and a reader that knows which tids are decided.
 // Each row says how its database does that.

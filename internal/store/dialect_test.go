@@ -35,14 +35,14 @@ func TestDialects(t *testing.T) {
 				}
 			}
 			assert.Same(t, d, dialectOf(d.text.Name))
-			makes := strings.Join(slices.Concat(d.read(".sql"), d.views("ticket")), "\n")
+			makes := strings.Join(slices.Concat(d.sql().Tables(), d.sql().Views("ticket")), "\n")
 			for _, name := range slices.Concat(d.common(), viewsOf("ticket")) {
 				made := regexp.MustCompile(`CREATE (OR REPLACE )?(TABLE|VIEW) (IF NOT EXISTS )?\{` + name + `\}`).MatchString(makes)
 				assert.True(t, made, "no statement in schema/ makes %s", name)
 			}
-			step := d.step([]string{"ticket", "wiki"})
-			assert.NotContains(t, strings.Join(slices.Concat(step.begin, step.copies(0, 9), step.end), "\n"), "REALM")
-			for name, part := range map[string][]string{"begins": step.begin, "copies": step.copy, "ends": step.end} {
+			step := d.sql().Three([]string{"ticket", "wiki"})
+			assert.NotContains(t, strings.Join(slices.Concat(step.Begin, step.Copies(0, 9), step.End), "\n"), "REALM")
+			for name, part := range map[string][]string{"begins": step.Begin, "copies": step.Copies(0, 9), "ends": step.End} {
 				assert.NotEmpty(t, part, "no statement in schema/ %s the step", name)
 			}
 		})

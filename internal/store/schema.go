@@ -3,65 +3,45 @@ package store
 import (
 	"context"
 	"database/sql"
-	"embed"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/tracbus/tracbus/internal/limit"
+	"github.com/tracbus/tracbus/internal/store/schema"
 )
 
-// The files of a database are <name>.sql, which makes the tables; <name>_realm.sql, the views
-// of a realm; and <name>_2.sql and <name>_3.sql, which make a version of the one before.
-//
-//go:embed schema
-var files embed.FS
-
 // version is the schema's that this library writes and reads.
-const version = 3
+const version = schema.Version
 
-// Text returns the statements that make the tables of a journal, for those who
+// sql returns the statements that make the tables.
+func (d *dialect) sql() schema.Of { return schema.Of(d.text.Name) }
+
+// Text returns the statements that make the tables of a journal in a schema of this name, for those who
 // have a migration tool of their own. With upgrade it returns those that make them of
 // tables of version 2, which have to be of these realms and no other.
-func Text(dialect, schema string, realms []string, upgrade bool) (string, error) {
+func Text(dialect, name string, realms []string, upgrade bool) (string, error) {
 	d := dialectOf(dialect)
 	if d == nil {
 		return "", fmt.Errorf("dialect %q: expected %s", dialect, names())
 	}
-	if err := d.checkSchema(schema); err != nil {
+	if err := d.checkSchema(name); err != nil {
 		return "", err
 	}
-	statements := d.read(".sql")
+	statements := d.sql().Tables()
 	if upgrade {
-		step := d.step(realms)
-		statements = slices.Concat(step.begin, step.copies(0, unbounded), step.end)
+		step := d.sql().Three(realms)
+		statements = slices.Concat(step.Begin, step.Copies(0, unbounded), step.End)
 	}
 	for _, realm := range realms {
-		statements = append(statements, d.views(realm)...)
+		statements = append(statements, d.sql().Views(realm)...)
 	}
 	var b strings.Builder
 	for _, statement := range statements {
-		b.WriteString(strings.TrimSpace(d.text.Write(schema, statement)) + "\n\n")
+		b.WriteString(strings.TrimSpace(d.text.Write(name, statement)) + "\n\n")
 	}
 	return b.String(), nil
-}
-
-// read returns the statements of a file.
-func (d *dialect) read(name string) []string {
-	text, err := files.ReadFile("schema/" + d.text.Name + name)
-	if err != nil {
-		panic("tracbus: " + err.Error()) // embedded with the program
-	}
-	return strings.Split(strings.TrimSpace(string(text)), "\n\n")
-}
-
-// views returns what makes the views of a realm.
-func (d *dialect) views(realm string) (statements []string) {
-	for _, statement := range d.read("_realm.sql") {
-		statements = append(statements, strings.ReplaceAll(statement, "REALM", realm))
-	}
-	return statements
 }
 
 // migrate makes what is missing, one process at a time, or says what that is.
@@ -259,9 +239,9 @@ func (s *Store) createAlone(ctx context.Context, conn *Conn, u *upgrade) (more b
 	var statements []string
 	switch {
 	case l.version == 0:
-		statements = s.dialect.read(".sql")
+		statements = s.dialect.sql().Tables()
 	case l.version == 1:
-		statements = s.dialect.read("_2.sql")
+		statements = s.dialect.sql().Two()
 	case l.version == 2 || l.old:
 		statements, err = s.upgrade(ctx, conn, u)
 	}
@@ -305,7 +285,7 @@ func (s *Store) missingViews(ctx context.Context, q SQL, l looked) (statements [
 			statements = append(statements, "DROP TABLE {"+name+"}")
 		}
 		if some {
-			statements = append(statements, s.dialect.views(realm)...)
+			statements = append(statements, s.dialect.sql().Views(realm)...)
 		}
 	}
 	return statements, nil
