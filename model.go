@@ -1,7 +1,6 @@
 package tracbus
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -44,8 +43,8 @@ type Model interface {
 	Delete(ctx context.Context, tx *ModelTransaction) (Event, error)
 }
 
-// Entry is a change as a journal keeps it: one row of <realm>_journal with the
-// rows of <realm>_history that belong to it, in the form that all realms share.
+// Entry is a change as a journal keeps it: one row of journal_change, in the form that all
+// realms share.
 type Entry struct {
 	Resource Resource // what was changed
 	Kind     Kind     // what was done to it
@@ -72,7 +71,7 @@ type Recordable interface {
 	Entry() Entry
 }
 
-// JournalRealm is a kind of resource that a journal has tables for,
+// JournalRealm is a kind of resource that a journal has views for,
 // <realm>_journal and <realm>_history. [Tickets] and [Pages] are two.
 type JournalRealm interface {
 	// Realm returns the realm's name: lower-case letters, digits and _, a
@@ -211,17 +210,11 @@ func shownPlaces(transactions []store.Place) []delivery.Place {
 	return places
 }
 
-func schemaText(dialect Dialect, schema string, realms []Realm, upgrade bool) (text string, err error) {
-	names := make([]string, len(realms))
-	for i, r := range realms {
-		names[i] = string(r)
-		err = cmp.Or(err, entry.CheckName("realm", names[i]))
+func schemaText(dialect Dialect, schema string, realms []Realm, upgrade bool) (string, error) {
+	for _, r := range realms {
+		if err := entry.CheckName("realm", string(r)); err != nil {
+			return "", fmt.Errorf("journal schema: %w", err)
+		}
 	}
-	if err == nil {
-		text, err = store.Text(string(dialect), schema, names, upgrade)
-	}
-	if err != nil {
-		return "", fmt.Errorf("journal schema: %w", err)
-	}
-	return text, nil
+	return store.Text(string(dialect), schema, realms, upgrade)
 }

@@ -21,20 +21,24 @@ func (d *dialect) sql() schema.Of { return schema.Of(d.text.Name) }
 // Text returns the statements that make the tables of a journal in a schema of this name, for those who
 // have a migration tool of their own. With upgrade it returns those that make them of
 // tables of version 2, which have to be of these realms and no other.
-func Text(dialect, name string, realms []string, upgrade bool) (string, error) {
+func Text[R ~string](dialect, name string, realms []R, upgrade bool) (string, error) {
 	d := dialectOf(dialect)
 	if d == nil {
-		return "", fmt.Errorf("dialect %q: expected %s", dialect, names())
+		return "", fmt.Errorf("journal schema: dialect %q: expected %s", dialect, names())
 	}
 	if err := d.checkSchema(name); err != nil {
-		return "", err
+		return "", fmt.Errorf("journal schema: %w", err)
+	}
+	var all []string
+	for _, realm := range realms {
+		all = append(all, string(realm))
 	}
 	statements := d.sql().Tables()
 	if upgrade {
-		step := d.sql().Three(realms)
+		step := d.sql().Three(all)
 		statements = slices.Concat(step.Begin, step.Copies(0, unbounded), step.End)
 	}
-	for _, realm := range realms {
+	for _, realm := range all {
 		statements = append(statements, d.sql().Views(realm)...)
 	}
 	var b strings.Builder
