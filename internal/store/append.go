@@ -31,7 +31,7 @@ func (s *Store) MustCheckOpen(appends bool) bool {
 func (s *Store) Append(ctx context.Context, q SQL, commitID, origin string, changes []Change, end bool) (tid int64, committed bool, err error) {
 	slots, _ := s.slots(q)
 	most := s.limits.Answer
-	if len(slots) > 0 && !s.dialect.lingers { // else what waits is seen to
+	if len(slots) > 0 && !s.batches { // else what waits is seen to
 		most = s.limits.Lock
 	}
 	defer s.Within(most, &ctx, &err)()

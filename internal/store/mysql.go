@@ -108,8 +108,15 @@ func (s *Store) checkTablesMySQL(ctx context.Context) error {
 	return nil
 }
 
+// lockMySQL also notes how the server names the connection, if that is not known yet.
 func (s *Store) lockMySQL(ctx context.Context, q SQL, slot int64) error {
-	return limit.Ask(ctx, q, s.SQL("SELECT slot FROM {journal_lock} WHERE slot = ? FOR UPDATE"), slot)
+	var session Session
+	text := s.SQL("SELECT connection_id(), coalesce(@tracbus_server, 0) FROM {journal_lock} WHERE slot = ? FOR UPDATE")
+	err := limit.QueryRow(ctx, q, text, slot).Scan(&session.id, &session.server)
+	if c, own := q.(*Conn); own && c.Session.id == 0 {
+		c.Session = session
+	}
+	return err
 }
 
 func (s *Store) setCounterMySQL(ctx context.Context, q SQL, tid int64) error {

@@ -39,6 +39,14 @@ func (s *Store) appendMySQL(ctx context.Context, q SQL, slots []int64, rows [][]
 	if tooLong != nil {
 		return 0, false, tooLong
 	}
+	if !s.batches {
+		for _, slot := range slots {
+			if err := s.lockMySQL(ctx, q, slot); err != nil {
+				return 0, false, err
+			}
+		}
+		slots = nil
+	}
 	session, err := s.session(ctx, q)
 	if err != nil {
 		return 0, false, err
