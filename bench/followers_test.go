@@ -69,7 +69,7 @@ func follower(t *testing.T, f follow) {
 	require.NoError(t, err)
 	program, err := os.Executable()
 	require.NoError(t, err)
-	cmd := exec.Command(program, "-test.run=^TestFollower$", "-test.timeout=5h")
+	cmd := exec.Command(program, "-test.run=^TestReport$", "-test.timeout=5h")
 	cmd.Env = append(os.Environ(), followerEnv+"="+string(orders))
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe() // which ends with this process, however that ends
@@ -88,12 +88,8 @@ func follower(t *testing.T, f follow) {
 	require.Equal(t, "following\n", line)
 }
 
-// TestFollower is such a process. It ends with its standard input.
-func TestFollower(t *testing.T) {
-	orders := os.Getenv(followerEnv)
-	if orders == "" {
-		t.Skip("it is a process of other tests")
-	}
+// runFollower is such a process. It ends with its standard input.
+func runFollower(t *testing.T, orders string) {
 	var f follow
 	require.NoError(t, json.Unmarshal([]byte(orders), &f))
 	s := testdatabase.Server{Dialect: f.Dialect, Driver: f.Driver}

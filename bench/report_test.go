@@ -51,6 +51,10 @@ var named = map[string]string{"postgresql": "PostgreSQL", "sqlite": "SQLite", "m
 
 // TestReport holds every comparison. It fails if a way does not do its job.
 func TestReport(t *testing.T) {
+	if orders := os.Getenv(followerEnv); orders != "" {
+		runFollower(t, orders)
+		return
+	}
 	where := os.Getenv(reportEnv)
 	var report strings.Builder
 	for _, c := range all() {
