@@ -12,6 +12,7 @@ import (
 	"github.com/tracbus/tracbus/internal/delivery"
 	"github.com/tracbus/tracbus/internal/follow"
 	"github.com/tracbus/tracbus/internal/store"
+	"github.com/tracbus/tracbus/internal/value"
 )
 
 // This file joins internal/consumer, which runs durable consumers, to what it
@@ -96,7 +97,7 @@ func (j *Journal) trimFor(s skimmer) func(*store.Change) {
 	}
 	return func(row *store.Change) {
 		if row.Realm == string(RealmTicket) && row.Kind == string(KindChanged) && row.Damage == nil {
-			row.State = "{}"
+			row.Document = value.DropState(row.Document)
 		}
 	}
 }

@@ -162,7 +162,7 @@ func (j *Journal) connect(ctx context.Context) (err error) {
 		return err
 	}
 	j.tables = progress.Of(j.store, j.db)
-	j.retention = retention.Of(j.store, j.db, j.realmNames())
+	j.retention = retention.Of(j.store, j.db)
 	if j.store.OneWriter() {
 		j.config.PollInterval = cmp.Or(j.config.PollInterval, 5*time.Millisecond)
 	}
@@ -190,18 +190,13 @@ func (j *Journal) fitCounter(ctx context.Context) error {
 // for the connection's), for applications that have a migration tool of their own
 // and set [JournalConfig.NoMigrate]. Statements are separated by empty lines.
 func JournalSchema(dialect Dialect, schema string, realms ...Realm) (string, error) {
-	names := make([]string, len(realms))
-	for i, r := range realms {
-		if err := entry.CheckName("realm", string(r)); err != nil {
-			return "", fmt.Errorf("journal schema: %w", err)
-		}
-		names[i] = string(r)
-	}
-	text, err := store.Text(string(dialect), schema, names)
-	if err != nil {
-		return "", fmt.Errorf("journal schema: %w", err)
-	}
-	return text, nil
+	return schemaText(dialect, schema, realms, false)
+}
+
+// JournalUpgrade is JournalSchema for tables whose schema_version is 2, of exactly these
+// realms. Processes of that release fail from the first statement on.
+func JournalUpgrade(dialect Dialect, schema string, realms ...Realm) (string, error) {
+	return schemaText(dialect, schema, realms, true)
 }
 
 func (j *Journal) realm(name Realm) JournalRealm {

@@ -43,8 +43,8 @@ type Model interface {
 	Delete(ctx context.Context, tx *ModelTransaction) (Event, error)
 }
 
-// Entry is a change as a journal keeps it: one row of <realm>_journal with the
-// rows of <realm>_history that belong to it, in the form that all realms share.
+// Entry is a change as a journal keeps it: one row of journal_change, in the form that all
+// realms share.
 type Entry struct {
 	Resource Resource // what was changed
 	Kind     Kind     // what was done to it
@@ -71,7 +71,7 @@ type Recordable interface {
 	Entry() Entry
 }
 
-// JournalRealm is a kind of resource that a journal has tables for,
+// JournalRealm is a kind of resource that a journal has views for,
 // <realm>_journal and <realm>_history. [Tickets] and [Pages] are two.
 type JournalRealm interface {
 	// Realm returns the realm's name: lower-case letters, digits and _, a
@@ -184,7 +184,7 @@ func (j *Journal) load(ctx context.Context, q *delivery.Queue[Event], f func(con
 	if !q.Showed(fed, shownPlaces(later)) {
 		return fmt.Errorf("load: %w while the snapshot was made", ErrRewound)
 	}
-	lent := borrow.Of(conn, !j.store.OneWriter(), j.store.Limits().Lock)
+	lent := borrow.Of(conn, nil, !j.store.OneWriter(), j.store.Limits().Lock)
 	defer lent.Return(errSnapshotOver, j.store.Limits().Rollback)
 	return f(ctx, &Snapshot{SQL: lent, TID: fed, journal: j})
 }
@@ -208,4 +208,13 @@ func shownPlaces(transactions []store.Place) []delivery.Place {
 		places[i] = delivery.Place(p)
 	}
 	return places
+}
+
+func schemaText(dialect Dialect, schema string, realms []Realm, upgrade bool) (string, error) {
+	for _, r := range realms {
+		if err := entry.CheckName("realm", string(r)); err != nil {
+			return "", fmt.Errorf("journal schema: %w", err)
+		}
+	}
+	return store.Text(string(dialect), schema, realms, upgrade)
 }

@@ -126,8 +126,9 @@ var errTxEnded = errors.New("the ModelTransaction has ended")
 
 // lend lets the application use q until the transaction ends.
 func (tx *ModelTransaction) lend(q SQL) {
-	tx.q, tx.lent = q, borrow.Of(q, !tx.journal.store.OneWriter(), 0)
-	tx.lent.Batches = tx.conn != nil && tx.journal.store.Batches() // who knows what was joined
+	s := tx.journal.store
+	tx.q, tx.lent = q, borrow.Of(q, func(ctx context.Context) error { return s.Lock(ctx, q) }, !s.OneWriter(), 0)
+	tx.lent.Batches = tx.conn != nil && s.Batches() // who knows what was joined
 }
 
 // Prepare says who makes the changes, and of which kind they are: [KindCreated],
@@ -210,7 +211,9 @@ func (tx *ModelTransaction) Record(ctx context.Context, e Event) error {
 		return tx.call("record", func() error { return err })
 	}
 	return tx.call("record "+e.Resource().String(), func() error {
-		if err := tx.Lock(ctx, e.Resource()); err != nil {
+		if r := e.Resource(); tx.conn != nil && tx.lent.Ready() == nil {
+			tx.conn.LockLater([2]string{string(r.Realm), r.ID})
+		} else if err := tx.Lock(ctx, r); err != nil {
 			return err
 		}
 		return tx.report(e)

@@ -120,8 +120,7 @@ func (l *load) run(d time.Duration) {
 // tables reads the places of all changes from the journal's tables, in their order.
 func (l *load) tables() (places []string) {
 	_, db := l.rig.openJournal()
-	rows, err := db.QueryContext(ticking(l.t), `SELECT t.tid, c.seq, t.mark FROM journal_transaction t JOIN
-		(SELECT tid, seq FROM ticket_journal UNION ALL SELECT tid, seq FROM wiki_journal) c ON c.tid = t.tid ORDER BY t.tid, c.seq`)
+	rows, err := db.QueryContext(ticking(l.t), "SELECT tid, seq, commit_id FROM journal_change ORDER BY tid, seq")
 	require.NoError(l.t, err)
 	defer rows.Close()
 	for rows.Next() {

@@ -158,8 +158,8 @@ func TestMail(t *testing.T) {
 
 	// One that is given up; another failed in truth, this one was made by hand.
 	_, db := r.openJournal()
-	_, err := db.ExecContext(ticking(t), `INSERT INTO journal_aside (name, tid, seq, mark, realm, id, error, tries, since, retry)
-		SELECT 'mail', tid, 0, mark, 'ticket', '2', 'by hand', 8, 1, 0 FROM journal_transaction WHERE tid = 3`)
+	_, err := db.ExecContext(ticking(t), `INSERT INTO journal_dead_letter (name, tid, seq, commit_id, realm, id, error, attempts, since, redeliver)
+		SELECT 'mail', tid, 0, commit_id, 'ticket', '2', 'by hand', 8, 1, 0 FROM journal_change WHERE tid = 3`)
 	require.NoError(t, err)
 	assert.Contains(t, c.get("/status").body, "by hand (8 times)")
 	refused := c.send("/status", "/status", "do", "drop", "name", "mail", "tid", "x", "seq", "0")

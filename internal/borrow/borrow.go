@@ -31,9 +31,10 @@ type Loan struct {
 	Batches bool
 
 	q      SQL
-	drains bool            // rows have to be read before anything else can be asked
-	most   time.Duration   // for which an answer may be waited for; zero: the application decides
-	end    context.Context // ends every statement
+	drains bool                        // rows have to be read before anything else can be asked
+	most   time.Duration               // for which an answer may be waited for; zero: the application decides
+	before func(context.Context) error // nil: nothing
+	end    context.Context             // ends every statement
 	kill   context.CancelFunc
 
 	mu       sync.Mutex     // guards what follows
@@ -44,17 +45,18 @@ type Loan struct {
 	running  sync.WaitGroup // of the calls
 }
 
-// Of lends q. drains says that rows have to be read to their end before anything else can
+// Of lends q. before is called before each statement, which is not run if that fails; it may
+// be nil. drains says that rows have to be read to their end before anything else can
 // be asked, as servers want it. No answer is waited for longer than most; zero means that
 // the application decides.
-func Of(q SQL, drains bool, most time.Duration) *Loan {
+func Of(q SQL, before func(context.Context) error, drains bool, most time.Duration) *Loan {
 	end, kill := context.WithCancel(context.Background())
-	return &Loan{q: q, drains: drains, most: most, end: end, kill: kill}
+	return &Loan{q: q, before: before, drains: drains, most: most, end: end, kill: kill}
 }
 
 // ExecContext runs a statement.
 func (l *Loan) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	if err := l.ask(); err != nil {
+	if err := l.ask(ctx); err != nil {
 		return nil, err
 	}
 	defer l.leave()
@@ -132,10 +134,16 @@ func (l *Loan) ready() error {
 
 // ask begins a call that runs a statement, and use one that reads or closes what is open.
 // Leave ends it.
-func (l *Loan) ask() error {
+func (l *Loan) ask(ctx context.Context) error {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.enter(l.ready())
+	err := l.enter(l.ready())
+	l.mu.Unlock()
+	if err == nil && l.before != nil {
+		if err = l.before(ctx); err != nil {
+			l.leave()
+		}
+	}
+	return err
 }
 
 func (l *Loan) use() error {

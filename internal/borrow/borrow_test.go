@@ -32,7 +32,7 @@ func TestIterationIsACall(t *testing.T) {
 			require.NoError(t, err)
 			defer conn.Close()
 
-			loan := borrow.Of(conn, false, 0)
+			loan := borrow.Of(conn, nil, false, 0)
 			rows, err := loan.QueryContext(context.Background(), "SELECT")
 			require.NoError(t, err)
 			require.False(t, loan.Busy())

@@ -26,7 +26,7 @@ func (c conn) QueryContext(ctx context.Context, query string, args []driver.Name
 
 // PrepareContext implements [driver.ConnPrepareContext].
 func (c conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
-	if err := c.loan.ask(); err != nil {
+	if err := c.loan.ask(ctx); err != nil {
 		return nil, err
 	}
 	defer c.loan.leave()
@@ -71,7 +71,7 @@ func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driv
 
 // ExecContext implements [driver.StmtExecContext].
 func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
-	if err := s.loan.ask(); err != nil {
+	if err := s.loan.ask(ctx); err != nil {
 		return nil, err
 	}
 	defer s.loan.leave()

@@ -22,7 +22,7 @@ type rows struct {
 
 // open runs a query, whose rows stay open.
 func (l *Loan) open(ctx context.Context, query func(context.Context) (*sql.Rows, error)) (driver.Rows, error) {
-	if err := l.ask(); err != nil {
+	if err := l.ask(ctx); err != nil {
 		return nil, err
 	}
 	defer l.leave()

@@ -109,7 +109,7 @@ func (r *reader[E]) keep(from store.Place, rows store.Batch, err error, forgets 
 	w := r.windows[i]
 	w.places, w.more, w.read = append(w.places, rows.Places...), rows.More, time.Now()
 	for _, c := range sharing[E](rows.Changes) {
-		w.bytes += len(c.row.State) + len(c.row.Comment)
+		w.bytes += len(c.row.Document) + len(c.row.Comment)
 		w.changes = append(w.changes, c)
 	}
 	if over := len(w.places) - windowLength; over > 0 {

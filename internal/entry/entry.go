@@ -9,8 +9,7 @@ import (
 	"github.com/tracbus/tracbus/internal/wire"
 )
 
-// Entry is a change as a journal keeps it: one row of <realm>_journal with its
-// rows of <realm>_history.
+// Entry is a change as a journal keeps it: one row of journal_change.
 type Entry struct {
 	Resource Resource
 	Kind     string

@@ -1,7 +1,6 @@
 package entry
 
 import (
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,7 +13,11 @@ import (
 	"github.com/tracbus/tracbus/internal/wire"
 )
 
-// The types of values in <realm>_history, and of a time in a state document.
+// A document is {"changed": [[field, old type, old value, new type, new value], …],
+// "state": {field: value, …}}. What changed is written as text with its type, which is null
+// where there was no such field: so SQL reads it exactly, see the views in package store.
+
+// The types of values that changed, and of a time in the state.
 const (
 	nullType   = "null"
 	textType   = "text"
@@ -31,22 +34,32 @@ func Row(e Entry) (store.Change, error) {
 		Time: e.Time.UnixMicro(), Author: e.Author, IPNR: e.IPNR, Authenticated: e.Authenticated, Comment: e.Comment,
 		Attrs: int64(e.Null) | int64(e.Absent)<<16 | shape(e)<<32,
 	}
-	state, err := appendState(nil, e.State)
-	if err != nil {
-		return row, err
-	}
-	row.State = string(state)
+	b := append(make([]byte, 0, 512), `{"changed":[`...)
 	for name := range e.union() {
-		f := store.Field{Name: name}
-		if v, ok := e.Old[name]; ok {
-			f.Old = columnOf(v)
+		if b[len(b)-1] != '[' {
+			b = append(b, ',')
 		}
-		if v, ok := e.New[name]; ok {
-			f.New = columnOf(v)
-		}
-		row.Fields = append(row.Fields, f)
+		b = value.AppendString(append(b, '['), name)
+		b = appendTyped(b, e.Old, name)
+		b = append(appendTyped(b, e.New, name), ']')
 	}
-	return row, nil
+	b, err := appendState(append(b, `],"state":`...), e.State)
+	row.Document = string(append(b, '}'))
+	return row, err
+}
+
+// appendTyped appends the type and the text of a normalised value, if there is one.
+func appendTyped(b []byte, f Fields, name string) []byte {
+	v, ok := f[name]
+	if !ok {
+		return append(b, ",null,null"...)
+	}
+	kind, text := typed(v)
+	b = append(append(append(b, `,"`...), kind...), `",`...)
+	if kind == nullType {
+		return append(b, "null"...)
+	}
+	return value.AppendString(b, text)
 }
 
 // union yields each field that changed, once.
@@ -89,58 +102,69 @@ func FromRow(row store.Change) (Entry, error) {
 	if row.Damage != nil {
 		return Entry{}, row.Damage
 	}
+	var few [8]value.Changed
+	var fewer [32]value.Member
+	changed, state, err := value.ParseDocument(few[:0], fewer[:0], row.Document)
+	if err != nil {
+		return Entry{}, fmt.Errorf("document: %w", err)
+	}
 	shape := row.Attrs >> 32
 	e := Entry{
 		Resource: Resource{row.Realm, row.ID}, Kind: row.Kind,
 		TID: row.TID, Seq: row.Seq, CommitID: row.CommitID, Time: time.UnixMicro(row.Time).UTC(),
 		Author: row.Author, IPNR: row.IPNR, Authenticated: row.Authenticated, Comment: row.Comment,
 		Null: wire.Attrs(row.Attrs & 0xFFFF), Absent: wire.Attrs(row.Attrs >> 16 & 0xFFFF),
-		New: fieldsFor(shape, 1, len(row.Fields)), Old: fieldsFor(shape, 2, len(row.Fields)),
+		State: fieldsFor(shape, 0, len(state)), New: fieldsFor(shape, 1, len(changed)), Old: fieldsFor(shape, 2, len(changed)),
 	}
 	if e.Null.Has(wire.Time) && row.Time == (time.Time{}).UnixMicro() {
 		e.Time = time.Time{}
 	}
-	var err error
-	if e.State, err = parseState(row.State, shape); err != nil {
-		return e, fmt.Errorf("state: %w", err)
+	for _, m := range state {
+		if err := set(e.State, m.Name, func() (any, error) { return stateValue(m) }); err != nil {
+			return e, err
+		}
 	}
-	for _, f := range row.Fields {
-		for _, side := range []struct {
-			value  store.Value
-			fields Fields
-		}{{f.Old, e.Old}, {f.New, e.New}} {
-			if !side.value.Type.Valid {
-				continue
+	for _, c := range changed {
+		if c.OldType != "" {
+			if err := set(e.Old, c.Name, func() (any, error) { return valueOf(c.OldType, c.OldText) }); err != nil {
+				return e, err
 			}
-			v, err := valueOf(side.value.Type.String, side.value.Text.String)
-			if err != nil {
-				return e, fmt.Errorf("field %q: %w", f.Name, err)
+		}
+		if c.NewType != "" {
+			if err := set(e.New, c.Name, func() (any, error) { return valueOf(c.NewType, c.NewText) }); err != nil {
+				return e, err
 			}
-			if side.fields == nil {
-				return e, fmt.Errorf("field %q: a value, but the entry has none", f.Name)
-			}
-			side.fields[f.Name] = v
 		}
 	}
 	return e, nil
 }
 
-// columnOf returns a normalised value as text, with its type.
-func columnOf(v any) store.Value {
-	column := func(kind, text string) store.Value {
-		return store.Value{Type: sql.NullString{String: kind, Valid: true}, Text: sql.NullString{String: text, Valid: true}}
+// set sets a field, of an entry that has such ones.
+func set(f Fields, name string, read func() (any, error)) error {
+	v, err := read()
+	if err == nil && f == nil {
+		err = errors.New("a value, but the entry has none")
 	}
+	if err != nil {
+		return fmt.Errorf("field %q: %w", name, err)
+	}
+	f[name] = v
+	return nil
+}
+
+// typed returns the type and the text of a normalised value.
+func typed(v any) (kind, text string) {
 	switch v := v.(type) {
 	case string:
-		return column(textType, v)
+		return textType, v
 	case bool:
-		return column(boolType, strconv.FormatBool(v))
+		return boolType, strconv.FormatBool(v)
 	case json.Number:
-		return column(numberType, string(v))
+		return numberType, string(v)
 	case time.Time:
-		return column(timeType, strconv.FormatInt(v.UnixMicro(), 10))
+		return timeType, strconv.FormatInt(v.UnixMicro(), 10)
 	}
-	return store.Value{Type: sql.NullString{String: nullType, Valid: true}}
+	return nullType, ""
 }
 
 func valueOf(kind, text string) (any, error) {
@@ -183,26 +207,6 @@ func appendState(dst []byte, f Fields) ([]byte, error) {
 		}
 	}
 	return append(dst, '}'), nil
-}
-
-func parseState(s string, shape int64) (Fields, error) {
-	var few [32]value.Member
-	members, err := value.ParseObject(few[:0], s)
-	if err != nil {
-		return nil, err
-	}
-	f := fieldsFor(shape, 0, len(members))
-	if f == nil && len(members) > 0 {
-		return nil, errors.New("values, but the entry has none")
-	}
-	for _, m := range members {
-		v, err := stateValue(m)
-		if err != nil {
-			return nil, fmt.Errorf("field %q: %w", m.Name, err)
-		}
-		f[m.Name] = v
-	}
-	return f, nil
 }
 
 func stateValue(m value.Member) (any, error) {

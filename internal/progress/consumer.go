@@ -21,7 +21,7 @@ type Cursor struct {
 	Partial bool
 }
 
-// columns returns the columns seq and rest.
+// columns returns the columns seq and partial.
 func (c Cursor) columns() (seq, rest int) {
 	if c.Partial {
 		return c.Seq, 1
@@ -99,12 +99,12 @@ func insertConsumers(at store.Place, names []string) (text string, args []any) {
 		args = append(args, name, at.TID, at.CommitID)
 	}
 	rows := strings.TrimSuffix(strings.Repeat("(?, ?, ?, -1, 0, 0, 0, '', 0, 0, -1, 0, ''),\n", len(names)), ",\n")
-	return "INSERT INTO {journal_once} (name, tid, mark, seq, rest, epoch, beat, holder, taken, expires, branch, failing, error)\nVALUES " + rows + " {OR IS IT}", args
+	return "INSERT INTO {journal_consumer} (name, tid, commit_id, seq, partial, token, heartbeat, holder, leased_at, expires, generation, failing, error)\nVALUES " + rows + " {OR IS IT}", args
 }
 
-const selectConsumer = `SELECT o.name, o.tid, o.mark, o.seq, o.rest, o.epoch, o.beat, o.holder, o.branch, o.taken, o.expires, o.failing, o.error, {NOW},
-	(SELECT count(*) FROM {journal_aside} a WHERE a.name = o.name)
-FROM {journal_once} o`
+const selectConsumer = `SELECT o.name, o.tid, o.commit_id, o.seq, o.partial, o.token, o.heartbeat, o.holder, o.generation, o.leased_at, o.expires, o.failing, o.error, {NOW},
+	(SELECT count(*) FROM {journal_dead_letter} a WHERE a.name = o.name)
+FROM {journal_consumer} o`
 
 // FindConsumer reads a consumer; found says whether the name is known.
 func (t *Tables) FindConsumer(ctx context.Context, name string) (o Consumer, found bool, err error) {
@@ -176,7 +176,7 @@ func micros(n int64) time.Duration {
 func (t *Tables) DropConsumer(ctx context.Context, name string) (err error) {
 	defer t.within(&ctx, &err)()
 	return t.store.Transact(ctx, func(conn *store.Conn) error {
-		for _, table := range []string{"once", "aside"} { // the order of all who lock both
+		for _, table := range []string{"consumer", "dead_letter"} { // the order of all who lock both
 			if _, err := conn.ExecContext(ctx, t.store.SQL("DELETE FROM {journal_"+table+"} WHERE name = ?"), name); err != nil {
 				return err
 			}
@@ -195,8 +195,8 @@ func (t *Tables) SlowestConsumer(ctx context.Context, q store.SQL) (tid int64, f
 	// A scalar subquery is null if MariaDB is told to KILL QUERY, without an error, as if
 	// there were no consumer for whom to keep anything. A derived table is not.
 	err = limit.QueryRow(ctx, q, t.store.SQL(`SELECT o.done, a.dead
-	FROM (SELECT min(CASE WHEN rest = 1 THEN tid - 1 ELSE tid END) AS done FROM {journal_once}) o
-	CROSS JOIN (SELECT min(d.tid) - 1 AS dead FROM {journal_aside} d JOIN {journal_facts} f ON f.one = 1 AND d.tid > f.floor) a`)).Scan(&done, &dead)
+	FROM (SELECT min(CASE WHEN partial = 1 THEN tid - 1 ELSE tid END) AS done FROM {journal_consumer}) o
+	CROSS JOIN (SELECT min(d.tid) - 1 AS dead FROM {journal_dead_letter} d JOIN {journal_facts} f ON f.one = 1 AND d.tid > f.floor) a`)).Scan(&done, &dead)
 	switch {
 	case err != nil || done == nil:
 		return 0, false, err

@@ -30,8 +30,8 @@ func (t *Tables) PutDeadLetter(ctx context.Context, name string, token int64, fr
 	text, args := Renewal{Claims: []Claim{{name, token}}, Lease: lease, Moves: true, From: from, To: to}.statement()
 	return t.holding(ctx, text, args, func(conn *store.Conn) error {
 		// Nobody else writes rows of this name meanwhile, because that of
-		// journal_once is locked.
-		result, err := conn.ExecContext(ctx, t.store.SQL("UPDATE {journal_aside} SET error = ?, tries = tries + 1, retry = 0 WHERE name = ? AND tid = ? AND seq = ? AND mark = ?"),
+		// journal_consumer is locked.
+		result, err := conn.ExecContext(ctx, t.store.SQL("UPDATE {journal_dead_letter} SET error = ?, attempts = attempts + 1, redeliver = 0 WHERE name = ? AND tid = ? AND seq = ? AND commit_id = ?"),
 			a.Error, name, a.TID, a.Seq, a.CommitID)
 		if err != nil {
 			return err
@@ -47,12 +47,12 @@ func (t *Tables) PutDeadLetter(ctx context.Context, name string, token int64, fr
 		if a.Since == 0 {
 			since, args = "{NOW}", args[:len(args)-1]
 		}
-		_, err = conn.ExecContext(ctx, t.store.SQL("INSERT INTO {journal_aside} (name, tid, seq, mark, realm, id, error, tries, since, retry) VALUES (?, ?, ?, ?, ?, ?, ?, ?, "+since+", 0)"), args...)
+		_, err = conn.ExecContext(ctx, t.store.SQL("INSERT INTO {journal_dead_letter} (name, tid, seq, commit_id, realm, id, error, attempts, since, redeliver) VALUES (?, ?, ?, ?, ?, ?, ?, ?, "+since+", 0)"), args...)
 		return err
 	})
 }
 
-const deleteDeadLetter = "DELETE FROM {journal_aside} WHERE name = ? AND tid = ? AND seq = ?"
+const deleteDeadLetter = "DELETE FROM {journal_dead_letter} WHERE name = ? AND tid = ? AND seq = ?"
 
 // holding runs a statement that changes a consumer's row if the token is still the
 // last, and then f in the same transaction.
@@ -80,9 +80,9 @@ var errOther = errors.New("the consumer's row is another")
 // their order: all, or those that are to be redelivered.
 func (t *Tables) DeadLetters(ctx context.Context, name string, onlyRedeliver bool, afterTID int64, afterSeq, limit int) (all []DeadLetter, err error) {
 	defer t.within(&ctx, &err)()
-	text := "SELECT tid, seq, mark, realm, id, error, tries, since, retry FROM {journal_aside} WHERE name = ? AND tid >= ? AND (tid > ? OR seq > ?)"
+	text := "SELECT tid, seq, commit_id, realm, id, error, attempts, since, redeliver FROM {journal_dead_letter} WHERE name = ? AND tid >= ? AND (tid > ? OR seq > ?)"
 	if onlyRedeliver {
-		text += " AND retry = 1"
+		text += " AND redeliver = 1"
 	}
 	rows, err := t.store.Query(ctx, text+" ORDER BY tid, seq LIMIT ?", name, afterTID, afterTID, afterSeq, limit)
 	if err != nil {
@@ -103,7 +103,7 @@ func (t *Tables) DeadLetters(ctx context.Context, name string, onlyRedeliver boo
 // redelivered.
 func (t *Tables) Redelivering(ctx context.Context) (names []string, err error) {
 	defer t.store.Within(t.store.Limits().Answer, &ctx, &err)()
-	rows, err := t.store.Query(ctx, "SELECT DISTINCT name FROM {journal_aside} WHERE retry = 1")
+	rows, err := t.store.Query(ctx, "SELECT DISTINCT name FROM {journal_dead_letter} WHERE redeliver = 1")
 	if err != nil {
 		return nil, err
 	}
@@ -122,14 +122,14 @@ func (t *Tables) Redelivering(ctx context.Context) (names []string, err error) {
 // are given by TID, Seq and, unless it is empty, CommitID; or all of the consumer if
 // none is given. It returns how many were not asked for before, also with an error.
 func (t *Tables) RedeliverDeadLetters(ctx context.Context, name string, which ...DeadLetter) (n int64, err error) {
-	const text = "UPDATE {journal_aside} SET retry = 1 WHERE name = ? AND retry = 0"
+	const text = "UPDATE {journal_dead_letter} SET redeliver = 1 WHERE name = ? AND redeliver = 0"
 	if len(which) == 0 {
 		return t.store.Exec(ctx, text, name)
 	}
 	for _, a := range which {
 		one, args := text+" AND tid = ? AND seq = ?", []any{name, a.TID, a.Seq}
 		if a.CommitID != "" {
-			one, args = one+" AND mark = ?", append(args, a.CommitID)
+			one, args = one+" AND commit_id = ?", append(args, a.CommitID)
 		}
 		found, err := t.store.Exec(ctx, one, args...)
 		n += found
@@ -156,7 +156,7 @@ func (t *Tables) DropDeadLetters(ctx context.Context, name string, which ...Dead
 // does nothing for a holder that is deposed.
 func (t *Tables) ForgetDeadLetter(ctx context.Context, name string, token int64, tid int64, seq int) (err error) {
 	defer t.within(&ctx, &err)()
-	_, err = t.holding(ctx, "UPDATE {journal_once} SET beat = beat + 1 WHERE name = ? AND epoch = ? AND holder <> ''", []any{name, token}, func(conn *store.Conn) error {
+	_, err = t.holding(ctx, "UPDATE {journal_consumer} SET heartbeat = heartbeat + 1 WHERE name = ? AND token = ? AND holder <> ''", []any{name, token}, func(conn *store.Conn) error {
 		_, err := conn.ExecContext(ctx, t.store.SQL(deleteDeadLetter), name, tid, seq)
 		return err
 	})

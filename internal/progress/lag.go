@@ -26,20 +26,15 @@ func (t *Tables) Lags(ctx context.Context, cursors []Cursor, realms []string) (l
 	})
 	places = slices.CompactFunc(places, func(a, b Cursor) bool { return a.TID == b.TID && a.last() == b.last() })
 	after := make([]Lag, len(places)+1) // of each place; the last is no place
-	for _, realm := range realms {
-		spans, err := t.spans(ctx, realm, places)
+	if len(realms) > 0 {
+		spans, err := t.spans(ctx, realms, places)
 		if err != nil {
 			return nil, err
 		}
-		var sum Lag // of this realm
 		for i := len(spans) - 1; i >= 0; i-- {
-			sum.Changes += spans[i].Changes
-			if spans[i].Changes > 0 {
-				sum.Oldest = spans[i].Oldest
-			}
-			after[i].Changes += sum.Changes
-			if sum.Changes > 0 && (after[i].Oldest == 0 || sum.Oldest < after[i].Oldest) {
-				after[i].Oldest = sum.Oldest
+			after[i] = after[i+1]
+			if after[i].Changes += spans[i].Changes; spans[i].Changes > 0 {
+				after[i].Oldest = spans[i].Oldest
 			}
 		}
 	}
@@ -64,11 +59,11 @@ func (c Cursor) last() int {
 // spansAtOnce is of how many spans one statement is: SQLite takes 500.
 const spansAtOnce = 100
 
-// spans returns what a realm has between each place and the next, and after the
-// last.
-func (t *Tables) spans(ctx context.Context, realm string, places []Cursor) ([]Lag, error) {
+// spans returns what realms have between each place and the next, and after the last.
+func (t *Tables) spans(ctx context.Context, realms []string, places []Cursor) ([]Lag, error) {
 	spans := make([]Lag, len(places))
-	from := "FROM {" + realm + "_journal} WHERE tid >= ? AND (tid > ? OR seq > ?) AND tid <= ? AND (tid < ? OR seq <= ?)"
+	list, names := in(realms)
+	from := "FROM {journal_change} WHERE realm IN " + list + " AND tid >= ? AND (tid > ? OR seq > ?) AND tid <= ? AND (tid < ? OR seq <= ?)"
 	for first := 0; first < len(places); first += spansAtOnce {
 		n := min(spansAtOnce, len(places)-first)
 		var parts []string
@@ -79,7 +74,7 @@ func (t *Tables) spans(ctx context.Context, realm string, places []Cursor) ([]La
 			if i+1 < len(places) {
 				b = places[i+1]
 			}
-			span := []any{a.TID, a.TID, a.last(), b.TID, b.TID, b.last()}
+			span := append(slices.Clone(names), a.TID, a.TID, a.last(), b.TID, b.TID, b.last())
 			args = append(append(args, span...), span...)
 			// Subqueries in place of the derived tables may be null on MariaDB: see SlowestConsumer.
 			parts = append(parts, fmt.Sprintf("SELECT %d, c.n, f.time FROM (SELECT count(*) AS n %s) c LEFT JOIN (SELECT time %s ORDER BY tid, seq LIMIT 1) f ON c.n > 0", i, from, from))

@@ -38,7 +38,7 @@ func claimed(claims []Claim) (text string, args []any) {
 			names = append(names, claims[n].Name)
 		}
 		text, values := in(names)
-		all, args = append(all, "epoch = ? AND name IN "+text), append(args, values...)
+		all, args = append(all, "token = ? AND name IN "+text), append(args, values...)
 		i = n
 	}
 	return "(" + strings.Join(all, " OR ") + ")", args
@@ -61,10 +61,10 @@ func (t *Tables) AcquireLeases(ctx context.Context, seen []Consumer, holder stri
 	which := make([]string, len(seen))
 	names := make([]string, len(seen))
 	for i, o := range seen {
-		which[i], names[i] = "name = ? AND epoch = ? AND beat = ?", o.Name
+		which[i], names[i] = "name = ? AND token = ? AND heartbeat = ?", o.Name
 		args = append(args, o.Name, o.Token, o.Heartbeat)
 	}
-	n, err := t.update(ctx, names, `UPDATE {journal_once} SET epoch = {GREATEST}(epoch + 1, {NOW} / 1000), beat = beat + 1, holder = ?, taken = {NOW}, expires = {NOW} + ?
+	n, err := t.update(ctx, names, `UPDATE {journal_consumer} SET token = {GREATEST}(token + 1, {NOW} / 1000), heartbeat = heartbeat + 1, holder = ?, leased_at = {NOW}, expires = {NOW} + ?
 WHERE (holder = '' OR holder = ? OR expires <= {NOW} OR ? = 1) AND (`+strings.Join(which, " OR ")+")", args...)
 	if err != nil || n == 0 {
 		return nil, err
@@ -98,13 +98,13 @@ type Renewal struct {
 func (r Renewal) statement() (text string, args []any) {
 	which, names := claimed(r.Claims)
 	if !r.Moves {
-		return "UPDATE {journal_once} SET beat = beat + 1, expires = {NOW} + ? WHERE holder <> '' AND " + which, append([]any{r.Lease.Microseconds()}, names...)
+		return "UPDATE {journal_consumer} SET heartbeat = heartbeat + 1, expires = {NOW} + ? WHERE holder <> '' AND " + which, append([]any{r.Lease.Microseconds()}, names...)
 	}
 	fromSeq, fromRest := r.From.columns()
 	toSeq, toRest := r.To.columns()
 	args = []any{r.To.TID, r.To.CommitID, toSeq, toRest, r.Lease.Microseconds(), r.From.TID, r.From.CommitID, fromSeq, fromRest}
-	return `UPDATE {journal_once} SET tid = ?, mark = ?, seq = ?, rest = ?, beat = beat + 1, expires = {NOW} + ?
-WHERE holder <> '' AND tid = ? AND mark = ? AND seq = ? AND rest = ? AND ` + which, append(args, names...)
+	return `UPDATE {journal_consumer} SET tid = ?, commit_id = ?, seq = ?, partial = ?, heartbeat = heartbeat + 1, expires = {NOW} + ?
+WHERE holder <> '' AND tid = ? AND commit_id = ? AND seq = ? AND partial = ? AND ` + which, append(args, names...)
 }
 
 // Renew makes renewals, all or none if there are many (but for those that move cursors
@@ -158,7 +158,7 @@ func (t *Tables) ReleaseLeases(ctx context.Context, claims []Claim) (err error) 
 	defer t.within(&ctx, &err)()
 	t.mover.rest(ctx, true)
 	which, args := claimed(claims)
-	_, err = t.update(ctx, namesOf(claims), "UPDATE {journal_once} SET beat = beat + 1, holder = '', expires = {NOW} WHERE holder <> '' AND "+which, args...)
+	_, err = t.update(ctx, namesOf(claims), "UPDATE {journal_consumer} SET heartbeat = heartbeat + 1, holder = '', expires = {NOW} WHERE holder <> '' AND "+which, args...)
 	return err
 }
 
@@ -200,7 +200,7 @@ func (t *Tables) lock(ctx context.Context, conn *store.Conn, names []string) err
 		return nil
 	}
 	list, args := in(names)
-	rows, err := conn.QueryContext(ctx, t.store.SQL("SELECT name FROM {journal_once} WHERE name IN "+list+" {FOR UPDATE} NOWAIT"), args...)
+	rows, err := conn.QueryContext(ctx, t.store.SQL("SELECT name FROM {journal_consumer} WHERE name IN "+list+" {FOR UPDATE} NOWAIT"), args...)
 	if err == nil {
 		err = limit.Drain(ctx, rows)
 	}
@@ -219,7 +219,7 @@ func (t *Tables) NoteFailure(ctx context.Context, name string, token int64, fail
 	if failure != "" {
 		since = "CASE WHEN failing <> 0 THEN failing ELSE {NOW} END"
 	}
-	_, err := t.exec(ctx, "UPDATE {journal_once} SET beat = beat + 1, error = ?, failing = "+since+" WHERE name = ? AND epoch = ? AND holder <> ''",
+	_, err := t.exec(ctx, "UPDATE {journal_consumer} SET heartbeat = heartbeat + 1, error = ?, failing = "+since+" WHERE name = ? AND token = ? AND holder <> ''",
 		storable(failure, maxError), name, token)
 	return err
 }
@@ -227,7 +227,7 @@ func (t *Tables) NoteFailure(ctx context.Context, name string, token int64, fail
 // NoteGeneration stores the generation of what the listener keeps outside the
 // database.
 func (t *Tables) NoteGeneration(ctx context.Context, name string, token, generation int64) (held bool, err error) {
-	return t.exec(ctx, "UPDATE {journal_once} SET beat = beat + 1, branch = ? WHERE name = ? AND epoch = ? AND holder <> ''", generation, name, token)
+	return t.exec(ctx, "UPDATE {journal_consumer} SET heartbeat = heartbeat + 1, generation = ? WHERE name = ? AND token = ? AND holder <> ''", generation, name, token)
 }
 
 // number is a bool as the columns have it.

@@ -9,7 +9,7 @@ import (
 	"github.com/tracbus/tracbus/internal/store"
 )
 
-// Tables are journal_once, with a row for each consumer, and journal_aside, with one
+// Tables are journal_consumer, with a row for each consumer, and journal_dead_letter, with one
 // for each dead letter. Their methods may be called concurrently.
 type Tables struct {
 	store *store.Store

@@ -5,10 +5,6 @@ package retention
 import (
 	"context"
 	"database/sql"
-	"errors"
-	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/tracbus/tracbus/internal/limit"
@@ -17,13 +13,12 @@ import (
 
 // Rows are the rows of a journal's changes. Their methods may be called concurrently.
 type Rows struct {
-	store  *store.Store
-	db     *sql.DB
-	realms []string // that the journal was opened with
+	store *store.Store
+	db    *sql.DB
 }
 
 // Of returns the rows of a journal that is in a database.
-func Of(s *store.Store, db *sql.DB, realms []string) Rows { return Rows{s, db, realms} }
+func Of(s *store.Store, db *sql.DB) Rows { return Rows{s, db} }
 
 // within bounds what is asked of the database, as [store.Store.Within] says.
 func (r Rows) within(ctx *context.Context, err *error) (done func()) {
@@ -53,9 +48,6 @@ func (r Rows) Prune(ctx context.Context, upTo int64, done Done) (deleted int64, 
 	if upTo = min(upTo, free, end.TID-1); upTo < 1 {
 		return 0, nil
 	}
-	if err := r.checkRealms(ctx, upTo); err != nil {
-		return 0, err
-	}
 	if upTo, err = r.raiseFloor(ctx, upTo, done); err != nil {
 		return 0, err
 	}
@@ -67,28 +59,6 @@ func (r Rows) Prune(ctx context.Context, upTo int64, done Done) (deleted int64, 
 			return deleted, err
 		}
 	}
-}
-
-// checkRealms refuses transactions with changes of other realms: their rows
-// would stay for ever, and their age was not asked for.
-func (r Rows) checkRealms(ctx context.Context, upTo int64) error {
-	rows, err := r.db.QueryContext(ctx, r.store.SQL("SELECT DISTINCT realms FROM {journal_transaction} WHERE tid <= ?"), upTo)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var named string
-		if err := rows.Scan(&named); err != nil {
-			return err
-		}
-		for realm := range strings.SplitSeq(named, ",") {
-			if realm != "" && !slices.Contains(r.realms, realm) {
-				return fmt.Errorf("there are changes of realm %q, which this journal was not opened with: expected one that has all realms, and has %s", realm, r.realms)
-			}
-		}
-	}
-	return errors.Join(rows.Err(), rows.Close())
 }
 
 // raiseFloor raises the floor to a tid, or to that up to which all is still done with:
@@ -118,24 +88,18 @@ func (r Rows) pruneSome(ctx context.Context, upTo int64) (n int64, more bool, er
 	}
 	defer conn.Rollback()
 	var some *int64 // null if there are none
-	err = limit.QueryRow(ctx, conn, r.store.SQL("SELECT max(tid) FROM (SELECT tid FROM {journal_transaction} WHERE tid <= ? ORDER BY tid LIMIT ?) oldest"), upTo, pruneRows).Scan(&some)
+	err = limit.QueryRow(ctx, conn, r.store.SQL("SELECT max(tid), count(DISTINCT tid) FROM (SELECT tid FROM {journal_change} WHERE tid <= ? ORDER BY tid LIMIT ?) oldest"), upTo, pruneRows).Scan(&some, &n)
 	if err != nil || some == nil {
 		return 0, false, err
 	}
-	for _, realm := range r.realms {
-		for _, table := range []string{"_history", "_journal"} {
-			if _, err := conn.ExecContext(ctx, r.store.SQL("DELETE FROM {"+realm+table+"} WHERE tid <= ?"), *some); err != nil {
-				return 0, false, err
-			}
-			limit.Progress(ctx)
-		}
-	}
-	result, err := conn.ExecContext(ctx, r.store.SQL("DELETE FROM {journal_transaction} WHERE tid <= ?"), *some)
+	result, err := conn.ExecContext(ctx, r.store.SQL("DELETE FROM {journal_change} WHERE tid <= ?"), *some)
 	if err != nil {
 		return 0, false, err
 	}
-	if n, err = result.RowsAffected(); err != nil {
+	if rows, err := result.RowsAffected(); err != nil {
 		return 0, false, err
+	} else if rows == 0 { // another process was faster
+		n = 0
 	}
 	if err := r.store.Commit(ctx, conn); err != nil {
 		return 0, false, err
@@ -144,40 +108,31 @@ func (r Rows) pruneSome(ctx context.Context, upTo int64) (n int64, more bool, er
 }
 
 // MadeBefore returns the highest tid up to which all changes were made before a time,
-// as far as the tables of the realms say. A change that is dated after now tells
+// as far as they say. A change that is dated after now tells
 // nothing: it was made between its neighbours, for tids follow the commits. So it goes
 // with the last one before the time, and stays if no such one comes after it.
 func (r Rows) MadeBefore(ctx context.Context, since, now time.Time) (tid int64, err error) {
 	defer r.within(&ctx, &err)()
-	first := int64(1) << 48 // of what is to stay
-	for _, realm := range r.realms {
-		var kept *int64
-		err := limit.QueryRow(ctx, r.db, r.store.SQL("SELECT min(tid) FROM {"+realm+"_journal} WHERE time >= ? AND time <= ?"), since.UnixMicro(), now.UnixMicro()).Scan(&kept)
-		if err != nil {
-			return 0, err
-		}
-		if kept != nil {
-			first = min(first, *kept)
-		}
+	var first, old *int64 // of what is to stay, and the last before
+	err = limit.QueryRow(ctx, r.db, r.store.SQL("SELECT min(tid) FROM {journal_change} WHERE time >= ? AND time <= ?"), since.UnixMicro(), now.UnixMicro()).Scan(&first)
+	if err != nil {
+		return 0, err
 	}
-	for _, realm := range r.realms {
-		var old *int64
-		err := limit.QueryRow(ctx, r.db, r.store.SQL("SELECT max(tid) FROM {"+realm+"_journal} WHERE time < ? AND tid < ?"), since.UnixMicro(), first).Scan(&old)
-		if err != nil {
-			return 0, err
-		}
-		if old != nil {
-			tid = max(tid, *old)
-		}
+	text, args := "SELECT max(tid) FROM {journal_change} WHERE time < ?", []any{since.UnixMicro()}
+	if first != nil {
+		text, args = text+" AND tid < ?", append(args, *first)
 	}
-	return tid, nil
+	if err = limit.QueryRow(ctx, r.db, r.store.SQL(text), args...).Scan(&old); err != nil || old == nil {
+		return 0, err
+	}
+	return *old, nil
 }
 
 // Keeping returns the tid up to which changes go so that n transactions stay.
 func (r Rows) Keeping(ctx context.Context, n int64) (tid int64, err error) {
 	defer r.within(&ctx, &err)()
 	var last *int64
-	err = limit.QueryRow(ctx, r.db, r.store.SQL("SELECT min(tid) FROM (SELECT tid FROM {journal_transaction} ORDER BY tid DESC LIMIT ?) kept"), n).Scan(&last)
+	err = limit.QueryRow(ctx, r.db, r.store.SQL("SELECT min(tid) FROM (SELECT tid FROM {journal_change} WHERE seq = 0 ORDER BY tid DESC LIMIT ?) kept"), n).Scan(&last)
 	if err != nil || last == nil {
 		return 0, err
 	}

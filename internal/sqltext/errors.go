@@ -26,13 +26,6 @@ func IsConflict(err error) bool {
 	return mysqlNumber(err) == mysqlDeadlock
 }
 
-// IsBadText says whether PostgreSQL refuses a text that is no value of the type that it is
-// cast to.
-func IsBadText(err error) bool {
-	var pg interface{ SQLState() string }
-	return errors.As(err, &pg) && pg.SQLState() == "22P02"
-}
-
 // IsUnreadable says whether PostgreSQL could not read a table because it is not there, or
 // without a column, or locked by somebody, or this role may not.
 func IsUnreadable(err error) bool {

@@ -2,16 +2,15 @@ package store
 
 import (
 	"context"
-	"database/sql"
-	"slices"
 	"strings"
 
 	"github.com/tracbus/tracbus/internal/limit"
 )
 
+// insertInto begins an INSERT of changes; their values are of the columns after the tid.
 const (
-	journalColumns = `(tid, seq, id, "change", time, author, ipnr, authenticated, comment, parts, state)`
-	historyColumns = `(tid, seq, id, field, old_type, old_value, new_type, new_value)`
+	insertInto = `INSERT INTO {journal_change} (tid, seq, changes, commit_id, origin, realm, id, "change", time, author, ipnr, authenticated, comment, parts, document) `
+	values     = 14
 )
 
 // chunk is how many values one statement may have; the databases' own limits
@@ -24,90 +23,64 @@ func (s *Store) MustCheckOpen(appends bool) bool {
 	return !appends || !s.batches && !s.dialect.checksOnAppend
 }
 
-// Append takes a tid and writes the rows of changes: the last thing in a
-// transaction, because from here on it may hold up others. If end is true and the
-// connection can do it, COMMIT goes with it in the same round trip; committed
-// says so. After an error the transaction has to be rolled back, unless the error
-// wraps [ErrInDoubt].
+// Append locks what is to be locked yet, takes a tid and writes the rows of changes, of which there is
+// one at least: the last thing in a transaction, because from here on it may hold up
+// others. If end is true and the connection can do it, COMMIT goes with it in the same
+// round trip; committed says so. After an error the transaction has to be rolled back,
+// unless the error wraps [ErrInDoubt].
 func (s *Store) Append(ctx context.Context, q SQL, commitID, origin string, changes []Change, end bool) (tid int64, committed bool, err error) {
-	defer s.Within(s.limits.Answer, &ctx, &err)()
-	var realms []string
-	for _, c := range changes {
-		if !slices.Contains(realms, c.Realm) {
-			realms = append(realms, c.Realm)
-		}
+	slots, _ := s.slots(q)
+	most := s.limits.Answer
+	if len(slots) > 0 && !s.batches { // else what waits is seen to
+		most = s.limits.Lock
 	}
-	head := []any{commitID, origin, strings.Join(realms, ",")}
-	inserts := s.inserts(changes, realms)
-	return s.dialect.append(s, ctx, q, head, inserts, end)
-}
-
-// insert is one INSERT of many rows, which all begin with the tid.
-type insert struct {
-	into   string // table and columns
-	rows   [][]any
-	tuples int // values in a row, without the tid
-}
-
-// inserts returns what writes the changes, realm by realm, in statements of a
-// bearable size.
-func (s *Store) inserts(changes []Change, realms []string) (all []insert) {
-	for _, realm := range realms {
-		journal := insert{into: "{" + realm + "_journal} " + journalColumns, tuples: 10}
-		history := insert{into: "{" + realm + "_history} " + historyColumns, tuples: 7}
-		for i, c := range changes {
-			if c.Realm != realm {
-				continue
-			}
-			authenticated := 0
-			if c.Authenticated {
-				authenticated = 1
-			}
-			journal.rows = append(journal.rows, []any{i, c.ID, c.Kind, c.Time, c.Author, c.IPNR, authenticated, c.Comment, c.Attrs, c.State})
-			for _, f := range c.Fields {
-				history.rows = append(history.rows, []any{i, c.ID, f.Name, f.Old.Type, f.Old.Text, f.New.Type, f.New.Text})
-			}
-		}
-		for _, in := range []insert{journal, history} {
-			for len(in.rows) > 0 {
-				n := bearable(in.rows, chunk/in.tuples)
-				all = append(all, insert{in.into, in.rows[:n], in.tuples})
-				in.rows = in.rows[n:]
-			}
-		}
+	defer s.Within(most, &ctx, &err)()
+	rows := make([][]any, len(changes))
+	for i, c := range changes {
+		rows[i] = []any{i, len(changes), commitID, origin, c.Realm, c.ID, c.Kind, c.Time, c.Author, c.IPNR, number(c.Authenticated), c.Comment, c.Attrs, c.Document}
 	}
-	return all
+	return s.dialect.append(s, ctx, q, slots, rows, end)
 }
 
-// bearable returns how many of the first rows one statement takes: up to most,
-// and not many that are long.
-func bearable(rows [][]any, most int) int {
+func number(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// split returns as many of the first rows as one statement takes, and the others.
+func split(rows [][]any) (first, rest [][]any) {
 	bytes := 0
-	for n, row := range rows[:min(len(rows), most)] {
-		for _, v := range row {
-			switch v := v.(type) {
-			case string:
-				bytes += len(v)
-			case sql.NullString:
-				bytes += len(v.String)
-			}
-		}
+	for n, row := range rows[:min(len(rows), chunk/values)] {
+		bytes += length(row)
 		if n > 0 && bytes > longStatement {
-			return n
+			return rows[:n], rows[n:]
 		}
 	}
-	return min(len(rows), most)
+	n := min(len(rows), chunk/values)
+	return rows[:n], rows[n:]
+}
+
+// length returns how long the texts of a row are.
+func length(row []any) (n int) {
+	for _, v := range row {
+		if text, ok := v.(string); ok {
+			n += len(text)
+		}
+	}
+	return n
 }
 
 // longStatement is the length from which on rows go in statements of their own.
 const longStatement = 1 << 20
 
-// write appends the statement's text, with tid in the place of the tid, and its
+// writeInsert appends an INSERT of rows, with tid in the place of the tid, and its
 // values. If tid is a placeholder, value is its value, before each row's.
-func (in insert) write(b *strings.Builder, args []any, tid string, value ...any) []any {
-	b.WriteString("INSERT INTO " + in.into + " VALUES ")
-	row := "(" + tid + strings.Repeat(", ?", in.tuples) + ")"
-	for i, values := range in.rows {
+func writeInsert(b *strings.Builder, args []any, rows [][]any, tid string, value ...any) []any {
+	b.WriteString(insertInto + "VALUES ")
+	row := "(" + tid + strings.Repeat(", ?", values) + ")"
+	for i, values := range rows {
 		if i > 0 {
 			b.WriteString(", ")
 		}
@@ -117,11 +90,13 @@ func (in insert) write(b *strings.Builder, args []any, tid string, value ...any)
 	return args
 }
 
-// insertEach sends the inserts of a tid that is known, one by one.
-func (s *Store) insertEach(ctx context.Context, q SQL, tid int64, inserts []insert) error {
-	for _, in := range inserts {
+// insertEach sends rows of a tid that is known, statement by statement.
+func (s *Store) insertEach(ctx context.Context, q SQL, tid int64, rows [][]any) error {
+	for len(rows) > 0 {
 		var b strings.Builder
-		args := in.write(&b, nil, "?", tid)
+		var some [][]any
+		some, rows = split(rows)
+		args := writeInsert(&b, nil, some, "?", tid)
 		if _, err := q.ExecContext(ctx, s.SQL(b.String()), args...); err != nil {
 			return err
 		}

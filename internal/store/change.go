@@ -1,16 +1,6 @@
 package store
 
-import "database/sql"
-
-// Transaction is a row of journal_transaction.
-type Transaction struct {
-	TID      int64
-	CommitID string
-	Origin   string
-	Realms   string // separated by commas
-}
-
-// Change is a row of <realm>_journal with its rows of <realm>_history.
+// Change is a row of journal_change.
 type Change struct {
 	TID int64
 	Seq int
@@ -27,23 +17,12 @@ type Change struct {
 	Authenticated bool
 	Comment       string
 	Attrs         int64
-	State         string
-	Fields        []Field
+	Document      string // the fields that changed, and the state of those that did not
 
 	// Damage says why the row could not be read, or that it is missing. Then
 	// only TID, Seq, Origin, CommitID and Realm are filled in. It is read, not written.
 	Damage error
 }
-
-// Field is a row of <realm>_history. A type that is null says that there is no
-// value on this side.
-type Field struct {
-	Name     string
-	Old, New Value
-}
-
-// Value is a value as a column holds it, and the type that it has.
-type Value struct{ Type, Text sql.NullString }
 
 // Place is a transaction that was seen: its tid, and its random commit id, by which
 // it differs from another transaction with the same tid in another history of the

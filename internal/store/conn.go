@@ -16,12 +16,10 @@ import (
 // Conn is a connection of the pool in a transaction of its own.
 type Conn struct {
 	*sql.Conn
-	// Session is how MySQL names the connection, known once COMMIT goes
+	// Session is how MySQL names the connection, known if COMMIT can go
 	// together with what takes the tid; else it may be 0.
 	Session Session
-	// began is when PostgreSQL's transaction began, known once something was
-	// locked.
-	began   int64
+	later   later
 	limits  Limits
 	spoiled bool // its session is not fit for others
 	ended   bool
@@ -45,15 +43,28 @@ func (s *Store) begin(ctx context.Context, most time.Duration, statements []stri
 	}
 	limit.Progress(ctx)
 	c = &Conn{Conn: conn, limits: s.limits}
-	if s.batches {
+	run := func(text string) error { _, err := conn.ExecContext(ctx, text); return err }
+	if s.batches || s.joins {
 		statements = []string{strings.Join(statements, "; ")}
 	}
+	if s.batches {
+		statements[0] += "; " + whoMySQL
+		run = func(text string) error { return limit.QueryRow(ctx, conn, text).Scan(&c.Session.id, &c.Session.server) }
+	}
 	for _, text := range statements {
-		if err := s.patiently(ctx, func() error { _, err := conn.ExecContext(ctx, text); return err }); err != nil {
+		if err := s.patiently(ctx, func() error { return run(text) }); err != nil {
 			c.Rollback() // the answer may have been lost
 			return nil, err
 		}
 		limit.Progress(ctx)
+	}
+	if s.batches {
+		// Now, for each statement after the tid holds others up. In a session that shows
+		// no rows, Append says so.
+		if _, err := s.session(ctx, c); err != nil && !errors.Is(err, sql.ErrNoRows) {
+			c.Rollback()
+			return nil, err
+		}
 	}
 	return c, nil
 }

@@ -16,7 +16,7 @@ import (
 var ErrCounter = errors.New("the counter of tids is behind the journal's tables")
 
 // highest asks for a tid that every new one has to be above.
-const highest = "{GREATEST}((SELECT coalesce(max(tid), 0) FROM {journal_transaction}), (SELECT floor FROM {journal_facts} WHERE one = 1))"
+const highest = "{GREATEST}((SELECT coalesce(max(tid), 0) FROM {journal_change}), (SELECT floor FROM {journal_facts} WHERE one = 1))"
 
 // FitCounter sets the counter of tids to where the tables are, if it is behind them. On
 // MySQL, where tids have no gaps, it also does if the counter is ahead. It returns what

@@ -12,8 +12,8 @@ import (
 // differ. The rows are in sqlite.go, postgresql.go and mysql.go.
 //
 // To add a database, write its row with its functions in a file of its own, a
-// row of package sqltext that says how it writes a statement, and three files in
-// schema/: <name>.sql, <name>_realm.sql and <name>_2.sql; then add the row to
+// row of package sqltext that says how it writes a statement, and its files in
+// schema/, see that package; then add the row to
 // dialects. TestDialects says what is missing. What it has to give is an order:
 // tids that follow the commits, and a reader that knows which tids are decided.
 // Each row says how its database does that.
@@ -41,19 +41,14 @@ type dialect struct {
 	// lock locks a slot until the commit. Not called if oneWriter.
 	lock func(s *Store, ctx context.Context, q SQL, slot int64) error
 
-	// allocate is what takes a tid, with placeholders for the commit id, the origin
-	// and the realms. tid is how an INSERT of the same transaction says it.
-	allocate []string
-	tid      string
-
 	// counter asks for the last tid that was taken, as far as it is committed where
-	// tids are taken back. setCounter sets it.
+	// tids are taken back. setCounter sets it, where it can be another than the tables'.
 	counter    string
 	setCounter func(s *Store, ctx context.Context, q SQL, tid int64) error
 
-	// append takes a tid and writes the rows of inserts; see [Store.Append]. It
+	// append locks slots, takes a tid and writes rows; see [Store.Append]. It
 	// returns ErrCounter, wrapped, if the tid is not above all that were taken.
-	append func(s *Store, ctx context.Context, q SQL, head []any, inserts []insert, end bool) (tid int64, committed bool, err error)
+	append func(s *Store, ctx context.Context, q SQL, slots []int64, rows [][]any, end bool) (tid int64, committed bool, err error)
 
 	// bound returns a tid up to which transactions may be read. decided returns
 	// a tid up to which every transaction has ended and is seen.
@@ -78,7 +73,7 @@ type dialect struct {
 	inSchema   string   // where statements look for tables if no schema has a name
 	ownTables  []string // that no other database has
 	schemaName string   // asks for the schema that is used if none is named
-	tables     string   // asks which tables there are in a schema, of those in a list that follows
+	tables     string   // asks which tables there are in a schema, of those in a list that follows, and which of them are views
 
 	// migrating lets one migration at a time run in a schema, until its transaction
 	// ends or, if there is one, the statement migrated. Empty if BEGIN does that.

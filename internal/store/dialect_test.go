@@ -18,7 +18,7 @@ func TestDialects(t *testing.T) {
 		switch field {
 		case "stillOpen", "lock", "LockRows":
 			return d.oneWriter
-		case "ownTables", "migrating", "migrated", "inSchema", "NoLimit":
+		case "ownTables", "migrating", "migrated", "inSchema", "NoLimit", "setCounter":
 			return true
 		}
 		return false
@@ -35,10 +35,15 @@ func TestDialects(t *testing.T) {
 				}
 			}
 			assert.Same(t, d, dialectOf(d.text.Name))
-			makes := strings.Join(slices.Concat(d.statements(""), d.statements("ticket"), d.upgrade()), "\n")
-			for _, table := range slices.Concat(d.common(), upgraded(), []string{"ticket_journal", "ticket_history"}) {
-				made := regexp.MustCompile(`CREATE TABLE (IF NOT EXISTS )?\{` + table + `\}`).MatchString(makes)
-				assert.True(t, made, "no statement in schema/ makes the table %s", table)
+			makes := strings.Join(slices.Concat(d.sql().Tables(), d.sql().Views("ticket")), "\n")
+			for _, name := range slices.Concat(d.common(), viewsOf("ticket")) {
+				made := regexp.MustCompile(`CREATE (OR REPLACE )?(TABLE|VIEW) (IF NOT EXISTS )?\{` + name + `\}`).MatchString(makes)
+				assert.True(t, made, "no statement in schema/ makes %s", name)
+			}
+			step := d.sql().Three([]string{"ticket", "wiki"})
+			assert.NotContains(t, strings.Join(slices.Concat(step.Begin, step.Copies(0, 9), step.End), "\n"), "REALM")
+			for name, part := range map[string][]string{"begins": step.Begin, "copies": step.Copies(0, 9), "ends": step.End} {
+				assert.NotEmpty(t, part, "no statement in schema/ %s the step", name)
 			}
 		})
 	}

@@ -26,7 +26,7 @@ func (s *Store) End(ctx context.Context, q SQL) (p Place, err error) {
 // Shown returns the first transactions after a tid that q shows, decided or not.
 func (s *Store) Shown(ctx context.Context, q SQL, after int64, most int) (places []Place, err error) {
 	defer s.Within(s.limits.Answer, &ctx, &err)()
-	rows, err := q.QueryContext(ctx, s.SQL("SELECT tid, mark FROM {journal_transaction} WHERE tid > ? ORDER BY tid LIMIT ?"), after, most)
+	rows, err := q.QueryContext(ctx, s.SQL("SELECT tid, commit_id FROM {journal_change} WHERE tid > ? AND seq = 0 ORDER BY tid LIMIT ?"), after, most)
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +51,7 @@ func (s *Store) Has(ctx context.Context, q SQL, p Place) (has bool, err error) {
 // Before returns the last transaction up to a tid, as far as it is seen.
 func (s *Store) Before(ctx context.Context, q SQL, tid int64) (p Place, err error) {
 	defer s.Within(s.limits.Answer, &ctx, &err)()
-	err = limit.QueryRow(ctx, q, s.SQL("SELECT tid, mark FROM {journal_transaction} WHERE tid <= ? ORDER BY tid DESC LIMIT 1"), tid).Scan(&p.TID, &p.CommitID)
+	err = limit.QueryRow(ctx, q, s.SQL("SELECT tid, commit_id FROM {journal_change} WHERE tid <= ? ORDER BY tid DESC LIMIT 1"), tid).Scan(&p.TID, &p.CommitID)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = nil
 	}

@@ -21,17 +21,6 @@ var mysql = &dialect{
 	stillOpen: "RELEASE SAVEPOINT tracbus", // a deadlock ends a whole transaction
 	lock:      (*Store).lockMySQL,
 
-	// The counter's row is locked from here to the commit, so tids follow
-	// the commits and have no gaps. A reader stops at the first that it
-	// does not see. A counter that is missing, or not above what is pruned,
-	// makes the tid null, which the table refuses. LAST_INSERT_ID keeps the tid
-	// for the session.
-	allocate: []string{
-		"UPDATE {journal_head} SET tid = tid + 1 WHERE one = 1",
-		"INSERT INTO {journal_transaction} (tid, mark, origin, realms) VALUES (LAST_INSERT_ID((SELECT h.tid FROM {journal_head} h JOIN {journal_facts} f ON f.one = h.one WHERE h.one = 1 AND h.tid > f.floor)), ?, ?, ?)",
-	},
-	tid: "LAST_INSERT_ID()",
-
 	counter:    readTID,
 	setCounter: (*Store).setCounterMySQL,
 
@@ -47,7 +36,7 @@ var mysql = &dialect{
 
 	ownTables:  []string{"journal_head", "journal_lock"},
 	schemaName: "SELECT coalesce(database(), '')",
-	tables:     "SELECT table_name FROM information_schema.tables WHERE table_schema = ? AND table_name IN ",
+	tables:     "SELECT table_name, table_type = 'VIEW' FROM information_schema.tables WHERE table_schema = ? AND table_name IN ",
 	migrating:  "SELECT get_lock(left(concat('tracbus ', ?), 64), 3600) = 1", // no transaction holds DDL together
 	migrated:   "SELECT release_lock(left(concat('tracbus ', ?), 64))",
 }
@@ -119,17 +108,15 @@ func (s *Store) checkTablesMySQL(ctx context.Context) error {
 	return nil
 }
 
-// lockMySQL also notes how the server names the connection: see findMySQL and waitOn.
+// lockMySQL also notes how the server names the connection, if that is not known yet.
 func (s *Store) lockMySQL(ctx context.Context, q SQL, slot int64) error {
+	var session Session
 	text := s.SQL("SELECT connection_id(), coalesce(@tracbus_server, 0) FROM {journal_lock} WHERE slot = ? FOR UPDATE")
-	if c, own := q.(*Conn); own {
-		if err := limit.QueryRow(ctx, c, text, slot).Scan(&c.Session.id, &c.Session.server); err != nil {
-			return err
-		}
-		_, err := s.session(ctx, c) // now, for each statement after the tid holds others up
-		return err
+	err := limit.QueryRow(ctx, q, text, slot).Scan(&session.id, &session.server)
+	if c, own := q.(*Conn); own && c.Session.id == 0 {
+		c.Session = session
 	}
-	return limit.Ask(ctx, q, text, slot)
+	return err
 }
 
 func (s *Store) setCounterMySQL(ctx context.Context, q SQL, tid int64) error {
@@ -148,7 +135,7 @@ func (s *Store) decidedMySQL(ctx context.Context, q SQL) (tid int64, err error) 
 		return 0, err
 	}
 	tid = max(floor, head-recent)
-	rows, err := q.QueryContext(ctx, s.SQL("SELECT tid FROM {journal_transaction} WHERE tid > ? ORDER BY tid"), tid)
+	rows, err := q.QueryContext(ctx, s.SQL("SELECT tid FROM {journal_change} WHERE tid > ? ORDER BY tid"), tid)
 	if err != nil {
 		return 0, err
 	}
@@ -158,7 +145,7 @@ func (s *Store) decidedMySQL(ctx context.Context, q SQL) (tid int64, err error) 
 		if err := rows.Scan(&next); err != nil {
 			return 0, err
 		}
-		if next != tid+1 {
+		if next > tid+1 {
 			return tid, limit.Drain(ctx, rows)
 		}
 		tid = next

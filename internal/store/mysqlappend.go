@@ -10,12 +10,42 @@ import (
 	"github.com/tracbus/tracbus/internal/limit"
 )
 
+// What takes a tid. The counter's row is locked from here to the commit, so tids follow
+// the commits and have no gaps. A reader stops at the first that it does not see. A counter
+// that is missing, or not above what is pruned, makes the tid null, which the table refuses,
+// and so does a session that bends results. LAST_INSERT_ID keeps the tid for the session.
+const (
+	countMySQL = "UPDATE {journal_head} SET tid = tid + 1 WHERE one = 1"
+	takeMySQL  = "LAST_INSERT_ID((SELECT h.tid FROM {journal_head} h JOIN {journal_facts} f ON f.one = h.one WHERE h.one = 1 AND h.tid > f.floor AND "
+	tookMySQL  = "LAST_INSERT_ID()"
+)
+
+// insertMySQL appends the INSERTs of rows to a text, and their values to args.
+func (s *Store) insertMySQL(b *strings.Builder, rows [][]any) (args []any) {
+	args = writeInsert(b, nil, rows[:1], takeMySQL+s.bent+" = ''))")
+	for rows = rows[1:]; len(rows) > 0; {
+		var some [][]any
+		some, rows = split(rows)
+		b.WriteString("; ")
+		args = writeInsert(b, args, some, tookMySQL)
+	}
+	return args
+}
+
 // appendMySQL sends everything in one round trip, if the connection can do that
 // and it is not too long.
-func (s *Store) appendMySQL(ctx context.Context, q SQL, head []any, inserts []insert, end bool) (tid int64, committed bool, err error) {
-	size, tooLong := s.checkSize(inserts)
+func (s *Store) appendMySQL(ctx context.Context, q SQL, slots []int64, rows [][]any, end bool) (tid int64, committed bool, err error) {
+	size, tooLong := s.checkSize(rows)
 	if tooLong != nil {
 		return 0, false, tooLong
+	}
+	if !s.batches {
+		for _, slot := range slots {
+			if err := s.lockMySQL(ctx, q, slot); err != nil {
+				return 0, false, err
+			}
+		}
+		slots = nil
 	}
 	session, err := s.session(ctx, q)
 	if err != nil {
@@ -28,14 +58,14 @@ func (s *Store) appendMySQL(ctx context.Context, q SQL, head []any, inserts []in
 		}
 	}()
 	if s.batches && size < maxAtOnce {
-		tid, committed, err = s.appendAtOnce(ctx, q, head, inserts, end)
+		tid, committed, err = s.appendAtOnce(ctx, q, slots, rows, end)
 	} else {
 		if s.batches && end { // else it goes with the rest
 			if _, err := q.ExecContext(ctx, s.dialect.stillOpen); err != nil {
 				return 0, false, fmt.Errorf("the transaction has ended before its commit: %w", err)
 			}
 		}
-		tid, err = s.appendInSteps(ctx, q, head, inserts)
+		tid, err = s.appendInSteps(ctx, q, slots, rows)
 	}
 	return tid, committed, err
 }
@@ -81,16 +111,15 @@ const maxAtOnce = 8 << 20
 // checkSize refuses what is longer than the server reads in one packet: it would
 // close the connection and not say why. It returns how long all is together, as
 // text in which every second byte may have to be escaped.
-func (s *Store) checkSize(inserts []insert) (all int64, err error) {
-	for _, in := range inserts {
-		size := int64(1000)
-		for _, row := range in.rows {
+func (s *Store) checkSize(rows [][]any) (all int64, err error) {
+	for rest := rows; len(rest) > 0; {
+		var some [][]any
+		some, rest = split(rest)
+		size := int64(5000)
+		for _, row := range some {
 			for _, v := range row {
-				switch v := v.(type) {
-				case string:
-					size += int64(len(v)) + escapes(v)
-				case sql.NullString:
-					size += int64(len(v.String)) + escapes(v.String)
+				if text, ok := v.(string); ok {
+					size += int64(len(text)) + escapes(text)
 				}
 				size += 30
 			}
@@ -115,52 +144,59 @@ func escapes(s string) (n int64) {
 }
 
 // appendInSteps takes a round trip for each statement.
-func (s *Store) appendInSteps(ctx context.Context, q SQL, head []any, inserts []insert) (tid int64, err error) {
-	if _, err := q.ExecContext(ctx, s.SQL(s.dialect.allocate[0])); err != nil {
+func (s *Store) appendInSteps(ctx context.Context, q SQL, slots []int64, rows [][]any) (tid int64, err error) {
+	for _, slot := range slots {
+		if err := s.lockMySQL(ctx, q, slot); err != nil {
+			return 0, err
+		}
+	}
+	if _, err := q.ExecContext(ctx, s.SQL(countMySQL)); err != nil {
 		return 0, err
 	}
 	if err := limit.QueryRow(ctx, q, s.SQL(readTID)).Scan(&tid); err != nil {
 		return 0, err
 	}
-	if _, err := q.ExecContext(ctx, s.SQL(s.allocateMySQL()), head...); err != nil {
+	var b strings.Builder
+	args := s.insertMySQL(&b, rows[:1])
+	if _, err := q.ExecContext(ctx, s.SQL(b.String()), args...); err != nil {
 		return 0, err
 	}
-	return tid, s.insertEach(ctx, q, tid, inserts)
+	return tid, s.insertEach(ctx, q, tid, rows[1:])
 }
 
 // appendAtOnce sends everything in one round trip, and COMMIT with it: so the
 // counter, which all writers wait for, is locked for no longer than the server
 // works, and a process that is stopped in the middle stops nobody.
-func (s *Store) appendAtOnce(ctx context.Context, q SQL, head []any, inserts []insert, end bool) (tid int64, committed bool, err error) {
+func (s *Store) appendAtOnce(ctx context.Context, q SQL, slots []int64, rows [][]any, end bool) (tid int64, committed bool, err error) {
 	var b strings.Builder
 	if end {
 		b.WriteString(s.dialect.stillOpen + "; ")
 	}
-	b.WriteString(s.dialect.allocate[0] + "; " + s.allocateMySQL() + "; ")
-	args := head
-	for _, in := range inserts {
-		args = in.write(&b, args, s.dialect.tid)
-		b.WriteString("; ")
+	if len(slots) > 0 { // in the order of the index, and without a result
+		list := strings.ReplaceAll(strings.Trim(fmt.Sprint(slots), "[]"), " ", ", ")
+		b.WriteString("SELECT max(slot) INTO @tracbus_slot FROM {journal_lock} WHERE slot IN (" + list + ") LIMIT 1 FOR UPDATE; ")
 	}
-	b.WriteString("SELECT " + s.dialect.tid + " LIMIT 1")
+	b.WriteString(countMySQL + "; ")
+	args := s.insertMySQL(&b, rows)
+	b.WriteString("; SELECT " + tookMySQL + " LIMIT 1")
 	if end {
 		b.WriteString("; COMMIT")
 	}
-	rows, err := q.QueryContext(ctx, s.SQL(b.String()), args...)
+	answer, err := q.QueryContext(ctx, s.SQL(b.String()), args...)
 	if err != nil {
 		return 0, false, inDoubt(err, end && !s.dialect.answered(err)) // an answer is to a statement before COMMIT
 	}
-	defer rows.Close()
-	if rows.Next() {
-		err = rows.Scan(&tid)
+	defer answer.Close()
+	if answer.Next() {
+		err = answer.Scan(&tid)
 	}
-	for rows.NextResultSet() {
-	}
-	if err == nil {
-		err = rows.Err()
+	for answer.NextResultSet() {
 	}
 	if err == nil {
-		err = rows.Close()
+		err = answer.Err()
+	}
+	if err == nil {
+		err = answer.Close()
 	}
 	if err == nil && tid == 0 {
 		err = sql.ErrNoRows

@@ -13,15 +13,18 @@ type Session struct {
 	server int64 // when the server started, by its own clock, in seconds since 1970
 }
 
+// whoMySQL asks how the server names the connection, and when it started if that is known.
+const whoMySQL = "SELECT connection_id(), coalesce(@tracbus_server, 0) LIMIT 1"
+
 // session returns how the server names a connection. When the server started is asked
 // once for each connection, and kept there in a variable.
 func (s *Store) session(ctx context.Context, q SQL) (session Session, err error) {
 	c, own := q.(*Conn)
 	if own {
-		session = c.Session // known if something was locked
+		session = c.Session
 	}
 	if session.id == 0 {
-		err = limit.QueryRow(ctx, q, s.SQL("SELECT connection_id(), coalesce(@tracbus_server, 0)")).Scan(&session.id, &session.server)
+		err = limit.QueryRow(ctx, q, whoMySQL).Scan(&session.id, &session.server)
 	}
 	if err == nil && own && session.server == 0 {
 		if session.server, err = s.serverStart(ctx, q); err == nil {

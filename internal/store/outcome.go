@@ -45,9 +45,9 @@ func (s *Store) Find(ctx context.Context, commitID string, tid, after int64, ses
 
 // find looks for a commit id: at a tid, or, if that is 0, from the newest on.
 func (s *Store) find(ctx context.Context, q SQL, commitID string, tid int64) (found int64, landed bool, err error) {
-	text, args := "SELECT tid FROM {journal_transaction} WHERE mark = ? ORDER BY tid DESC LIMIT 1", []any{commitID}
+	text, args := "SELECT tid FROM {journal_change} WHERE commit_id = ? ORDER BY tid DESC LIMIT 1", []any{commitID}
 	if tid != 0 {
-		text, args = "SELECT tid FROM {journal_transaction} WHERE tid = ? AND mark = ?", []any{tid, commitID}
+		text, args = "SELECT tid FROM {journal_change} WHERE tid = ? AND commit_id = ? LIMIT 1", []any{tid, commitID}
 	}
 	err = limit.QueryRow(ctx, q, s.SQL(text), args...).Scan(&found)
 	if errors.Is(err, sql.ErrNoRows) {

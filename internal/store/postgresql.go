@@ -17,17 +17,11 @@ import (
 var postgresql = &dialect{
 	text: sqltext.Of("postgresql"), title: "PostgreSQL", schemas: true, txDDL: true,
 
-	begin:          []string{"BEGIN ISOLATION LEVEL READ COMMITTED"},
+	begin:          []string{"BEGIN ISOLATION LEVEL READ COMMITTED", "SET LOCAL tracbus.begun = 'yes'"}, // it ends with this transaction
 	snapshot:       []string{"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"},
 	stillOpen:      "SELECT 1", // an error before makes every statement fail
 	checksOnAppend: true,
 	lock:           (*Store).lockPostgreSQL,
-
-	// The function takes the shared lock, then the tid: in that order, as
-	// two statements. A reader that sees no lock below a tid knows that
-	// every transaction up to it has ended.
-	allocate: []string{"{journal_allocate}(?, ?, ?)"},
-	tid:      "(SELECT tid FROM t)",
 
 	counter:    "SELECT coalesce(pg_sequence_last_value('{journal_tid}'::regclass), 0)",
 	setCounter: (*Store).setCounterPostgreSQL,
@@ -43,7 +37,7 @@ var postgresql = &dialect{
 	checkTables: (*Store).checkTablesPostgreSQL,
 
 	schemaName: "SELECT coalesce(current_schema(), '')",
-	tables:     "SELECT table_name FROM information_schema.tables WHERE table_schema = ? AND table_name IN ",
+	tables:     "SELECT table_name, table_type = 'VIEW' FROM information_schema.tables WHERE table_schema = ? AND table_name IN ",
 	migrating:  "SELECT CAST(? AS text) IS NOT NULL FROM pg_advisory_xact_lock(7074, 1)",
 }
 
@@ -59,7 +53,8 @@ func (s *Store) checkPostgreSQL(ctx context.Context) error {
 	case version < 130000:
 		return fmt.Errorf("%w: PostgreSQL %d: expected 13 or later", ErrUnsupported, version/10000)
 	}
-	s.bent = bentPostgreSQL
+	_, err = s.db.ExecContext(ctx, "SELECT 1; SELECT 1")
+	s.joins, s.bent = err == nil, bentPostgreSQL
 	return s.checkSession(ctx, s.db)
 }
 
@@ -69,7 +64,7 @@ func (s *Store) checkTablesPostgreSQL(ctx context.Context) error {
 	if err := s.checkCopy(ctx); err != nil {
 		return err
 	}
-	for _, name := range []string{"journal_allocate", "journal_bound"} {
+	for _, name := range []string{"journal_append", "journal_bound"} {
 		var n int
 		err := limit.QueryRow(ctx, s.db, s.SQL("SELECT count(*) FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = ? AND p.proname = ?"),
 			s.schema, name).Scan(&n)
@@ -95,59 +90,37 @@ func (s *Store) checkTablesPostgreSQL(ctx context.Context) error {
 	return nil
 }
 
-// lockPostgreSQL also notes when the transaction began, so that appendPostgreSQL
-// knows whether it is still the same.
 func (s *Store) lockPostgreSQL(ctx context.Context, q SQL, slot int64) error {
-	text := s.SQL("SELECT " + began + " FROM pg_advisory_xact_lock(CAST(? AS integer), CAST(? AS integer))")
-	c, own := q.(*Conn)
-	if !own {
-		return limit.Ask(ctx, q, text, s.class, slot)
-	}
-	var now int64
-	err := limit.QueryRow(ctx, c, text, s.class, slot).Scan(&now)
-	if c.began == 0 {
-		c.began = now
-	}
-	return err
+	return limit.Ask(ctx, q, s.SQL("SELECT pg_advisory_xact_lock(CAST(? AS integer), CAST(? AS integer))"), s.class, slot)
 }
 
 func (s *Store) setCounterPostgreSQL(ctx context.Context, q SQL, tid int64) error {
 	return limit.Ask(ctx, q, s.SQL("SELECT setval('{journal_tid}'::regclass, CAST(? AS bigint))"), tid)
 }
 
-// began says when a transaction began, as a number: how a time is written depends on the
-// session.
-const began = "CAST(extract(epoch FROM now()) * 1000000 AS bigint)"
+// callAppend has a placeholder for each value but the seq, which is 0.
+const callAppend = "{journal_append}(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
-// highestPostgreSQL is highest. A serializable transaction does not look at the others:
-// two that both do, and both add one, are refused by the database.
-const highestPostgreSQL = "CASE WHEN current_setting('transaction_isolation') = 'serializable' THEN (SELECT floor FROM {journal_facts} WHERE one = 1) ELSE " + highest + " END"
-
-// appendPostgreSQL sends all in one statement: the function that allocates is
-// called once, because a WITH that has side effects is evaluated once. What the
-// statement itself sees was committed before it began, and so has a lower tid than the
-// one that it takes.
-func (s *Store) appendPostgreSQL(ctx context.Context, q SQL, head []any, inserts []insert, _ bool) (tid int64, committed bool, err error) {
-	var b strings.Builder
-	args, n := head, 0
-	b.WriteString("WITH t AS (SELECT CASE WHEN " + s.bent + " <> '' THEN CAST(" + s.bent + " AS bigint)") // which says it in an error
-	if c, ok := q.(*Conn); ok && c.began != 0 {
-		b.WriteString(" WHEN " + began + " <> ? THEN CAST('the transaction is another one than at first, begun at ' || now() AS bigint)")
-		args = append([]any{c.began}, head...)
+// appendPostgreSQL sends all in one statement. If there are more rows, it calls the function
+// once all the same, because a WITH that has side effects is evaluated once.
+func (s *Store) appendPostgreSQL(ctx context.Context, q SQL, slots []int64, rows [][]any, _ bool) (tid int64, committed bool, err error) {
+	_, own := q.(*Conn)
+	args := append([]any{strings.Trim(fmt.Sprint(slots), "[]"), own}, rows[0][1:]...)
+	text, rest := "SELECT tid, had FROM "+callAppend, rows[1:]
+	if len(rest) > 0 {
+		var b strings.Builder
+		var some [][]any
+		some, rest = split(rest)
+		b.WriteString("WITH t AS (" + text + "), i AS (")
+		args = writeInsert(&b, args, some, "(SELECT tid FROM t)")
+		text = b.String() + ") SELECT tid, had FROM t"
 	}
-	b.WriteString(" ELSE " + s.dialect.allocate[0] + " END AS tid)")
-	for ; n < len(inserts) && len(args) < chunk; n++ {
-		fmt.Fprintf(&b, ", i%d AS (", n)
-		args = inserts[n].write(&b, args, s.dialect.tid)
-		b.WriteString(")")
-	}
-	b.WriteString(" SELECT tid, " + highestPostgreSQL + " FROM t")
 	var had int64
-	err = limit.QueryRow(ctx, q, s.SQL(b.String()), args...).Scan(&tid, &had)
+	err = limit.QueryRow(ctx, q, s.SQL(text), args...).Scan(&tid, &had)
 	switch {
 	case err == nil && tid <= had:
 		err = behind(tid, had)
-	case sqltext.IsBadText(err) && strings.Contains(err.Error(), bentBecause):
+	case err != nil && strings.Contains(err.Error(), bentBecause):
 		err = fmt.Errorf("%w: %w", ErrUnsupported, err)
 	case sqltext.IsDuplicate(err):
 		err = fmt.Errorf("%w, as after a restore of a part of the database: %w", ErrCounter, err)
@@ -155,7 +128,7 @@ func (s *Store) appendPostgreSQL(ctx context.Context, q SQL, head []any, inserts
 	if err != nil {
 		return 0, false, err
 	}
-	return tid, false, s.insertEach(ctx, q, tid, inserts[n:])
+	return tid, false, s.insertEach(ctx, q, tid, rest)
 }
 
 // boundPostgreSQL returns the tid up to which every transaction has ended.

@@ -4,10 +4,8 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/tracbus/tracbus/internal/limit"
 )
@@ -28,18 +26,64 @@ const batchBytes = 8 << 20
 // Read reads up to limit transactions after a place, of these realms. It takes only
 // what is decided: no transaction can appear before or among them any more. It
 // returns ErrPruned or ErrRewound, wrapped, if the place is gone.
+//
+// The rows of one statement are as of one moment, and those of a transaction are deleted
+// together: so none is there in part. The place itself is read with them, to see that this
+// is still the history that it belongs to.
 func (s *Store) Read(ctx context.Context, q SQL, from Place, limit int, realms []string) (b Batch, err error) {
 	defer s.Within(s.limits.Answer, &ctx, &err)()
-	transactions, more, err := s.transactions(ctx, q, from, limit)
-	if err != nil || len(transactions) == 0 {
+	bound, err := s.decided(ctx, q, s.dialect.bound)
+	if err != nil {
 		return Batch{}, err
 	}
-	b, err = s.collect(ctx, q, from, transactions, realms)
-	b.More = b.More || more
+	most := limit + 2 // the place itself, and one to know of more
+	rows, err := q.QueryContext(ctx, s.SQL(selectChanges+", CASE WHEN tid > ? THEN {BYTES document} END FROM {journal_change} WHERE tid >= ? AND (tid > ? OR seq = 0) AND tid <= ? ORDER BY tid, seq LIMIT ?"),
+		from.TID, from.TID, from.TID, max(bound, from.TID), most)
+	if err != nil {
+		return Batch{}, err
+	}
+	g, err := gather(ctx, rows, gathering{realms: realms, bytes: batchBytes, gapless: s.dialect.gapless, after: from.TID})
+	if err != nil {
+		return Batch{}, err
+	}
+	if err := s.follows(ctx, q, from, g.groups); err != nil {
+		return Batch{}, err
+	}
+	if len(g.groups) > 0 && g.groups[0].TID == from.TID {
+		g.groups = g.groups[1:]
+	}
+	b.More = g.long || g.rows == most
+	if g.rows == most { // the last may have more rows
+		if g.groups, err = s.complete(ctx, q, g.groups, realms); err != nil {
+			return Batch{}, err
+		}
+	}
+	if len(g.groups) > limit {
+		g.groups, b.More = g.groups[:limit], true
+	}
+	for _, t := range g.groups {
+		b.Places = append(b.Places, t.Place)
+		b.Changes = append(b.Changes, t.all(realms)...)
+	}
 	if n := len(b.Places); n > 0 {
 		s.noteDecided(b.Places[n-1])
 	}
-	return b, err
+	return b, nil
+}
+
+// follows says why what was read does not follow a place: the place is not the first of it.
+func (s *Store) follows(ctx context.Context, q SQL, from Place, groups []group) error {
+	there := len(groups) > 0 && groups[0].TID == from.TID
+	if there && (from.CommitID == "" || groups[0].CommitID == from.CommitID) {
+		return nil
+	}
+	if err := s.gone(ctx, q, from); err != nil {
+		return err
+	}
+	if there { // pruned, and here again
+		return ErrRewound
+	}
+	return nil
 }
 
 // noteDecided notes a place up to which all was decided.
@@ -69,115 +113,6 @@ func (s *Store) decided(ctx context.Context, q SQL, ask func(*Store, context.Con
 	return tid, err
 }
 
-// collect reads the changes of transactions after a place; if they are long, those
-// of the first transactions, and sets More.
-func (s *Store) collect(ctx context.Context, q SQL, from Place, transactions []Transaction, realms []string) (b Batch, err error) {
-	upTo := transactions[len(transactions)-1].TID
-	for _, realm := range realms {
-		if !slices.ContainsFunc(transactions, func(t Transaction) bool { return t.has(realm) }) {
-			continue
-		}
-		changes, reached, err := s.changes(ctx, q, realm, from.TID, upTo)
-		if err != nil {
-			return Batch{}, err
-		}
-		if reached < upTo {
-			upTo, b.More = reached, true
-		}
-		b.Changes = append(b.Changes, changes...)
-	}
-	n := len(transactions)
-	for n > 1 && transactions[n-1].TID > upTo {
-		n--
-	}
-	transactions = transactions[:n]
-	if err := s.kept(ctx, q, from, transactions[n-1]); err != nil { // each was read as of another moment
-		return Batch{}, err
-	}
-	b.Changes = slices.DeleteFunc(b.Changes, func(c Change) bool { return c.TID > upTo })
-	slices.SortFunc(b.Changes, func(a, c Change) int {
-		if a.TID != c.TID {
-			return int(min(max(a.TID-c.TID, -1), 1))
-		}
-		return a.Seq - c.Seq
-	})
-	i := 0
-	for _, t := range transactions {
-		b.Places = append(b.Places, Place{t.TID, t.CommitID})
-		n := i
-		for ; i < len(b.Changes) && b.Changes[i].TID == t.TID; i++ {
-			b.Changes[i].Origin, b.Changes[i].CommitID = t.Origin, t.CommitID
-		}
-		if known := slices.IndexFunc(realms, t.has); i == n && known >= 0 {
-			damage := fmt.Errorf("the transaction has no rows in %s", t.Realms)
-			b.Changes = slices.Insert(b.Changes, i, Change{TID: t.TID, Origin: t.Origin, CommitID: t.CommitID, Realm: realms[known], Damage: damage})
-			i++
-		}
-	}
-	return b, nil
-}
-
-func (t Transaction) has(realm string) bool {
-	for r := range strings.SplitSeq(t.Realms, ",") {
-		if r == realm {
-			return true
-		}
-	}
-	return false
-}
-
-// transactions reads the decided transactions after a place. The place itself is
-// read with them, to see that this is still the history that it belongs to.
-func (s *Store) transactions(ctx context.Context, q SQL, from Place, limit int) (found []Transaction, more bool, err error) {
-	bound, err := s.decided(ctx, q, s.dialect.bound)
-	if err != nil {
-		return nil, false, err
-	}
-	upTo := max(bound, from.TID)
-	rows, err := q.QueryContext(ctx, s.SQL("SELECT tid, mark, origin, realms FROM {journal_transaction} WHERE tid >= ? AND tid <= ? ORDER BY tid LIMIT ?"),
-		from.TID, upTo, limit+2) // the place itself, and one to know of more
-	if err != nil {
-		return nil, false, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var t Transaction
-		if err := rows.Scan(&t.TID, &t.CommitID, &t.Origin, &t.Realms); err != nil {
-			return nil, false, err
-		}
-		found = append(found, t)
-	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-		return nil, false, err
-	}
-	if len(found) > 0 && found[0].TID == from.TID && (from.CommitID == "" || found[0].CommitID == from.CommitID) {
-		found = found[1:]
-	} else {
-		if err := s.gone(ctx, q, from); err != nil {
-			return nil, false, err
-		}
-		if len(found) > 0 && found[0].TID == from.TID { // pruned, and here again
-			return nil, false, ErrRewound
-		}
-	}
-	found, more = found[:min(len(found), limit)], len(found) > limit
-	if s.dialect.gapless {
-		found, more = contiguous(found, from.TID, more)
-	}
-	return found, more, nil
-}
-
-// contiguous takes what follows a tid without a gap: a snapshot can show a later
-// commit without the earlier one, which the next will show.
-func contiguous(found []Transaction, after int64, more bool) ([]Transaction, bool) {
-	for i, t := range found {
-		if t.TID != after+int64(i)+1 {
-			return found[:i], false
-		}
-	}
-	return found, more
-}
-
 // gone says why a place does not exist: it was pruned, with what came after it, or
 // this is not the history that it was seen in. If the journal is pruned up to the
 // place itself, that is as good as if it existed.
@@ -194,27 +129,6 @@ func (s *Store) gone(ctx context.Context, q SQL, from Place) error {
 	return nil
 }
 
-// kept says whether what several statements have read belongs together. It returns
-// ErrPruned if changes after a place are pruned, some or all of them: the floor rises
-// before the rows are deleted. It returns ErrRewound if the last transaction is not there
-// any more: the database was put back between the statements, and others may have its tid.
-func (s *Store) kept(ctx context.Context, q SQL, from Place, last Transaction) (err error) {
-	defer s.Within(s.limits.Answer, &ctx, &err)()
-	// A subquery in place of the join is null if MariaDB is told to KILL QUERY, without an error.
-	text := "SELECT f.floor, t.mark FROM {journal_facts} f LEFT JOIN {journal_transaction} t ON t.tid = ? WHERE f.one = 1"
-	var floor int64
-	var commitID sql.NullString
-	switch err := limit.QueryRow(ctx, q, s.SQL(text), last.TID).Scan(&floor, &commitID); {
-	case err != nil:
-		return err
-	case floor > from.TID:
-		return fmt.Errorf("%w: it begins after tid %d, and tid %d is the place", ErrPruned, floor, from.TID)
-	case commitID.String != last.CommitID:
-		return fmt.Errorf("%w: tid %d with the commit id %s was read, and is not in it any more", ErrRewound, last.TID, last.CommitID)
-	}
-	return nil
-}
-
 // PrunedTo returns the tid up to which changes are pruned.
 func (s *Store) PrunedTo(ctx context.Context, q SQL) (floor int64, err error) {
 	defer s.Within(s.limits.Answer, &ctx, &err)()
@@ -222,132 +136,147 @@ func (s *Store) PrunedTo(ctx context.Context, q SQL) (floor int64, err error) {
 	return floor, err
 }
 
-// selectChanges is ended by more of the join's condition, a WHERE and an ORDER BY
-// that both tables' keys can follow: PostgreSQL else reads all of the history,
-// and MySQL sorts on disk.
-const selectChanges = `SELECT j.tid, j.seq, {BYTES j.id}, j."change", j.time, {BYTES j.author}, {BYTES j.ipnr}, j.authenticated, {BYTES j.comment}, j.parts, {BYTES j.state},
-	{BYTES h.field}, h.old_type, {BYTES h.old_value}, h.new_type, {BYTES h.new_value}
-FROM {REALM_journal} j LEFT JOIN {REALM_history} h ON h.tid = j.tid AND h.seq = j.seq `
+// selectChanges is followed by the document, which need not be read.
+const (
+	selectChanges = `SELECT tid, seq, changes, commit_id, origin, realm, {BYTES id}, "change", time, {BYTES author}, {BYTES ipnr}, authenticated, {BYTES comment}, parts`
+	fromChanges   = ", {BYTES document} FROM {journal_change} "
+)
 
-// changes reads a realm's changes of some transactions, and says up to which
-// tid: less than asked for if they are long.
-func (s *Store) changes(ctx context.Context, q SQL, realm string, after, upTo int64) (all []Change, reached int64, err error) {
-	text := selectChanges + "AND h.tid > ? AND h.tid <= ? WHERE j.tid > ? AND j.tid <= ? ORDER BY j.tid, j.seq"
-	rows, err := q.QueryContext(ctx, s.SQL(strings.ReplaceAll(text, "REALM", realm)), after, upTo, after, upTo)
-	if err != nil {
-		return nil, 0, err
-	}
+// group is the rows of one transaction.
+type group struct {
+	Place
+	size    int // how many changes it has
+	found   int // how many of their rows are here
+	missing int // a seq that is not, if any is not
+	changes []Change
+}
+
+// gathering says how rows become groups.
+type gathering struct {
+	realms  []string // of changes that are kept
+	bytes   int      // after which no further group is read; zero: all are
+	gapless bool     // stop at the first tid, above after, that is missing
+	after   int64
+	back    bool // the rows come in the reverse order
+
+	groups []group
+	rows   int
+	long   bool // it was stopped because of the bytes
+}
+
+// gather reads rows, in the order of their tids, to their end or to where what they say is
+// not needed.
+func gather(ctx context.Context, rows *sql.Rows, g gathering) (gathering, error) {
 	defer rows.Close()
-	bytes := 0
+	bytes, step := 0, 1
+	if g.back {
+		step = -1
+	}
 	for rows.Next() {
-		c, n, err := scanChange(rows, realm)
-		if err != nil {
-			return nil, 0, err
-		}
-		if last := len(all) - 1; bytes > batchBytes && last >= 0 && all[last].TID != c.TID {
-			return all, all[last].TID, limit.Drain(ctx, rows)
-		}
 		limit.Progress(ctx)
-		all = fold(all, c)
-		bytes += n
+		c, size, err := scanChange(rows)
+		if err != nil {
+			return g, err
+		}
+		last := len(g.groups) - 1
+		if last < 0 || g.groups[last].TID != c.TID {
+			if g.gapless && c.TID > g.after+1 { // a snapshot can show a later commit without the earlier one
+				return g, limit.Drain(ctx, rows)
+			}
+			if g.bytes > 0 && bytes > g.bytes {
+				g.long = true
+				return g, limit.Drain(ctx, rows)
+			}
+			g.after = max(g.after, c.TID)
+			t := group{Place: Place{c.TID, c.CommitID}, size: size}
+			if g.back {
+				t.missing = size - 1
+			}
+			g.groups = append(g.groups, t)
+			last++
+		}
+		g.rows++
+		bytes += len(c.Document) + len(c.Comment)
+		t := &g.groups[last]
+		if t.found++; c.Seq == t.missing {
+			t.missing += step
+		}
+		if slices.Contains(g.realms, c.Realm) {
+			t.changes = append(t.changes, c)
+		}
 	}
-	return all, upTo, errors.Join(rows.Err(), rows.Close())
+	if err := rows.Err(); err != nil {
+		return g, err
+	}
+	return g, rows.Close()
 }
 
-// fold adds a joined row to the changes that were read before it: it is one more
-// field of the last of them, or another change.
-func fold(all []Change, row Change) []Change {
-	if last := len(all) - 1; last >= 0 && all[last].TID == row.TID && all[last].Seq == row.Seq {
-		all[last].Fields = append(all[last].Fields, row.Fields...)
-		return all
+// all returns the changes of a transaction, with one in the place of a row that is missing,
+// which may have been of any realm.
+func (t group) all(realms []string) []Change {
+	if t.found >= t.size || len(realms) == 0 {
+		return t.changes
 	}
-	return append(all, row)
+	c := Change{TID: t.TID, Seq: t.missing, CommitID: t.CommitID, Realm: realms[0]}
+	if len(t.changes) > 0 {
+		c.Origin, c.Realm = t.changes[0].Origin, t.changes[0].Realm
+	}
+	c.Damage = fmt.Errorf("the transaction has %d of its %d rows", t.found, t.size)
+	at := slices.IndexFunc(t.changes, func(c Change) bool { return c.Seq > t.missing })
+	if at < 0 {
+		at = len(t.changes)
+	}
+	return slices.Insert(t.changes, at, c)
 }
 
-// scanChange reads a change with one of its fields, and how long it is. SQLite's
-// columns can hold what does not fit their type: that is Damage.
-func scanChange(rows *sql.Rows, realm string) (c Change, bytes int, err error) {
-	var field sql.NullString
-	var f Field
-	c.Realm = realm
-	err = rows.Scan(&c.TID, &c.Seq, &c.ID, &c.Kind, &c.Time, &c.Author, &c.IPNR, &c.Authenticated, &c.Comment, &c.Attrs, &c.State,
-		&field, &f.Old.Type, &f.Old.Text, &f.New.Type, &f.New.Text)
+// scanChange reads a change, and how many its transaction has. SQLite's columns can hold
+// what does not fit their type: that is Damage.
+func scanChange(rows *sql.Rows) (c Change, size int, err error) {
+	var document sql.NullString
+	err = rows.Scan(&c.TID, &c.Seq, &size, &c.CommitID, &c.Origin, &c.Realm, &c.ID, &c.Kind, &c.Time, &c.Author, &c.IPNR, &c.Authenticated, &c.Comment, &c.Attrs, &document)
+	c.Document = document.String
 	if err != nil {
-		damaged := Change{Realm: realm, Damage: err}
-		var rest [14]any
-		all := []any{&damaged.TID, &damaged.Seq}
+		damaged := Change{Damage: err}
+		var rest [9]any
+		all := []any{&damaged.TID, &damaged.Seq, &size, &damaged.CommitID, &damaged.Origin, &damaged.Realm}
 		for i := range rest {
 			all = append(all, &rest[i])
 		}
 		if rows.Scan(all...) == nil {
-			return damaged, 0, nil
+			return damaged, size, nil
 		}
 	}
-	if field.Valid {
-		f.Name = field.String
-		c.Fields = []Field{f}
+	return c, size, err
+}
+
+// complete leaves out the last transaction, of which rows may be missing because so many
+// were asked for. If it is the only one, it reads all of them.
+func (s *Store) complete(ctx context.Context, q SQL, groups []group, realms []string) ([]group, error) {
+	if last := len(groups) - 1; last > 0 {
+		return groups[:last], nil
 	}
-	return c, len(c.State) + len(c.Comment) + len(f.Old.Text.String) + len(f.New.Text.String), err
+	t, err := s.transaction(ctx, q, groups[0].Place, realms)
+	return []group{t}, err
 }
 
-// History returns the changes of one resource after a tid and seq, oldest first, up to
-// limit, as far as they are decided.
-func (s *Store) History(ctx context.Context, q SQL, realm, id string, tid int64, seq, limit int) (all []Change, err error) {
-	defer s.Within(s.limits.Answer, &ctx, &err)()
-	return s.of(ctx, q, realm, id, "(tid > ? OR tid = ? AND seq > ?) AND tid <= ? ORDER BY tid, seq", tid, seq, limit)
-}
-
-// HistoryBefore returns the last changes of one resource before a tid and seq, in
-// their order, up to limit, as far as they are decided.
-func (s *Store) HistoryBefore(ctx context.Context, q SQL, realm, id string, tid int64, seq, limit int) (all []Change, err error) {
-	defer s.Within(s.limits.Answer, &ctx, &err)()
-	return s.of(ctx, q, realm, id, "(tid < ? OR tid = ? AND seq < ?) AND tid <= ? ORDER BY tid DESC, seq DESC", tid, seq, limit)
-}
-
-// of returns some changes of one resource, in their order.
-func (s *Store) of(ctx context.Context, q SQL, realm, id, which string, tid int64, seq, most int) (all []Change, err error) {
-	some := "(SELECT * FROM {REALM_journal} WHERE id = ? AND " + which + " LIMIT ?) j"
-	text := strings.Replace(selectChanges, "{REALM_journal} j", some, 1) + "ORDER BY j.tid, j.seq"
-	upTo, err := s.decided(ctx, q, s.dialect.decided)
+// transaction reads all rows of one transaction. It returns ErrPruned or ErrRewound,
+// wrapped, if that is gone.
+func (s *Store) transaction(ctx context.Context, q SQL, p Place, realms []string) (t group, err error) {
+	rows, err := q.QueryContext(ctx, s.SQL(selectChanges+fromChanges+"WHERE tid = ? ORDER BY seq"), p.TID)
 	if err != nil {
-		return nil, err
+		return group{}, err
 	}
-	rows, err := q.QueryContext(ctx, s.SQL(strings.ReplaceAll(text, "REALM", realm)), id, tid, tid, seq, upTo, most)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		c, _, err := scanChange(rows, realm)
-		if err != nil {
-			return nil, err
+	g, err := gather(ctx, rows, gathering{realms: realms})
+	switch {
+	case err != nil:
+		return group{}, err
+	case len(g.groups) == 0:
+		if floor, err := s.PrunedTo(ctx, q); err != nil || floor == p.TID { // it may have been read in part
+			return group{}, cmp.Or(err, fmt.Errorf("%w: with tid %d", ErrPruned, p.TID))
 		}
-		limit.Progress(ctx)
-		all = fold(all, c)
+		return group{}, cmp.Or(s.gone(ctx, q, p), ErrRewound)
+	case p.CommitID != "" && g.groups[0].CommitID != p.CommitID:
+		return group{}, fmt.Errorf("%w: tid %d has the commit id %s, and not %s", ErrRewound, p.TID, g.groups[0].CommitID, p.CommitID)
 	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil || len(all) == 0 {
-		return nil, err
-	}
-	return all, s.sign(ctx, q, all, realm, id)
-}
-
-// sign fills in which transactions changes of one resource are of.
-func (s *Store) sign(ctx context.Context, q SQL, changes []Change, realm, id string) error {
-	text := `SELECT tid, mark, origin FROM {journal_transaction} WHERE tid IN (SELECT tid FROM {REALM_journal} WHERE id = ? AND tid >= ? AND tid <= ?)`
-	rows, err := q.QueryContext(ctx, s.SQL(strings.ReplaceAll(text, "REALM", realm)), id, changes[0].TID, changes[len(changes)-1].TID)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var t Transaction
-		if err := rows.Scan(&t.TID, &t.CommitID, &t.Origin); err != nil {
-			return err
-		}
-		i, _ := slices.BinarySearchFunc(changes, t.TID, func(c Change, tid int64) int { return cmp.Compare(c.TID, tid) })
-		for ; i < len(changes) && changes[i].TID == t.TID; i++ {
-			changes[i].CommitID, changes[i].Origin = t.CommitID, t.Origin
-		}
-	}
-	return errors.Join(rows.Err(), rows.Close())
+	return g.groups[0], nil
 }

@@ -3,9 +3,7 @@ package store
 import (
 	"cmp"
 	"context"
-	"database/sql"
 	"errors"
-	"fmt"
 	"slices"
 
 	"github.com/tracbus/tracbus/internal/limit"
@@ -18,51 +16,33 @@ import (
 // late lowers it until it has ended.
 func (s *Store) ReadBack(ctx context.Context, q SQL, last int64, limit int, realms []string) (all []Change, first int64, err error) {
 	defer s.Within(s.limits.Answer, &ctx, &err)()
-	for {
-		floor, err := s.PrunedTo(ctx, q) // what is below it may not be deleted yet
-		if err != nil {
-			return nil, 0, err
-		}
-		transactions, err := s.upTo(ctx, q, floor, last, limit)
-		if err != nil || len(transactions) == 0 {
-			return nil, 0, err
-		}
-		first, end := transactions[0].TID, transactions[len(transactions)-1]
-		all = nil
-		for place := (Place{TID: first - 1}); err == nil && len(transactions) > 0; {
-			var b Batch
-			if b, err = s.collect(ctx, q, place, transactions, realms); err == nil {
-				all = append(all, b.Changes...)
-				place = b.Places[len(b.Places)-1]
-				transactions = transactions[len(b.Places):]
-			}
-		}
-		if err == nil {
-			err = s.kept(ctx, q, Place{TID: first - 1}, end)
-		}
-		if !errors.Is(err, ErrPruned) && !errors.Is(err, ErrRewound) { // else not all are there any more
-			return all, first, err
-		}
-	}
-}
-
-// upTo returns the last transactions up to a tid and above the floor, in their
-// order.
-func (s *Store) upTo(ctx context.Context, q SQL, floor, last int64, limit int) (found []Transaction, err error) {
-	rows, err := q.QueryContext(ctx, s.SQL("SELECT tid, mark, origin, realms FROM {journal_transaction} WHERE tid > ? AND tid <= ? ORDER BY tid DESC LIMIT ?"), floor, last, limit)
+	floor, err := s.PrunedTo(ctx, q) // what is below it may not be deleted yet
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	defer rows.Close()
-	for rows.Next() {
-		var t Transaction
-		if err := rows.Scan(&t.TID, &t.CommitID, &t.Origin, &t.Realms); err != nil {
-			return nil, err
+	rows, err := q.QueryContext(ctx, s.SQL(selectChanges+fromChanges+"WHERE tid > ? AND tid <= ? ORDER BY tid DESC, seq DESC LIMIT ?"), floor, last, limit+1)
+	if err != nil {
+		return nil, 0, err
+	}
+	g, err := gather(ctx, rows, gathering{realms: realms, back: true})
+	if err != nil || len(g.groups) == 0 {
+		return nil, 0, err
+	}
+	if g.rows > limit {
+		g.groups, err = s.complete(ctx, q, g.groups, realms)
+		switch {
+		case errors.Is(err, ErrPruned) || errors.Is(err, ErrRewound): // since the statement before
+			return s.ReadBack(ctx, q, last, limit, realms)
+		case err != nil:
+			return nil, 0, err
 		}
-		found = append(found, t)
 	}
-	slices.Reverse(found)
-	return found, errors.Join(rows.Err(), rows.Close())
+	for _, t := range slices.Backward(g.groups) {
+		slices.SortFunc(t.changes, func(a, b Change) int { return a.Seq - b.Seq })
+		all = append(all, t.all(realms)...)
+		first = cmp.Or(first, t.TID)
+	}
+	return all, first, nil
 }
 
 // Rest reads the changes that a transaction has after a seq; none if that is below
@@ -74,24 +54,11 @@ func (s *Store) Rest(ctx context.Context, q SQL, p Place, seq int, realms []stri
 	if p.TID == 0 || seq < 0 {
 		return nil, nil
 	}
-	t := Transaction{TID: p.TID}
-	err = limit.QueryRow(ctx, q, s.SQL("SELECT mark, origin, realms FROM {journal_transaction} WHERE tid = ?"), p.TID).Scan(&t.CommitID, &t.Origin, &t.Realms)
-	switch {
-	case errors.Is(err, sql.ErrNoRows):
-		return nil, s.restGone(ctx, q, p, seq)
-	case err != nil:
-		return nil, err
-	case p.CommitID != "" && t.CommitID != p.CommitID:
-		return nil, fmt.Errorf("%w: tid %d has the commit id %s, and not %s", ErrRewound, p.TID, t.CommitID, p.CommitID)
-	}
-	batch, err := s.collect(ctx, q, Place{TID: p.TID - 1}, []Transaction{t}, realms)
+	t, err := s.transaction(ctx, q, p, realms)
 	if err != nil {
 		return nil, err
 	}
-	if floor, err := s.PrunedTo(ctx, q); err != nil || floor >= p.TID { // it may be a part that was read
-		return nil, cmp.Or(err, s.restGone(ctx, q, p, seq))
-	}
-	for _, c := range batch.Changes {
+	for _, c := range t.all(realms) {
 		if c.Seq > seq || c.Damage != nil {
 			all = append(all, c)
 		}
@@ -99,15 +66,54 @@ func (s *Store) Rest(ctx context.Context, q SQL, p Place, seq int, realms []stri
 	return all, nil
 }
 
-// restGone says why a transaction does not exist. One that is pruned may have had
-// more changes, even if it was the last to be pruned.
-func (s *Store) restGone(ctx context.Context, q SQL, p Place, seq int) error {
-	floor, err := s.PrunedTo(ctx, q)
-	if err == nil && floor == p.TID {
-		err = fmt.Errorf("%w: with what tid %d has after seq %d", ErrPruned, p.TID, seq)
+// ReadOne reads one change of a realm. found is false if it does not exist, or not any more.
+func (s *Store) ReadOne(ctx context.Context, q SQL, tid int64, seq int, realm string) (c Change, found bool, err error) {
+	defer s.Within(s.limits.Answer, &ctx, &err)()
+	all, err := s.some(ctx, q, "WHERE tid = ? AND seq = ? AND realm = ?", tid, seq, realm)
+	if err != nil || len(all) == 0 {
+		return Change{}, false, err
 	}
+	return all[0], true, nil
+}
+
+// History returns the changes of one resource after a tid and seq, oldest first, up to
+// limit, as far as they are decided.
+func (s *Store) History(ctx context.Context, q SQL, realm, id string, tid int64, seq, limit int) (all []Change, err error) {
+	defer s.Within(s.limits.Answer, &ctx, &err)()
+	upTo, err := s.decided(ctx, q, s.dialect.decided)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return s.gone(ctx, q, p)
+	return s.some(ctx, q, "WHERE realm = ? AND id = ? AND tid >= ? AND (tid > ? OR seq > ?) AND tid <= ? ORDER BY tid, seq LIMIT ?", realm, id, tid, tid, seq, upTo, limit)
+}
+
+// HistoryBefore returns the last changes of one resource before a tid and seq, in
+// their order, up to limit, as far as they are decided.
+func (s *Store) HistoryBefore(ctx context.Context, q SQL, realm, id string, tid int64, seq, limit int) (all []Change, err error) {
+	defer s.Within(s.limits.Answer, &ctx, &err)()
+	upTo, err := s.decided(ctx, q, s.dialect.decided)
+	if err != nil {
+		return nil, err
+	}
+	all, err = s.some(ctx, q, "WHERE realm = ? AND id = ? AND tid <= ? AND (tid < ? OR seq < ?) AND tid <= ? ORDER BY tid DESC, seq DESC LIMIT ?", realm, id, tid, tid, seq, upTo, limit)
+	slices.Reverse(all)
+	return all, err
+}
+
+// some reads single changes.
+func (s *Store) some(ctx context.Context, q SQL, which string, args ...any) (all []Change, err error) {
+	rows, err := q.QueryContext(ctx, s.SQL(selectChanges+fromChanges+which), args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		c, _, err := scanChange(rows)
+		if err != nil {
+			return nil, err
+		}
+		limit.Progress(ctx)
+		all = append(all, c)
+	}
+	return all, errors.Join(rows.Err(), rows.Close())
 }

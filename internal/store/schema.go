@@ -3,75 +3,61 @@ package store
 import (
 	"context"
 	"database/sql"
-	"embed"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/tracbus/tracbus/internal/limit"
+	"github.com/tracbus/tracbus/internal/store/schema"
 )
 
-//go:embed schema
-var files embed.FS
-
 // version is the schema's that this library writes and reads.
-const version = 2
+const version = schema.Version
 
-// Text returns the statements that make the tables of a journal, for those who
-// have a migration tool of their own.
-func Text(dialect, schema string, realms []string) (string, error) {
+// sql returns the statements that make the tables.
+func (d *dialect) sql() schema.Of { return schema.Of(d.text.Name) }
+
+// Text returns the statements that make the tables of a journal in a schema of this name, for those who
+// have a migration tool of their own. With upgrade it returns those that make them of
+// tables of version 2, which have to be of these realms and no other.
+func Text[R ~string](dialect, name string, realms []R, upgrade bool) (string, error) {
 	d := dialectOf(dialect)
 	if d == nil {
-		return "", fmt.Errorf("dialect %q: expected %s", dialect, names())
+		return "", fmt.Errorf("journal schema: dialect %q: expected %s", dialect, names())
 	}
-	if err := d.checkSchema(schema); err != nil {
-		return "", err
+	if err := d.checkSchema(name); err != nil {
+		return "", fmt.Errorf("journal schema: %w", err)
+	}
+	var all []string
+	for _, realm := range realms {
+		all = append(all, string(realm))
+	}
+	statements := d.sql().Tables()
+	if upgrade {
+		step := d.sql().Three(all)
+		statements = slices.Concat(step.Begin, step.Copies(0, unbounded), step.End)
+	}
+	for _, realm := range all {
+		statements = append(statements, d.sql().Views(realm)...)
 	}
 	var b strings.Builder
-	statements := d.statements("")
-	for _, realm := range realms {
-		statements = append(statements, d.statements(realm)...)
-	}
-	statements = append(statements, d.upgrade()...) // last, so that those who upgrade find it
 	for _, statement := range statements {
-		b.WriteString(strings.TrimSpace(d.text.Write(schema, statement)) + "\n\n")
+		b.WriteString(strings.TrimSpace(d.text.Write(name, statement)) + "\n\n")
 	}
 	return b.String(), nil
 }
 
-// statements returns what makes the common tables of version 1, or those of a
-// realm.
-func (d *dialect) statements(realm string) []string {
-	name := ".sql"
-	if realm != "" {
-		name = "_realm.sql"
-	}
-	return strings.Split(strings.ReplaceAll(d.file(name), "REALM", realm), "\n\n")
-}
-
-// upgrade returns what makes version 2 of version 1. It can be repeated.
-func (d *dialect) upgrade() []string { return strings.Split(d.file("_2.sql"), "\n\n") }
-
-func (d *dialect) file(name string) string {
-	text, err := files.ReadFile("schema/" + d.text.Name + name)
-	if err != nil {
-		panic("tracbus: " + err.Error()) // embedded with the program
-	}
-	return string(text)
-}
-
-// migrate makes the tables that are missing, one process at a time, or says
-// which are.
+// migrate makes what is missing, one process at a time, or says what that is.
 func (s *Store) migrate(ctx context.Context, manual bool) (err error) {
 	defer s.Within(s.limits.Lock, &ctx, &err)()
-	missing, found, err := s.look(ctx, s.db)
+	l, err := s.look(ctx, s.db)
 	if err != nil {
 		return err
 	}
 	if manual {
-		err = refuse(missing, found)
-	} else if len(missing) > 0 || found < version {
+		err = l.refuse()
+	} else if len(l.missing) > 0 || l.version < version || l.old {
 		if err = s.create(ctx); err != nil {
 			err = fmt.Errorf("create the tables of the journal: %w", err)
 		}
@@ -85,46 +71,82 @@ func (s *Store) migrate(ctx context.Context, manual bool) (err error) {
 	return s.dialect.checkTables(s, ctx)
 }
 
+// looked is what there is of a journal.
+type looked struct {
+	version int             // 0: there is no row that says it
+	there   map[string]bool // what is there, and whether it is a view
+	missing []string        // tables and views of this version
+	old     bool            // there are tables of version 2
+}
+
+// table says whether there is a table, and no view, of a name.
+func (l looked) table(name string) bool {
+	view, there := l.there[name]
+	return there && !view
+}
+
 // refuse says what an application has to make that makes the tables itself.
-func refuse(missing []string, found int) error {
+func (l looked) refuse() error {
 	switch {
-	case len(missing) > 0 && found != 0 && found < version:
-		return fmt.Errorf("%w: tables are missing: %s; those there are of version %d: expected version %d", ErrSchema, strings.Join(missing, ", "), found, version)
-	case len(missing) > 0:
-		return fmt.Errorf("%w: tables are missing: %s", ErrSchema, strings.Join(missing, ", "))
+	case l.old && l.version == version:
+		return fmt.Errorf("%w: the step to version %d is not finished: journal_transaction_2 is there", ErrSchema, version)
+	case l.version != 0 && l.version < version:
+		return fmt.Errorf("%w: the tables are of version %d: expected version %d", ErrSchema, l.version, version)
+	case len(l.missing) > 0:
+		return fmt.Errorf("%w: tables are missing: %s", ErrSchema, strings.Join(l.missing, ", "))
 	}
-	return checkVersion(found)
+	return nil
 }
 
-// look returns which tables are missing, and of which version the others are: 0
-// without journal_facts. What cannot be brought to this version is an error. While
-// another process makes tables, what is seen may be anything: only within create,
-// alone, does what is missing say that something was taken away.
-func (s *Store) look(ctx context.Context, q SQL) (missing []string, found int, err error) {
-	if missing, err = s.missing(ctx, q); err != nil || slices.Contains(missing, "journal_facts") {
-		return missing, 0, err
-	}
-	err = limit.QueryRow(ctx, q, s.SQL("SELECT schema_version FROM {journal_facts} WHERE one = 1")).Scan(&found)
-	switch {
-	case errors.Is(err, sql.ErrNoRows) && s.begun(missing):
-		return append(missing, "journal_facts"), 0, nil
-	case errors.Is(err, sql.ErrNoRows):
-		err = fmt.Errorf("%w: journal_facts has no row", ErrSchema)
-	case err == nil && found != 1:
-		err = checkVersion(found)
-	}
-	return missing, found, err
-}
-
-// begun says whether journal_facts can be without its row because somebody is
-// making the tables, or died of it: those that come later are not there.
-func (s *Store) begun(missing []string) bool {
-	later := upgraded()
+// look finds what there is of the journal, also of these realms of version 2. What cannot
+// be brought to this version is an error. While another process makes tables, what is seen
+// may be anything: only within create, alone, does what is missing say that something was
+// taken away.
+func (s *Store) look(ctx context.Context, q SQL, old ...string) (l looked, err error) {
+	wanted := s.dialect.common()
 	for _, realm := range s.realms {
-		later = append(later, realm+"_journal", realm+"_history")
+		wanted = append(wanted, viewsOf(realm)...)
 	}
-	return !s.dialect.txDDL && !slices.ContainsFunc(later, func(name string) bool { return !slices.Contains(missing, name) })
+	names := append(slices.Clone(wanted), "journal_transaction", "journal_transaction_2", "journal_once", "journal_aside")
+	for _, realm := range old {
+		names = append(names, realm+"_journal", realm+"_history", realm+"_journal_2")
+	}
+	if l.there, err = s.there(ctx, q, names); err != nil {
+		return l, err
+	}
+	for _, name := range wanted {
+		view, there := l.there[name]
+		if !there || view == slices.Contains(s.dialect.common(), name) {
+			l.missing = append(l.missing, name)
+		}
+	}
+	l.old = l.table("journal_transaction") || l.table("journal_transaction_2")
+	if slices.Contains(l.missing, "journal_facts") {
+		return l, nil
+	}
+	err = limit.QueryRow(ctx, q, s.SQL("SELECT schema_version FROM {journal_facts} WHERE one = 1")).Scan(&l.version)
+	switch {
+	case errors.Is(err, sql.ErrNoRows) && !s.dialect.txDDL && !s.anyView(l): // somebody makes the tables, or died of it
+		l.missing = append(l.missing, "journal_facts")
+		return l, nil
+	case errors.Is(err, sql.ErrNoRows):
+		return l, fmt.Errorf("%w: journal_facts has no row", ErrSchema)
+	case err == nil && (l.version < 1 || l.version > version):
+		return l, checkVersion(l.version)
+	}
+	return l, err
 }
+
+func (s *Store) anyView(l looked) bool {
+	for _, realm := range s.realms {
+		if l.there[realm+"_journal"] || l.there[realm+"_history"] {
+			return true
+		}
+	}
+	return false
+}
+
+func viewsOf(realm string) []string { return []string{realm + "_journal", realm + "_history"} }
 
 func checkVersion(found int) error {
 	if found != version {
@@ -146,22 +168,14 @@ func (s *Store) readFacts(ctx context.Context) error {
 	return checkVersion(found)
 }
 
-// upgraded are the tables that version 2 added.
-func upgraded() []string { return []string{"journal_once", "journal_aside"} }
-
-// common returns the names of the tables that all realms share, of version 1.
+// common returns the names of the tables that all realms share.
 func (d *dialect) common() []string {
-	return append([]string{"journal_facts", "journal_transaction"}, d.ownTables...)
+	return append([]string{"journal_facts", "journal_change", "journal_consumer", "journal_dead_letter"}, d.ownTables...)
 }
 
-// missing names the tables that are not there: common ones, "<realm>_journal" or
-// "<realm>_history". It looks at all in one statement: between two, another
-// process may make some.
-func (s *Store) missing(ctx context.Context, q SQL) (names []string, err error) {
-	names = append(s.dialect.common(), upgraded()...)
-	for _, realm := range s.realms {
-		names = append(names, realm+"_journal", realm+"_history")
-	}
+// there returns which of some tables and views are there, and whether each is a view. It
+// looks at all in one statement: between two, another process may make some.
+func (s *Store) there(ctx context.Context, q SQL, names []string) (there map[string]bool, err error) {
 	args := []any{s.schema}
 	for _, name := range names {
 		args = append(args, name)
@@ -171,55 +185,114 @@ func (s *Store) missing(ctx context.Context, q SQL) (names []string, err error) 
 		return nil, err
 	}
 	defer rows.Close()
+	there = map[string]bool{}
 	for rows.Next() {
-		var there string
-		if err := rows.Scan(&there); err != nil {
+		var name string
+		var view bool
+		if err := rows.Scan(&name, &view); err != nil {
 			return nil, err
 		}
-		names = slices.DeleteFunc(names, func(name string) bool { return name == there })
+		there[name] = view
 	}
-	return names, errors.Join(rows.Err(), rows.Close())
+	return there, errors.Join(rows.Err(), rows.Close())
 }
 
-// create runs the migration. Where tables are made within a transaction, all are
-// or none; elsewhere the statements can be repeated.
+// create makes what is missing, in as many transactions as it takes.
 func (s *Store) create(ctx context.Context) error {
+	var u upgrade
+	for {
+		var more bool
+		err := again(ctx, func() (err error) {
+			more, err = s.createSome(ctx, &u)
+			return err
+		})
+		if err != nil || !more {
+			return err
+		}
+	}
+}
+
+// createSome runs one transaction of it, while no other process does. Where tables are made
+// within a transaction, all are or none; elsewhere the statements can be repeated.
+func (s *Store) createSome(ctx context.Context, u *upgrade) (more bool, err error) {
 	conn, err := s.Begin(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer conn.Rollback()
-	if err := s.createAlone(ctx, conn); err != nil {
+	if more, err = s.createAlone(ctx, conn, u); err != nil {
 		if s.dialect.migrated != "" {
 			conn.Break() // and with it the lock, which is the connection's
 		}
-		return err
+		return false, err
 	}
-	return s.Commit(ctx, conn)
+	return more, s.Commit(ctx, conn)
 }
 
-// createAlone makes what is missing while no other process does.
-func (s *Store) createAlone(ctx context.Context, conn *Conn) error {
+func (s *Store) createAlone(ctx context.Context, conn *Conn, u *upgrade) (more bool, err error) {
 	if err := s.lockMigration(ctx, conn); err != nil {
-		return err
+		return false, err
 	}
-	missing, found, err := s.look(ctx, conn) // again: another process may have been faster
+	l, err := s.look(ctx, conn) // again: another process may have been faster
 	if err != nil {
-		return err
+		return false, err
 	}
-	if err := s.half(missing, found); err != nil {
-		return err
+	if err := s.half(l); err != nil {
+		return false, err
 	}
-	for _, statement := range s.needed(missing, found) {
+	var statements []string
+	switch {
+	case l.version == 0:
+		statements = s.dialect.sql().Tables()
+	case l.version == 1:
+		statements = s.dialect.sql().Two()
+	case l.version == 2 || l.old:
+		statements, err = s.upgrade(ctx, conn, u)
+	}
+	if more = len(statements) > 0; !more && err == nil {
+		statements, err = s.missingViews(ctx, conn, l)
+	}
+	if err != nil {
+		return false, err
+	}
+	for _, statement := range statements {
 		if _, err := conn.ExecContext(ctx, s.dialect.text.Write(s.schema, statement)); err != nil {
-			return fmt.Errorf("%.60q: %w", statement, err)
+			return false, fmt.Errorf("%.60q: %w", statement, err)
 		}
 		limit.Progress(ctx)
 	}
 	if s.dialect.migrated != "" {
-		return limit.Ask(ctx, conn, s.SQL(s.dialect.migrated), s.schema)
+		if _, err = conn.ExecContext(ctx, "COMMIT"); err == nil { // before the next one looks
+			err = limit.Ask(ctx, conn, s.SQL(s.dialect.migrated), s.schema)
+		}
 	}
-	return nil
+	return more, err
+}
+
+// missingViews returns the statements that make the views that are missing. A realm without
+// changes may still have its tables of version 2.
+func (s *Store) missingViews(ctx context.Context, q SQL, l looked) (statements []string, err error) {
+	for _, realm := range s.realms {
+		some := false
+		for _, name := range viewsOf(realm) {
+			some = some || slices.Contains(l.missing, name)
+			if !l.table(name) {
+				continue
+			}
+			var rows int
+			if err := limit.QueryRow(ctx, q, s.SQL("SELECT count(*) FROM {"+name+"}")).Scan(&rows); err != nil {
+				return nil, err
+			}
+			if rows > 0 {
+				return nil, fmt.Errorf("%w: %s is a table with %d rows: expected a view, or none", ErrSchema, name, rows)
+			}
+			statements = append(statements, "DROP TABLE {"+name+"}")
+		}
+		if some {
+			statements = append(statements, s.dialect.sql().Views(realm)...)
+		}
+	}
+	return statements, nil
 }
 
 func (s *Store) lockMigration(ctx context.Context, conn *Conn) error {
@@ -238,52 +311,31 @@ func (s *Store) lockMigration(ctx context.Context, conn *Conn) error {
 	return nil
 }
 
-// half refuses tables of which only some were taken away. On MySQL, which cannot
-// make tables within a transaction, a process may have died half way.
-func (s *Store) half(missing []string, found int) error {
-	if slices.Contains(missing, "journal_facts") {
-		for _, name := range upgraded() { // made after it
-			if !slices.Contains(missing, name) {
+// half refuses tables of which only some were taken away: to make a lost one anew would
+// lose changes in silence. On MySQL, which cannot make tables within a transaction, a
+// process may have died half way; then the row of journal_facts is missing.
+func (s *Store) half(l looked) error {
+	switch {
+	case l.version == 0:
+		for name, view := range l.there {
+			if name != "journal_facts" && (s.dialect.txDDL || view) {
 				return fmt.Errorf("%w: journal_facts is missing, although %s is there", ErrSchema, name)
 			}
 		}
-	}
-	for _, name := range missing {
-		sister := "journal_facts"
-		if realm, ok := strings.CutSuffix(name, "_journal"); ok {
-			sister = realm + "_history"
-		} else if realm, ok := strings.CutSuffix(name, "_history"); ok {
-			sister = realm + "_journal"
-		} else if name == sister {
-			sister = "journal_transaction"
-		}
-		if slices.Contains(upgraded(), name) {
-			if found == version { // which is raised last
-				return fmt.Errorf("%w: %s is missing, although the tables are of version %d", ErrSchema, name, found)
+	case l.version < version && !l.old:
+		return fmt.Errorf("%w: journal_transaction is missing, although the tables are of version %d", ErrSchema, l.version)
+	case l.version == 2:
+		for _, name := range []string{"journal_once", "journal_aside"} {
+			if !l.table(name) {
+				return fmt.Errorf("%w: %s is missing, although the tables are of version %d", ErrSchema, name, l.version)
 			}
-			continue
 		}
-		common := name != "journal_facts" && slices.Contains(s.dialect.common(), name)
-		if (s.dialect.txDDL || common) && !slices.Contains(missing, sister) {
-			return fmt.Errorf("%w: %s is missing, although %s is there", ErrSchema, name, sister)
+	case l.version == version && !l.old:
+		for _, name := range l.missing {
+			if slices.Contains(s.dialect.common(), name) {
+				return fmt.Errorf("%w: %s is missing, although the tables are of version %d", ErrSchema, name, l.version)
+			}
 		}
 	}
 	return nil
-}
-
-// needed returns the statements that make what is missing.
-func (s *Store) needed(missing []string, found int) (statements []string) {
-	is := func(name string) bool { return slices.Contains(missing, name) }
-	if is("journal_facts") {
-		statements = s.dialect.statements("")
-	}
-	for _, realm := range s.realms {
-		if is(realm+"_journal") || is(realm+"_history") {
-			statements = append(statements, s.dialect.statements(realm)...)
-		}
-	}
-	if found < version {
-		statements = append(statements, s.dialect.upgrade()...)
-	}
-	return statements
 }

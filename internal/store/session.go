@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/tracbus/tracbus/internal/limit"
 )
@@ -26,8 +25,7 @@ if(@@ISOLATION = 'READ-UNCOMMITTED', 'ISOLATION is READ-UNCOMMITTED, and reads w
 // bentPostgreSQL is bentMySQL for PostgreSQL.
 const bentPostgreSQL = `CASE WHEN current_setting('client_encoding') IN ('UTF8', 'SQL_ASCII') THEN '' ELSE '` + bentBecause + `' || current_setting('client_encoding') || ': expected UTF8' END`
 
-// bentBecause is how what bentPostgreSQL says begins. An append says it in an error: that
-// the text is no number.
+// bentBecause is how what bentPostgreSQL says begins, and the error of an append.
 const bentBecause = "client_encoding is "
 
 // bentSQLite is bentMySQL for SQLite.
@@ -54,9 +52,4 @@ func (s *Store) blame(ctx context.Context, q SQL, err error) error {
 		c.spoiled = true
 	}
 	return fmt.Errorf("%w: %w", bent, err)
-}
-
-// allocateMySQL returns what takes a tid, and none in a session that bends results.
-func (s *Store) allocateMySQL() string {
-	return strings.Replace(s.dialect.allocate[1], "one = 1", "one = 1 AND "+s.bent+" = ''", 1)
 }

@@ -17,11 +17,7 @@ var sqlite = &dialect{
 	begin:    []string{"BEGIN IMMEDIATE"},
 	snapshot: []string{"BEGIN"},
 
-	allocate: []string{"INSERT INTO {journal_transaction} (mark, origin, realms) VALUES (?, ?, ?)"},
-	tid:      "?",
-
-	counter:    "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'journal_transaction'",
-	setCounter: (*Store).setCounterSQLite,
+	counter: "SELECT " + highest, // a tid is above the highest: nothing else counts
 
 	append:   (*Store).appendSQLite,
 	bound:    noBound,
@@ -35,7 +31,7 @@ var sqlite = &dialect{
 
 	inSchema:   "main", // and not in that of temporary tables
 	schemaName: "SELECT ''",
-	tables:     "SELECT name FROM sqlite_master WHERE type = 'table' AND ? = '' AND name IN ",
+	tables:     "SELECT name, type = 'view' FROM sqlite_master WHERE type IN ('table', 'view') AND ? = '' AND name IN ",
 }
 
 func (s *Store) checkSQLite(ctx context.Context) error {
@@ -52,34 +48,13 @@ func (s *Store) checkSQLite(ctx context.Context) error {
 	return s.checkSession(ctx, s.db)
 }
 
-func (s *Store) appendSQLite(ctx context.Context, q SQL, head []any, inserts []insert, _ bool) (tid int64, committed bool, err error) {
-	result, err := q.ExecContext(ctx, s.SQL(s.dialect.allocate[0]), head...)
-	if err != nil {
+// appendSQLite takes the tid after the highest, which nobody else can do meanwhile.
+func (s *Store) appendSQLite(ctx context.Context, q SQL, _ []int64, rows [][]any, _ bool) (tid int64, committed bool, err error) {
+	const text = insertInto + "VALUES (1 + " + highest + ", ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING tid"
+	if err = limit.QueryRow(ctx, q, s.SQL(text), rows[0]...).Scan(&tid); err != nil {
 		return 0, false, err
 	}
-	if tid, err = result.LastInsertId(); err != nil {
-		return 0, false, err
-	}
-	floor, err := s.PrunedTo(ctx, q)
-	if err == nil && tid <= floor {
-		err = behind(tid, floor)
-	}
-	if err != nil {
-		return 0, false, err
-	}
-	return tid, false, s.insertEach(ctx, q, tid, inserts)
-}
-
-func (s *Store) setCounterSQLite(ctx context.Context, q SQL, tid int64) error {
-	for _, text := range []string{
-		"INSERT INTO sqlite_sequence (name, seq) SELECT 'journal_transaction', 0 WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'journal_transaction')",
-		fmt.Sprintf("UPDATE sqlite_sequence SET seq = %d WHERE name = 'journal_transaction'", tid),
-	} {
-		if _, err := q.ExecContext(ctx, text); err != nil {
-			return err
-		}
-	}
-	return nil
+	return tid, false, s.insertEach(ctx, q, tid, rows[1:])
 }
 
 func (s *Store) findSQLite(ctx context.Context, commitID string, tid int64, _ Session) (found int64, landed bool, err error) {

@@ -33,6 +33,7 @@ type Store struct {
 	class   int64  // of the advisory locks
 	packet  int64  // how long a statement may be, on MySQL
 	batches bool   // the connection takes many statements, with values, at once
+	joins   bool   // it does without values
 	bent    string // says in SQL which settings of a session bend results
 	texts   sync.Map
 	known   atomic.Int64  // how many texts there are

@@ -61,7 +61,7 @@ func BenchmarkLargeTransaction(b *testing.B) {
 				const some = 5_000
 				began = time.Now()
 				for n := range some {
-					_, err := db.ExecContext(b.Context(), desk.Marks(tracbus.Dialect(dialect), "UPDATE journal_once SET seq = ?"), n)
+					_, err := db.ExecContext(b.Context(), desk.Marks(tracbus.Dialect(dialect), "UPDATE journal_consumer SET seq = ?"), n)
 					require.NoError(b, err)
 				}
 				write = append(write, some/time.Since(began).Seconds())

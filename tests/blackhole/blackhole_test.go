@@ -104,9 +104,9 @@ var waits = map[string]wait{
 	"Begin": {answer, func(r *rig) func() error {
 		return func() error { _, err := r.desk.Begin(ever); return err }
 	}},
-	"Lock, Record": {lock, func(r *rig) func() error {
+	"Lock": {lock, func(r *rig) func() error {
 		tx := begun(r)
-		return func() error { defer tx.Rollback(); return tx.Record(ever, desk.Remark(1, "never")) }
+		return func() error { defer tx.Rollback(); return tx.Lock(ever, desk.Remark(1, "never").Resource()) }
 	}},
 	"Save": {lock, func(r *rig) func() error {
 		tx := begun(r)

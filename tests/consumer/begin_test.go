@@ -212,7 +212,7 @@ func TestDurableClockPutBack(t *testing.T) {
 		a.Leave(t)
 		sayElsewhere(t, s, dsn, "two")
 		epoch := a.Consumer(t, "log").Token
-		_, err := a.DB.Exec("UPDATE journal_once SET holder = 'somebody else', taken = expires + 3600000000, expires = expires + 7200000000, epoch = epoch + 1, beat = beat + 1")
+		_, err := a.DB.Exec("UPDATE journal_consumer SET holder = 'somebody else', leased_at = expires + 3600000000, expires = expires + 7200000000, token = token + 1, heartbeat = heartbeat + 1")
 		require.NoError(t, err)
 		b := seatConsumer(t, s, dsn, log, hasty)
 		assert.Equal(t, []string{"one", "two"}, log.until(t, 2))

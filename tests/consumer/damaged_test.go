@@ -34,7 +34,7 @@ func TestManyUnreadable(t *testing.T) {
 		writer.Create(t, "good2")
 		writer.Say(t, "bad", 1)
 		writer.Create(t, "good3")
-		_, err := writer.DB.Exec("UPDATE ticket_journal SET state = '{'")
+		_, err := writer.DB.Exec("UPDATE journal_change SET document = '{' WHERE realm = 'ticket'")
 		require.NoError(t, err)
 
 		log, lines := newDeliveries(), new(testkit.LogRecorder)

@@ -253,7 +253,7 @@ func TestDurableUnreadable(t *testing.T) {
 				for i := range 3 {
 					writer.Say(t, fmt.Sprint(i), int64(i+1))
 				}
-				_, err := writer.DB.Exec("UPDATE ticket_journal SET state = '{' WHERE id = '2'")
+				_, err := writer.DB.Exec("UPDATE journal_change SET document = '{' WHERE id = '2'")
 				require.NoError(t, err)
 				d := seatConsumer(t, s, dsn, log, config)
 				if most == 0 {
@@ -263,7 +263,7 @@ func TestDurableUnreadable(t *testing.T) {
 					assert.Contains(t, st.Err, "ticket")
 					assert.EqualValues(t, 2, st.Lag)
 					assert.Equal(t, []string{"0"}, log.until(t, 1))
-					_, err := writer.DB.Exec("UPDATE ticket_journal SET state = (SELECT t.state FROM (SELECT state FROM ticket_journal WHERE id = '3') t) WHERE id = '2'")
+					_, err := writer.DB.Exec("UPDATE journal_change SET document = (SELECT t.document FROM (SELECT document FROM journal_change WHERE id = '3') t) WHERE id = '2'")
 					require.NoError(t, err)
 					log.until(t, 3) // mended
 				} else {

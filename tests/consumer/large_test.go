@@ -32,9 +32,9 @@ func TestLargeTransactionOneByOne(t *testing.T) {
 		dsn := s.DSN(s.Name())
 		db := s.Hooked(t, dsn, func(ctx context.Context, query string) error {
 			switch {
-			case strings.HasPrefix(query, "UPDATE") && strings.Contains(query, "journal_once") && strings.Contains(query, "rest ="):
+			case strings.HasPrefix(query, "UPDATE") && strings.Contains(query, "journal_consumer") && strings.Contains(query, "partial ="):
 				moves.Add(1)
-			case strings.Contains(query, "JOIN") && strings.Contains(query, "ticket_history"):
+			case strings.HasPrefix(query, "SELECT tid, seq, changes") && strings.HasSuffix(query, "ORDER BY seq"):
 				reads.Add(1)
 				if _, ends := ctx.Deadline(); ends {
 					ending.Add(1)
@@ -56,7 +56,7 @@ func TestLargeTransactionOneByOne(t *testing.T) {
 		}})
 		stored = func(seq int64) {
 			var is int64
-			testkit.Scan(t, own, "SELECT seq FROM journal_once WHERE name = 'log'", func() {}, &is)
+			testkit.Scan(t, own, "SELECT seq FROM journal_consumer WHERE name = 'log'", func() {}, &is)
 			assert.Equal(t, seq-1, is, "the cursor before the call with seq %d", seq)
 		}
 		tickets := make([]int64, changes)
@@ -122,7 +122,7 @@ func TestLeaseLostWithinTransaction(t *testing.T) {
 	}
 	d.Say(t, "one of many", tickets...)
 	<-hangs
-	_, err := s.Open(t, dsn).Exec("UPDATE journal_once SET epoch = epoch + 1, beat = beat + 1, holder = 'another', expires = expires + 3600000000")
+	_, err := s.Open(t, dsn).Exec("UPDATE journal_consumer SET token = token + 1, heartbeat = heartbeat + 1, holder = 'another', expires = expires + 3600000000")
 	require.NoError(t, err)
 	testkit.Until(t, "only the follower keeps a connection", func() bool { return db.Stats().InUse <= 1 })
 }

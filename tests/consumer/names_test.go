@@ -99,7 +99,7 @@ func beats(t *testing.T, k *crowd) map[string]int64 {
 	all := map[string]int64{}
 	var name string
 	var beat int64
-	testkit.Scan(t, k.DB, "SELECT name, beat FROM journal_once", func() { all[name] = beat }, &name, &beat)
+	testkit.Scan(t, k.DB, "SELECT name, heartbeat FROM journal_consumer", func() { all[name] = beat }, &name, &beat)
 	return all
 }
 
@@ -148,7 +148,7 @@ func TestManyNames(t *testing.T) {
 		testkit.Until(t, "all have handled it but one", func() bool { return k.handled.Load() == names-1 })
 		testkit.Until(t, "that is stored", func() bool {
 			var stored int
-			testkit.Scan(t, k.DB, fmt.Sprintf("SELECT count(*) FROM journal_once WHERE tid = %d", tid), func() {}, &stored)
+			testkit.Scan(t, k.DB, fmt.Sprintf("SELECT count(*) FROM journal_consumer WHERE tid = %d", tid), func() {}, &stored)
 			return stored == names-1
 		})
 		told := k.statements.Load() - before
@@ -172,9 +172,9 @@ func TestManyNamesLoseSome(t *testing.T) {
 		k.renewed(t)
 		before := k.rows(t)
 		for _, text := range []string{
-			"UPDATE journal_once SET epoch = epoch + 1, beat = beat + 1, holder = 'another', expires = expires + 3600000000 WHERE name = 'n1'",
-			"DELETE FROM journal_once WHERE name = 'n2'",
-			"UPDATE journal_once SET tid = 0, mark = '' WHERE name = 'n3'",
+			"UPDATE journal_consumer SET token = token + 1, heartbeat = heartbeat + 1, holder = 'another', expires = expires + 3600000000 WHERE name = 'n1'",
+			"DELETE FROM journal_consumer WHERE name = 'n2'",
+			"UPDATE journal_consumer SET tid = 0, commit_id = '' WHERE name = 'n3'",
 		} {
 			_, err := k.DB.Exec(text)
 			require.NoError(t, err)
@@ -211,7 +211,7 @@ func TestManyNamesOneLocked(t *testing.T) {
 			tx, err := s.Open(t, dsn).Begin()
 			require.NoError(t, err)
 			defer tx.Rollback()
-			_, err = tx.Exec("UPDATE journal_once SET failing = 0, error = 'locked' WHERE name = 'n5'")
+			_, err = tx.Exec("UPDATE journal_consumer SET failing = 0, error = 'locked' WHERE name = 'n5'")
 			require.NoError(t, err)
 			testkit.Until(t, "one lease is lost", func() bool { return len(k.lost()) == 1 })
 			k.renewed(t, "n5")

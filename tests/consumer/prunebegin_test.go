@@ -57,7 +57,7 @@ func begins(query string) bool {
 }
 
 func adds(query string) bool {
-	return strings.Contains(query, "INSERT INTO") && strings.Contains(query, "journal_once")
+	return strings.Contains(query, "INSERT INTO") && strings.Contains(query, "journal_consumer")
 }
 
 func raises(query string) bool {

@@ -112,11 +112,7 @@ func TestDurableJournalRestored(t *testing.T) {
 			}
 			tx, err := d.DB.BeginTx(context.Background(), nil)
 			require.NoError(t, err)
-			for _, table := range []string{"wiki_history", "wiki_journal", "journal_transaction"} {
-				_, err := tx.Exec("DELETE FROM " + table + " WHERE tid > 4")
-				require.NoError(t, err)
-			}
-			_, err = tx.Exec("UPDATE sqlite_sequence SET seq = 4 WHERE name = 'journal_transaction'")
+			_, err = tx.Exec("DELETE FROM journal_change WHERE tid > 4")
 			require.NoError(t, err)
 			require.NoError(t, tx.Commit())
 			k.Add(t, testkit.Numbered("b", 1, 20)...)

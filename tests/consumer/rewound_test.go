@@ -42,7 +42,7 @@ func TestDurableRowWentBack(t *testing.T) {
 				reach(t, "the place is stored", func() bool { return b.Consumer(t, "log").TID == 3 })
 
 				_, err := b.DB.ExecContext(context.Background(), fmt.Sprintf(
-					"UPDATE journal_once SET tid = %d, mark = '%s', epoch = %d, beat = %d", copied.tid, copied.mark, copied.epoch, copied.beat))
+					"UPDATE journal_consumer SET tid = %d, commit_id = '%s', token = %d, heartbeat = %d", copied.tid, copied.mark, copied.epoch, copied.beat))
 				require.NoError(t, err)
 				b.Say(t, "remark 4", 1)
 				reach(t, "all is told", func() bool { return b.Consumer(t, "log").TID == 4 })
@@ -71,7 +71,7 @@ type cursorRow struct {
 
 func readCursorRow(t *testing.T, d *desk.Desk) (c cursorRow) {
 	t.Helper()
-	testkit.Scan(t, d.DB, "SELECT tid, mark, epoch, beat FROM journal_once", func() {}, &c.tid, &c.mark, &c.epoch, &c.beat)
+	testkit.Scan(t, d.DB, "SELECT tid, commit_id, token, heartbeat FROM journal_consumer", func() {}, &c.tid, &c.mark, &c.epoch, &c.beat)
 	return c
 }
 
@@ -93,7 +93,7 @@ func TestDurableRowWentBackUnheld(t *testing.T) {
 		reach(t, "the place is stored", func() bool { return d.Consumer(t, "log").TID == 3 })
 		d.Pause(t)
 		_, err := d.DB.ExecContext(context.Background(), fmt.Sprintf(
-			"UPDATE journal_once SET tid = %d, mark = '%s', epoch = %d, beat = %d", copied.tid, copied.mark, copied.epoch, copied.beat))
+			"UPDATE journal_consumer SET tid = %d, commit_id = '%s', token = %d, heartbeat = %d", copied.tid, copied.mark, copied.epoch, copied.beat))
 		require.NoError(t, err)
 		d.Follow()
 		reach(t, "all is told again", func() bool { return d.Consumer(t, "log").TID == 3 })

@@ -52,7 +52,7 @@ func (b *bench) step(l *deliveries, f fault, at int) (texts []string) {
 	b.t.Helper()
 	b.done++
 	p := &plan{fault: f, at: at, begins: func(query string) bool {
-		return strings.Contains(query, "journal_once") || strings.Contains(query, "journal_aside")
+		return strings.Contains(query, "journal_consumer") || strings.Contains(query, "journal_dead_letter")
 	}}
 	p.arm()
 	l.begin(f.name)
@@ -114,7 +114,7 @@ func (b *bench) step(l *deliveries, f fault, at int) (texts []string) {
 // handled says whether the consumer has handled all up to a tid.
 func (b *bench) handled(tid int64) bool {
 	var at int64
-	err := b.direct.QueryRowContext(context.Background(), "SELECT CASE WHEN rest = 1 THEN tid - 1 ELSE tid END FROM journal_once").Scan(&at)
+	err := b.direct.QueryRowContext(context.Background(), "SELECT CASE WHEN partial = 1 THEN tid - 1 ELSE tid END FROM journal_consumer").Scan(&at)
 	return err == nil && at >= tid
 }
 

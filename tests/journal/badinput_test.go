@@ -56,7 +56,7 @@ func TestBadInput(t *testing.T) {
 // puts its own rows.
 func rows(t *testing.T, db *sql.DB, dialect string) map[string]int {
 	t.Helper()
-	tables := []string{"journal_transaction", "ticket_journal", "ticket_history", "wiki_journal", "wiki_history", "note"}
+	tables := []string{"journal_change", "ticket_journal", "ticket_history", "wiki_journal", "wiki_history", "note"}
 	n := map[string]int{}
 	for _, table := range tables {
 		var c int
@@ -362,7 +362,7 @@ func testSQLText(t *testing.T, s *testdatabase.Server, dsn string) {
 		assert.Error(t, err, schema)
 		text, err := tracbus.JournalSchema(tracbus.Dialect(s.Dialect), schema)
 		if err == nil && s.Dialect == "postgresql" {
-			assert.Contains(t, text, `CREATE TABLE "`+schema+`".journal_transaction (`)
+			assert.Contains(t, text, `CREATE TABLE "`+schema+`".journal_change (`)
 		}
 		assert.False(t, err == nil && strings.ContainsAny(schema, "\"`'\\{}?\x1a\n") || err == nil && (schema == "$$" || !utf8.ValidString(schema)), "%q: taken as a schema's name", schema)
 	}
@@ -420,16 +420,17 @@ func testLongValues(t *testing.T, s *testdatabase.Server, dsn string) {
 	tid, err = d.Update(testkit.Within(t), desk.Joe, func(tx *tracbus.ModelTransaction) error {
 		return errors.Join(
 			tx.Record(testkit.Within(t), page),
-			tx.Record(testkit.Within(t), tracbus.TicketChanged{ID: 1, Change: tracbus.Change{Comment: text}, New: tracbus.Fields{"a": text}, Old: tracbus.Fields{"a": ""}}),
+			tx.Record(testkit.Within(t), tracbus.TicketChanged{ID: 1, Change: tracbus.Change{Comment: text}}),
+			tx.Record(testkit.Within(t), tracbus.TicketChanged{ID: 2, New: tracbus.Fields{"a": text}, Old: tracbus.Fields{"a": ""}}),
 		)
 	})
 	require.NoError(t, err)
 	require.NoError(t, d.Wait(testkit.Within(t), tid))
 	all, _ = d.Heard()
-	all = all[len(all)-2:]
+	all = all[len(all)-3:]
 	assert.True(t, text == all[0].(tracbus.WikiPageCreated).Page.Text, "the text came back")
 	assert.True(t, text == all[1].About().Comment, "the comment came back")
-	assert.True(t, text == all[1].(tracbus.TicketChanged).New.Text("a"), "the value came back")
+	assert.True(t, text == all[2].(tracbus.TicketChanged).New.Text("a"), "the value came back")
 }
 
 // loader is a listener that is loaded from tables, and counts how often.
@@ -478,29 +479,35 @@ func testDamagedRows(t *testing.T, s *testdatabase.Server, dsn string) {
 	})
 	d := desk.Seat(t, s, dsn, desk.Config{Idle: true})
 	damages := []string{
-		`UPDATE wiki_journal SET state = '{"version": 1' WHERE id = ?`,
-		`UPDATE wiki_journal SET state = '' WHERE id = ?`,
-		`UPDATE wiki_journal SET state = '[]' WHERE id = ?`,
-		`UPDATE wiki_journal SET state = '{"version": [1]}' WHERE id = ?`,
-		`UPDATE wiki_journal SET state = '{"time": {"time": "x"}}' WHERE id = ?`,
-		`UPDATE wiki_journal SET state = '{"x": {"x": 1}}' WHERE id = ?`,
-		`UPDATE wiki_journal SET state = '{}' WHERE id = ?`,
-		`UPDATE wiki_journal SET "change" = 'mangled' WHERE id = ?`,
-		`UPDATE wiki_journal SET "change" = '' WHERE id = ?`,
-		`UPDATE wiki_journal SET "change" = 'created.x', state = 'null' WHERE id = ?`,
-		`UPDATE wiki_journal SET parts = -1 WHERE id = ?`,
-		`DELETE FROM wiki_journal WHERE id = ?`,
-		`INSERT INTO wiki_history SELECT tid, seq, id, 'author', 'colour', 'red', 'colour', 'blue' FROM wiki_journal WHERE id = ?`,
-		`INSERT INTO wiki_history SELECT tid, seq, id, 'author', 'number', 'x', 'number', '1' FROM wiki_journal WHERE id = ?`,
-		`INSERT INTO wiki_history SELECT tid, seq, id, 'author', 'bool', NULL, 'bool', NULL FROM wiki_journal WHERE id = ?`,
-		`INSERT INTO wiki_history SELECT tid, seq, id, 'author', 'text', 'x', 'time', '1.5' FROM wiki_journal WHERE id = ?`,
+		`UPDATE journal_change SET document = '' WHERE id = ?`,
+		`UPDATE journal_change SET document = '[]' WHERE id = ?`,
+		`UPDATE journal_change SET document = '{}' WHERE id = ?`,
+		`UPDATE journal_change SET document = '{"state":{},"changed":[]}' WHERE id = ?`,
+		`UPDATE journal_change SET document = '{"changed":[],"state":{"version": 1' WHERE id = ?`,
+		`UPDATE journal_change SET document = '{"changed":[],"state":{}} ,' WHERE id = ?`,
+		`UPDATE journal_change SET document = '{"changed":[],"state":[]}' WHERE id = ?`,
+		`UPDATE journal_change SET document = '{"changed":[],"state":{"version": [1]}}' WHERE id = ?`,
+		`UPDATE journal_change SET document = '{"changed":[],"state":{"time": {"time": "x"}}}' WHERE id = ?`,
+		`UPDATE journal_change SET document = '{"changed":[],"state":{"x": {"x": 1}}}' WHERE id = ?`,
+		`UPDATE journal_change SET document = '{"changed":[],"state":{}}' WHERE id = ?`,
+		`UPDATE journal_change SET "change" = 'mangled' WHERE id = ?`,
+		`UPDATE journal_change SET "change" = '' WHERE id = ?`,
+		`UPDATE journal_change SET "change" = 'created.x', document = 'null' WHERE id = ?`,
+		`UPDATE journal_change SET parts = -1 WHERE id = ?`,
+	}
+	for _, changed := range []string{
+		`{}`, `[[]]`, `[null]`, `[["author"]]`, `[["author",null,null,null]]`, `[["author",null,null,null,null,null]]`, `[[1,null,null,"text","x"]]`,
+		`[["author","text",1,"text","x"]]`, `[["author","colour","red","colour","blue"]]`, `[["author","number","x","number","1"]]`,
+		`[["author","bool",null,"bool",null]]`, `[["author","text","x","time","1.5"]]`, `[["author","text","x","text","y"],]`,
+	} {
+		damages = append(damages, `UPDATE journal_change SET document = replace(document, '"changed":[]', '"changed":`+changed+`') WHERE id = ?`)
 	}
 	if s.Dialect == "sqlite" { // whose columns take everything
 		damages = append(damages,
-			`UPDATE wiki_journal SET time = 'noon' WHERE id = ?`,
-			`UPDATE wiki_journal SET parts = 'all' WHERE id = ?`,
-			`UPDATE wiki_journal SET authenticated = 17 WHERE id = ?`,
-			`UPDATE wiki_journal SET state = x'ff00' WHERE id = ?`)
+			`UPDATE journal_change SET time = 'noon' WHERE id = ?`,
+			`UPDATE journal_change SET parts = 'all' WHERE id = ?`,
+			`UPDATE journal_change SET authenticated = 17 WHERE id = ?`,
+			`UPDATE journal_change SET document = x'ff00' WHERE id = ?`)
 	}
 	for i, damage := range damages {
 		name := fmt.Sprint("page", i)
@@ -685,7 +692,7 @@ func TestUnfitDatabase(t *testing.T) {
 			db := s.New(t)
 			err := open(t, db, manual)
 			assert.ErrorIs(t, err, tracbus.ErrSchema)
-			for _, table := range []string{"journal_facts", "journal_transaction", "journal_once", "journal_aside", "ticket_journal", "ticket_history", "wiki_journal", "wiki_history"} {
+			for _, table := range []string{"journal_facts", "journal_change", "journal_consumer", "journal_dead_letter", "ticket_journal", "ticket_history", "wiki_journal", "wiki_history"} {
 				assert.ErrorContains(t, err, table)
 				_, err := db.Exec("SELECT * FROM " + table)
 				assert.Error(t, err, "%s was made", table)
@@ -706,10 +713,16 @@ func TestUnfitDatabase(t *testing.T) {
 			assert.NoError(t, open(t, db, manual), "all is there")
 		})
 		t.Run("half of the tables are missing", func(t *testing.T) {
-			for _, table := range []string{"ticket_history", "journal_transaction", "journal_facts", "journal_once", "journal_aside"} {
+			for _, table := range []string{"ticket_history", "journal_change", "journal_facts", "journal_consumer", "journal_dead_letter"} {
 				db := s.New(t)
 				require.NoError(t, open(t, db, config))
-				_, err := db.Exec("DROP TABLE " + table)
+				drop := "DROP TABLE " + table
+				if table == "ticket_history" {
+					drop = "DROP VIEW " + table
+				} else if s.Dialect == "postgresql" {
+					drop += " CASCADE"
+				}
+				_, err := db.Exec(drop)
 				require.NoError(t, err)
 				err = open(t, db, manual)
 				assert.ErrorIs(t, err, tracbus.ErrSchema)
@@ -724,7 +737,7 @@ func TestUnfitDatabase(t *testing.T) {
 			}
 		})
 		t.Run("another version", func(t *testing.T) {
-			for _, version := range []int{0, 3, 99} {
+			for _, version := range []int{0, 4, 99} {
 				db := s.New(t)
 				require.NoError(t, open(t, db, config))
 				_, err := db.Exec(fmt.Sprintf("UPDATE journal_facts SET schema_version = %d", version))
@@ -732,7 +745,7 @@ func TestUnfitDatabase(t *testing.T) {
 				err = open(t, db, config)
 				assert.ErrorIs(t, err, tracbus.ErrSchema)
 				assert.ErrorContains(t, err, fmt.Sprintf("version %d", version))
-				assert.ErrorContains(t, err, "version 2")
+				assert.ErrorContains(t, err, "version 3")
 			}
 		})
 		t.Run("no facts", func(t *testing.T) {
@@ -827,7 +840,7 @@ func testReadOnly(t *testing.T, s *testdatabase.Server) {
 			}
 			assert.Equal(t, before, rows(t, admin.DB, s.Dialect))
 			_, err := d.Prune(testkit.Within(t), tracbus.Retention{KeepLast: 1})
-			if before["journal_transaction"] > 1 {
+			if before["journal_change"] > 1 {
 				assert.ErrorContains(t, err, r.word)
 			}
 			tid := admin.Say(t, "yes", 1)

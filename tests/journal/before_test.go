@@ -153,7 +153,7 @@ func TestReadBeforeDamage(t *testing.T) {
 	for i := range 3 {
 		d.Say(t, fmt.Sprint(i), 1)
 	}
-	_, err := d.DB.ExecContext(testkit.Within(t), "UPDATE ticket_journal SET state = 'no JSON' WHERE tid = 2")
+	_, err := d.DB.ExecContext(testkit.Within(t), "UPDATE journal_change SET document = 'no JSON' WHERE tid = 2")
 	require.NoError(t, err)
 	var got []string
 	for e, err := range d.Before(testkit.Within(t), 0) {

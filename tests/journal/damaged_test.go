@@ -44,7 +44,7 @@ func TestManyDamagedRows(t *testing.T) {
 		through := last + transactions
 		writer.Create(t, "good2", "bad-alone")
 		last = writer.Create(t, "good3")
-		_, err := writer.DB.Exec("UPDATE wiki_journal SET state = '[]' WHERE id LIKE 'bad%'")
+		_, err := writer.DB.Exec("UPDATE journal_change SET document = '[]' WHERE id LIKE 'bad%'")
 		require.NoError(t, err)
 		follower.Follow()
 		require.NoError(t, follower.Wait(testkit.Within(t), last))

@@ -238,7 +238,7 @@ func TestGaplessPrefix(t *testing.T) {
 
 	hide := func(from, to int64) {
 		t.Helper()
-		_, err := a.DB.ExecContext(testkit.Within(t), "UPDATE journal_transaction SET tid = ? WHERE tid = ?", to, from)
+		_, err := a.DB.ExecContext(testkit.Within(t), "UPDATE journal_change SET tid = ? WHERE tid = ?", to, from)
 		require.NoError(t, err)
 	}
 	hide(second, -second) // out of sight

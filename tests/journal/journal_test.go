@@ -196,7 +196,7 @@ func testLostTransaction(t *testing.T, s *testdatabase.Server, dsn string) {
 		assert.ErrorIs(t, err, tracbus.ErrNotCommitted, "with something to tell: %t", tells)
 	}
 	var n int
-	require.NoError(t, d.DB.QueryRowContext(testkit.Within(t), "SELECT (SELECT count(*) FROM own) + (SELECT count(*) FROM ticket_journal) + (SELECT count(*) FROM journal_transaction)").Scan(&n))
+	require.NoError(t, d.DB.QueryRowContext(testkit.Within(t), "SELECT (SELECT count(*) FROM own) + (SELECT count(*) FROM journal_change)").Scan(&n))
 	assert.Zero(t, n, "rows that were left")
 }
 

@@ -49,8 +49,8 @@ const said = `aä€😀 \ ' " ?`
 func TestSessionsBentLater(t *testing.T) {
 	for dialect, cases := range map[string][][2]string{
 		"sqlite": {
-			{"CREATE TEMP TABLE journal_transaction (tid INTEGER PRIMARY KEY, mark, origin, realms)", ""},
-			{"CREATE TEMP TABLE ticket_history (tid, seq, id, field, old_type, old_value, new_type, new_value)", ""},
+			{"CREATE TEMP TABLE journal_change (tid, seq)", ""},
+			{"CREATE TEMP TABLE journal_facts (one, floor)", ""},
 			{"PRAGMA reverse_unordered_selects = 1", ""},
 			{"PRAGMA recursive_triggers = 1", ""},
 		},
@@ -61,7 +61,7 @@ func TestSessionsBentLater(t *testing.T) {
 			{"SET LOCAL standard_conforming_strings = off", ""},
 			{"SET LOCAL bytea_output = escape", ""},
 			{"SET LOCAL extra_float_digits = -15", ""},
-			{"CREATE TEMP TABLE journal_transaction (tid bigint)", ""},
+			{"CREATE TEMP TABLE journal_change (tid bigint)", ""},
 			{"SET client_encoding = 'LATIN1'", "client_encoding is LATIN1: expected UTF8"},
 			{"SET LOCAL NAMES 'WIN1252'", "client_encoding is WIN1252: expected UTF8"},
 		},
@@ -112,7 +112,7 @@ func TestSessionsBentLater(t *testing.T) {
 // was opened, what is read is what was stored.
 func TestReadsInBentSessions(t *testing.T) {
 	for dialect, cases := range map[string][]string{
-		"sqlite":     {"PRAGMA reverse_unordered_selects = 1", "CREATE TEMP TABLE journal_transaction (tid INTEGER PRIMARY KEY, mark, origin, realms)"},
+		"sqlite":     {"PRAGMA reverse_unordered_selects = 1", "CREATE TEMP TABLE journal_change (tid, seq)"},
 		"postgresql": {"SET client_encoding = 'LATIN1'", "SET TIME ZONE 'Asia/Kathmandu'", "SET search_path = pg_temp"},
 		"mysql":      {"SET sql_select_limit = 0", "SET sql_select_limit = 1", "SET NAMES latin1", "SET character_set_results = latin1"},
 	} {

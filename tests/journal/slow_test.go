@@ -75,10 +75,8 @@ func forget(t *testing.T, d *desk.Desk, tid int64) (last int64) {
 	t.Helper()
 	tx, err := d.DB.BeginTx(testkit.Within(t), nil)
 	require.NoError(t, err)
-	for _, table := range []string{"ticket_history", "ticket_journal", "journal_transaction"} {
-		_, err := tx.ExecContext(testkit.Within(t), "DELETE FROM "+table+" WHERE tid > "+fmt.Sprint(tid))
-		require.NoError(t, err)
-	}
+	_, err = tx.ExecContext(testkit.Within(t), "DELETE FROM journal_change WHERE tid > "+fmt.Sprint(tid))
+	require.NoError(t, err)
 	require.NoError(t, tx.Commit())
 	d.Hears(t, "(rewound)")
 	testkit.Until(t, "a commit behind it", func() bool {
@@ -257,7 +255,7 @@ func TestHeldByGapIsLogged(t *testing.T) {
 	tids := saying(t, a, 1, 3)
 	hide := func(from, to int64) {
 		t.Helper()
-		_, err := a.DB.ExecContext(testkit.Within(t), "UPDATE journal_transaction SET tid = ? WHERE tid = ?", to, from)
+		_, err := a.DB.ExecContext(testkit.Within(t), "UPDATE journal_change SET tid = ? WHERE tid = ?", to, from)
 		require.NoError(t, err)
 	}
 	hide(tids[1], -tids[1])

@@ -146,7 +146,7 @@ func TestOnceTrail(t *testing.T) {
 			t.Run("another schema", func(t *testing.T) {
 				other := s.Name()
 				trail(t, s.New(t), store.Config{Dialect: s.Dialect, Schema: other})
-				assert.Zero(t, one[int](t, s.Open(t, s.DSN(other)), "SELECT count(*) FROM journal_once"))
+				assert.Zero(t, one[int](t, s.Open(t, s.DSN(other)), "SELECT count(*) FROM journal_consumer"))
 			})
 		case "postgresql":
 			t.Run("another schema", func(t *testing.T) {
@@ -154,7 +154,7 @@ func TestOnceTrail(t *testing.T) {
 				_, err := db.Exec(`CREATE SCHEMA "Another one"`)
 				require.NoError(t, err)
 				trail(t, db, store.Config{Dialect: s.Dialect, Schema: "Another one"})
-				assert.Zero(t, one[int](t, db, `SELECT count(*) FROM "Another one".journal_once`))
+				assert.Zero(t, one[int](t, db, `SELECT count(*) FROM "Another one".journal_consumer`))
 			})
 		}
 	})
@@ -238,8 +238,8 @@ func TestOnceUnknown(t *testing.T) {
 		n, err := st.RedeliverDeadLetters(ctx, "a")
 		assert.NoError(t, err)
 		assert.Zero(t, n)
-		assert.Zero(t, one[int](t, db, "SELECT count(*) FROM journal_once"))
-		assert.Zero(t, one[int](t, db, "SELECT count(*) FROM journal_aside"))
+		assert.Zero(t, one[int](t, db, "SELECT count(*) FROM journal_consumer"))
+		assert.Zero(t, one[int](t, db, "SELECT count(*) FROM journal_dead_letter"))
 
 		// One that comes back with the same name begins with no epoch of old.
 		require.NoError(t, st.AddConsumer(ctx, "a", store.Place{}))

@@ -117,13 +117,13 @@ func TestAsideWhole(t *testing.T) {
 		require.NoError(t, st.AddConsumer(ctx, "a", store.Place{}))
 		epoch := takeOnce(t, st, "a", "one")
 		before := timeless(find(t, st, "a"))
-		_, err := db.Exec("ALTER TABLE journal_aside RENAME TO gone")
+		_, err := db.Exec("ALTER TABLE journal_dead_letter RENAME TO gone")
 		require.NoError(t, err)
 		moved, err := st.PutDeadLetter(ctx, "a", epoch, at(0, ""), at(1, "m"), time.Hour, progress.DeadLetter{TID: 1, CommitID: "m", Realm: "wiki", ID: "x"})
 		assert.Error(t, err)
 		assert.False(t, moved)
 		assert.Error(t, st.ForgetDeadLetter(ctx, "a", epoch, 1, 0))
-		_, err = db.Exec("ALTER TABLE gone RENAME TO journal_aside")
+		_, err = db.Exec("ALTER TABLE gone RENAME TO journal_dead_letter")
 		require.NoError(t, err)
 		assert.Equal(t, before, timeless(find(t, st, "a")))
 		is(t, true)(st.PutDeadLetter(ctx, "a", epoch, at(0, ""), at(1, "m"), time.Hour, progress.DeadLetter{TID: 1, CommitID: "m", Realm: "wiki", ID: "x"}))
@@ -134,7 +134,7 @@ func TestAsideWhole(t *testing.T) {
 // database can store of it; names are told apart byte by byte.
 func TestOnceTexts(t *testing.T) {
 	texts := []string{
-		"'; DROP TABLE journal_once; --", `"; DROP TABLE journal_once; --`, "`", "\\", `\'`, "''", "%s %d {NOW} {journal_once} $1 ? :a", "/* */ -- #",
+		"'; DROP TABLE journal_consumer; --", `"; DROP TABLE journal_consumer; --`, "`", "\\", `\'`, "''", "%s %d {NOW} {journal_consumer} $1 ? :a", "/* */ -- #",
 		"null", "NULL", "a\nb\tc\r\x1a", "äöü€😀", "\u2028\u200b\ufeff", " spaces ", "spaces", "SPACES", "$$", "0", "1 OR 1=1", strings.Repeat("x", 64),
 	}
 	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
@@ -166,8 +166,8 @@ func TestOnceTexts(t *testing.T) {
 				require.NoError(t, st.DropConsumer(ctx, text))
 			}
 		}
-		assert.Equal(t, len(texts)/2, one[int](t, db, "SELECT count(*) FROM journal_once"))
-		assert.Equal(t, len(texts)/2, one[int](t, db, "SELECT count(*) FROM journal_aside"))
+		assert.Equal(t, len(texts)/2, one[int](t, db, "SELECT count(*) FROM journal_consumer"))
+		assert.Equal(t, len(texts)/2, one[int](t, db, "SELECT count(*) FROM journal_dead_letter"))
 
 		require.NoError(t, st.AddConsumer(ctx, "a", store.Place{}))
 		for odd, want := range map[string]string{
@@ -203,7 +203,7 @@ func TestOnceFailing(t *testing.T) {
 		require.NoError(t, st.AddConsumer(ctx, "a", store.Place{}))
 		epoch := takeOnce(t, st, "a", "one")
 		require.NoError(t, st.NoteFailure(ctx, "a", epoch, "first"))
-		_, err := db.Exec("UPDATE journal_once SET failing = failing - 3600000000")
+		_, err := db.Exec("UPDATE journal_consumer SET failing = failing - 3600000000")
 		require.NoError(t, err)
 		require.NoError(t, st.NoteFailure(ctx, "a", epoch, "second"))
 		require.NoError(t, st.ReleaseLease(ctx, "a", epoch))

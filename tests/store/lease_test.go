@@ -74,7 +74,7 @@ func TestLeaseTaken(t *testing.T) {
 		assert.False(t, taken)
 
 		// An epoch in the future, from a clock that was put back, rises too.
-		_, err = db.Exec("UPDATE journal_once SET epoch = 9000000000000000")
+		_, err = db.Exec("UPDATE journal_consumer SET token = 9000000000000000")
 		require.NoError(t, err)
 		take(find(t, st, "a"), "one", time.Hour, false, true, "an epoch of the future")
 		assert.EqualValues(t, 9000000000000001, last)
@@ -93,7 +93,7 @@ func TestLeaseEpochPutBack(t *testing.T) {
 				require.NoError(t, db.QueryRow(st.SQL("SELECT {NOW}")).Scan(&now))
 				now /= 1000
 			}
-			_, err := db.Exec(st.SQL("UPDATE journal_once SET holder = '', epoch = ?, beat = 0"), copied)
+			_, err := db.Exec(st.SQL("UPDATE journal_consumer SET holder = '', token = ?, heartbeat = 0"), copied)
 			require.NoError(t, err)
 			is(t, false)(st.MoveCursor(t.Context(), "a", last, at(0, ""), at(1, "a"), time.Hour))
 			epoch := takeOnce(t, st, "a", "two")
@@ -185,7 +185,7 @@ func TestLeaseDeposed(t *testing.T) {
 			is(t, false)(st.MoveCursor(ctx, "a", epoch, from, at(7, "g"), time.Hour))
 		}
 		is(t, true)(st.MoveCursor(ctx, "a", epoch, within(6, "f", 2), at(6, "f"), time.Hour))
-		assert.Equal(t, 1, one[int](t, db, "SELECT count(*) FROM journal_aside"))
+		assert.Equal(t, 1, one[int](t, db, "SELECT count(*) FROM journal_dead_letter"))
 
 		// To move nowhere renews.
 		is(t, true)(st.RenewLease(ctx, "a", epoch, -time.Hour))
@@ -234,7 +234,7 @@ func TestLeaseFence(t *testing.T) {
 		all.Wait()
 		assert.Positive(t, moved.Load())
 		assert.Equal(t, moved.Load(), find(t, st, "a").Cursor.TID)
-		assert.Equal(t, aside.Load(), one[int64](t, db, "SELECT count(*) FROM journal_aside"))
-		assert.Equal(t, aside.Load(), one[int64](t, db, "SELECT coalesce(sum(tries), 0) FROM journal_aside"))
+		assert.Equal(t, aside.Load(), one[int64](t, db, "SELECT count(*) FROM journal_dead_letter"))
+		assert.Equal(t, aside.Load(), one[int64](t, db, "SELECT coalesce(sum(attempts), 0) FROM journal_dead_letter"))
 	})
 }

@@ -81,7 +81,7 @@ func TestSerializableRow(t *testing.T) {
 
 	changing, err := other.Begin()
 	require.NoError(t, err)
-	_, err = changing.Exec("UPDATE journal_once SET beat = beat + 1")
+	_, err = changing.Exec("UPDATE journal_consumer SET heartbeat = heartbeat + 1")
 	require.NoError(t, err)
 	noted := make(chan error, 1)
 	go func() { noted <- st.NoteFailure(t.Context(), "mail", token, "out of paper") }()

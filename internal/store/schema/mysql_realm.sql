@@ -1,29 +1,15 @@
--- Ids and fields are bytes: no collation makes two of them equal, no padding
--- either.
-CREATE TABLE IF NOT EXISTS {REALM_journal} (
-	tid           BIGINT          NOT NULL,
-	seq           INTEGER         NOT NULL, -- place in the transaction
-	id            VARBINARY(1000) NOT NULL,
-	"change"      VARBINARY(100)  NOT NULL,
-	time          BIGINT          NOT NULL, -- microseconds since 1970, UTC
-	author        LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
-	ipnr          LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
-	authenticated INTEGER         NOT NULL,
-	comment       LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
-	parts         BIGINT          NOT NULL, -- which parts are null or absent
-	state         LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL, -- JSON: the fields that did not change
-	PRIMARY KEY (tid, seq),
-	INDEX (id, tid)
-) ENGINE = InnoDB ROW_FORMAT = DYNAMIC;
+-- Views for people and tools: a change, and its fields. Those are counted by the rows of
+-- journal_lock, because not all versions can make rows of a document.
+CREATE OR REPLACE VIEW {REALM_journal} AS
+SELECT tid, seq, id, "change", time, author, ipnr, authenticated, comment, parts,
+	CASE WHEN JSON_VALID(document) THEN JSON_EXTRACT(document, '$.state') END AS state
+FROM {journal_change} WHERE realm = 'REALM';
 
-CREATE TABLE IF NOT EXISTS {REALM_history} (
-	tid       BIGINT          NOT NULL,
-	seq       INTEGER         NOT NULL,
-	id        VARBINARY(1000) NOT NULL,
-	field     VARBINARY(1000) NOT NULL,
-	old_type  VARBINARY(8),            -- null: there was no such field
-	old_value LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin,
-	new_type  VARBINARY(8),
-	new_value LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin,
-	PRIMARY KEY (tid, seq, field)
-) ENGINE = InnoDB ROW_FORMAT = DYNAMIC;
+CREATE OR REPLACE VIEW {REALM_history} AS
+SELECT c.tid, c.seq, c.id, CASE WHEN JSON_TYPE(JSON_EXTRACT(c.document, CONCAT('$.changed[', n.slot, '][0]'))) <> 'NULL' THEN JSON_UNQUOTE(JSON_EXTRACT(c.document, CONCAT('$.changed[', n.slot, '][0]'))) END AS field,
+	CASE WHEN JSON_TYPE(JSON_EXTRACT(c.document, CONCAT('$.changed[', n.slot, '][1]'))) <> 'NULL' THEN JSON_UNQUOTE(JSON_EXTRACT(c.document, CONCAT('$.changed[', n.slot, '][1]'))) END AS old_type,
+	CASE WHEN JSON_TYPE(JSON_EXTRACT(c.document, CONCAT('$.changed[', n.slot, '][2]'))) <> 'NULL' THEN JSON_UNQUOTE(JSON_EXTRACT(c.document, CONCAT('$.changed[', n.slot, '][2]'))) END AS old_value,
+	CASE WHEN JSON_TYPE(JSON_EXTRACT(c.document, CONCAT('$.changed[', n.slot, '][3]'))) <> 'NULL' THEN JSON_UNQUOTE(JSON_EXTRACT(c.document, CONCAT('$.changed[', n.slot, '][3]'))) END AS new_type,
+	CASE WHEN JSON_TYPE(JSON_EXTRACT(c.document, CONCAT('$.changed[', n.slot, '][4]'))) <> 'NULL' THEN JSON_UNQUOTE(JSON_EXTRACT(c.document, CONCAT('$.changed[', n.slot, '][4]'))) END AS new_value
+FROM {journal_change} c JOIN {journal_lock} n ON JSON_VALID(c.document) AND n.slot < JSON_LENGTH(c.document, '$.changed')
+WHERE c.realm = 'REALM';

@@ -29,30 +29,63 @@ BEGIN
 		END LOOP;
 		EXIT WHEN free;
 	END LOOP;
-	INSERT INTO {journal_facts} VALUES (1, gen_random_uuid()::text, 1, class, 0);
+	INSERT INTO {journal_facts} VALUES (1, gen_random_uuid()::text, 3, class, 0);
 END $$;
 
 CREATE SEQUENCE {journal_tid} MINVALUE 1 MAXVALUE 281474976710655 CACHE 1;
 
-CREATE TABLE {journal_transaction} (
-	tid    bigint PRIMARY KEY,
-	mark   text NOT NULL, -- a random identity
-	origin text NOT NULL, -- of the process that committed it
-	realms text NOT NULL  -- those that have entries, separated by commas
+CREATE TABLE {journal_change} (
+	tid           bigint  NOT NULL,
+	seq           integer NOT NULL, -- place in the transaction
+	changes       integer NOT NULL, -- how many the transaction has
+	commit_id     text    NOT NULL, -- of the transaction, random
+	origin        text    NOT NULL, -- of the process that committed it
+	realm         text    NOT NULL,
+	id            text    NOT NULL,
+	change        text    NOT NULL,
+	time          bigint  NOT NULL, -- microseconds since 1970, UTC
+	author        text    NOT NULL,
+	ipnr          text    NOT NULL,
+	authenticated integer NOT NULL,
+	env           text,             -- null: the bus's own
+	comment       text    NOT NULL,
+	parts         bigint  NOT NULL, -- which parts are null or absent
+	document      text    NOT NULL, -- JSON: the fields that changed, and the state of those that did not
+	PRIMARY KEY (tid, seq)
 );
 
--- Takes a tid. The lock says: a tid above the key's lower 48 bits may yet come.
--- It must be held before the sequence is asked, and is until the commit is seen.
-CREATE FUNCTION {journal_allocate}(mark text, origin text, realms text) RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
+CREATE INDEX journal_change_id ON {journal_change} (realm, id, tid);
+
+-- Takes a tid for a change and stores it: the first, or the only one, of a transaction.
+-- First it locks slots, which stand for resources. It returns too what the tid has to be
+-- above; if it is not, nothing is stored. In a serializable transaction it does not look at
+-- the changes of others: two that both do, and both add one, are refused by the database.
+-- The shared lock says: a tid above the key's lower 48 bits may yet come. It must be held
+-- before the sequence is asked, and is until the commit is seen.
+CREATE FUNCTION {journal_append}(slots text, own boolean, changes integer, commit_id text, origin text, realm text, id text, change text,
+	"time" bigint, author text, ipnr text, authenticated integer, comment text, parts bigint, document text, OUT tid bigint, OUT had bigint)
+LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
 	class bigint;
-	t     bigint;
+	slot  integer;
 BEGIN
-	SELECT lock_class INTO STRICT class FROM {journal_facts};
+	IF current_setting('client_encoding') NOT IN ('UTF8', 'SQL_ASCII') THEN
+		RAISE EXCEPTION 'client_encoding is %: expected UTF8', current_setting('client_encoding');
+	ELSIF own AND current_setting('tracbus.begun', true) IS DISTINCT FROM 'yes' THEN
+		RAISE EXCEPTION 'the transaction is another one than at first, begun at %', now();
+	END IF;
+	SELECT lock_class, floor INTO STRICT class, had FROM {journal_facts};
+	FOREACH slot IN ARRAY string_to_array(slots, ' ')::integer[] LOOP
+		PERFORM pg_advisory_xact_lock(class::integer, slot);
+	END LOOP;
+	IF current_setting('transaction_isolation') <> 'serializable' THEN
+		had := greatest(had, (SELECT max(c.tid) FROM {journal_change} c));
+	END IF;
 	PERFORM pg_advisory_xact_lock_shared((class << 48) | coalesce(pg_sequence_last_value('{journal_tid}'::regclass), 0));
-	t := nextval('{journal_tid}'::regclass);
-	INSERT INTO {journal_transaction} VALUES (t, mark, origin, realms);
-	RETURN t;
+	tid := nextval('{journal_tid}'::regclass);
+	IF tid > had THEN
+		INSERT INTO {journal_change} VALUES (tid, 0, changes, commit_id, origin, realm, id, change, "time", author, ipnr, authenticated, NULL, comment, parts, document);
+	END IF;
 END $$;
 
 -- Says up to which tid every transaction has ended and is seen by statements
@@ -70,3 +103,34 @@ BEGIN
 	  AND database = (SELECT oid FROM pg_database WHERE datname = current_database());
 	bound := least(head, lowest);
 END $$;
+
+-- A row for each durable consumer.
+CREATE TABLE {journal_consumer} (
+	name       text    PRIMARY KEY,
+	tid        bigint  NOT NULL, -- the last transaction that was handled
+	commit_id  text    NOT NULL, -- of that
+	seq        integer NOT NULL, -- the last change of it that was handled, if partial is 1; else -1
+	partial    integer NOT NULL, -- 1: it has more changes after seq
+	token      bigint  NOT NULL, -- the fencing token: rises when the lease is acquired
+	heartbeat  bigint  NOT NULL, -- rises with each statement of the holder
+	holder     text    NOT NULL, -- empty: nobody
+	leased_at  bigint  NOT NULL, -- microseconds since 1970, by the clock of the database, as all here
+	expires    bigint  NOT NULL,
+	generation bigint  NOT NULL, -- of what is kept outside; -1: not known
+	failing    bigint  NOT NULL, -- since when; 0: it works
+	error      text    NOT NULL  -- of the last call; empty: none
+);
+
+CREATE TABLE {journal_dead_letter} (
+	name      text    NOT NULL, -- of the consumer
+	tid       bigint  NOT NULL,
+	seq       integer NOT NULL,
+	commit_id text    NOT NULL,
+	realm     text    NOT NULL,
+	id        text    NOT NULL,
+	error     text    NOT NULL,
+	attempts  integer NOT NULL,
+	since     bigint  NOT NULL, -- microseconds since 1970, by the clock of the database
+	redeliver integer NOT NULL, -- 1: the consumer is to be called with it again
+	PRIMARY KEY (name, tid, seq)
+);

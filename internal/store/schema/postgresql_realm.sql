@@ -1,28 +1,9 @@
-CREATE TABLE {REALM_journal} (
-	tid           bigint  NOT NULL,
-	seq           integer NOT NULL, -- place in the transaction
-	id            text    NOT NULL,
-	change        text    NOT NULL,
-	time          bigint  NOT NULL, -- microseconds since 1970, UTC
-	author        text    NOT NULL,
-	ipnr          text    NOT NULL,
-	authenticated integer NOT NULL,
-	comment       text    NOT NULL,
-	parts         bigint  NOT NULL, -- which parts are null or absent
-	state         text    NOT NULL, -- JSON: the fields that did not change
-	PRIMARY KEY (tid, seq)
-);
+-- Views for people and tools: a change, and its fields.
+CREATE OR REPLACE VIEW {REALM_journal} AS
+SELECT tid, seq, id, change, time, author, ipnr, authenticated, comment, parts, (nullif(document, '')::json -> 'state')::text AS state
+FROM {journal_change} WHERE realm = 'REALM';
 
-CREATE INDEX REALM_journal_id ON {REALM_journal} (id, tid);
-
-CREATE TABLE {REALM_history} (
-	tid       bigint  NOT NULL,
-	seq       integer NOT NULL,
-	id        text    NOT NULL,
-	field     text    NOT NULL,
-	old_type  text,             -- null: there was no such field
-	old_value text,
-	new_type  text,
-	new_value text,
-	PRIMARY KEY (tid, seq, field)
-);
+CREATE OR REPLACE VIEW {REALM_history} AS
+SELECT c.tid, c.seq, c.id, f ->> 0 AS field, f ->> 1 AS old_type, f ->> 2 AS old_value, f ->> 3 AS new_type, f ->> 4 AS new_value
+FROM {journal_change} c CROSS JOIN LATERAL json_array_elements(nullif(c.document, '')::json -> 'changed') f
+WHERE c.realm = 'REALM';

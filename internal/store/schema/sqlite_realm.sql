@@ -1,28 +1,12 @@
-CREATE TABLE {REALM_journal} (
-	tid           INTEGER NOT NULL,
-	seq           INTEGER NOT NULL, -- place in the transaction
-	id            TEXT    NOT NULL,
-	change        TEXT    NOT NULL,
-	time          INTEGER NOT NULL, -- microseconds since 1970, UTC
-	author        TEXT    NOT NULL,
-	ipnr          TEXT    NOT NULL,
-	authenticated INTEGER NOT NULL,
-	comment       TEXT    NOT NULL,
-	parts         INTEGER NOT NULL, -- which parts are null or absent
-	state         TEXT    NOT NULL, -- JSON: the fields that did not change
-	PRIMARY KEY (tid, seq)
-);
+-- Views for people and tools: a change, and its fields.
+CREATE VIEW IF NOT EXISTS {REALM_journal} AS
+SELECT tid, seq, id, change, time, author, ipnr, authenticated, comment, parts,
+	CASE WHEN json_valid(document) THEN json_extract(document, '$.state') END AS state
+FROM {journal_change} WHERE realm = 'REALM';
 
-CREATE INDEX REALM_journal_id ON {REALM_journal} (id, tid);
-
-CREATE TABLE {REALM_history} (
-	tid       INTEGER NOT NULL,
-	seq       INTEGER NOT NULL,
-	id        TEXT    NOT NULL,
-	field     TEXT    NOT NULL,
-	old_type  TEXT,             -- null: there was no such field
-	old_value TEXT,
-	new_type  TEXT,
-	new_value TEXT,
-	PRIMARY KEY (tid, seq, field)
-);
+CREATE VIEW IF NOT EXISTS {REALM_history} AS
+SELECT c.tid, c.seq, c.id, json_extract(f.value, '$[0]') AS field,
+	json_extract(f.value, '$[1]') AS old_type, json_extract(f.value, '$[2]') AS old_value,
+	json_extract(f.value, '$[3]') AS new_type, json_extract(f.value, '$[4]') AS new_value
+FROM {journal_change} c, json_each(CASE WHEN json_valid(c.document) THEN c.document ELSE '{}' END, '$.changed') f
+WHERE c.realm = 'REALM';

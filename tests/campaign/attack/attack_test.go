@@ -75,7 +75,7 @@ func TestAttack(t *testing.T) {
 			r.stop()
 			record.WaitForEnd(t, db, tc.dialect)
 			var last int64
-			if err := db.QueryRowContext(t.Context(), "SELECT MAX(tid) FROM journal_transaction").Scan(&last); err != nil {
+			if err := db.QueryRowContext(t.Context(), "SELECT MAX(tid) FROM journal_change").Scan(&last); err != nil {
 				t.Fatalf("the last tid: %v", err)
 			}
 			runs := r.finish(last)

@@ -96,7 +96,7 @@ func (c *round) stepClock() {
 	ctx, cancel := context.WithTimeout(context.Background(), c.most(time.Second))
 	defer cancel()
 	by := c.random.Int64N(int64(10*time.Minute)) - int64(5*time.Minute)
-	text := fmt.Sprintf("UPDATE journal_once SET expires = expires + %[1]d, taken = taken + %[1]d WHERE holder <> ''", by/int64(time.Microsecond))
+	text := fmt.Sprintf("UPDATE journal_consumer SET expires = expires + %[1]d, leased_at = leased_at + %[1]d WHERE holder <> ''", by/int64(time.Microsecond))
 	if _, err := c.db.ExecContext(ctx, text); err == nil { // else it is away
 		c.totals.clockSteps++
 	}

@@ -79,7 +79,7 @@ func (r *rig) readMarks() map[int64]string {
 	marks := map[int64]string{}
 	var tid int64
 	var mark string
-	testkit.Scan(r.t, r.db, "SELECT tid, mark FROM journal_transaction", func() { marks[tid] = mark }, &tid, &mark)
+	testkit.Scan(r.t, r.db, "SELECT tid, commit_id FROM journal_change", func() { marks[tid] = mark }, &tid, &mark)
 	return marks
 }
 

@@ -11,8 +11,8 @@ import (
 // is switched off.
 var (
 	fencingOff = []record.Spoiling{
-		{File: "internal/progress/lease.go", Old: "WHERE holder <> '' AND tid = ? AND mark = ? AND seq = ? AND rest = ? AND `",
-			With: "WHERE (1 = 1 OR holder <> '' AND tid = ? AND mark = ? AND seq = ? AND rest = ?) AND `"},
+		{File: "internal/progress/lease.go", Old: "WHERE holder <> '' AND tid = ? AND commit_id = ? AND seq = ? AND partial = ? AND `",
+			With: "WHERE (1 = 1 OR holder <> '' AND tid = ? AND commit_id = ? AND seq = ? AND partial = ?) AND `"},
 		{File: "internal/progress/lease.go", Old: `expires = {NOW} + ? WHERE holder <> '' AND "`, With: `expires = {NOW} + ? WHERE "`},
 		{File: "internal/progress/lease.go", Old: `"epoch = ? AND name IN "`, With: `"(1 = 1 OR epoch = ?) AND name IN "`},
 	}
@@ -86,7 +86,7 @@ func TestCrashSeesFaults(t *testing.T) {
 func (r *rig) done(name string) {
 	r.t.Helper()
 	var last int64
-	testkit.Scan(r.t, r.db, "SELECT MAX(tid) FROM journal_transaction", func() {}, &last)
+	testkit.Scan(r.t, r.db, "SELECT MAX(tid) FROM journal_change", func() {}, &last)
 	r.eventually(name+" is done", func() bool { return r.watch.at(name).tid >= last })
 }
 

@@ -159,7 +159,7 @@ func (p *process) end(ctx context.Context) error {
 func (p *process) compare(ctx context.Context) (err error) {
 	for ; ctx.Err() == nil; record.Sleep(ctx, 20*time.Millisecond) {
 		var last int64
-		if err = p.db.QueryRowContext(ctx, "SELECT MAX(tid) FROM journal_transaction").Scan(&last); err != nil {
+		if err = p.db.QueryRowContext(ctx, "SELECT MAX(tid) FROM journal_change").Scan(&last); err != nil {
 			continue
 		}
 		if err := p.journal.Wait(ctx, last); err != nil {

@@ -60,7 +60,7 @@ func (w *watch) look(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	rows, err := w.db.QueryContext(ctx, "SELECT name, CASE WHEN rest = 1 THEN tid - 1 ELSE tid END, epoch, beat, holder FROM journal_once")
+	rows, err := w.db.QueryContext(ctx, "SELECT name, CASE WHEN partial = 1 THEN tid - 1 ELSE tid END, token, heartbeat, holder FROM journal_consumer")
 	if err != nil {
 		return
 	}

@@ -207,8 +207,8 @@ func (r *rig) changes() (all []change) {
 	if r.start.Once != nil {
 		name = "mail"
 	}
-	rows, err := r.DB.QueryContext(testkit.Within(r.t), `SELECT j.tid, j.seq, t.mark, j.id, j.author
-		FROM ticket_journal j JOIN journal_transaction t ON t.tid = j.tid ORDER BY j.tid, j.seq`)
+	rows, err := r.DB.QueryContext(testkit.Within(r.t), `SELECT tid, seq, commit_id, id, author
+		FROM journal_change WHERE realm = 'ticket' ORDER BY tid, seq`)
 	require.NoError(r.t, err)
 	defer rows.Close()
 	for rows.Next() {

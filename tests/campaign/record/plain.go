@@ -14,8 +14,8 @@ import (
 // one in fifty thousand only. On SQLite, where one transaction writes at a time,
 // it loses nothing.
 var PlainTables = map[tracbus.Dialect]string{
-	tracbus.SQLite:     "journal_transaction",
-	tracbus.PostgreSQL: "journal_transaction",
+	tracbus.SQLite:     "journal_change",
+	tracbus.PostgreSQL: "journal_change",
 	tracbus.MySQL:      "plain_journal",
 }
 

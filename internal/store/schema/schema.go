@@ -1,0 +1,89 @@
+// Package schema has the SQL that makes a journal's tables. Its secret is how it is kept in
+// files, one set for each database: <name>.sql makes the tables; <name>_realm.sql the views
+// of a realm; <name>_2.sql and <name>_3.sql make a version of the one before.
+//
+// Statements are separated by empty lines, and written as package sqltext takes them.
+package schema
+
+import (
+	"cmp"
+	"embed"
+	"strconv"
+	"strings"
+)
+
+//go:embed *.sql
+var files embed.FS
+
+// Version is the schema's that these statements make.
+const Version = 3
+
+// Of is the statements of the database of this name.
+type Of string
+
+func (d Of) read(name string) []string {
+	text, err := files.ReadFile(string(d) + name)
+	if err != nil {
+		panic("tracbus: " + err.Error()) // embedded with the program
+	}
+	return strings.Split(strings.TrimSpace(string(text)), "\n\n")
+}
+
+// Tables returns what makes the tables.
+func (d Of) Tables() []string { return d.read(".sql") }
+
+// Views returns what makes the views of a realm.
+func (d Of) Views(realm string) (statements []string) {
+	for _, statement := range d.read("_realm.sql") {
+		statements = append(statements, strings.ReplaceAll(statement, "REALM", realm))
+	}
+	return statements
+}
+
+// Two returns what makes version 2 of version 1. It can be repeated.
+func (d Of) Two() []string { return d.read("_2.sql") }
+
+// Step is the statements that make version 3 of version 2: those that begin it, those that
+// copy transactions, and those that end it.
+type Step struct{ Begin, copy, End []string }
+
+// Three returns the step of a journal that has tables of these realms.
+func (d Of) Three(realms []string) (st Step) {
+	var counts []string
+	for _, realm := range realms {
+		counts = append(counts, "(SELECT count(*) FROM {"+realm+"_journal_2} x WHERE x.tid = t.tid)")
+	}
+	to := &st.Begin
+	for _, statement := range d.read("_3.sql") {
+		if strings.Contains(statement, "AFTER") {
+			to = &st.copy
+		} else if to == &st.copy {
+			to = &st.End
+		}
+		statement = strings.ReplaceAll(statement, "COUNTS", cmp.Or(strings.Join(counts, " + "), "0"))
+		switch {
+		case statement == "{journal_change}":
+			for _, makes := range d.Tables() {
+				if strings.Contains(makes, statement) {
+					*to = append(*to, makes)
+				}
+			}
+		case strings.Contains(statement, "REALM"):
+			for _, realm := range realms {
+				*to = append(*to, strings.ReplaceAll(statement, "REALM", realm))
+			}
+		default:
+			*to = append(*to, statement)
+		}
+	}
+	return st
+}
+
+// Copies returns what copies the transactions after a tid, up to another.
+func (st Step) Copies(after, upTo int64) (statements []string) {
+	words := strings.NewReplacer("AFTER", strconv.FormatInt(after, 10), "UPTO", strconv.FormatInt(upTo, 10))
+	for _, statement := range st.copy {
+		statements = append(statements, words.Replace(statement))
+	}
+	return statements
+}
