@@ -269,9 +269,6 @@ func signal(c chan struct{}) {
 	}
 }
 
-// checkText says why a text cannot be stored in this database.
-func (j *Journal) checkText(what, text string) error { return j.store.CheckText(what, text) }
-
 // The errors of a journal, which are wrapped in one that says what was done.
 var (
 	// ErrNotCommitted: the transaction was rolled back; nothing was stored and
@@ -279,9 +276,8 @@ var (
 	ErrNotCommitted = errors.New("not committed")
 
 	// ErrCommitUnknown: the database's answer to COMMIT was lost, and it could
-	// not be asked since, or the transaction may have been pruned by then. If the transaction was committed, it is delivered like any
-	// other.
-	// Returned by Update, Commit and Outcome, within a [*CommitUnknownError].
+	// not be asked since, or the transaction may have been pruned by then. If the
+	// transaction was committed, it is delivered like any other. Returned by Update, Commit and Outcome, within a [*CommitUnknownError].
 	ErrCommitUnknown = errors.New("commit unknown")
 
 	// ErrConflict: somebody else changed the resource meanwhile (Trac's mid-air

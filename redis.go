@@ -197,17 +197,7 @@ func (c RedisConfig) checkPlace() *setting.BadSetting {
 			return bad
 		}
 	}
-	for _, addr := range s.Addrs {
-		if bad := setting.CheckAddr("sentinel_addrs", addr); bad != nil {
-			return bad
-		}
-	}
-	for _, addr := range c.Cluster {
-		if bad := setting.CheckAddr("cluster_addrs", addr); bad != nil {
-			return bad
-		}
-	}
-	return nil
+	return cmp.Or(setting.CheckAddrs("sentinel_addrs", s.Addrs), setting.CheckAddrs("cluster_addrs", c.Cluster))
 }
 
 // checkLimits checks the time-outs and the size of the pool.

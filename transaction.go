@@ -145,10 +145,10 @@ func (tx *ModelTransaction) Prepare(who Actor, kind Kind) error {
 		return fmt.Errorf("prepare: kind %q: expected %q, %q, %q, or %q for any", kind, KindCreated, KindChanged, KindDeleted, "")
 	}
 	tx.who = Actor{value.Text(who.Author), value.Text(who.IPNR), who.Authenticated}
-	if err := tx.journal.checkText("author", tx.who.Author); err != nil {
+	if err := tx.journal.store.CheckText("author", tx.who.Author); err != nil {
 		return fmt.Errorf("prepare: %w", err)
 	}
-	if err := tx.journal.checkText("ipnr", tx.who.IPNR); err != nil {
+	if err := tx.journal.store.CheckText("ipnr", tx.who.IPNR); err != nil {
 		return fmt.Errorf("prepare: %w", err)
 	}
 	tx.mu.Lock()

@@ -24,6 +24,16 @@ type BadSetting struct {
 	Err    error // the cause, without a path; or nil
 }
 
+// CheckAddrs checks each as CheckAddr does.
+func CheckAddrs(option string, addrs []string) *BadSetting {
+	for _, addr := range addrs {
+		if bad := CheckAddr(option, addr); bad != nil {
+			return bad
+		}
+	}
+	return nil
+}
+
 // CheckAddr checks host:port.
 func CheckAddr(option, addr string) *BadSetting {
 	host, port, err := net.SplitHostPort(addr)
