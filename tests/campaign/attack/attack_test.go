@@ -131,7 +131,7 @@ func (r *rig) judge(db *sql.DB, duration time.Duration, runs []record.Run, plain
 		r.t.Error("too little happened for this to be an attack: see above")
 	}
 
-	tids, err := record.ReadTIDs(r.t.Context(), db, "SELECT tid FROM "+record.PlainTables[r.dialect]+" ORDER BY tid")
+	tids, err := record.ReadTIDs(r.t.Context(), db, "SELECT DISTINCT tid FROM "+record.PlainTables[r.dialect]+" ORDER BY tid")
 	if err != nil {
 		r.t.Fatal(err)
 	}

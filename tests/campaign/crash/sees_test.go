@@ -14,7 +14,7 @@ var (
 		{File: "internal/progress/lease.go", Old: "WHERE holder <> '' AND tid = ? AND commit_id = ? AND seq = ? AND partial = ? AND `",
 			With: "WHERE (1 = 1 OR holder <> '' AND tid = ? AND commit_id = ? AND seq = ? AND partial = ?) AND `"},
 		{File: "internal/progress/lease.go", Old: `expires = {NOW} + ? WHERE holder <> '' AND "`, With: `expires = {NOW} + ? WHERE "`},
-		{File: "internal/progress/lease.go", Old: `"epoch = ? AND name IN "`, With: `"(1 = 1 OR epoch = ?) AND name IN "`},
+		{File: "internal/progress/lease.go", Old: `"token = ? AND name IN "`, With: `"(1 = 1 OR token = ?) AND name IN "`},
 	}
 	clockOff = []record.Spoiling{
 		{File: "internal/consumer/lease.go", Old: "func() { l.cancel(ErrExpired) }", With: "func() {}"},

@@ -33,7 +33,7 @@ func ReadPlainly(ctx context.Context, db *sql.DB, d tracbus.Dialect, log *Log) {
 			}
 			continue
 		}
-		tids, _ := ReadTIDs(ctx, db, marks(d, "SELECT tid FROM "+PlainTables[d]+" WHERE tid > ? ORDER BY tid"), last)
+		tids, _ := ReadTIDs(ctx, db, marks(d, "SELECT DISTINCT tid FROM "+PlainTables[d]+" WHERE tid > ? ORDER BY tid"), last)
 		for _, tid := range tids {
 			_ = log.Write(Line{Word: PlainRead, Place: Place{TID: tid}})
 			last = tid
