@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -58,26 +59,24 @@ func (s *Store) checkPostgreSQL(ctx context.Context) error {
 	return s.checkSession(ctx, s.db)
 }
 
-// checkTablesPostgreSQL refuses a journal without its functions, a sequence that hands
+// checkTablesPostgreSQL refuses a journal without its function, a sequence that hands
 // out tids out of order, and a copy of another journal.
 func (s *Store) checkTablesPostgreSQL(ctx context.Context) error {
 	if err := s.checkCopy(ctx); err != nil {
 		return err
 	}
-	for _, name := range []string{"journal_append", "journal_bound"} {
-		var n int
-		err := limit.QueryRow(ctx, s.db, s.SQL("SELECT count(*) FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = ? AND p.proname = ?"),
-			s.schema, name).Scan(&n)
-		switch {
-		case err != nil:
-			return err
-		case n == 0:
-			return fmt.Errorf("%w: the function %s is missing", ErrSchema, name)
-		}
+	var n int
+	err := limit.QueryRow(ctx, s.db, s.SQL("SELECT count(*) FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = ? AND p.proname = 'journal_bound'"),
+		s.schema).Scan(&n)
+	switch {
+	case err != nil:
+		return err
+	case n == 0:
+		return fmt.Errorf("%w: the function journal_bound is missing", ErrSchema)
 	}
 	var cache, step int64
 	var cycle bool
-	err := limit.QueryRow(ctx, s.db, s.SQL("SELECT cache_size, increment_by, cycle FROM pg_sequences WHERE schemaname = ? AND sequencename = 'journal_tid'"),
+	err = limit.QueryRow(ctx, s.db, s.SQL("SELECT cache_size, increment_by, cycle FROM pg_sequences WHERE schemaname = ? AND sequencename = 'journal_tid'"),
 		s.schema).Scan(&cache, &step, &cycle)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
@@ -98,30 +97,70 @@ func (s *Store) setCounterPostgreSQL(ctx context.Context, q SQL, tid int64) erro
 	return limit.Ask(ctx, q, s.SQL("SELECT setval('{journal_tid}'::regclass, CAST(? AS bigint))"), tid)
 }
 
-// callAppend has a placeholder for each value but the seq, which is 0.
-const callAppend = "{journal_append}(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+// appendFirst takes a tid and stores the first change. Its placeholders are for the values
+// after the tid, and then for a slot, if BEFORE locks one. Each step has its value from the
+// one within it, so PostgreSQL cannot take them in another order: the locks come before
+// nextval. The shared lock says that a tid above the key's lower 48 bits may yet come. It
+// must be held before the sequence is asked, and is until the commit is seen. In a
+// serializable transaction it does not look at the changes of others: two that both do, and
+// both add one, are refused by the database. It stores nothing if IF is false, or if the tid
+// is not above those of the tables; refusedPostgreSQL says why.
+const appendFirst = insertInto + `SELECT t.tid, ` + typed + ` FROM (
+	SELECT b.had, CASE WHEN b.held IS NOT NULL THEN nextval('{journal_tid}'::regclass) END AS tid FROM (
+		SELECT a.had, CASE WHEN a.locked IS NOT NULL THEN
+			pg_advisory_xact_lock_shared((a.class << 48) | coalesce(pg_sequence_last_value('{journal_tid}'::regclass), 0)) END AS held
+		FROM (
+			SELECT f.lock_class::bigint AS class, BEFORE AS locked, greatest(f.floor,
+				CASE WHEN current_setting('transaction_isolation') <> 'serializable' THEN (SELECT max(c.tid) FROM {journal_change} c) END) AS had
+			FROM {journal_facts} f WHERE f.one = 1 AND IF OFFSET 0
+		) a OFFSET 0
+	) b OFFSET 0
+) t WHERE t.tid > t.had RETURNING tid`
 
-// appendPostgreSQL sends all in one statement. If there are more rows, it calls the function
-// once all the same, because a WITH that has side effects is evaluated once.
+// typed has a placeholder for each value, of which PostgreSQL cannot guess the type.
+const typed = `CAST(? AS integer), CAST(? AS integer), CAST(? AS text), CAST(? AS text), CAST(? AS text), CAST(? AS text), CAST(? AS text), CAST(? AS bigint),
+	CAST(? AS text), CAST(? AS text), CAST(? AS integer), CAST(? AS text), CAST(? AS bigint), CAST(? AS text)`
+
+// What appendFirst has for BEFORE and IF. The library's own transactions are the ones that
+// have set a mark.
+const (
+	lockSlot    = "pg_advisory_xact_lock(f.lock_class, CAST(? AS integer))"
+	utf8Session = "current_setting('client_encoding') IN ('UTF8', 'SQL_ASCII')"
+	begunHere   = "current_setting('tracbus.begun', true) = 'yes'"
+)
+
+// appendPostgreSQL sends all in one statement, if at most one slot is to be locked and the rows
+// are not too many.
 func (s *Store) appendPostgreSQL(ctx context.Context, q SQL, slots []int64, rows [][]any, _ bool) (tid int64, committed bool, err error) {
-	_, own := q.(*Conn)
-	args := append([]any{strings.Trim(fmt.Sprint(slots), "[]"), own}, rows[0][1:]...)
-	text, rest := "SELECT tid, had FROM "+callAppend, rows[1:]
+	if len(slots) > 1 {
+		for _, slot := range slots {
+			if err := s.lockPostgreSQL(ctx, q, slot); err != nil {
+				return 0, false, err
+			}
+		}
+		slots = nil
+	}
+	before, only, args, rest := "''", utf8Session, rows[0], rows[1:]
+	if len(slots) > 0 {
+		before, args = lockSlot, append(args, slots[0])
+	}
+	if _, own := q.(*Conn); own {
+		only += " AND " + begunHere
+	}
+	text := strings.Replace(strings.Replace(appendFirst, "BEFORE", before, 1), "IF", only, 1)
 	if len(rest) > 0 {
 		var b strings.Builder
 		var some [][]any
 		some, rest = split(rest)
-		b.WriteString("WITH t AS (" + text + "), i AS (")
-		args = writeInsert(&b, args, some, "(SELECT tid FROM t)")
-		text = b.String() + ") SELECT tid, had FROM t"
+		b.WriteString("WITH t AS (" + text + "), i AS (" + insertInto + "SELECT t.tid, v.* FROM t, (VALUES (" + typed + ")")
+		b.WriteString(strings.Repeat(", (?"+strings.Repeat(", ?", values-1)+")", len(some)-1))
+		text = b.String() + ") v) SELECT tid FROM t"
+		args = slices.Concat(slices.Insert(some, 0, args)...)
 	}
-	var had int64
-	err = limit.QueryRow(ctx, q, s.SQL(text), args...).Scan(&tid, &had)
+	err = limit.QueryRow(ctx, q, s.SQL(text), args...).Scan(&tid)
 	switch {
-	case err == nil && tid <= had:
-		err = behind(tid, had)
-	case err != nil && strings.Contains(err.Error(), bentBecause):
-		err = fmt.Errorf("%w: %w", ErrUnsupported, err)
+	case errors.Is(err, sql.ErrNoRows):
+		err = s.refusedPostgreSQL(ctx, q)
 	case sqltext.IsDuplicate(err):
 		err = fmt.Errorf("%w, as after a restore of a part of the database: %w", ErrCounter, err)
 	}
@@ -129,6 +168,24 @@ func (s *Store) appendPostgreSQL(ctx context.Context, q SQL, slots []int64, rows
 		return 0, false, err
 	}
 	return tid, false, s.insertEach(ctx, q, tid, rest)
+}
+
+// refusedPostgreSQL says why appendFirst has stored nothing.
+func (s *Store) refusedPostgreSQL(ctx context.Context, q SQL) error {
+	var tid, had int64
+	var begun bool
+	if err := s.checkSession(ctx, q); err != nil {
+		return err
+	}
+	err := limit.QueryRow(ctx, q, s.SQL("SELECT ("+s.dialect.counter+"), "+highest+", coalesce("+begunHere+", false)")).Scan(&tid, &had, &begun)
+	_, own := q.(*Conn)
+	switch {
+	case err != nil:
+		return fmt.Errorf("nothing was stored, and why is not known: %w", err)
+	case own && !begun:
+		return errors.New("the transaction is another one than at first: that has ended before its commit")
+	}
+	return behind(tid, had)
 }
 
 // boundPostgreSQL returns the tid up to which every transaction has ended.

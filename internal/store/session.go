@@ -23,10 +23,7 @@ if(find_in_set('EMPTY_STRING_IS_NULL', @@sql_mode), 'sql_mode has EMPTY_STRING_I
 if(@@ISOLATION = 'READ-UNCOMMITTED', 'ISOLATION is READ-UNCOMMITTED, and reads would show what may be rolled back: expected READ-COMMITTED or stricter', NULL))`
 
 // bentPostgreSQL is bentMySQL for PostgreSQL.
-const bentPostgreSQL = `CASE WHEN current_setting('client_encoding') IN ('UTF8', 'SQL_ASCII') THEN '' ELSE '` + bentBecause + `' || current_setting('client_encoding') || ': expected UTF8' END`
-
-// bentBecause is how what bentPostgreSQL says begins, and the error of an append.
-const bentBecause = "client_encoding is "
+const bentPostgreSQL = `CASE WHEN current_setting('client_encoding') IN ('UTF8', 'SQL_ASCII') THEN '' ELSE 'client_encoding is ' || current_setting('client_encoding') || ': expected UTF8' END`
 
 // bentSQLite is bentMySQL for SQLite.
 const bentSQLite = `(SELECT CASE WHEN read_uncommitted = 1 THEN 'read_uncommitted is on, and with a shared cache reads would show what may be rolled back: expected off' ELSE '' END FROM pragma_read_uncommitted)`

@@ -51,7 +51,7 @@ func TestFitParts(t *testing.T) {
 		},
 		"postgresql": {
 			{"DROP FUNCTION journal_bound", "function journal_bound is missing"},
-			{"DROP FUNCTION journal_append", "function journal_append is missing"},
+			{"DROP FUNCTION journal_bound", "function journal_bound is missing"},
 		},
 	} {
 		s := testdatabase.New(t, dialect)

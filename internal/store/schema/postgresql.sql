@@ -56,38 +56,6 @@ CREATE TABLE {journal_change} (
 
 CREATE INDEX journal_change_id ON {journal_change} (realm, id, tid);
 
--- Takes a tid for a change and stores it: the first, or the only one, of a transaction.
--- First it locks slots, which stand for resources. It returns too what the tid has to be
--- above; if it is not, nothing is stored. In a serializable transaction it does not look at
--- the changes of others: two that both do, and both add one, are refused by the database.
--- The shared lock says: a tid above the key's lower 48 bits may yet come. It must be held
--- before the sequence is asked, and is until the commit is seen.
-CREATE FUNCTION {journal_append}(slots text, own boolean, changes integer, commit_id text, origin text, realm text, id text, change text,
-	"time" bigint, author text, ipnr text, authenticated integer, comment text, parts bigint, document text, OUT tid bigint, OUT had bigint)
-LANGUAGE plpgsql VOLATILE AS $$
-DECLARE
-	class bigint;
-	slot  integer;
-BEGIN
-	IF current_setting('client_encoding') NOT IN ('UTF8', 'SQL_ASCII') THEN
-		RAISE EXCEPTION 'client_encoding is %: expected UTF8', current_setting('client_encoding');
-	ELSIF own AND current_setting('tracbus.begun', true) IS DISTINCT FROM 'yes' THEN
-		RAISE EXCEPTION 'the transaction is another one than at first, begun at %', now();
-	END IF;
-	SELECT lock_class, floor INTO STRICT class, had FROM {journal_facts};
-	FOREACH slot IN ARRAY string_to_array(slots, ' ')::integer[] LOOP
-		PERFORM pg_advisory_xact_lock(class::integer, slot);
-	END LOOP;
-	IF current_setting('transaction_isolation') <> 'serializable' THEN
-		had := greatest(had, (SELECT max(c.tid) FROM {journal_change} c));
-	END IF;
-	PERFORM pg_advisory_xact_lock_shared((class << 48) | coalesce(pg_sequence_last_value('{journal_tid}'::regclass), 0));
-	tid := nextval('{journal_tid}'::regclass);
-	IF tid > had THEN
-		INSERT INTO {journal_change} VALUES (tid, 0, changes, commit_id, origin, realm, id, change, "time", author, ipnr, authenticated, NULL, comment, parts, document);
-	END IF;
-END $$;
-
 -- Says up to which tid every transaction has ended and is seen by statements
 -- after this one. The sequence must be read before the locks.
 CREATE FUNCTION {journal_bound}(OUT bound bigint, OUT head bigint, OUT standby boolean) LANGUAGE plpgsql VOLATILE AS $$
