@@ -11,6 +11,7 @@ import (
 
 	"github.com/tracbus/tracbus/internal/limit"
 	"github.com/tracbus/tracbus/internal/sqltext"
+	"github.com/tracbus/tracbus/internal/store/schema"
 )
 
 // postgresql takes tids from a sequence, so they may commit out of order and
@@ -55,7 +56,7 @@ func (s *Store) checkPostgreSQL(ctx context.Context) error {
 		return fmt.Errorf("%w: PostgreSQL %d: expected 13 or later", ErrUnsupported, version/10000)
 	}
 	_, err = s.db.ExecContext(ctx, "SELECT 1; SELECT 1")
-	s.joins, s.bent = err == nil, bentPostgreSQL
+	s.joins, s.bent, s.appends = err == nil, bentPostgreSQL, schema.Of("postgresql").Append()
 	return s.checkSession(ctx, s.db)
 }
 
@@ -65,24 +66,18 @@ func (s *Store) checkTablesPostgreSQL(ctx context.Context) error {
 	if err := s.checkCopy(ctx); err != nil {
 		return err
 	}
-	var n int
-	err := limit.QueryRow(ctx, s.db, s.SQL("SELECT count(*) FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = ? AND p.proname = 'journal_bound'"),
-		s.schema).Scan(&n)
-	switch {
-	case err != nil:
-		return err
-	case n == 0:
-		return fmt.Errorf("%w: the function journal_bound is missing", ErrSchema)
-	}
-	var cache, step int64
+	var cache, step, functions int64
 	var cycle bool
-	err = limit.QueryRow(ctx, s.db, s.SQL("SELECT cache_size, increment_by, cycle FROM pg_sequences WHERE schemaname = ? AND sequencename = 'journal_tid'"),
-		s.schema).Scan(&cache, &step, &cycle)
+	err := limit.QueryRow(ctx, s.db, s.SQL(`SELECT cache_size, increment_by, cycle,
+		(SELECT count(*) FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = schemaname AND p.proname = 'journal_bound')
+		FROM pg_sequences WHERE schemaname = ? AND sequencename = 'journal_tid'`), s.schema).Scan(&cache, &step, &cycle, &functions)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return fmt.Errorf("%w: the sequence journal_tid is missing", ErrSchema)
 	case err != nil:
 		return err
+	case functions == 0:
+		return fmt.Errorf("%w: the function journal_bound is missing", ErrSchema)
 	case cache != 1 || step != 1 || cycle:
 		return fmt.Errorf("%w: the sequence journal_tid has CACHE %d, INCREMENT %d, CYCLE %t: expected 1, 1 and false, or tids do not follow the commits", ErrUnsupported, cache, step, cycle)
 	}
@@ -97,31 +92,11 @@ func (s *Store) setCounterPostgreSQL(ctx context.Context, q SQL, tid int64) erro
 	return limit.Ask(ctx, q, s.SQL("SELECT setval('{journal_tid}'::regclass, CAST(? AS bigint))"), tid)
 }
 
-// appendFirst takes a tid and stores the first change. Its placeholders are for the values
-// after the tid, and then for a slot, if BEFORE locks one. Each step has its value from the
-// one within it, so PostgreSQL cannot take them in another order: the locks come before
-// nextval. The shared lock says that a tid above the key's lower 48 bits may yet come. It
-// must be held before the sequence is asked, and is until the commit is seen. In a
-// serializable transaction it does not look at the changes of others: two that both do, and
-// both add one, are refused by the database. It stores nothing if IF is false, or if the tid
-// is not above those of the tables; refusedPostgreSQL says why.
-const appendFirst = insertInto + `SELECT t.tid, ` + typed + ` FROM (
-	SELECT b.had, CASE WHEN b.held IS NOT NULL THEN nextval('{journal_tid}'::regclass) END AS tid FROM (
-		SELECT a.had, CASE WHEN a.locked IS NOT NULL THEN
-			pg_advisory_xact_lock_shared((a.class << 48) | coalesce(pg_sequence_last_value('{journal_tid}'::regclass), 0)) END AS held
-		FROM (
-			SELECT f.lock_class::bigint AS class, BEFORE AS locked, greatest(f.floor,
-				CASE WHEN current_setting('transaction_isolation') <> 'serializable' THEN (SELECT max(c.tid) FROM {journal_change} c) END) AS had
-			FROM {journal_facts} f WHERE f.one = 1 AND IF OFFSET 0
-		) a OFFSET 0
-	) b OFFSET 0
-) t WHERE t.tid > t.had RETURNING tid`
-
 // typed has a placeholder for each value, of which PostgreSQL cannot guess the type.
 const typed = `CAST(? AS integer), CAST(? AS integer), CAST(? AS text), CAST(? AS text), CAST(? AS text), CAST(? AS text), CAST(? AS text), CAST(? AS bigint),
 	CAST(? AS text), CAST(? AS text), CAST(? AS integer), CAST(? AS text), CAST(? AS bigint), CAST(? AS text)`
 
-// What appendFirst has for BEFORE and IF. The library's own transactions are the ones that
+// What the append's text has for BEFORE and IF. The library's own transactions are the ones that
 // have set a mark.
 const (
 	lockSlot    = "pg_advisory_xact_lock(f.lock_class, CAST(? AS integer))"
@@ -147,7 +122,7 @@ func (s *Store) appendPostgreSQL(ctx context.Context, q SQL, slots []int64, rows
 	if _, own := q.(*Conn); own {
 		only += " AND " + begunHere
 	}
-	text := strings.Replace(strings.Replace(appendFirst, "BEFORE", before, 1), "IF", only, 1)
+	text := strings.NewReplacer("BEFORE", before, "IF", only, "TYPED", typed).Replace(s.appends)
 	if len(rest) > 0 {
 		var b strings.Builder
 		var some [][]any
@@ -170,7 +145,7 @@ func (s *Store) appendPostgreSQL(ctx context.Context, q SQL, slots []int64, rows
 	return tid, false, s.insertEach(ctx, q, tid, rest)
 }
 
-// refusedPostgreSQL says why appendFirst has stored nothing.
+// refusedPostgreSQL says why an append has stored nothing.
 func (s *Store) refusedPostgreSQL(ctx context.Context, q SQL) error {
 	var tid, had int64
 	var begun bool

@@ -35,6 +35,7 @@ type Store struct {
 	batches bool   // the connection takes many statements, with values, at once
 	joins   bool   // it does without values
 	bent    string // says in SQL which settings of a session bend results
+	appends string // stores the first change of a transaction, on PostgreSQL
 	texts   sync.Map
 	known   atomic.Int64  // how many texts there are
 	writer  chan struct{} // held by who writes, if only one can; else nil

@@ -1,6 +1,7 @@
 // Package schema has the SQL that makes a journal's tables. Its secret is how it is kept in
 // files, one set for each database: <name>.sql makes the tables; <name>_realm.sql the views
-// of a realm; <name>_2.sql and <name>_3.sql make a version of the one before.
+// of a realm; <name>_2.sql and <name>_3.sql make a version of the one before;
+// <name>_append.sql stores a change.
 //
 // Statements are separated by empty lines, and written as package sqltext takes them.
 package schema
@@ -38,6 +39,12 @@ func (d Of) Views(realm string) (statements []string) {
 		statements = append(statements, strings.ReplaceAll(statement, "REALM", realm))
 	}
 	return statements
+}
+
+// Append returns what stores the first change of a transaction, without its comment.
+func (d Of) Append() string {
+	_, text, _ := strings.Cut(d.read("_append.sql")[0], "\nINSERT")
+	return "INSERT" + text
 }
 
 // Two returns what makes version 2 of version 1. It can be repeated.
