@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tracbus/tracbus/internal/value"
 )
 
 // BenchmarkEncode measures payloads against encoding/json, which is given
@@ -51,9 +53,10 @@ func BenchmarkEncode(b *testing.B) {
 		b.Run(c.name+"/tracbus", func(b *testing.B) {
 			b.ReportAllocs()
 			var buffer []byte
+			orders := new(value.Orders)
 			for b.Loop() {
 				var err error
-				if buffer, err = c.event.appendPayload(buffer[:0], true); err != nil {
+				if buffer, err = c.event.appendPayload(buffer[:0], form{true, orders}); err != nil {
 					b.Fatal(err)
 				}
 			}

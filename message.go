@@ -16,9 +16,13 @@ import (
 // events say of themselves.
 type message interface {
 	Event
-	// appendPayload appends the JSON object; all asks for every field of a
-	// ticket in new_values.
-	appendPayload(dst []byte, all bool) ([]byte, error)
+	appendPayload(dst []byte, f form) ([]byte, error) // the JSON object
+}
+
+// form is how a payload is written: with every field of a ticket in new_values, or not.
+type form struct {
+	all    bool
+	orders *value.Orders
 }
 
 // Payloader is an event of a realm of your own that a [Publisher] publishes, on
@@ -78,7 +82,7 @@ func (c PublisherConfig) Encode(e Event) (channel, payload string, err error) {
 	if err != nil {
 		return "", "", fmt.Errorf("encode %T: %w", e, err)
 	}
-	b, middle, err := c.append(nil, sent)
+	b, middle, err := codec{&c, nil}.Append(nil, sent)
 	if err != nil {
 		return "", "", fmt.Errorf("encode %s %s: %w", e.Resource(), e.Kind(), err)
 	}
@@ -90,19 +94,19 @@ var (
 	errNoPayload = errors.New("event without a payload: expected a method Payload")
 )
 
-// append appends e's channel, which ends at middle, and its payload.
-func (c PublisherConfig) append(dst []byte, e Event) (_ []byte, middle int, err error) {
+// Append appends e's channel, which ends at middle, and its payload.
+func (c codec) Append(dst []byte, e Event) (_ []byte, middle int, err error) {
 	switch {
 	case !hasPayload(e):
 		return dst, 0, errNoPayload
 	case e.About().Env == "":
 		return dst, 0, errNoEnv
 	}
-	dst = channelOf(e, prefixOf(c.Prefix, c.NoPrefix)).Append(dst)
+	dst = channelOf(e, prefixOf(c.config.Prefix, c.config.NoPrefix)).Append(dst)
 	middle = len(dst)
 	switch e := e.(type) {
 	case message:
-		dst, err = e.appendPayload(dst, c.FullNewValues)
+		dst, err = e.appendPayload(dst, form{c.config.FullNewValues, c.orders})
 	case Payloader:
 		dst, err = appendOwn(dst, e)
 	}

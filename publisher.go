@@ -15,6 +15,7 @@ import (
 	"github.com/tracbus/tracbus/internal/publish"
 	"github.com/tracbus/tracbus/internal/redisconn"
 	"github.com/tracbus/tracbus/internal/store"
+	"github.com/tracbus/tracbus/internal/value"
 )
 
 // DefaultPrefix is the first part of every channel unless configured otherwise
@@ -183,7 +184,7 @@ func NewPublisher(client redis.UniversalClient, config PublisherConfig) *Publish
 	if config.Logger == nil {
 		config.Logger = slog.Default()
 	}
-	codec := codec{&config}
+	codec := codec{&config, new(value.Orders)}
 	return &Publisher{codec, publish.New[Event](client, codec, publish.Config{
 		StreamKey: config.StreamKey, StreamMaxLen: config.StreamMaxLen, StreamMaxAge: config.StreamMaxAge,
 		MaxBackoff: config.MaxBackoff, Logger: config.Logger,
@@ -264,11 +265,14 @@ func (p *Publisher) skims() bool { return !p.codec.config.FullNewValues }
 func (p *Publisher) wants(e Event) bool { return p.codec.Wants(e) }
 
 // codec makes messages of events, for [publish.Publisher].
-type codec struct{ config *PublisherConfig }
+type codec struct {
+	config *PublisherConfig
+	orders *value.Orders
+}
 
 // Wants says whether e is published at all.
 func (c codec) Wants(e Event) bool {
-	if !hasPayload(e) || slices.Contains(c.config.SkipRealms, e.Resource().Realm) {
+	if !hasPayload(e) || len(c.config.SkipRealms) > 0 && slices.Contains(c.config.SkipRealms, e.Resource().Realm) {
 		return false
 	}
 	if _, ours := e.(message); !ours {
@@ -279,11 +283,6 @@ func (c codec) Wants(e Event) bool {
 		return true
 	}
 	return c.config.ExtraEvents
-}
-
-// Append appends e's channel and payload.
-func (c codec) Append(dst []byte, e Event) (_ []byte, middle int, err error) {
-	return c.config.append(dst, e)
 }
 
 // Entry returns what a stream's entry of e has besides.

@@ -209,25 +209,25 @@ func (c Change) said() wire.Said {
 	return wire.Said{Author: c.Author, Comment: c.Comment, Null: wire.Attrs(c.Null), Absent: wire.Attrs(c.Absent)}
 }
 
-func (e TicketCreated) appendPayload(dst []byte, _ bool) ([]byte, error) {
-	return wire.AppendTicket(dst, e.ID, e.Values)
+func (e TicketCreated) appendPayload(dst []byte, f form) ([]byte, error) {
+	return wire.AppendTicket(dst, e.ID, e.Values, f.orders)
 }
 
-func (e TicketDeleted) appendPayload(dst []byte, _ bool) ([]byte, error) {
-	return wire.AppendTicket(dst, e.ID, e.Values)
+func (e TicketDeleted) appendPayload(dst []byte, f form) ([]byte, error) {
+	return wire.AppendTicket(dst, e.ID, e.Values, f.orders)
 }
 
-func (e TicketChanged) appendPayload(dst []byte, all bool) ([]byte, error) {
-	values, old := e.sent(all)
-	return wire.AppendChange(dst, e.said(), e.ID, values, old)
+func (e TicketChanged) appendPayload(dst []byte, f form) ([]byte, error) {
+	values, old := e.sent(f.all)
+	return wire.AppendChange(dst, e.said(), e.ID, values, old, f.orders)
 }
 
-func (e TicketCommentEdited) appendPayload(dst []byte, _ bool) ([]byte, error) {
+func (e TicketCommentEdited) appendPayload(dst []byte, _ form) ([]byte, error) {
 	return wire.AppendCommentEdited(dst, e.said(), e.ID, e.OldComment, e.CommentTime), nil
 }
 
-func (e TicketChangeDeleted) appendPayload(dst []byte, _ bool) ([]byte, error) {
-	return wire.AppendChangeDeleted(dst, e.said(), e.ID, e.New, e.Old, e.ChangeTime)
+func (e TicketChangeDeleted) appendPayload(dst []byte, f form) ([]byte, error) {
+	return wire.AppendChangeDeleted(dst, e.said(), e.ID, e.New, e.Old, e.ChangeTime, f.orders)
 }
 
 // TicketResource returns the ticket with a number as a [Resource].

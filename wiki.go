@@ -240,27 +240,27 @@ func (p WikiPage) payload(c Change) wire.Page {
 	}
 }
 
-func (e WikiPageCreated) appendPayload(dst []byte, _ bool) ([]byte, error) {
+func (e WikiPageCreated) appendPayload(dst []byte, _ form) ([]byte, error) {
 	return wire.AppendPage(dst, e.Page.payload(e.Change)), nil
 }
 
-func (e WikiPageChanged) appendPayload(dst []byte, _ bool) ([]byte, error) {
+func (e WikiPageChanged) appendPayload(dst []byte, _ form) ([]byte, error) {
 	return wire.AppendPageChanged(dst, e.Page.payload(e.Change), e.OldText), nil
 }
 
-func (e WikiPageDeleted) appendPayload(dst []byte, _ bool) ([]byte, error) {
+func (e WikiPageDeleted) appendPayload(dst []byte, _ form) ([]byte, error) {
 	return wire.AppendPage(dst, e.Page.payload(e.Change)), nil
 }
 
-func (e WikiPageRenamed) appendPayload(dst []byte, _ bool) ([]byte, error) {
+func (e WikiPageRenamed) appendPayload(dst []byte, _ form) ([]byte, error) {
 	return wire.AppendPageRenamed(dst, e.Page.payload(e.Change), e.OldName), nil
 }
 
-func (e WikiPageVersionDeleted) appendPayload(dst []byte, _ bool) ([]byte, error) {
+func (e WikiPageVersionDeleted) appendPayload(dst []byte, _ form) ([]byte, error) {
 	return wire.AppendPage(dst, e.Page.payload(e.Change)), nil
 }
 
-func (e WikiPageCommentEdited) appendPayload(dst []byte, _ bool) ([]byte, error) {
+func (e WikiPageCommentEdited) appendPayload(dst []byte, _ form) ([]byte, error) {
 	return wire.AppendPageCommentEdited(dst, e.Page.payload(e.Change), e.OldComment), nil
 }
 

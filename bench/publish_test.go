@@ -20,7 +20,8 @@ import (
 )
 
 // publishing measures how many messages a second go to Redis.
-func publishing(t *testing.T) *contest.Contest {
+func publishing(t *testing.T, all bool) *contest.Contest {
+	config := tracbus.PublisherConfig{FullNewValues: all}
 	server := testserver.Redis(t, testserver.RedisOptions{})
 	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
 	t.Cleanup(func() { _ = client.Close() })
@@ -30,7 +31,7 @@ func publishing(t *testing.T) *contest.Contest {
 	}
 	var messages []ready
 	for _, e := range events {
-		channel, payload, err := tracbus.PublisherConfig{}.Encode(e)
+		channel, payload, err := config.Encode(e)
 		require.NoError(t, err)
 		messages = append(messages, ready{channel, payload})
 	}
@@ -40,9 +41,7 @@ func publishing(t *testing.T) *contest.Contest {
 		Units: []string{"messages/s"}, Against: "a pipeline of 256 by hand",
 		Ways: []contest.Way{
 			pipeline(client, messages, 256), pipeline(client, messages, 64),
-			publisher(t, client, tracbus.PublisherConfig{}, events, "a publisher, of events that wait"),
-			publisher(t, client, tracbus.PublisherConfig{FullNewValues: true}, events, "the same with all values"),
-			fromNotify(t, client, events), rueidisMulti(t, server.Addr(), messages),
+			publisher(t, client, config, events), fromNotify(t, client, config, events), rueidisMulti(t, server.Addr(), messages),
 		},
 	}
 	if tool, err := exec.LookPath("redis-benchmark"); err == nil {
@@ -79,16 +78,17 @@ func pipeline(client *redis.Client, messages []ready, size int) contest.Way {
 	})
 }
 
-func publisher(t *testing.T, client *redis.Client, config tracbus.PublisherConfig, events []tracbus.Event, name string) contest.Way {
+func publisher(t *testing.T, client *redis.Client, config tracbus.PublisherConfig, events []tracbus.Event) contest.Way {
 	config.Logger = testkit.Quiet
 	p := tracbus.NewPublisher(client, config)
 	t.Cleanup(p.Close)
-	return sending(name, len(events), func(ctx context.Context, _ int) error { return p.HandleBatch(ctx, events) })
+	return sending("a publisher, of events that wait", len(events), func(ctx context.Context, _ int) error { return p.HandleBatch(ctx, events) })
 }
 
-func fromNotify(t *testing.T, client *redis.Client, events []tracbus.Event) contest.Way {
+func fromNotify(t *testing.T, client *redis.Client, config tracbus.PublisherConfig, events []tracbus.Event) contest.Way {
 	bus := tracbus.BusConfig{QueueSize: 2 * len(events), Logger: testkit.Quiet}.NewBus("bench")
-	p := tracbus.NewPublisher(client, tracbus.PublisherConfig{Logger: testkit.Quiet})
+	config.Logger = testkit.Quiet
+	p := tracbus.NewPublisher(client, config)
 	bus.All(tracbus.Primary, p)
 	t.Cleanup(func() {
 		require.NoError(t, bus.Close(context.Background()))

@@ -42,7 +42,8 @@ func all() (list []comparison) {
 	}
 	return append(list,
 		comparison{"Notify", 7, 300 * time.Millisecond, notifying},
-		comparison{"Publishing on Redis", 7, time.Second, publishing},
+		comparison{"Publishing on Redis, changed values", 7, time.Second, func(t *testing.T) *contest.Contest { return publishing(t, false) }},
+		comparison{"Publishing on Redis, all values", 7, time.Second, func(t *testing.T) *contest.Contest { return publishing(t, true) }},
 	)
 }
 

@@ -43,6 +43,9 @@ func AppendString(dst []byte, s string) []byte {
 // for themselves.
 func plainPrefix(s string) int {
 	i := 0
+	if n := len(s); n >= 4 && n < 8 && marks(uint64(load4(s))|uint64(load4(s[n-4:]))<<32) == 0 {
+		return n
+	}
 	for ; len(s)-i >= 16; i += 16 { // two at a time keep the processor busy
 		if marks(load(s[i:i+8]))|marks(load(s[i+8:i+16])) != 0 {
 			break
@@ -53,6 +56,9 @@ func plainPrefix(s string) int {
 			return i + bits.TrailingZeros64(m)/8
 		}
 	}
+	if rest := len(s) - i; rest > 0 && rest < 8 && len(s) >= 8 && marks(load(s[len(s)-8:])) == 0 {
+		return len(s) // the last eight bytes, of which some are known
+	}
 	for i < len(s) && s[i] >= ' ' && s[i] < utf8.RuneSelf && s[i] != '"' && s[i] != '\\' {
 		i++
 	}
@@ -62,6 +68,10 @@ func plainPrefix(s string) int {
 func load(s string) uint64 {
 	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
 		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+}
+
+func load4(s string) uint32 {
+	return uint32(s[0]) | uint32(s[1])<<8 | uint32(s[2])<<16 | uint32(s[3])<<24
 }
 
 // marks sets the high bit of the first byte of x, from the lowest, that is not

@@ -183,9 +183,8 @@ func number(s string) (any, error) {
 	return json.Number(s), nil
 }
 
-// AppendFields appends f's members in the order of their names, so that one
-// event always makes one payload. except names a member to leave out.
-func AppendFields(dst []byte, f map[string]any, except string) ([]byte, error) {
+// appendSorted is [Orders.AppendFields] of fields whose names come for the first time.
+func appendSorted(dst []byte, f map[string]any, except string) ([]byte, error) {
 	type field struct {
 		name  string
 		value any

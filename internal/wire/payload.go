@@ -38,15 +38,15 @@ type Said struct {
 // AppendTicket appends the payload of a ticket that was created or deleted: all
 // fields flat. A field called "id" gives way to the ticket's number, as in the
 // plugin.
-func AppendTicket(dst []byte, id int64, values map[string]any) ([]byte, error) {
-	dst, err := value.AppendFields(append(dst, '{'), values, "id")
+func AppendTicket(dst []byte, id int64, values map[string]any, orders *value.Orders) ([]byte, error) {
+	dst, err := orders.AppendFields(append(dst, '{'), values, "id")
 	dst = appendInt(dst, "id", id)
 	return append(dst, '}'), err
 }
 
 // AppendChange appends the payload of a changed ticket.
-func AppendChange(dst []byte, said Said, id int64, values, old map[string]any) ([]byte, error) {
-	dst, err := appendChange(dst, said, id, values, old)
+func AppendChange(dst []byte, said Said, id int64, values, old map[string]any, orders *value.Orders) ([]byte, error) {
+	dst, err := appendChange(dst, said, id, values, old, orders)
 	if err != nil {
 		return dst, err
 	}
@@ -55,8 +55,8 @@ func AppendChange(dst []byte, said Said, id int64, values, old map[string]any) (
 
 // AppendChangeDeleted appends the payload of a change that was taken out of a
 // ticket's history, in which it had been made at a time.
-func AppendChangeDeleted(dst []byte, said Said, id int64, values, old map[string]any, made time.Time) ([]byte, error) {
-	dst, err := appendChange(dst, said, id, values, old)
+func AppendChangeDeleted(dst []byte, said Said, id int64, values, old map[string]any, made time.Time, orders *value.Orders) ([]byte, error) {
+	dst, err := appendChange(dst, said, id, values, old, orders)
 	if err != nil {
 		return dst, err
 	}
@@ -64,14 +64,14 @@ func AppendChangeDeleted(dst []byte, said Said, id int64, values, old map[string
 }
 
 // appendChange leaves out the closing brace.
-func appendChange(dst []byte, said Said, id int64, values, old map[string]any) ([]byte, error) {
+func appendChange(dst []byte, said Said, id int64, values, old map[string]any, orders *value.Orders) ([]byte, error) {
 	dst = append(dst, `{"new_values":{`...)
-	dst, err := value.AppendFields(dst, values, "")
+	dst, err := orders.AppendFields(dst, values, "")
 	if err != nil {
 		return dst, fmt.Errorf("new value of %w", err)
 	}
 	dst = append(dst, `},"old_values":{`...)
-	if dst, err = value.AppendFields(dst, old, ""); err != nil {
+	if dst, err = orders.AppendFields(dst, old, ""); err != nil {
 		return dst, fmt.Errorf("old value of %w", err)
 	}
 	dst = append(dst, '}')
