@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tracbus/tracbus/internal/retention"
 	"github.com/tracbus/tracbus/internal/store"
 )
 
@@ -181,49 +182,17 @@ type Retention struct {
 }
 
 // Prune deletes the transactions that neither KeepFor nor KeepLast keeps and that
-// every [Durable] consumer is done with. It returns how many it deleted. If one of
-// them has changes of a realm that this journal was not opened with, it deletes
-// nothing and returns an error that names the realm: call it in a process that knows
-// all realms. Whoever reads on from a place that was pruned learns of it: listeners
+// every [Durable] consumer is done with, of all realms, also of those that this journal was
+// not opened with. It returns how many it deleted, also with an error. It takes as long as
+// what it deletes, however much stays; but on PostgreSQL KeepLast counts every
+// transaction once. Whoever reads on from a place that was pruned learns of it: listeners
 // by a [Resync], callers of Since and Resume by [ErrPruned].
 func (j *Journal) Prune(ctx context.Context, r Retention) (deleted int64, err error) {
 	if r.KeepFor < 0 || r.KeepLast < 0 || r.DropUnconsumedAfter < 0 || r.KeepFor == 0 && r.KeepLast == 0 {
 		return 0, fmt.Errorf("prune: %+v: expected KeepFor or KeepLast above zero, and DropUnconsumedAfter from zero", r)
 	}
-	upTo := int64(1) << 48
-	if r.KeepFor > 0 {
-		if upTo, err = j.madeBefore(ctx, r.KeepFor); err != nil {
-			return 0, fmt.Errorf("prune: %w", err)
-		}
-	}
-	if r.KeepLast > 0 {
-		kept, err := j.retention.Keeping(ctx, r.KeepLast)
-		if err != nil {
-			return 0, fmt.Errorf("prune: %w", err)
-		}
-		upTo = min(upTo, kept)
-	}
-	var dropped int64 // up to which changes go although a consumer is not done with them
-	if r.DropUnconsumedAfter > 0 {
-		if dropped, err = j.madeBefore(ctx, r.DropUnconsumedAfter); err != nil {
-			return 0, fmt.Errorf("prune: %w", err)
-		}
-	}
-	deleted, err = j.retention.Prune(ctx, upTo, func(ctx context.Context, q store.SQL) (int64, error) {
-		slowest, found, err := j.tables.SlowestConsumer(ctx, q)
-		if err != nil || !found {
-			return upTo, err
-		}
-		return max(slowest, dropped), nil
-	})
-	if err != nil {
+	if deleted, err = j.retention.Prune(ctx, retention.Rule(r), j.tables.SlowestConsumer); err != nil {
 		return deleted, fmt.Errorf("prune: %w", err)
 	}
 	return deleted, nil
-}
-
-// madeBefore returns the tid up to which changes are older than an age.
-func (j *Journal) madeBefore(ctx context.Context, age time.Duration) (int64, error) {
-	now := time.Now()
-	return j.retention.MadeBefore(ctx, now.Add(-age), now)
 }

@@ -1,5 +1,5 @@
 // Package retention deletes the oldest changes of a journal. Its secret is how that
-// holds up nobody, and deceives no reader.
+// holds up nobody, deceives no reader, and costs what it deletes, however much stays.
 package retention
 
 import (
@@ -20,121 +20,158 @@ type Rows struct {
 // Of returns the rows of a journal that is in a database.
 func Of(s *store.Store, db *sql.DB) Rows { return Rows{s, db} }
 
-// within bounds what is asked of the database, as [store.Store.Within] says.
-func (r Rows) within(ctx *context.Context, err *error) (done func()) {
-	return r.store.Within(r.store.Limits().Lock, ctx, err)
+// Rule says what is kept: what is younger than KeepFor, as many of the last transactions
+// as KeepLast, and what a consumer is not done with until it is older than
+// DropUnconsumedAfter. Zero means that this keeps nothing, or drops nothing.
+type Rule struct {
+	KeepFor             time.Duration
+	KeepLast            int64
+	DropUnconsumedAfter time.Duration
 }
+
+// Slowest returns, asked with q, the tid up to which every consumer is done; found says
+// whether there are consumers.
+type Slowest func(ctx context.Context, q store.SQL) (tid int64, found bool, err error)
+
+// unbounded is above every tid.
+const unbounded = 1 << 48
 
 // pruneRows is how many transactions one DELETE takes: a longer one would hold
 // locks for long.
 const pruneRows = 1000
 
-// Done returns, asked with q, the tid up to which nobody needs the changes any more.
-type Done func(ctx context.Context, q store.SQL) (tid int64, err error)
-
-// Prune deletes what is at or below a tid and done with, but never the last
-// transaction. It returns how many transactions it deleted, also with an error. First it
-// says so in journal_facts, so that no reader takes what is left for all there was.
-func (r Rows) Prune(ctx context.Context, upTo int64, done Done) (deleted int64, err error) {
-	defer r.within(&ctx, &err)()
-	end, err := r.store.End(ctx, r.db)
+// Prune deletes what a rule does not keep, but never the last transaction. It returns how
+// many transactions it deleted, also with an error. First it says in journal_facts up to
+// where, so that no reader takes what is left for all there was. What was said there
+// before and is not deleted yet, because a process died, goes too.
+func (r Rows) Prune(ctx context.Context, rule Rule, slowest Slowest) (deleted int64, err error) {
+	defer r.store.Within(r.store.Limits().Lock, &ctx, &err)()
+	p, err := r.plan(ctx, rule, slowest)
 	if err != nil {
 		return 0, err
 	}
-	free, err := done(ctx, r.db)
-	if err != nil {
-		return 0, err
+	upTo := p.floor
+	if p.upTo > p.floor {
+		if upTo, err = r.raiseFloor(ctx, p, slowest); err != nil {
+			return 0, err
+		}
 	}
-	if upTo = min(upTo, free, end.TID-1); upTo < 1 {
-		return 0, nil
-	}
-	if upTo, err = r.raiseFloor(ctx, upTo, done); err != nil {
-		return 0, err
-	}
-	for {
+	for after := int64(0); ; {
 		limit.Progress(ctx)
-		n, more, err := r.pruneSome(ctx, upTo)
+		n, last, err := r.pruneSome(ctx, after, upTo)
 		deleted += n
-		if err != nil || !more {
+		if err != nil || last == 0 {
 			return deleted, err
 		}
+		after = last
 	}
 }
 
-// raiseFloor raises the floor to a tid, or to that up to which all is still done with:
-// since that was asked, somebody may have begun at the oldest change. Nobody can while
-// the floor is locked.
-func (r Rows) raiseFloor(ctx context.Context, upTo int64, done Done) (floor int64, err error) {
+// plan is what is to go, as of a moment before it does.
+type plan struct {
+	floor   int64   // up to which it is pruned
+	upTo    int64   // up to which all may go
+	dropped int64   // up to which it may although a consumer is not done with it
+	stay    counted // what stays then, if it was counted
+}
+
+// plan looks only at what may go, and at what came since the last time.
+func (r Rows) plan(ctx context.Context, rule Rule, slowest Slowest) (p plan, err error) {
+	end, err := r.store.End(ctx, r.db)
+	if err != nil {
+		return p, err
+	}
+	if p.floor, err = r.store.PrunedTo(ctx, r.db); err != nil {
+		return p, err
+	}
+	all, err := r.number(ctx, p.floor, end, max(rule.KeepLast, 1))
+	if err != nil || all.upTo <= p.floor {
+		return p, err
+	}
+	p.upTo = all.upTo
+	now := time.Now()
+	done, found, err := slowest(ctx, r.db)
+	if err != nil {
+		return p, err
+	}
+	if found && rule.DropUnconsumedAfter > 0 { // what is kept by its age need not be looked at
+		if p.dropped, err = r.madeBefore(ctx, now.Add(-max(rule.DropUnconsumedAfter, rule.KeepFor)), now, p.floor, p.upTo); err != nil {
+			return p, err
+		}
+	}
+	if found {
+		p.upTo = min(p.upTo, max(done, p.dropped))
+	}
+	if rule.KeepFor > 0 {
+		if p.upTo, err = r.madeBefore(ctx, now.Add(-rule.KeepFor), now, p.floor, p.upTo); err != nil {
+			return p, err
+		}
+	}
+	if all.counted.n > 0 {
+		err = r.first(ctx, all, &p)
+	}
+	return p, err
+}
+
+// raiseFloor raises the floor to what a plan says, or to that up to which all is still done
+// with: since that was asked, somebody may have begun at the oldest change. Nobody can while
+// the floor is locked. It returns what the floor is now.
+func (r Rows) raiseFloor(ctx context.Context, p plan, slowest Slowest) (floor int64, err error) {
 	err = r.store.Transact(ctx, func(conn *store.Conn) error {
 		if err := r.store.LockFloor(ctx, conn); err != nil {
 			return err
 		}
-		free, err := done(ctx, conn)
+		was, err := r.store.PrunedTo(ctx, conn)
 		if err != nil {
 			return err
 		}
-		floor = min(upTo, free)
-		_, err = conn.ExecContext(ctx, r.store.SQL("UPDATE {journal_facts} SET floor = ? WHERE one = 1 AND floor < ?"), floor, floor)
-		return err
+		done, found, err := slowest(ctx, conn)
+		if err != nil {
+			return err
+		}
+		to := p.upTo
+		if found {
+			to = min(to, max(done, p.dropped))
+		}
+		if floor = max(was, to); floor == was {
+			return nil
+		}
+		if _, err = conn.ExecContext(ctx, r.store.SQL("UPDATE {journal_facts} SET floor = ? WHERE one = 1"), floor); err != nil {
+			return err
+		}
+		if p.stay.n > 0 && was == p.floor && floor == p.upTo { // else it is another number
+			if err := limit.QueryRow(ctx, conn, r.store.SQL(oldest), floor).Scan(&p.stay.first); err != nil {
+				return err
+			}
+			return r.remember(ctx, conn, p.stay)
+		}
+		return nil
 	})
 	return floor, err
 }
 
-// pruneSome deletes some of the oldest transactions up to a tid.
-func (r Rows) pruneSome(ctx context.Context, upTo int64) (n int64, more bool, err error) {
-	conn, err := r.store.Begin(ctx)
-	if err != nil {
-		return 0, false, err
-	}
-	defer conn.Rollback()
+// pruneSome deletes some of the oldest transactions after a tid, up to another. It returns how
+// many these were, and the last row's tid: 0 if there was none.
+func (r Rows) pruneSome(ctx context.Context, after, upTo int64) (n, last int64, err error) {
 	var some *int64 // null if there are none
-	err = limit.QueryRow(ctx, conn, r.store.SQL("SELECT max(tid), count(DISTINCT tid) FROM (SELECT tid FROM {journal_change} WHERE tid <= ? ORDER BY tid LIMIT ?) oldest"), upTo, pruneRows).Scan(&some, &n)
+	err = limit.QueryRow(ctx, r.db, r.store.SQL("SELECT max(tid), count(DISTINCT CASE WHEN changes > 0 THEN tid END) FROM (SELECT tid, changes FROM {journal_change} WHERE tid > ? AND tid <= ? ORDER BY tid LIMIT ?) oldest"),
+		after, upTo, pruneRows).Scan(&some, &n)
 	if err != nil || some == nil {
-		return 0, false, err
+		return 0, 0, err
 	}
-	result, err := conn.ExecContext(ctx, r.store.SQL("DELETE FROM {journal_change} WHERE tid <= ?"), *some)
+	err = r.store.Transact(ctx, func(conn *store.Conn) error {
+		result, err := conn.ExecContext(ctx, r.store.SQL("DELETE FROM {journal_change} WHERE tid > ? AND tid <= ?"), after, *some)
+		if err != nil {
+			return err
+		}
+		rows, err := result.RowsAffected()
+		if rows == 0 { // another process was faster
+			n = 0
+		}
+		return err
+	})
 	if err != nil {
-		return 0, false, err
+		return 0, 0, err
 	}
-	if rows, err := result.RowsAffected(); err != nil {
-		return 0, false, err
-	} else if rows == 0 { // another process was faster
-		n = 0
-	}
-	if err := r.store.Commit(ctx, conn); err != nil {
-		return 0, false, err
-	}
-	return n, *some < upTo, nil
-}
-
-// MadeBefore returns the highest tid up to which all changes were made before a time,
-// as far as they say. A change that is dated after now tells
-// nothing: it was made between its neighbours, for tids follow the commits. So it goes
-// with the last one before the time, and stays if no such one comes after it.
-func (r Rows) MadeBefore(ctx context.Context, since, now time.Time) (tid int64, err error) {
-	defer r.within(&ctx, &err)()
-	var first, old *int64 // of what is to stay, and the last before
-	err = limit.QueryRow(ctx, r.db, r.store.SQL("SELECT min(tid) FROM {journal_change} WHERE time >= ? AND time <= ?"), since.UnixMicro(), now.UnixMicro()).Scan(&first)
-	if err != nil {
-		return 0, err
-	}
-	text, args := "SELECT max(tid) FROM {journal_change} WHERE time < ?", []any{since.UnixMicro()}
-	if first != nil {
-		text, args = text+" AND tid < ?", append(args, *first)
-	}
-	if err = limit.QueryRow(ctx, r.db, r.store.SQL(text), args...).Scan(&old); err != nil || old == nil {
-		return 0, err
-	}
-	return *old, nil
-}
-
-// Keeping returns the tid up to which changes go so that n transactions stay.
-func (r Rows) Keeping(ctx context.Context, n int64) (tid int64, err error) {
-	defer r.within(&ctx, &err)()
-	var last *int64
-	err = limit.QueryRow(ctx, r.db, r.store.SQL("SELECT min(tid) FROM (SELECT tid FROM {journal_change} WHERE seq = 0 ORDER BY tid DESC LIMIT ?) kept"), n).Scan(&last)
-	if err != nil || last == nil {
-		return 0, err
-	}
-	return *last - 1, nil
+	return n, *some, nil
 }

@@ -38,6 +38,7 @@ var postgresql = &dialect{
 	check:       (*Store).checkPostgreSQL,
 	checkTables: (*Store).checkTablesPostgreSQL,
 
+	ownTables:  []string{"journal_count"},
 	schemaName: "SELECT coalesce(current_schema(), '')",
 	tables:     "SELECT table_name, table_type = 'VIEW' FROM information_schema.tables WHERE table_schema = ? AND table_name IN ",
 	migrating:  "SELECT CAST(? AS text) IS NOT NULL FROM pg_advisory_xact_lock(7074, 1)",

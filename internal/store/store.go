@@ -111,6 +111,9 @@ func (s *Store) CheckText(name, text string) error {
 // OneWriter says whether a transaction excludes all others from its beginning.
 func (s *Store) OneWriter() bool { return s.dialect.oneWriter }
 
+// Contiguous says whether every tid up to the end is of a row, or was pruned.
+func (s *Store) Contiguous() bool { return s.dialect.oneWriter || s.dialect.gapless }
+
 // Batches says whether a connection of the store's takes many statements, with values, at
 // once, and answers with the rows of each.
 func (s *Store) Batches() bool { return s.batches }

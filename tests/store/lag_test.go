@@ -62,7 +62,7 @@ func TestLag(t *testing.T) {
 		lag(within(3, mark(3), 2), twoRealms, 1, 3003)
 		lag(at(3, mark(3)), twoRealms, 0, 0)
 		lag(at(99, "x"), twoRealms, 0, 0)
-		_, err := retention.Of(st.Store, db).Prune(t.Context(), 2, unneeded)
+		_, err := retention.Of(st.Store, db).Prune(t.Context(), retention.Rule{KeepLast: 1}, unneeded)
 		require.NoError(t, err)
 		lag(at(0, ""), twoRealms, 4, 3000)
 		lag(within(1, mark(1), 2), twoRealms, 4, 3000)
@@ -87,7 +87,7 @@ func TestReadOne(t *testing.T) {
 			assert.True(t, found)
 			assert.Equal(t, want, c)
 		}
-		_, err = retention.Of(st.Store, db).Prune(ctx, 2, unneeded)
+		_, err = retention.Of(st.Store, db).Prune(ctx, retention.Rule{KeepLast: 1}, unneeded)
 		require.NoError(t, err)
 		for _, c := range []store.Change{{TID: 1, Realm: "ticket"}, {TID: 3, Realm: "wiki"}, {TID: 3, Seq: 4, Realm: "ticket"}, {TID: 4, Realm: "ticket"}} {
 			_, found, err := st.ReadOne(ctx, db, c.TID, c.Seq, c.Realm)
@@ -124,7 +124,7 @@ func TestSlowestOnce(t *testing.T) {
 		b := takeOnce(t, st, "b", "one")
 		is(t, true)(st.PutDeadLetter(ctx, "b", b, at(5, places[4].CommitID), at(6, places[5].CommitID), time.Hour, progress.DeadLetter{TID: 3, CommitID: places[2].CommitID, Realm: "wiki", ID: "a"}))
 		slowest(2, true)
-		_, err := retention.Of(st.Store, db).Prune(ctx, 3, unneeded) // of one who does not ask
+		_, err := retention.Of(st.Store, db).Prune(ctx, retention.Rule{KeepLast: 3}, unneeded) // of one who does not ask
 		require.NoError(t, err)
 		slowest(6, true)
 		require.NoError(t, st.DropConsumer(ctx, "b"))

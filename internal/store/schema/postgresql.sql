@@ -56,6 +56,18 @@ CREATE TABLE {journal_change} (
 
 CREATE INDEX journal_change_id ON {journal_change} (realm, id, tid);
 
+-- How many transactions were counted, from the first to the last of them: who prunes to a
+-- number counts on from there.
+CREATE TABLE {journal_count} (
+	one       integer PRIMARY KEY CHECK (one = 1),
+	n         bigint  NOT NULL, -- 0: none were
+	first     bigint  NOT NULL, -- a tid, as the next
+	tid       bigint  NOT NULL,
+	commit_id text    NOT NULL  -- of that
+);
+
+INSERT INTO {journal_count} VALUES (1, 0, 0, 0, '');
+
 -- Says up to which tid every transaction has ended and is seen by statements
 -- after this one. The sequence must be read before the locks.
 CREATE FUNCTION {journal_bound}(OUT bound bigint, OUT head bigint, OUT standby boolean) LANGUAGE plpgsql VOLATILE AS $$

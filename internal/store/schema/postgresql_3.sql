@@ -34,6 +34,8 @@ DROP FUNCTION IF EXISTS {journal_allocate}(text, text, text);
 
 {journal_change}
 
+{journal_count}
+
 INSERT INTO {journal_change} (tid, seq, changes, commit_id, origin, realm, id, "change", time, author, ipnr, authenticated, comment, parts, document)
 SELECT j.tid, j.seq, COUNTS, t.mark, t.origin, 'REALM', j.id, j.change, j.time, j.author, j.ipnr, j.authenticated, j.comment, j.parts,
 	chr(123) || to_json('changed'::text)::text || ':' || (

@@ -69,7 +69,7 @@ func (d Of) Three(realms []string) (st Step) {
 		}
 		statement = strings.ReplaceAll(statement, "COUNTS", cmp.Or(strings.Join(counts, " + "), "0"))
 		switch {
-		case statement == "{journal_change}":
+		case !strings.Contains(statement, " "): // a table's name
 			for _, makes := range d.Tables() {
 				if strings.Contains(makes, statement) {
 					*to = append(*to, makes)
