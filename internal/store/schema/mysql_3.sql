@@ -17,21 +17,22 @@ ALTER TABLE {journal_aside} RENAME TO {journal_dead_letter},
 
 RENAME TABLE {journal_transaction} TO {journal_transaction_2};
 
--- Or texts would be cut, between AFTER and UPTO.
+-- Or texts would be cut, between AFTER and UPTO. An index is forced on what follows: as long as
+-- the server has not counted its rows, it may read all of a table for each row of another.
 SET SESSION group_concat_max_len = 4294967295;
 
 INSERT INTO {journal_change} (tid, seq, changes, commit_id, origin, realm, id, "change", time, author, ipnr, authenticated, comment, parts, document)
 SELECT j.tid, j.seq, COUNTS, t.mark, t.origin, 'REALM', j.id, j."change", j.time, j.author, j.ipnr, j.authenticated, j.comment, j.parts,
 	CONCAT(CHAR(123 USING utf8mb4), JSON_QUOTE('changed'), ':[', coalesce((
 		SELECT GROUP_CONCAT(JSON_ARRAY(CONVERT(h.field USING utf8mb4), CONVERT(h.old_type USING utf8mb4), h.old_value, CONVERT(h.new_type USING utf8mb4), h.new_value))
-		FROM {REALM_history_2} h WHERE h.tid = j.tid AND h.seq = j.seq
+		FROM {REALM_history_2} h FORCE INDEX (PRIMARY) WHERE h.tid = j.tid AND h.seq = j.seq
 	), ''), '],', JSON_QUOTE('state'), ':', j.state, '}')
-FROM {REALM_journal_2} j JOIN {journal_transaction_2} t ON t.tid = j.tid WHERE j.tid > AFTER AND j.tid <= UPTO;
+FROM {REALM_journal_2} j FORCE INDEX (PRIMARY) JOIN {journal_transaction_2} t FORCE INDEX (PRIMARY) ON t.tid = j.tid WHERE j.tid > AFTER AND j.tid <= UPTO;
 
 -- A transaction without its rows: it is one that cannot be read.
 INSERT INTO {journal_change} (tid, seq, changes, commit_id, origin, realm, id, "change", time, author, ipnr, authenticated, comment, parts, document)
 SELECT t.tid, 0, CASE WHEN t.realms = '' THEN 0 ELSE 1 END, t.mark, t.origin, substring_index(t.realms, ',', 1), '', '', 0, '', '', 0, '', 0, ''
-FROM {journal_transaction_2} t WHERE t.tid > AFTER AND t.tid <= UPTO AND COUNTS = 0;
+FROM {journal_transaction_2} t FORCE INDEX (PRIMARY) WHERE t.tid > AFTER AND t.tid <= UPTO AND COUNTS = 0;
 
 DROP TABLE IF EXISTS {REALM_history_2};
 
