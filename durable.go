@@ -136,7 +136,8 @@ type ConsumerStatus struct {
 	Seq int
 
 	// Lag counts the changes that are committed and not handled, of the realms
-	// that this process knows. LagAge is how long ago the oldest was made.
+	// that this process knows: one by one, so that Status takes the longer the more
+	// there are, and no longer for the others. LagAge is how long ago the oldest was made.
 	Lag    int64
 	LagAge time.Duration
 
