@@ -14,6 +14,7 @@ import (
 
 // Who is signed in, is so in all processes, and by a cookie that nobody had before.
 func TestAccounts(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, testdatabase.New(t, "sqlite"))
 	p, q := r.start(), r.start()
 	c := newClient(t, p)

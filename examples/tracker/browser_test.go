@@ -22,6 +22,7 @@ const script = `<script>alert(1)</script><img src=x onerror=alert(2)>`
 // process is seen in the other, and in Redis, also when a process is killed.
 func TestBrowser(t *testing.T) {
 	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
+		t.Parallel()
 		r := newRig(t, s).withRedis()
 		heard := listen(t, r)
 		p, q := r.start(), r.start()
@@ -292,6 +293,7 @@ func checkPublished(t *testing.T, r *rig, heard *redis.PubSub) {
 
 // The focus never moves on to something else when a part of a page is loaded anew.
 func TestFocus(t *testing.T) {
+	t.Parallel()
 	b := newBrowser(t)
 	r := newRig(t, testdatabase.New(t, "sqlite"))
 	page := b.open(r.start().url + "/account")

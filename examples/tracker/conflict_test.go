@@ -15,6 +15,7 @@ import (
 // written, and takes back nothing of what the first did.
 func TestConflicts(t *testing.T) {
 	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
+		t.Parallel()
 		r := newRig(t, s)
 		p, q := r.start(), r.start()
 		ann, bob := newClient(t, p), newClient(t, q)
@@ -110,6 +111,7 @@ func TestConflicts(t *testing.T) {
 // Several tickets at once: all or none, and each by what it is.
 func TestBatch(t *testing.T) {
 	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
+		t.Parallel()
 		r := newRig(t, s)
 		c := newClient(t, r.start())
 		c.signIn("ann")

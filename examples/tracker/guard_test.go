@@ -20,6 +20,7 @@ import (
 // What no page of this site sends is refused, says why, and stores nothing.
 func TestRefusals(t *testing.T) {
 	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
+		t.Parallel()
 		p := newRig(t, s).start()
 		c := newClient(t, p)
 		c.ticket("summary", "the first")
@@ -187,6 +188,7 @@ func TestHosts(t *testing.T) {
 // Searching finds a text by itself, on every database, whatever stands in it.
 func TestSearch(t *testing.T) {
 	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
+		t.Parallel()
 		c := newClient(t, newRig(t, s).start())
 		for _, summary := range []string{"Über 100% _sure_!", "Something else", "x' OR '1'='1"} {
 			c.ticket("summary", summary)

@@ -65,6 +65,7 @@ const lookFaults = `(() => {
 // Every page can be read on a phone and on a desk, in the light and in the dark,
 // and used without seeing it.
 func TestLook(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, testdatabase.New(t, "sqlite")).withRedis()
 	p := r.start()
 	story(t, p)

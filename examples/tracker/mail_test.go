@@ -110,6 +110,7 @@ func (s *mailSession) Logout() error { return nil }
 // Owner and cc get one mail for each change, also when the process dies that was
 // to send it. One that is refused again and again waits for the operator.
 func TestMail(t *testing.T) {
+	t.Parallel()
 	office := newPostOffice(t)
 	r := newRig(t, testdatabase.New(t, "sqlite"), "-smtp", office.address, "-mail-domain", "example.org")
 	p, q := r.start(), r.start()

@@ -14,6 +14,7 @@ import (
 // what comes behind it would never be told of the rest.
 func TestPagesAreNotBehind(t *testing.T) {
 	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
+		t.Parallel()
 		r := newRig(t, s)
 		p, q := newClient(t, r.start()), newClient(t, r.start())
 		for i := range 5 {

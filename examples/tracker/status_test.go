@@ -14,6 +14,7 @@ import (
 // A name that no process runs any more can be forgotten, also where it failed to
 // the last: it would keep the journal from being pruned.
 func TestForgottenName(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, testdatabase.New(t, "sqlite"))
 	row := func(c *client) string {
 		return regexp.MustCompile(`(?s)<tr id="consumer-redis">.*?</tr>`).FindString(c.get("/status").body)
@@ -36,6 +37,7 @@ func TestForgottenName(t *testing.T) {
 
 // What the page Status says, and metrics, is not for everybody.
 func TestMetrics(t *testing.T) {
+	t.Parallel()
 	p := newRig(t, testdatabase.New(t, "sqlite")).start()
 	c := newClient(t, p)
 	assert.Contains(t, c.get("/metrics").body, "tracbus_journal_head")

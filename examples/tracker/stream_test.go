@@ -37,6 +37,7 @@ func (r *rig) openJournal() (*tracbus.Journal, *sql.DB) {
 // reconnects, to whatever process, goes on without a gap.
 func TestStream(t *testing.T) {
 	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
+		t.Parallel()
 		r := newRig(t, s)
 		p, q := r.start(), r.start()
 		c := newClient(t, p)
@@ -154,6 +155,7 @@ func TestStop(t *testing.T) {
 // The page and its stream fit together: what the page shows is not told again,
 // and what it does not show is.
 func TestPageAndStream(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, testdatabase.New(t, "sqlite"))
 	p := r.start()
 	c := newClient(t, p)

@@ -51,6 +51,7 @@ func (d *database) base() *database { return d }
 func onBoth(t *testing.T, test func(t *testing.T, s testDatabase)) {
 	for _, kind := range databases {
 		t.Run(kind.kind, func(t *testing.T) {
+			t.Parallel()
 			s := kind.start(t)
 			s.CreateDatabase("test")
 			test(t, s)

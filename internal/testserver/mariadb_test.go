@@ -7,6 +7,7 @@ import (
 )
 
 func TestMariaDBAddresses(t *testing.T) {
+	t.Parallel()
 	s := MariaDB(t, MariaDBOptions{})
 	if got, want := s.DSN("trac"), "root@tcp("+s.Addr()+")/trac"; got != want {
 		t.Errorf("address of a database\n got %s\nwant %s", got, want)

@@ -12,6 +12,7 @@ import (
 
 // HAProxy leads to the master that the Sentinels make, and ends what is idle.
 func TestASentinelGroupFailsOver(t *testing.T) {
+	t.Parallel()
 	g := Sentinel(t, SentinelOptions{})
 	h := HAProxy(t, HAProxyOptions{Targets: announced(g.Servers), Check: "role:master", Idle: time.Second})
 	idle, err := net.Dial("tcp", h.Addr())
@@ -46,6 +47,7 @@ func TestASentinelGroupFailsOver(t *testing.T) {
 }
 
 func TestASentinelGroupWithUsersAndTLS(t *testing.T) {
+	t.Parallel()
 	certs := Certificates(t)
 	users := []RedisUser{{Name: "default", Rules: "off"}, {Name: "trac", Password: "of a server", Rules: "+ping"}}
 	keepers := []RedisUser{{Name: "default", Rules: "off"}, {Name: "trac", Password: "of a sentinel", Rules: "+@all"}}
@@ -61,6 +63,7 @@ func TestASentinelGroupWithUsersAndTLS(t *testing.T) {
 }
 
 func TestAClusterFailsOver(t *testing.T) {
+	t.Parallel()
 	g := Cluster(t, ClusterOptions{})
 	c := redis.NewClusterClient(&redis.ClusterOptions{Addrs: g.Addrs()})
 	t.Cleanup(func() { _ = c.Close() })
@@ -110,6 +113,7 @@ func TestAClusterFailsOver(t *testing.T) {
 }
 
 func TestAnIsolatedPrimaryIsReplaced(t *testing.T) {
+	t.Parallel()
 	g := Cluster(t, ClusterOptions{Proxied: true})
 	old := g.Nodes[0]
 	key := "tracbus"
@@ -140,6 +144,7 @@ func TestAnIsolatedPrimaryIsReplaced(t *testing.T) {
 }
 
 func TestAnIsolatedMasterIsReplaced(t *testing.T) {
+	t.Parallel()
 	g := Sentinel(t, SentinelOptions{Proxied: true})
 	g.Isolate(g.Servers[0], true)
 	eventually(t, "a replica takes over", func() bool { m := g.Master(); return m != nil && m != g.Servers[0] })

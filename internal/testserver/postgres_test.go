@@ -8,6 +8,7 @@ import (
 )
 
 func TestPostgresAddresses(t *testing.T) {
+	t.Parallel()
 	s := Postgres(t, PostgresOptions{})
 	p := Proxy(t, s.Addr())
 	if got, want := s.DSN("trac"), "postgres://postgres@"+s.Addr()+"/trac?sslmode=disable"; got != want {
@@ -35,6 +36,7 @@ func TestPostgresSettings(t *testing.T) {
 		{"with arguments", PostgresOptions{Args: []string{"-c", "max_connections=20", "--fsync=on"}}, "on off on 20 10"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
 			s := Postgres(t, tc.options)
 			var got []string
 			for _, name := range []string{"fsync", "full_page_writes", "synchronous_commit", "max_connections", "max_prepared_transactions"} {
@@ -66,6 +68,7 @@ func TestPostgresLooksTheSameEverywhere(t *testing.T) {
 }
 
 func TestAStandbyFollowsAndOnlyReads(t *testing.T) {
+	t.Parallel()
 	s := Postgres(t, PostgresOptions{})
 	s.CreateDatabase("test")
 	query(t, s, "CREATE TABLE followed (n int)")

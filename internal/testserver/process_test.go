@@ -97,6 +97,7 @@ func TestAServerDiesWithItsTestProcess(t *testing.T) {
 
 	for name := range starts {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			cmd := exec.Command(os.Args[0], "-test.run=^TestAServerDiesWithItsTestProcess$", "-test.v")
 			cmd.Env = append(os.Environ(), child+"="+name)
 			out, err := cmd.StdoutPipe()

@@ -11,6 +11,7 @@ import (
 )
 
 func TestRedisAnswersAgainAfterAKill(t *testing.T) {
+	t.Parallel()
 	s := Redis(t, RedisOptions{})
 	c := client(t, &redis.Options{Addr: s.Addr()})
 	mustPing(t, c)
@@ -30,6 +31,7 @@ func TestRedisAnswersAgainAfterAKill(t *testing.T) {
 }
 
 func TestRedisForgetsOverARestartUnlessToldToKeep(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		name string
 		args []string
@@ -54,6 +56,7 @@ func TestRedisForgetsOverARestartUnlessToldToKeep(t *testing.T) {
 }
 
 func TestRedisTerminates(t *testing.T) {
+	t.Parallel()
 	s := Redis(t, RedisOptions{})
 	s.Terminate()
 	s.Terminate() // a second time does nothing
@@ -64,6 +67,7 @@ func TestRedisTerminates(t *testing.T) {
 }
 
 func TestAStoppedRedisIsSilentUntilContinued(t *testing.T) {
+	t.Parallel()
 	s := Redis(t, RedisOptions{})
 	c := client(t, &redis.Options{Addr: s.Addr()})
 	hasty := client(t, &redis.Options{Addr: s.Addr(), ReadTimeout: 50 * time.Millisecond, MaxRetries: -1})
@@ -86,6 +90,7 @@ func TestAStoppedRedisIsSilentUntilContinued(t *testing.T) {
 }
 
 func TestRedisOnAUnixSocket(t *testing.T) {
+	t.Parallel()
 	s := Redis(t, RedisOptions{Unix: true})
 	if got, limit := len(s.Socket()), 100; got > limit {
 		t.Errorf("socket path %s has %d bytes, want at most %d", s.Socket(), got, limit)
@@ -95,6 +100,7 @@ func TestRedisOnAUnixSocket(t *testing.T) {
 }
 
 func TestRedisWithAPassword(t *testing.T) {
+	t.Parallel()
 	s := Redis(t, RedisOptions{Password: `pass "word" \`})
 	mustPing(t, client(t, &redis.Options{Addr: s.Addr(), Password: `pass "word" \`}))
 
@@ -105,6 +111,7 @@ func TestRedisWithAPassword(t *testing.T) {
 }
 
 func TestRedisWithUsers(t *testing.T) {
+	t.Parallel()
 	s := Redis(t, RedisOptions{Users: []RedisUser{
 		{Name: "default", Rules: "off"},
 		{Name: "trac", Password: "secret", Rules: "resetchannels &trac.* +publish +ping"},
@@ -127,6 +134,7 @@ func TestRedisWithUsers(t *testing.T) {
 }
 
 func TestRedisWithTLS(t *testing.T) {
+	t.Parallel()
 	certs := Certificates(t)
 	s := Redis(t, RedisOptions{TLS: certs})
 	mustPing(t, client(t, &redis.Options{Addr: s.Addr(), TLSConfig: certs.ClientConfig(t)}))
