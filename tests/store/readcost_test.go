@@ -73,7 +73,7 @@ func TestReadCost(t *testing.T) {
 		},
 	}
 	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
-		const small, large, slack = 2000, 20_000, 300
+		const small, large, slack = 2000, 8000, 300
 		costs := map[string]map[int]int64{}
 		for _, size := range []int{small, large} {
 			dsn := s.DSN(s.Name())

@@ -371,7 +371,7 @@ func TestPruneCost(t *testing.T) {
 		for name, rule := range rules {
 			t.Run(name, func(t *testing.T) {
 				costs := map[int]int64{}
-				const small, large, goes = 2000, 20_000, 100
+				const small, large, goes = 2000, 8000, 100
 				for _, size := range []int{small, large} {
 					dsn := s.DSN(s.Name())
 					var asked []string

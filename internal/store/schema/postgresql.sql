@@ -54,7 +54,9 @@ CREATE TABLE {journal_change} (
 	PRIMARY KEY (tid, seq)
 );
 
-CREATE INDEX journal_change_id ON {journal_change} (realm, id, tid);
+-- With all that a history is in the order of: else it may be read by the primary key, through
+-- all changes of others.
+CREATE INDEX journal_change_id ON {journal_change} (realm, id, tid, seq);
 
 -- How many transactions were counted, from the first to the last of them: who prunes to a
 -- number counts on from there.
