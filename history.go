@@ -183,9 +183,9 @@ type Retention struct {
 
 // Prune deletes the transactions that neither KeepFor nor KeepLast keeps and that
 // every [Durable] consumer is done with, of all realms, also of those that this journal was
-// not opened with. It returns how many it deleted, also with an error. It takes as long as
-// what it deletes, however much stays; but on PostgreSQL KeepLast counts every
-// transaction once. Whoever reads on from a place that was pruned learns of it: listeners
+// not opened with. It returns how many it deleted, also with an error. It reads what it
+// deletes, and not what stays; but on PostgreSQL KeepLast counts every transaction
+// once. Whoever reads on from a place that was pruned learns of it: listeners
 // by a [Resync], callers of Since and Resume by [ErrPruned].
 func (j *Journal) Prune(ctx context.Context, r Retention) (deleted int64, err error) {
 	if r.KeepFor < 0 || r.KeepLast < 0 || r.DropUnconsumedAfter < 0 || r.KeepFor == 0 && r.KeepLast == 0 {

@@ -1,5 +1,5 @@
 // Package retention deletes the oldest changes of a journal. Its secret is how that
-// holds up nobody, deceives no reader, and costs what it deletes, however much stays.
+// holds up nobody, deceives no reader, and reads what goes, however much stays.
 package retention
 
 import (
