@@ -277,3 +277,30 @@ func constants(e ast.Expr, function ast.Node) []string {
 	}
 	return nil
 }
+
+// A figure of speed in README.md and the documents is one that docs/benchmarks.md has,
+// which is written by what measures it.
+func TestDocumentedSpeedsAreMeasured(t *testing.T) {
+	measured, err := os.ReadFile(filepath.Join("docs", "benchmarks.md"))
+	require.NoError(t, err)
+	files, err := filepath.Glob(filepath.Join("docs", "*.md"))
+	require.NoError(t, err)
+	for _, name := range append(files, "README.md", "doc.go") {
+		if name == filepath.Join("docs", "benchmarks.md") {
+			continue
+		}
+		text, err := os.ReadFile(name)
+		require.NoError(t, err)
+		for _, m := range speeds(string(text)) {
+			if !strings.Contains(string(measured), m[1]) {
+				t.Errorf("%s says %q, and docs/benchmarks.md has no %s", name, m[0], m[1])
+			}
+		}
+	}
+	require.Len(t, speeds("12,000 changes/s, 3.5 µs, 7 ns each, 1.5 times as fast, 900 messages a second, 40 k/s; 5 ms, once a second, 2 s"), 6)
+}
+
+// speeds finds numbers with a unit of speed. Times from a millisecond on are settings.
+func speeds(text string) [][]string {
+	return regexp.MustCompile(`\b(\d[\d.,]*) ?(?:µs\b|ns\b|k/s\b|(?:[a-z]+)?/s\b|[a-z]+/s\b|times as (?:fast|slow)|[a-z]+ a second)`).FindAllStringSubmatch(text, -1)
+}

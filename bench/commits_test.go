@@ -37,18 +37,23 @@ func committing(name string, k *tracker, job func(ctx context.Context) error) co
 // outbox is by hand.
 func outbox(t *testing.T, s *testdatabase.Server) contest.Way {
 	k := newTracker(t, s)
-	k.exec(t, map[tracbus.Dialect]string{
-		tracbus.SQLite:     "CREATE TABLE outbox (id INTEGER PRIMARY KEY AUTOINCREMENT, payload TEXT NOT NULL)",
-		tracbus.PostgreSQL: "CREATE TABLE outbox (id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, payload TEXT NOT NULL)",
-		tracbus.MySQL:      "CREATE TABLE outbox (id BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY, payload LONGTEXT NOT NULL)",
-	}[k.dialect])
-	insert := k.bind("INSERT INTO outbox (payload) VALUES (?)")
+	insert := k.makeOutbox(t)
 	return committing("outbox", k, func(ctx context.Context) error {
 		return k.edit(ctx, func(tx transaction, e edit, before string) error {
 			_, err := tx.ExecContext(ctx, insert, string(e.payload(before)))
 			return err
 		})
 	})
+}
+
+// makeOutbox makes an outbox, and returns the statement that inserts into it.
+func (k *tracker) makeOutbox(t *testing.T) (insert string) {
+	k.exec(t, map[tracbus.Dialect]string{
+		tracbus.SQLite:     "CREATE TABLE outbox (id INTEGER PRIMARY KEY AUTOINCREMENT, payload TEXT NOT NULL)",
+		tracbus.PostgreSQL: "CREATE TABLE outbox (id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, payload TEXT NOT NULL)",
+		tracbus.MySQL:      "CREATE TABLE outbox (id BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY, payload LONGTEXT NOT NULL)",
+	}[k.dialect])
+	return k.bind("INSERT INTO outbox (payload) VALUES (?)")
 }
 
 // edit stores an edit, and what more does, in a transaction.

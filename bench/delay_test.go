@@ -41,7 +41,7 @@ func delays(t *testing.T, dialect string) *contest.Contest {
 // delayed is a journal that tells another one.
 func delayed(t *testing.T, s *testdatabase.Server, name string, config tracbus.JournalConfig) contest.Way {
 	k := newTracker(t, s)
-	k.db.SetMaxIdleConns(10)
+	pool(k.db, 10)
 	there := tracbus.NewBus("bench")
 	told := make(chan time.Time, 1)
 	tracbus.On(there, tracbus.Everywhere, func(context.Context, tracbus.TicketChanged) error {

@@ -48,7 +48,7 @@ func followers(t *testing.T, s *testdatabase.Server, redisAddr, name string, cou
 			client := redis.NewClient(&redis.Options{Addr: redisAddr})
 			t.Cleanup(func() { _ = client.Close() })
 			k := newTracker(t, s)
-			k.db.SetMaxIdleConns(4)
+			pool(k.db, 6)
 			j := k.open(t, tracbus.NewBus("bench"), tracbus.JournalConfig{WakeRedis: client})
 			for range count(at) {
 				follower(t, follow{Dialect: s.Dialect, Driver: s.Driver, DSN: k.dsn, Redis: redisAddr})
@@ -61,10 +61,13 @@ func followers(t *testing.T, s *testdatabase.Server, redisAddr, name string, cou
 }
 
 // follow is what such a process is told.
-type follow struct{ Dialect, Driver, DSN, Redis string }
+type follow struct {
+	Dialect, Driver, DSN, Redis string
+	Publishes                   bool // all changes, from the oldest on, as a durable consumer
+}
 
 // follower starts a process, and waits until it follows.
-func follower(t *testing.T, f follow) {
+func follower(t *testing.T, f follow) (pid int) {
 	orders, err := json.Marshal(f)
 	require.NoError(t, err)
 	program, err := os.Executable()
@@ -86,6 +89,7 @@ func follower(t *testing.T, f follow) {
 	line, err := said.ReadString('\n')
 	require.NoError(t, err)
 	require.Equal(t, "following\n", line)
+	return cmd.Process.Pid
 }
 
 // runFollower is such a process. It ends with its standard input.
@@ -97,7 +101,14 @@ func runFollower(t *testing.T, orders string) {
 	defer client.Close()
 	bus := tracbus.NewBus("bench")
 	tracbus.On(bus, tracbus.Everywhere, func(context.Context, tracbus.TicketChanged) error { return nil })
-	j, err := tracbus.OpenJournal(t.Context(), s.Open(t, f.DSN), bus, tracbus.JournalConfig{Dialect: tracbus.Dialect(f.Dialect), Logger: testkit.Quiet, WakeRedis: client})
+	if f.Publishes {
+		p := tracbus.NewPublisher(client, tracbus.PublisherConfig{Logger: testkit.Quiet})
+		defer p.Close()
+		bus.All(tracbus.DurableConfig{FromOldest: true}.Durable("redis"), p)
+	}
+	db := s.Open(t, f.DSN)
+	pool(db, 6)
+	j, err := tracbus.OpenJournal(t.Context(), db, bus, tracbus.JournalConfig{Dialect: tracbus.Dialect(f.Dialect), Logger: testkit.Quiet, WakeRedis: client})
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {

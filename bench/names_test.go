@@ -31,7 +31,7 @@ func consumers(t *testing.T, s *testdatabase.Server, name string, count func(at 
 	return contest.Way{Name: name, Run: func(ctx context.Context, at int, long time.Duration) ([]float64, error) {
 		if jobs[at] == nil {
 			k, bus := newTracker(t, s), tracbus.BusConfig{Logger: testkit.Quiet}.NewBus("bench")
-			k.db.SetMaxIdleConns(10)
+			pool(k.db, 10)
 			for n := range count(at) {
 				tracbus.On(bus, tracbus.Durable(fmt.Sprint("name", n)), func(context.Context, tracbus.TicketChanged) error { return nil })
 			}

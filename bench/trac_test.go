@@ -29,7 +29,7 @@ func newTrac(t *testing.T, s *testdatabase.Server) *tracker {
 	for _, statement := range tracdatabase.Schema(k.dialect) {
 		k.exec(t, statement)
 	}
-	k.fill(t, "INSERT INTO ticket (id, type, time, changetime, component, severity, priority, owner, reporter, cc, version, milestone, status, resolution, summary, description, keywords) VALUES ",
+	k.rows(t, "INSERT INTO ticket (id, type, time, changetime, component, severity, priority, owner, reporter, cc, version, milestone, status, resolution, summary, description, keywords) VALUES ",
 		"(%d, 'defect', 1577934245000006, 1577934245000006, 'manual', '', 'major', 'joe', 'jane', '', '1.0', 'milestone0', 'assigned', '', "+
 			"'The pages of the manual do not print', 'They are empty.', 'print css')")
 	return k
@@ -60,11 +60,7 @@ func again(do func() error) error {
 
 func tracOutbox(t *testing.T, s *testdatabase.Server) contest.Way {
 	k := newTrac(t, s)
-	k.exec(t, map[tracbus.Dialect]string{
-		tracbus.SQLite:     "CREATE TABLE outbox (id INTEGER PRIMARY KEY AUTOINCREMENT, payload TEXT NOT NULL)",
-		tracbus.PostgreSQL: "CREATE TABLE outbox (id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, payload TEXT NOT NULL)",
-		tracbus.MySQL:      "CREATE TABLE outbox (id BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY, payload LONGTEXT NOT NULL)",
-	}[k.dialect])
+	k.makeOutbox(t)
 	return committing("outbox", k, func(ctx context.Context) error {
 		return again(func() error { return k.editTrac(ctx, anyEdit()) })
 	})

@@ -49,12 +49,12 @@ func newTracker(t *testing.T, s *testdatabase.Server) *tracker {
 	dsn := s.DSN(s.Name())
 	k := &tracker{db: s.Open(t, dsn), dsn: dsn, dialect: tracbus.Dialect(s.Dialect)}
 	k.exec(t, `CREATE TABLE issue (id BIGINT NOT NULL PRIMARY KEY, status VARCHAR(100) NOT NULL, milestone VARCHAR(100) NOT NULL, changed BIGINT NOT NULL)`)
-	k.fill(t, "INSERT INTO issue VALUES ", "(%d, 'new', 'milestone0', 0)")
+	k.rows(t, "INSERT INTO issue VALUES ", "(%d, 'new', 'milestone0', 0)")
 	return k
 }
 
-// fill inserts a row for each ticket, in one statement.
-func (k *tracker) fill(t *testing.T, insert, row string) {
+// rows inserts a row for each ticket, in one statement.
+func (k *tracker) rows(t *testing.T, insert, row string) {
 	t.Helper()
 	var rows []string
 	for id := range tickets {

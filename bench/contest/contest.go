@@ -32,6 +32,9 @@ type Contest struct {
 
 	Ways []Way
 	Plot bool // whether the report has a picture of it
+
+	Log   bool // the picture's heights are powers of ten, for figures that are far apart
+	Grows bool // a last column shows each figure at the last point as a multiple of that at the first
 }
 
 // A Way does the job.

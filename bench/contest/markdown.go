@@ -37,6 +37,9 @@ func (r *Result) header() string {
 		line += fmt.Sprintf(" %s %s |", thousands(at), r.AtWhat)
 		rule += "---|"
 	}
+	if r.Grows {
+		line, rule = line+" × |", rule+"---|"
+	}
 	return line + "\n" + rule + "\n"
 }
 
@@ -53,7 +56,7 @@ func (r *Result) row(w Way, unit int) string {
 	for _, at := range r.points() {
 		var s Spread
 		var ok bool
-		write := number
+		write := Number
 		if compared {
 			s, ok = r.Ratio(w.Name, r.Against, at, unit)
 			write = ratio
@@ -66,14 +69,23 @@ func (r *Result) row(w Way, unit int) string {
 		}
 		line += fmt.Sprintf(" %s (%s–%s) |", write(s.Median), write(s.Least), write(s.Greatest))
 	}
+	if points := r.points(); r.Grows {
+		first, ok1 := r.Figure(w.Name, points[0], unit)
+		last, ok2 := r.Figure(w.Name, points[len(points)-1], unit)
+		if ok1 && ok2 {
+			line += " " + ratio(last.Median/first.Median) + " |"
+		} else {
+			line += " – |"
+		}
+	}
 	return line + "\n"
 }
 
 func ratio(f float64) string { return strconv.FormatFloat(f, 'f', 2, 64) }
 
-// number writes a figure with two digits that mean something, or more where that is
+// Number writes a figure with two digits that mean something, or more where that is
 // shorter than a power of ten.
-func number(f float64) string {
+func Number(f float64) string {
 	switch a := math.Abs(f); {
 	case a >= 1000:
 		return thousands(int(math.Round(f/10) * 10))

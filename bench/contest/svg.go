@@ -24,10 +24,13 @@ func (r *Result) SVG() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" font-size="12">`+"\n", pictureWide, pictureHigh)
 	fmt.Fprintf(&b, `<rect width="100%%" height="100%%" fill="white"/><text x="%d" y="24" font-size="15">%s</text>`+"\n", plotLeft, html.EscapeString(r.Title))
-	top := r.highest()
-	for i := range 5 { // lines to read heights by
-		value := top * float64(i) / 4
-		y := height(value, top)
+	top, bottom := r.highest(), 0.0
+	lines := []float64{0, top / 4, top / 2, top * 3 / 4, top}
+	if r.Log {
+		top, bottom, lines = r.powers()
+	}
+	for _, value := range lines { // to read heights by
+		y := r.height(value, top, bottom)
 		fmt.Fprintf(&b, `<path d="M%d %.1fh%d" stroke="#ddd"/><text x="%d" y="%.1f" text-anchor="end">%s</text>`+"\n", plotLeft, y, plotWide, plotLeft-6, y+4, r.label(value))
 	}
 	points := r.points()
@@ -37,7 +40,7 @@ func (r *Result) SVG() string {
 	fmt.Fprintf(&b, `<text x="%d" y="%d" text-anchor="middle">%s</text>`+"\n", plotLeft+plotWide/2, plotTop+plotHigh+38, html.EscapeString(r.AtWhat))
 	fmt.Fprintf(&b, `<text x="%d" y="%d">%s</text>`+"\n", plotLeft, plotTop-8, html.EscapeString(r.scale()))
 	for n, w := range r.Ways {
-		b.WriteString(r.line(n, w, top))
+		b.WriteString(r.line(n, w, top, bottom))
 	}
 	b.WriteString("</svg>\n")
 	return b.String()
@@ -63,7 +66,7 @@ func (r *Result) label(value float64) string {
 	if r.Against != "" {
 		return ratio(value)
 	}
-	return number(value)
+	return Number(value)
 }
 
 // highest returns the top of the scale: above all that is drawn, and a round number.
@@ -89,7 +92,7 @@ func (r *Result) highest() float64 {
 }
 
 // line draws a way, with dots at the points, and names it.
-func (r *Result) line(n int, w Way, top float64) string {
+func (r *Result) line(n int, w Way, top, bottom float64) string {
 	var b strings.Builder
 	var path []string
 	colour := colours[n%len(colours)]
@@ -98,7 +101,7 @@ func (r *Result) line(n int, w Way, top float64) string {
 		if !ok {
 			continue
 		}
-		x, y := r.across(i), height(s.Median, top)
+		x, y := r.across(i), r.height(s.Median, top, bottom)
 		path = append(path, fmt.Sprintf("%.1f %.1f", x, y))
 		fmt.Fprintf(&b, `<circle cx="%.1f" cy="%.1f" r="3" fill="%s"/>`, x, y, colour)
 	}
@@ -119,4 +122,30 @@ func (r *Result) across(i int) float64 {
 	return plotLeft + plotWide/2
 }
 
-func height(value, top float64) float64 { return plotTop + plotHigh*(1-value/top) }
+// height is where a value is drawn.
+func (r *Result) height(value, top, bottom float64) float64 {
+	if r.Log {
+		return plotTop + plotHigh*(1-math.Log10(max(value, bottom)/bottom)/math.Log10(top/bottom))
+	}
+	return plotTop + plotHigh*(1-value/top)
+}
+
+// powers returns the powers of ten that all values are between.
+func (r *Result) powers() (top, bottom float64, lines []float64) {
+	least, most := math.Inf(1), 0.0
+	for _, w := range r.Ways {
+		for _, at := range r.points() {
+			if s, ok := r.value(w, at); ok && s.Median > 0 {
+				least, most = min(least, s.Median), max(most, s.Median)
+			}
+		}
+	}
+	if most == 0 {
+		least, most = 1, 1
+	}
+	bottom, top = math.Pow(10, math.Floor(math.Log10(least))), math.Pow(10, math.Floor(math.Log10(most))+1)
+	for at := bottom; at < top*1.01; at *= 10 {
+		lines = append(lines, at)
+	}
+	return top, bottom, lines
+}
