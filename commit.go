@@ -162,8 +162,8 @@ func (tx *ModelTransaction) commit(ctx context.Context) (tid int64, err error) {
 
 // Flush writes the journal's rows into a joined transaction. Whatever the
 // application writes after it comes too late to be ordered by it. The commit should
-// follow immediately, because on MySQL all writers wait for it. tid is 0 if there
-// was nothing to deliver.
+// follow immediately, because what others commit is not delivered before. tid is 0 if
+// there was nothing to deliver.
 func (tx *ModelTransaction) Flush(ctx context.Context) (tid int64, err error) {
 	if !tx.joined {
 		return 0, errors.New("flush: the journal began this transaction: expected Commit")

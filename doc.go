@@ -166,8 +166,8 @@
 //     not delivered is lost. With a journal, the other processes receive the change as
 //     secondary, and Since and History have it.
 //   - A transaction that hangs between its tid and its commit holds back what the others
-//     receive. On MySQL and MariaDB it blocks the other writers too; on SQLite any open
-//     transaction does.
+//     receive, and those who change the same resource. On SQLite any open transaction
+//     blocks the other writers.
 //   - The journal needs the primary server. A PostgreSQL standby is refused; a replica of
 //     MySQL is not recognised.
 //   - MySQL and MariaDB show a commit before it is safe on disk. So do PostgreSQL without

@@ -43,6 +43,7 @@ type source struct {
 var floors = [][]string{
 	{"internal/redisconn/guard", "internal/redisconn/words", "internal/redisconn/setting", "internal/redisconn/quorum"},
 	{"internal/value", "internal/sqltext", "internal/store/schema", "internal/delivery", "internal/tracini", "internal/redisconn", "internal/persistent", "internal/limit"},
+	{"internal/session", "internal/tombstone"},
 	{"internal/borrow", "internal/store", "internal/wire", "internal/stream", "internal/publish/pipeline", "internal/publish/script"},
 	{"internal/checkpoint", "internal/retention"},
 	{"internal/entry", "internal/follow", "internal/progress"},

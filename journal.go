@@ -106,7 +106,7 @@ type Journal struct {
 // On PostgreSQL (13 and later) db must be the primary server: a standby does not
 // show who is about to commit. On MySQL (8) and MariaDB (10.3), sql_mode must be
 // strict; with multiStatements=true and interpolateParams=true in the data
-// source name, what all writers wait for takes one round trip and not five.
+// source name, the journal's rows and COMMIT go in one round trip.
 func OpenJournal(ctx context.Context, db *sql.DB, bus *Bus, config JournalConfig) (*Journal, error) {
 	j, err := newJournal(db, bus, config)
 	if err == nil {

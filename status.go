@@ -17,10 +17,10 @@ type JournalStatus struct {
 	PrunedTo int64 // the tid up to which changes are pruned
 
 	// Blockers are the transactions that have taken a tid and not ended, the oldest
-	// first. What comes after them is not delivered, and on MySQL nobody else can
-	// commit. PostgreSQL names them. MySQL and MariaDB name all that hold locks
-	// while one of them holds the counter, to users with the right PROCESS, and as
-	// of the last tenth of a second. SQLite names none.
+	// first. What comes after them is not delivered. MySQL and MariaDB tell Age, as of
+	// the last tenth of a second, to users with the right PROCESS, and to others the
+	// time since the last statement; a tid of nobody, which this process may not close,
+	// is one of them. SQLite names none.
 	Blockers []Blocker
 
 	// Consumers are the durable consumers, in the order of their names.

@@ -62,8 +62,16 @@ func IsLocked(err error) bool {
 	return slices.Contains([]uint64{mysqlLockWait, mysqlNoWait}, mysqlNumber(err))
 }
 
-// IsNull says whether MySQL refuses a row because a value in it is null.
-func IsNull(err error) bool { return mysqlNumber(err) == mysqlNull }
+// IsRefused says whether MySQL lets this user not write, or nobody.
+func IsRefused(err error) bool {
+	return slices.Contains([]uint64{mysqlDatabaseDenied, mysqlTableDenied, mysqlColumnDenied, mysqlDenied, mysqlReadOnlyServer, mysqlReadOnlySession, mysqlReadOnlyMode}, mysqlNumber(err))
+}
+
+// IsBehind says whether the procedure that takes a tid on MySQL has refused it.
+func IsBehind(err error) bool { return mysqlNumber(err) == mysqlBehind }
+
+// IsNoRoutine says whether an error of MySQL means that a procedure does not exist.
+func IsNoRoutine(err error) bool { return mysqlNumber(err) == mysqlNoRoutine }
 
 // PostgreSQLAnswered says whether an error is PostgreSQL's own word that a
 // statement, which may be COMMIT, did nothing. An ERROR is, because the server
@@ -110,12 +118,22 @@ func SQLiteAnswered(error) bool { return false }
 
 // Errors of MySQL, by their numbers.
 const (
-	mysqlNull      = 1048 // ER_BAD_NULL_ERROR
-	mysqlDuplicate = 1062 // ER_DUP_ENTRY
-	mysqlNoTable   = 1146 // ER_NO_SUCH_TABLE
-	mysqlLockWait  = 1205 // ER_LOCK_WAIT_TIMEOUT, MariaDB's word for NOWAIT too
-	mysqlDeadlock  = 1213 // ER_LOCK_DEADLOCK
-	mysqlNoWait    = 3572 // ER_LOCK_NOWAIT
+	mysqlNoRoutine = 1305  // ER_SP_DOES_NOT_EXIST
+	mysqlNull      = 1048  // ER_BAD_NULL_ERROR
+	mysqlDuplicate = 1062  // ER_DUP_ENTRY
+	mysqlNoTable   = 1146  // ER_NO_SUCH_TABLE
+	mysqlLockWait  = 1205  // ER_LOCK_WAIT_TIMEOUT, MariaDB's word for NOWAIT too
+	mysqlDeadlock  = 1213  // ER_LOCK_DEADLOCK
+	mysqlNoWait    = 3572  // ER_LOCK_NOWAIT
+	mysqlBehind    = 30062 // of journal_append itself
+
+	mysqlDatabaseDenied  = 1044 // ER_DBACCESS_DENIED_ERROR
+	mysqlTableDenied     = 1142 // ER_TABLEACCESS_DENIED_ERROR
+	mysqlColumnDenied    = 1143 // ER_COLUMNACCESS_DENIED_ERROR
+	mysqlDenied          = 1227 // ER_SPECIFIC_ACCESS_DENIED_ERROR
+	mysqlReadOnlyServer  = 1290 // ER_OPTION_PREVENTS_STATEMENT
+	mysqlReadOnlySession = 1792 // ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION
+	mysqlReadOnlyMode    = 1836 // ER_READ_ONLY_MODE
 )
 
 // mysqlNumber returns the Number of a *mysql.MySQLError, or 0. That type has no

@@ -82,19 +82,22 @@ func (e *MySQLError) Error() string { return fmt.Sprintf("Error %d: %s", e.Numbe
 // TestMySQLNumbers: the number tells, and not a text that has it by chance.
 func TestMySQLNumbers(t *testing.T) {
 	for _, test := range []struct {
-		number                           uint16
-		locked, null, duplicate, noTable bool
+		number                                         uint16
+		locked, noRoutine, duplicate, noTable, refused bool
 	}{
 		{number: 1205, locked: true},
 		{number: 3572, locked: true},
-		{number: 1048, null: true},
+		{number: 1305, noRoutine: true},
 		{number: 1062, duplicate: true},
 		{number: 1146, noTable: true},
+		{number: 1142, refused: true},
+		{number: 1290, refused: true},
 		{number: 1213},
 	} {
-		err := fmt.Errorf("wrapped: %w", errors.Join(errors.New("another"), &MySQLError{test.number, "tid 1205, after tids 3572, 1048, 1062 and 1146"}))
+		err := fmt.Errorf("wrapped: %w", errors.Join(errors.New("another"), &MySQLError{test.number, "tid 1205, after tids 3572, 1305, 1142, 1290, 1062 and 1146"}))
 		assert.Equal(t, test.locked, sqltext.IsLocked(err), "%v", err)
-		assert.Equal(t, test.null, sqltext.IsNull(err), "%v", err)
+		assert.Equal(t, test.noRoutine, sqltext.IsNoRoutine(err), "%v", err)
+		assert.Equal(t, test.refused, sqltext.IsRefused(err), "%v", err)
 		assert.Equal(t, test.duplicate, sqltext.IsDuplicate(err), "%v", err)
 		assert.Equal(t, test.noTable, sqltext.IsNoTable(err), "%v", err)
 	}

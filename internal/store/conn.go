@@ -16,8 +16,7 @@ import (
 // Conn is a connection of the pool in a transaction of its own.
 type Conn struct {
 	*sql.Conn
-	// Session is how MySQL names the connection, known if COMMIT can go
-	// together with what takes the tid; else it may be 0.
+	// Session is how MySQL names the connection, known if this one of the store's users may append.
 	Session Session
 	later   later
 	limits  Limits
@@ -26,8 +25,21 @@ type Conn struct {
 }
 
 // Begin begins a transaction that writes, on a connection of its own.
-func (s *Store) Begin(ctx context.Context) (*Conn, error) {
-	return s.begin(ctx, s.toWrite(), s.dialect.begin)
+func (s *Store) Begin(ctx context.Context) (c *Conn, err error) {
+	defer s.Within(s.toWrite(), &ctx, &err)()
+	if s.begins == "" {
+		return s.begin(ctx, s.toWrite(), s.dialect.begin)
+	}
+	if c, err = s.begin(ctx, s.toWrite(), []string{s.begins}); err != nil {
+		return nil, err
+	}
+	// Now, because an answer that is lost is asked for by it. In a session that shows no
+	// rows, Append says so.
+	if c.Session, err = s.sessions.Of(ctx, c.Conn); err != nil && !errors.Is(err, sql.ErrNoRows) {
+		c.Rollback()
+		return nil, err
+	}
+	return c, nil
 }
 
 // Snapshot begins a transaction that shows the database as of this moment.
@@ -43,28 +55,15 @@ func (s *Store) begin(ctx context.Context, most time.Duration, statements []stri
 	}
 	limit.Progress(ctx)
 	c = &Conn{Conn: conn, limits: s.limits}
-	run := func(text string) error { _, err := conn.ExecContext(ctx, text); return err }
 	if s.batches || s.joins {
 		statements = []string{strings.Join(statements, "; ")}
 	}
-	if s.batches {
-		statements[0] += "; " + whoMySQL
-		run = func(text string) error { return limit.QueryRow(ctx, conn, text).Scan(&c.Session.id, &c.Session.server) }
-	}
 	for _, text := range statements {
-		if err := s.patiently(ctx, func() error { return run(text) }); err != nil {
+		if err := s.patiently(ctx, func() error { _, err := conn.ExecContext(ctx, text); return err }); err != nil {
 			c.Rollback() // the answer may have been lost
 			return nil, err
 		}
 		limit.Progress(ctx)
-	}
-	if s.batches {
-		// Now, for each statement after the tid holds others up. In a session that shows
-		// no rows, Append says so.
-		if _, err := s.session(ctx, c); err != nil && !errors.Is(err, sql.ErrNoRows) {
-			c.Rollback()
-			return nil, err
-		}
 	}
 	return c, nil
 }

@@ -24,7 +24,7 @@ type dialect struct {
 	schemas   bool // tables are in a schema that has a name
 	oneWriter bool // a transaction excludes all other writers from its BEGIN on; Watch.Changed and beginFails use means of SQLite for it
 	lingers   bool // a statement that waits for a lock waits on after its connection is gone, and keeps the locks that it has
-	gapless   bool // tids have no gaps; what comes after one is not decided
+	gapless   bool // what comes after a tid that is missing is not decided
 	txDDL     bool // a transaction can create tables
 
 	begin    []string // begins a transaction that writes
@@ -41,8 +41,8 @@ type dialect struct {
 	// lock locks a slot until the commit. Not called if oneWriter.
 	lock func(s *Store, ctx context.Context, q SQL, slot int64) error
 
-	// counter asks for the last tid that was taken, as far as it is committed where
-	// tids are taken back. setCounter sets it, where it can be another than the tables'.
+	// counter asks for the last tid that was taken, or for one above which the database
+	// keeps what comes next. setCounter sets it, where it can be another than the tables'.
 	counter    string
 	setCounter func(s *Store, ctx context.Context, q SQL, tid int64) error
 
@@ -72,6 +72,7 @@ type dialect struct {
 
 	inSchema   string   // where statements look for tables if no schema has a name
 	ownTables  []string // that no other database has
+	routines   []string // procedures, which a dump of the tables may lack
 	schemaName string   // asks for the schema that is used if none is named
 	tables     string   // asks which tables there are in a schema, of those in a list that follows, and which of them are views
 

@@ -26,8 +26,8 @@ func inDoubt(err error, committing bool) error {
 // [Conn.Session]. If the transaction may have been pruned, Find returns ErrPruned,
 // wrapped, because then nobody knows any more. The answer is final
 // on PostgreSQL when the bound has passed the tid, or a crash has made the server forget
-// that it was taken, on MySQL when the session is
-// gone and the counter's row can be locked, and on SQLite within a transaction that
+// that it was taken, on MySQL when nobody holds the tid, or the session is gone and has left
+// no row, and on SQLite within a transaction that
 // writes: see find in postgresql.go, mysql.go and sqlite.go. ModelTransaction.Outcome
 // (the root's commit.go) asks, and says what the caller gets.
 func (s *Store) Find(ctx context.Context, commitID string, tid, after int64, session Session) (found int64, landed bool, err error) {

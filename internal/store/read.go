@@ -32,22 +32,34 @@ const batchBytes = 8 << 20
 // is still the history that it belongs to.
 func (s *Store) Read(ctx context.Context, q SQL, from Place, limit int, realms []string) (b Batch, err error) {
 	defer s.Within(s.limits.Answer, &ctx, &err)()
+	for range looks {
+		var again bool
+		if b, again, err = s.readOnce(ctx, q, from, limit, realms); err != nil || !again {
+			break
+		}
+	}
+	return b, err
+}
+
+// readOnce is Read. If it has nothing to return, again says that there is something now: of
+// tids that were missing, some are decided.
+func (s *Store) readOnce(ctx context.Context, q SQL, from Place, limit int, realms []string) (b Batch, again bool, err error) {
 	bound, err := s.decided(ctx, q, s.dialect.bound)
 	if err != nil {
-		return Batch{}, err
+		return Batch{}, false, err
 	}
 	most := limit + 2 // the place itself, and one to know of more
 	rows, err := q.QueryContext(ctx, s.SQL(selectChanges+", CASE WHEN tid > ? THEN {BYTES document} END FROM {journal_change} WHERE tid >= ? AND (tid > ? OR seq = 0) AND tid <= ? ORDER BY tid, seq LIMIT ?"),
 		from.TID, from.TID, from.TID, max(bound, from.TID), most)
 	if err != nil {
-		return Batch{}, err
+		return Batch{}, false, err
 	}
 	g, err := gather(ctx, rows, gathering{realms: realms, bytes: batchBytes, gapless: s.dialect.gapless, after: from.TID})
 	if err != nil {
-		return Batch{}, err
+		return Batch{}, false, err
 	}
 	if err := s.follows(ctx, q, from, g.groups); err != nil {
-		return Batch{}, err
+		return Batch{}, false, err
 	}
 	if len(g.groups) > 0 && g.groups[0].TID == from.TID {
 		g.groups = g.groups[1:]
@@ -55,7 +67,7 @@ func (s *Store) Read(ctx context.Context, q SQL, from Place, limit int, realms [
 	b.More = g.long || g.rows == most
 	if g.rows == most { // the last may have more rows
 		if g.groups, err = s.complete(ctx, q, g.groups, realms); err != nil {
-			return Batch{}, err
+			return Batch{}, false, err
 		}
 	}
 	if len(g.groups) > limit {
@@ -66,9 +78,12 @@ func (s *Store) Read(ctx context.Context, q SQL, from Place, limit int, realms [
 		b.Changes = append(b.Changes, t.all(realms)...)
 	}
 	if n := len(b.Places); n > 0 {
-		s.noteDecided(b.Places[n-1])
+		s.noteDecided(ctx, b.Places[n-1])
 	}
-	return b, nil
+	if g.gap > 0 && !b.More && q == SQL(s.db) {
+		b.More, err = s.closer.Decide(ctx, g.gap, g.gapEnd)
+	}
+	return b, b.More && len(b.Places) == 0, err
 }
 
 // follows says why what was read does not follow a place: the place is not the first of it.
@@ -86,10 +101,13 @@ func (s *Store) follows(ctx context.Context, q SQL, from Place, groups []group) 
 	return nil
 }
 
-// noteDecided notes a place up to which all was decided.
-func (s *Store) noteDecided(p Place) {
-	if last := s.last.Load(); last == nil || last.TID < p.TID {
+// noteDecided notes a place up to which all was decided, if its commit id is known.
+func (s *Store) noteDecided(ctx context.Context, p Place) {
+	if last := s.last.Load(); p.CommitID != "" && (last == nil || last.TID < p.TID) {
 		s.last.Store(&p)
+	}
+	if s.dialect.gapless && p.CommitID != "" {
+		s.noteInTables(ctx, p)
 	}
 }
 
@@ -162,6 +180,8 @@ type gathering struct {
 	groups []group
 	rows   int
 	long   bool // it was stopped because of the bytes
+
+	gap, gapEnd int64 // it was stopped because these tids are missing; zero if none are
 }
 
 // gather reads rows, in the order of their tids, to their end or to where what they say is
@@ -181,6 +201,7 @@ func gather(ctx context.Context, rows *sql.Rows, g gathering) (gathering, error)
 		last := len(g.groups) - 1
 		if last < 0 || g.groups[last].TID != c.TID {
 			if g.gapless && c.TID > g.after+1 { // a snapshot can show a later commit without the earlier one
+				g.gap, g.gapEnd = g.after+1, c.TID-1
 				return g, limit.Drain(ctx, rows)
 			}
 			if g.bytes > 0 && bytes > g.bytes {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/tracbus/tracbus/internal/limit"
+	"github.com/tracbus/tracbus/internal/sqltext"
 	"github.com/tracbus/tracbus/internal/store/schema"
 )
 
@@ -38,6 +39,7 @@ func Text[R ~string](dialect, name string, realms []R, upgrade bool) (string, er
 		step := d.sql().Three(all)
 		statements = slices.Concat(step.Begin, step.Copies(0, unbounded), step.End)
 	}
+	statements = append(statements, d.sql().Routines()...)
 	for _, realm := range all {
 		statements = append(statements, d.sql().Views(realm)...)
 	}
@@ -57,7 +59,7 @@ func (s *Store) migrate(ctx context.Context, manual bool) (err error) {
 	}
 	if manual {
 		err = l.refuse()
-	} else if len(l.missing) > 0 || l.version < version || l.old {
+	} else if len(l.missing) > 0 || l.version < version || l.old || len(l.routines) > 0 {
 		if err = s.create(ctx); err != nil {
 			err = fmt.Errorf("create the tables of the journal: %w", err)
 		}
@@ -77,6 +79,8 @@ type looked struct {
 	there   map[string]bool // what is there, and whether it is a view
 	missing []string        // tables and views of this version
 	old     bool            // there are tables of version 2
+
+	routines []string // procedures that are missing, if the tables are there
 }
 
 // table says whether there is a table, and no view, of a name.
@@ -94,6 +98,8 @@ func (l looked) refuse() error {
 		return fmt.Errorf("%w: the tables are of version %d: expected version %d", ErrSchema, l.version, version)
 	case len(l.missing) > 0:
 		return fmt.Errorf("%w: tables are missing: %s", ErrSchema, strings.Join(l.missing, ", "))
+	case len(l.routines) > 0:
+		return fmt.Errorf("%w: procedures are missing, as a dump leaves them out that is not told to have them: %s", ErrSchema, strings.Join(l.routines, ", "))
 	}
 	return nil
 }
@@ -133,8 +139,24 @@ func (s *Store) look(ctx context.Context, q SQL, old ...string) (l looked, err e
 		return l, fmt.Errorf("%w: journal_facts has no row", ErrSchema)
 	case err == nil && (l.version < 1 || l.version > version):
 		return l, checkVersion(l.version)
+	case err == nil && l.version == version:
+		l.routines, err = s.missingRoutines(ctx, q)
 	}
 	return l, err
+}
+
+// missingRoutines returns the procedures that are missing. To call one with too few values does
+// nothing, and says whether it is there, also to a user who may not call it.
+func (s *Store) missingRoutines(ctx context.Context, q SQL) (missing []string, err error) {
+	for _, name := range s.dialect.routines {
+		_, err := q.ExecContext(ctx, s.SQL("CALL {"+name+"}(0, 0)"))
+		if sqltext.IsNoRoutine(err) {
+			missing = append(missing, name)
+		} else if !s.dialect.answered(err) {
+			return nil, err
+		}
+	}
+	return missing, nil
 }
 
 func (s *Store) anyView(l looked) bool {
@@ -251,6 +273,9 @@ func (s *Store) createAlone(ctx context.Context, conn *Conn, u *upgrade) (more b
 	}
 	if more = len(statements) > 0; !more && err == nil {
 		statements, err = s.missingViews(ctx, conn, l)
+		if len(l.routines) > 0 {
+			statements = append(statements, s.dialect.sql().Routines()...)
+		}
 	}
 	if err != nil {
 		return false, err

@@ -20,7 +20,13 @@ if(coalesce(@@character_set_results, 'utf8mb4') = 'utf8mb4', NULL, concat('chara
 if(@@sql_select_limit < 18446744073709551615, concat('sql_select_limit is ', @@sql_select_limit, ', and reads would leave out the rest: expected none'), NULL),
 if(find_in_set('STRICT_TRANS_TABLES', @@sql_mode) OR find_in_set('STRICT_ALL_TABLES', @@sql_mode), NULL, concat('sql_mode ', @@sql_mode, ' cuts what is too long: expected STRICT_TRANS_TABLES')),
 if(find_in_set('EMPTY_STRING_IS_NULL', @@sql_mode), 'sql_mode has EMPTY_STRING_IS_NULL, which stores another value than the one given: expected none', NULL),
+if(@@auto_increment_increment = 1, NULL, concat('auto_increment_increment is ', @@auto_increment_increment, ', and each commit would leave a gap that somebody has to close: expected 1')),
 if(@@ISOLATION = 'READ-UNCOMMITTED', 'ISOLATION is READ-UNCOMMITTED, and reads would show what may be rolled back: expected READ-COMMITTED or stricter', NULL))`
+
+// straightMySQL is true if bentMySQL is empty, but for sql_select_limit, which does not bend
+// what a procedure does; every append asks.
+const straightMySQL = `@@character_set_client='utf8mb4' AND @@character_set_connection='utf8mb4' AND coalesce(@@character_set_results,'utf8mb4')='utf8mb4' ` +
+	`AND @@sql_mode LIKE '%STRICT%' AND @@sql_mode NOT LIKE '%EMPTY_STRING%' AND @@auto_increment_increment=1 AND @@ISOLATION<>'READ-UNCOMMITTED'`
 
 // bentPostgreSQL is bentMySQL for PostgreSQL.
 const bentPostgreSQL = `CASE WHEN current_setting('client_encoding') IN ('UTF8', 'SQL_ASCII') THEN '' ELSE 'client_encoding is ' || current_setting('client_encoding') || ': expected UTF8' END`

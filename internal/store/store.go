@@ -14,6 +14,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/tracbus/tracbus/internal/limit"
+	"github.com/tracbus/tracbus/internal/session"
+	"github.com/tracbus/tracbus/internal/tombstone"
 )
 
 // SQL is what runs statements: a connection or a transaction.
@@ -36,12 +38,23 @@ type Store struct {
 	joins   bool   // it does without values
 	bent    string // says in SQL which settings of a session bend results
 	appends string // stores the first change of a transaction, on PostgreSQL
-	texts   sync.Map
-	known   atomic.Int64  // how many texts there are
-	writer  chan struct{} // held by who writes, if only one can; else nil
-	limits  Limits
-	last    atomic.Pointer[Place] // that was read, and up to which all is decided
+
+	// Of MySQL.
+	begins   string // begins a transaction that writes, once the procedures are there
+	straight string // says in SQL that none does
+	closer   *tombstone.Closer
+	sessions *session.Sessions
+	noteAt   atomic.Int64 // the tid at which the next one is noted in the tables
+
+	texts  sync.Map
+	known  atomic.Int64  // how many texts there are
+	writer chan struct{} // held by who writes, if only one can; else nil
+	limits Limits
+	last   atomic.Pointer[Place] // that was read, and up to which all is decided
 }
+
+// Session is how MySQL names a connection. Zero is not known.
+type Session = session.Session
 
 // The ways in which a database can be no place for a journal.
 var (

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -42,7 +41,7 @@ func (s *Store) upgrade(ctx context.Context, q SQL, u *upgrade) ([]string, error
 	if l, err = s.look(ctx, q, u.realms...); err != nil {
 		return nil, err
 	}
-	if renames := l.renames(s.dialect.sql().Three(u.realms).Begin); len(renames) > 0 {
+	if renames := s.dialect.sql().Three(u.realms).Renames(l.table); len(renames) > 0 {
 		return renames, nil
 	}
 	st := s.dialect.sql().Three(slices.DeleteFunc(slices.Clone(u.realms), func(realm string) bool { return !l.table(realm + "_journal_2") }))
@@ -78,25 +77,4 @@ func (s *Store) oldRealms(ctx context.Context, q SQL, from string) (realms []str
 		}
 	}
 	return realms, errors.Join(rows.Err(), rows.Close())
-}
-
-var renamed = regexp.MustCompile(`^(?:--.*\n)*(?:ALTER|RENAME) TABLE \{(\w+)\}`)
-
-// renames returns the statements that begin the step, but for those whose table is renamed
-// already: none if all are.
-func (l looked) renames(begin []string) (statements []string) {
-	some := false
-	for _, statement := range begin {
-		if name := renamed.FindStringSubmatch(statement); name != nil {
-			if !l.table(name[1]) {
-				continue
-			}
-			some = true
-		}
-		statements = append(statements, statement)
-	}
-	if !some {
-		return nil
-	}
-	return statements
 }

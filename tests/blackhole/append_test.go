@@ -18,9 +18,9 @@ import (
 )
 
 // On MySQL, a COMMIT goes with the journal's rows in one round trip. While the server has
-// it wait for the counter, it is waited for. When the server rests, and has said nothing,
+// it wait for a resource, it is waited for. When the server rests, and has said nothing,
 // the answer is lost, as after a KILL QUERY between two statements: that ends at once, and
-// does not hold the counter for as long as a lock may be waited for.
+// does not hold the resource for as long as a lock may be waited for.
 func TestAppendWaitsWhileTheServerWorks(t *testing.T) {
 	s := testdatabase.New(t, "mysql")
 	name := s.Name()
@@ -33,10 +33,8 @@ func TestAppendWaitsWhileTheServerWorks(t *testing.T) {
 
 	holder, err := direct.BeginTx(testkit.Within(t), nil)
 	require.NoError(t, err)
-	_, err = holder.ExecContext(testkit.Within(t), "UPDATE journal_head SET tid = tid")
-	require.NoError(t, err)
-	var head int64
-	require.NoError(t, holder.QueryRowContext(testkit.Within(t), "SELECT tid FROM journal_head FOR UPDATE").Scan(&head))
+	var locked int64
+	require.NoError(t, holder.QueryRowContext(testkit.Within(t), "SELECT count(*) FROM journal_lock FOR UPDATE").Scan(&locked))
 	committed := make(chan error, 1)
 	go func() {
 		_, err := d.Update(context.Background(), desk.Joe, func(tx *tracbus.ModelTransaction) error {
@@ -46,7 +44,7 @@ func TestAppendWaitsWhileTheServerWorks(t *testing.T) {
 	}()
 	select {
 	case err := <-committed:
-		t.Fatalf("it did not wait for the counter: %v", err)
+		t.Fatalf("it did not wait for the resource: %v", err)
 	case <-time.After(2 * time.Second): // five times as long as an answer is waited for
 	}
 	require.NoError(t, holder.Rollback())

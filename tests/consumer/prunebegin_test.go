@@ -53,7 +53,7 @@ func (s *standoff) second(_ context.Context, query string) error {
 }
 
 func begins(query string) bool {
-	return strings.Contains(query, "BEGIN") || strings.Contains(query, "START TRANSACTION")
+	return strings.Contains(query, "BEGIN") || strings.Contains(query, "START TRANSACTION") || strings.Contains(query, "journal_begin")
 }
 
 func adds(query string) bool {

@@ -139,7 +139,7 @@ func TestCommitCutAtAnyByte(t *testing.T) {
 			all, primary := d.Heard()
 			assert.Equal(t, desk.Lines(all), desk.Lines(primary), "each told once, as primary")
 			var n int
-			require.NoError(t, d.direct.QueryRowContext(testkit.Within(t), "SELECT count(*) FROM journal_change").Scan(&n))
+			require.NoError(t, d.direct.QueryRowContext(testkit.Within(t), "SELECT count(*) FROM journal_change WHERE changes > 0").Scan(&n))
 			assert.Len(t, all, n, "all that landed")
 			desk.CheckJournal(t, d.direct, test.dialect, "ticket")
 		})

@@ -38,16 +38,16 @@ func TestFitSessions(t *testing.T) {
 	}
 }
 
-// TestFitParts: a journal without the counter, the rows to lock or the functions
+// TestFitParts: a journal without one of its tables, the rows to lock or the functions
 // is not opened.
 func TestFitParts(t *testing.T) {
 	for dialect, cases := range map[string][][2]string{
 		"mysql": {
 			{"DROP TABLE journal_lock", "journal_lock"},
-			{"DROP TABLE journal_head", "journal_head"},
+			{"DROP TABLE journal_decided", "journal_decided"},
 			{"DELETE FROM journal_lock", "journal_lock has 0 of its 4096 rows"},
 			{"DELETE FROM journal_lock WHERE slot = 7", "journal_lock has 4095 of its 4096 rows"},
-			{"DELETE FROM journal_head", "journal_head has no row"},
+			{"DELETE FROM journal_decided", "journal_decided has no row"},
 		},
 		"postgresql": {
 			{"DROP FUNCTION journal_bound", "function journal_bound is missing"},

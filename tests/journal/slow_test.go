@@ -246,28 +246,6 @@ func TestHeldCounterIsLogged(t *testing.T) {
 	assert.Equal(t, 1, log.Count("does not end"))
 }
 
-// TestHeldByGapIsLogged has a tid that is not there, which nobody is to blame for.
-func TestHeldByGapIsLogged(t *testing.T) {
-	s := testdatabase.New(t, "mysql")
-	dsn := s.DSN(s.Name())
-	log := testkit.NewNotes()
-	a := desk.Seat(t, s, dsn, desk.Config{})
-	tids := saying(t, a, 1, 3)
-	hide := func(from, to int64) {
-		t.Helper()
-		_, err := a.DB.ExecContext(testkit.Within(t), "UPDATE journal_change SET tid = ? WHERE tid = ?", to, from)
-		require.NoError(t, err)
-	}
-	hide(tids[1], -tids[1])
-	b := desk.Seat(t, s, dsn, desk.Config{Journal: tracbus.JournalConfig{Logger: log.Logger()}})
-	log.Until(t, "changes are held back by a transaction that does not end")
-	log.Until(t, `who=unknown`)
-	hide(-tids[1], tids[1])
-	b.Hears(t, "3")
-	log.Until(t, "changes are not held back any more")
-	assert.Equal(t, 1, log.Count("does not end"))
-}
-
 // batchTaker takes many events in one call, which it may fail.
 type batchTaker struct {
 	handle func() error

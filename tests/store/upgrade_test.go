@@ -92,7 +92,7 @@ func TestUpgradeInterrupted(t *testing.T) {
 		}
 		t.Logf("%d deaths", deaths)
 		assert.Greater(t, deaths, 10)
-		for _, table := range []string{"journal_transaction", "journal_once", "journal_aside", "journal_transaction_2", "ticket_journal_2"} {
+		for _, table := range []string{"journal_transaction", "journal_once", "journal_aside", "journal_transaction_2", "ticket_journal_2", "journal_head"} {
 			_, err := o.Exec("DELETE FROM " + table)
 			assert.Error(t, err, "%s is there", table)
 		}

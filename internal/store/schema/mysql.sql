@@ -1,9 +1,9 @@
 -- A row for each change. Ids are bytes: no collation makes two of them equal, no padding
 -- either.
 CREATE TABLE IF NOT EXISTS {journal_change} (
-	tid           BIGINT          NOT NULL,
+	tid           BIGINT          NOT NULL AUTO_INCREMENT,
 	seq           INTEGER         NOT NULL, -- place in the transaction
-	changes       INTEGER         NOT NULL, -- how many the transaction has
+	changes       INTEGER         NOT NULL, -- how many the transaction has; 0: nobody can commit one with this tid any more
 	commit_id     VARBINARY(64)   NOT NULL, -- of the transaction, random
 	origin        VARBINARY(64)   NOT NULL, -- of the process that committed it
 	realm         VARBINARY(64)   NOT NULL,
@@ -16,18 +16,20 @@ CREATE TABLE IF NOT EXISTS {journal_change} (
 	env           VARBINARY(1000),          -- null: the bus's own
 	comment       LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
 	parts         BIGINT          NOT NULL, -- which parts are null or absent
+	session       BIGINT          NOT NULL DEFAULT 0, -- the connection that wrote the transaction's first row
 	document      LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL, -- JSON: the fields that changed, and the state of those that did not
 	PRIMARY KEY (tid, seq),
 	INDEX (realm, id, tid)
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC;
 
--- The counter: locked from the taking of a tid to the commit.
-CREATE TABLE IF NOT EXISTS {journal_head} (
-	one INTEGER NOT NULL PRIMARY KEY,
-	tid BIGINT  NOT NULL
+-- A transaction up to which all are decided, as far as somebody has noted one.
+CREATE TABLE IF NOT EXISTS {journal_decided} (
+	one       INTEGER       NOT NULL PRIMARY KEY,
+	tid       BIGINT        NOT NULL,
+	commit_id VARBINARY(64) NOT NULL -- of that
 ) ENGINE = InnoDB;
 
-INSERT IGNORE INTO {journal_head} VALUES (1, 0);
+INSERT IGNORE INTO {journal_decided} VALUES (1, 0, '');
 
 -- A row for each number that resources are locked by.
 CREATE TABLE IF NOT EXISTS {journal_lock} (

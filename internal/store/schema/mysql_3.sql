@@ -4,6 +4,8 @@ UPDATE {journal_facts} SET schema_version = 3 WHERE one = 1;
 
 {journal_change}
 
+{journal_decided}
+
 RENAME TABLE {REALM_history} TO {REALM_history_2};
 
 RENAME TABLE {REALM_journal} TO {REALM_journal_2};
@@ -33,6 +35,12 @@ FROM {REALM_journal_2} j FORCE INDEX (PRIMARY) JOIN {journal_transaction_2} t FO
 INSERT INTO {journal_change} (tid, seq, changes, commit_id, origin, realm, id, "change", time, author, ipnr, authenticated, comment, parts, document)
 SELECT t.tid, 0, CASE WHEN t.realms = '' THEN 0 ELSE 1 END, t.mark, t.origin, substring_index(t.realms, ',', 1), '', '', 0, '', '', 0, '', 0, ''
 FROM {journal_transaction_2} t FORCE INDEX (PRIMARY) WHERE t.tid > AFTER AND t.tid <= UPTO AND COUNTS = 0;
+
+-- Version 2 left no gaps, so that nobody needs to look for them.
+UPDATE {journal_decided}, (SELECT tid, commit_id FROM {journal_change} WHERE seq = 0 ORDER BY tid DESC LIMIT 1) latest
+SET {journal_decided}.tid = latest.tid, {journal_decided}.commit_id = latest.commit_id;
+
+DROP TABLE IF EXISTS {journal_head};
 
 DROP TABLE IF EXISTS {REALM_history_2};
 

@@ -1,6 +1,7 @@
 // Package schema has the SQL that makes a journal's tables. Its secret is how it is kept in
 // files, one set for each database: <name>.sql makes the tables; <name>_realm.sql the views
-// of a realm; <name>_2.sql and <name>_3.sql make a version of the one before;
+// of a realm; <name>_routines.sql the procedures, if there are any that a dump of the tables
+// may lack; <name>_2.sql and <name>_3.sql make a version of the one before;
 // <name>_append.sql stores a change.
 //
 // Statements are separated by empty lines, and written as package sqltext takes them.
@@ -9,6 +10,7 @@ package schema
 import (
 	"cmp"
 	"embed"
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -32,6 +34,14 @@ func (d Of) read(name string) []string {
 
 // Tables returns what makes the tables.
 func (d Of) Tables() []string { return d.read(".sql") }
+
+// Routines returns what makes the procedures. It can be repeated.
+func (d Of) Routines() []string {
+	if d != "mysql" {
+		return nil
+	}
+	return d.read("_routines.sql")
+}
 
 // Views returns what makes the views of a realm.
 func (d Of) Views(realm string) (statements []string) {
@@ -91,6 +101,27 @@ func (st Step) Copies(after, upTo int64) (statements []string) {
 	words := strings.NewReplacer("AFTER", strconv.FormatInt(after, 10), "UPTO", strconv.FormatInt(upTo, 10))
 	for _, statement := range st.copy {
 		statements = append(statements, words.Replace(statement))
+	}
+	return statements
+}
+
+var renamed = regexp.MustCompile(`^(?:--.*\n)*(?:ALTER|RENAME) TABLE \{(\w+)\}`)
+
+// Renames returns the statements that begin the step, but for those whose table is renamed
+// already: none if all are. table says whether there is a table of a name.
+func (st Step) Renames(table func(name string) bool) (statements []string) {
+	some := false
+	for _, statement := range st.Begin {
+		if name := renamed.FindStringSubmatch(statement); name != nil {
+			if !table(name[1]) {
+				continue
+			}
+			some = true
+		}
+		statements = append(statements, statement)
+	}
+	if !some {
+		return nil
 	}
 	return statements
 }

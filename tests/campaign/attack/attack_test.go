@@ -122,6 +122,13 @@ func (r *rig) judge(db *sql.DB, duration time.Duration, runs []record.Run, plain
 		"%d kills, %d cuts, %d stops, %d runs; held open: %v", r.dialect, duration, trackers, writersEach,
 		len(truth.Commits), len(truth.Changes), results[record.Committed], results[record.NotCommitted], results[record.Unknown],
 		r.kills, r.cuts, r.stops, len(runs), held)
+	if r.dialect == tracbus.MySQL { // transactions that ended with a tid, and nobody else has it
+		var closed int
+		if err := db.QueryRowContext(r.t.Context(), "SELECT count(*) FROM journal_change WHERE changes = 0").Scan(&closed); err != nil || closed == 0 {
+			r.t.Errorf("%d tids were closed, error %v: expected some", closed, err)
+		}
+		r.t.Logf("%d tids were closed", closed)
+	}
 	v := record.Check(truth, runs)
 	r.t.Logf("the journal, of %d changes told: %v", told, v)
 	if len(v.Told) > 0 {

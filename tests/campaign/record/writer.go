@@ -74,19 +74,19 @@ func OutcomeOf(maker string, tid int64, err error) Line {
 }
 
 // Transact makes one transaction. It thinks where that hurts most: on PostgreSQL
-// when the rows are locked, and where it joins, when it has its tid; elsewhere,
-// where that stops all other writers, before.
+// when the rows are locked, and where it joins, when it has its tid, but for SQLite:
+// there it would stop all other writers.
 func (w *Writer) Transact(ctx context.Context, maker string, hold time.Duration) (int64, error) {
 	p := w.plan(maker)
 	if hold > 0 {
-		p.think, p.hold, p.patience, p.fails, p.joins = 0, hold, 0, false, true
+		p.think, p.hold, p.patience, p.fails, p.joins, p.undone = 0, hold, 0, false, true, false
 	}
 	if p.patience > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, p.patience)
 		defer cancel()
 	}
-	if w.Dialect == tracbus.PostgreSQL && p.joins {
+	if w.Dialect != tracbus.SQLite && p.joins {
 		p.think, p.hold = 0, max(p.think, hold)
 	}
 	if w.Dialect == tracbus.SQLite {
@@ -158,6 +158,10 @@ func (w *Writer) join(ctx context.Context, p plan, f func(*tracbus.ModelTransact
 		return 0, fmt.Errorf("%w: %w", tracbus.ErrNotCommitted, err)
 	}
 	Sleep(ctx, p.hold)
+	if p.undone {
+		_, err := conn.ExecContext(ctx, "ROLLBACK")
+		return 0, errors.Join(tracbus.ErrNotCommitted, errRollback, err)
+	}
 	if _, err := conn.ExecContext(ctx, "COMMIT"); err != nil {
 		_ = conn.Raw(func(any) error { return driver.ErrBadConn })
 		landed, unclear := tx.Outcome(ctx)
@@ -182,6 +186,7 @@ type plan struct {
 	hold     time.Duration // how long it has its tid before it commits, if it joins
 	patience time.Duration // zero for any
 	fails    bool
+	undone   bool // when it has its tid, if it joins
 }
 
 func (w *Writer) plan(maker string) plan {
@@ -193,6 +198,7 @@ func (w *Writer) plan(maker string) plan {
 		joins:   r.IntN(5) == 0,
 		think:   time.Duration(r.Int64N(int64(think))),
 		fails:   r.IntN(5) == 0,
+		undone:  r.IntN(4) == 0,
 	}
 	if r.IntN(30) == 0 {
 		p.patience = time.Duration(1 + r.Int64N(int64(2*think)))
