@@ -40,7 +40,6 @@ func (k *tracker) fill(ctx context.Context, j *tracbus.Journal, want int64) erro
 	}
 	after := map[tracbus.Dialect][]string{
 		tracbus.PostgreSQL: {"SELECT setval('journal_tid', %d)", "VACUUM ANALYZE journal_change -- %d"}, // as its daemon does in time
-		tracbus.MySQL:      {"UPDATE journal_head SET tid = %d"},
 		tracbus.SQLite:     {"PRAGMA wal_checkpoint(TRUNCATE) -- %d"},
 	}
 	for _, statement := range after[k.dialect] {
