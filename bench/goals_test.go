@@ -2,6 +2,7 @@ package bench_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/tracbus/tracbus/bench/contest"
@@ -77,6 +78,24 @@ func summary(results map[string]*contest.Result) string {
 		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", g.work, g.before, g.want, g.now(results[g.title]))
 	}
 	return b.String() + "\n"
+}
+
+// check says what of a goal a comparison does not measure.
+func (g goal) check(c *contest.Contest) error {
+	for _, name := range []string{g.way, g.to} {
+		if name != "" && !slices.ContainsFunc(c.Ways, func(w contest.Way) bool { return w.Name == name }) {
+			return fmt.Errorf("%s: expected a way %q", c.Title, name)
+		}
+	}
+	for _, at := range g.at {
+		if !slices.Contains(c.At, at) {
+			return fmt.Errorf("%s: expected it to be held at %d", c.Title, at)
+		}
+	}
+	if g.unit >= len(c.Units) || g.at == nil && !g.grows && len(c.At) > 0 {
+		return fmt.Errorf("%s: expected %d units, and points in the goal if it has any", c.Title, g.unit+1)
+	}
+	return nil
 }
 
 // now is what was measured.

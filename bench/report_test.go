@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -62,6 +63,9 @@ func TestReport(t *testing.T) {
 		return
 	}
 	where := os.Getenv(reportEnv)
+	for _, g := range goals() {
+		require.True(t, slices.ContainsFunc(all(), func(c comparison) bool { return c.title == g.title }), "no comparison is called %q", g.title)
+	}
 	var report strings.Builder
 	results := map[string]*contest.Result{}
 	for _, c := range all() {
@@ -72,6 +76,11 @@ func TestReport(t *testing.T) {
 			rounds, long := c.rounds, c.long
 			of := c.of(t)
 			of.Title = c.title
+			for _, g := range goals() {
+				if g.title == c.title {
+					require.NoError(t, g.check(of))
+				}
+			}
 			if where == "" { // only to see that all ways work
 				t.Parallel()
 				rounds, long, of.At = 1, time.Millisecond, of.At[:min(1, len(of.At))]

@@ -80,3 +80,28 @@ func TestAReportTellsAll(t *testing.T) {
 		assert.Contains(t, svg, part)
 	}
 }
+
+// A contest that grows shows how much, and its picture can have powers of ten.
+func TestAReportTellsHowItGrows(t *testing.T) {
+	var order []string
+	c := twoWays(&order)
+	c.At, c.Against, c.Grows, c.Log = []int{1, 1000}, "", true, true
+	for i := range c.Ways {
+		run := c.Ways[i].Run
+		c.Ways[i].Run = func(ctx context.Context, at int, long time.Duration) ([]float64, error) {
+			figures, err := run(ctx, 1, long)
+			return []float64{figures[0] / figures[0] * float64(at)}, err
+		}
+	}
+	r, err := c.Hold(t.Context(), 3, time.Millisecond)
+	require.NoError(t, err)
+	text := r.Markdown("")
+	assert.Contains(t, text, "| | 1 writers | 1,000 writers | × |\n|---|---|---|---|\n")
+	assert.Contains(t, text, "| one, /s | 1.0 (1.0–1.0) | 1,000 (1,000–1,000) | 1000.00 |")
+	svg := r.SVG()
+	for _, label := range []string{">1.0<", ">10<", ">100<", ">1,000<", ">10,000<"} {
+		assert.Contains(t, svg, label)
+	}
+	assert.NotContains(t, svg, "NaN")
+	assert.NotContains(t, svg, "Inf")
+}
