@@ -34,7 +34,7 @@ type Contest struct {
 	Plot bool // whether the report has a picture of it
 
 	Log   bool // the picture's heights are powers of ten, for figures that are far apart
-	Grows bool // a last column shows each figure at the last point as a multiple of that at the first
+	Grows bool // points take turns too; a last column shows the last point as a multiple of the first
 }
 
 // A Way does the job.
@@ -65,34 +65,49 @@ type key struct {
 // is not counted: it makes connections and fills caches.
 func (c *Contest) Hold(ctx context.Context, rounds int, long time.Duration) (*Result, error) {
 	r := &Result{c, rounds, map[key][]float64{}}
-	for _, at := range c.points() {
-		for round := range rounds + 1 {
-			while := long
-			if round == 0 {
-				while = min(long, max(long/4, 50*time.Millisecond))
+	for _, turn := range c.turns(rounds) {
+		while := long
+		if turn.round == 0 {
+			while = min(long, max(long/4, 50*time.Millisecond))
+		}
+		for i := range c.Ways {
+			w := c.Ways[(i+turn.round)%len(c.Ways)] // nobody always comes after the same one
+			if !w.at(turn.at) {
+				continue
 			}
-			for i := range c.Ways {
-				w := c.Ways[(i+round)%len(c.Ways)] // nobody always comes after the same one
-				if !w.at(at) {
-					continue
-				}
-				figures, err := w.Run(ctx, at, while)
-				if err == nil && len(figures) != len(c.Units) {
-					err = fmt.Errorf("got %d figures, expected one of each unit: %q", len(figures), c.Units)
-				}
-				if err != nil {
-					return nil, fmt.Errorf("%s, %s at %d: %w", c.Title, w.Name, at, err)
-				}
-				if round > 0 {
-					for unit, f := range figures {
-						k := key{w.Name, at, unit}
-						r.figures[k] = append(r.figures[k], f)
-					}
+			figures, err := w.Run(ctx, turn.at, while)
+			if err == nil && len(figures) != len(c.Units) {
+				err = fmt.Errorf("got %d figures, expected one of each unit: %q", len(figures), c.Units)
+			}
+			if err != nil {
+				return nil, fmt.Errorf("%s, %s at %d: %w", c.Title, w.Name, turn.at, err)
+			}
+			if turn.round > 0 {
+				for unit, f := range figures {
+					k := key{w.Name, turn.at, unit}
+					r.figures[k] = append(r.figures[k], f)
 				}
 			}
 		}
 	}
 	return r, nil
+}
+
+// turn is of all ways at a point.
+type turn struct{ at, round int }
+
+// turns are in order: all rounds at a point, and then at the next; or, where points are
+// compared with each other, a round at all points, and then the next round.
+func (c *Contest) turns(rounds int) (turns []turn) {
+	for _, at := range c.points() {
+		for round := range rounds + 1 {
+			turns = append(turns, turn{at, round})
+		}
+	}
+	if c.Grows {
+		slices.SortStableFunc(turns, func(a, b turn) int { return a.round - b.round })
+	}
+	return turns
 }
 
 // points are where all are measured; one that counts nothing if there are none.

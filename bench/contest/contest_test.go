@@ -95,6 +95,7 @@ func TestAReportTellsHowItGrows(t *testing.T) {
 	}
 	r, err := c.Hold(t.Context(), 3, time.Millisecond)
 	require.NoError(t, err)
+	assert.Equal(t, []turn{{1, 0}, {1000, 0}, {1, 1}, {1000, 1}}, c.turns(1), "points that are compared take turns")
 	text := r.Markdown("")
 	assert.Contains(t, text, "| | 1 writers | 1,000 writers | × |\n|---|---|---|---|\n")
 	assert.Contains(t, text, "| one, /s | 1.0 (1.0–1.0) | 1,000 (1,000–1,000) | 1000.00 |")
