@@ -3,6 +3,7 @@ package bench_test
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,17 +29,36 @@ func namesUnder(t *testing.T, dialect string) *contest.Contest {
 
 func consumers(t *testing.T, s *testdatabase.Server, name string, count func(at int) int) contest.Way {
 	jobs := map[int]func(ctx context.Context) error{}
+	var handled, expected atomic.Int64
 	return contest.Way{Name: name, Run: func(ctx context.Context, at int, long time.Duration) ([]float64, error) {
 		if jobs[at] == nil {
 			k, bus := newTracker(t, s), tracbus.BusConfig{Logger: testkit.Quiet}.NewBus("bench")
 			pool(k.db, 10)
 			for n := range count(at) {
-				tracbus.On(bus, tracbus.Durable(fmt.Sprint("name", n)), func(context.Context, tracbus.TicketChanged) error { return nil })
+				tracbus.On(bus, tracbus.Durable(fmt.Sprint("name", n)), func(context.Context, tracbus.TicketChanged) error {
+					handled.Add(1)
+					return nil
+				})
 			}
 			j := k.open(t, bus, tracbus.JournalConfig{})
 			run(t, j)
-			jobs[at] = k.recording(j)
+			commit, names := k.recording(j), int64(count(at))
+			jobs[at] = func(ctx context.Context) error {
+				err := commit(ctx)
+				if err == nil {
+					expected.Add(names)
+				}
+				return err
+			}
 		}
-		return rate(ctx, 1, long, jobs[at])
+		figures, err := rate(ctx, 1, long, jobs[at])
+		for err == nil && handled.Load() < expected.Load() { // else the next way would bear the load of this one
+			select {
+			case <-time.After(time.Millisecond):
+			case <-ctx.Done():
+				err = ctx.Err()
+			}
+		}
+		return figures, err
 	}}
 }
