@@ -168,12 +168,26 @@ func (j *Journal) hearOthers(ctx context.Context) iter.Seq[follow.Heard] {
 // because the journal is read again for that queue when there is room.
 type journalSink struct{ journal *Journal }
 
-// Feed queues the events of the journal's next transactions for every listener.
-func (s journalSink) Feed(changes []store.Change, transactions []store.Place, more bool) {
-	if s.pass(transactions[len(transactions)-1]) {
+// Reading counts what made durable consumers forget what was read before.
+func (s journalSink) Reading() int { return s.journal.keeper.Reading() }
+
+// Feed offers the journal's next transactions to the durable consumers, and queues their
+// events for every other listener. If there is none, no event is made: whoever
+// registers later gets what comes after a place.
+func (s journalSink) Feed(from store.Place, batch store.Batch, reading int) {
+	s.journal.keeper.Offer(from, batch, reading)
+	b := s.journal.bus
+	b.mu.Lock()
+	none := len(b.queues) == 0
+	if none {
+		b.fed = batch.Places[len(batch.Places)-1]
+	}
+	b.mu.Unlock()
+	if none {
+		s.journal.unread.Forget()
 		return
 	}
-	items, places := s.journal.unread.Take(s.journal.items(changes), shownPlaces(transactions), more)
+	items, places := s.journal.unread.Take(s.journal.items(batch.Changes), shownPlaces(batch.Places), batch.More)
 	if len(places) == 0 {
 		return // the follower comes back with the rest of them
 	}
@@ -183,34 +197,18 @@ func (s journalSink) Feed(changes []store.Change, transactions []store.Place, mo
 			s.journal.config.Logger.Error("changes of the journal cannot be read: listeners get a Resync", "changes", e.Missed, "err", e.Err)
 		}
 	}
-	b := s.journal.bus
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.fed = store.Place(places[len(places)-1])
 	for _, q := range b.queues {
 		q.Feed(items, places)
 	}
-	s.journal.keeper.Kick()
-}
-
-// pass says whether nobody listens but durable consumers, who read for themselves. Then
-// no event is made, and whoever registers later gets what comes after a place.
-func (s journalSink) pass(to store.Place) bool {
-	b := s.journal.bus
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if len(b.queues) > 0 {
-		return false
-	}
-	b.fed = to
-	s.journal.unread.Forget()
-	s.journal.keeper.Kick()
-	return true
 }
 
 // Rewound makes every listener go on after an earlier place, after a Resync.
 func (s journalSink) Rewound(to store.Place, err error) {
 	s.journal.unread.Forget()
+	s.journal.keeper.Forget()
 	b := s.journal.bus
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -244,7 +242,7 @@ func (s journalSink) Ahead(yield func(last store.Place, gone func()) bool) {
 	}
 }
 
-// Nudge has the durable consumers look, because they read the journal themselves.
+// Nudge has the durable consumers look whether leases are free.
 func (s journalSink) Nudge() { s.journal.keeper.Kick() }
 
 // HasRead says whether all up to a tid is queued for every listener.

@@ -42,10 +42,10 @@ type source struct {
 // floors says which packages may import which: only those on lower floors.
 var floors = [][]string{
 	{"internal/redisconn/guard", "internal/redisconn/words", "internal/redisconn/setting", "internal/redisconn/quorum"},
-	{"internal/value", "internal/sqltext", "internal/store/schema", "internal/delivery", "internal/tracini", "internal/redisconn", "internal/persistent", "internal/limit"},
+	{"internal/value", "internal/sqltext", "internal/store/schema", "internal/delivery", "internal/tracini", "internal/redisconn", "internal/persistent", "internal/limit", "internal/question"},
 	{"internal/session", "internal/tombstone"},
 	{"internal/borrow", "internal/store", "internal/wire", "internal/stream", "internal/publish/pipeline", "internal/publish/script"},
-	{"internal/checkpoint", "internal/retention"},
+	{"internal/checkpoint", "internal/retention", "internal/recent"},
 	{"internal/entry", "internal/follow", "internal/progress"},
 	{"internal/consumer"},
 	{"internal/publish"},

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/tracbus/tracbus/internal/consumer"
 	"github.com/tracbus/tracbus/internal/follow"
 	"github.com/tracbus/tracbus/internal/store"
 	"github.com/tracbus/tracbus/internal/testkit"
@@ -28,15 +29,15 @@ func TestNobodyListens(t *testing.T) {
 	row, err := rowOf(TicketChanged{ID: 1, Change: Change{TID: 4, Author: "joe"}, New: Fields{"a": "1"}, Old: Fields{"a": ""}}.Entry())
 	require.NoError(t, err)
 	b := NewBus("test")
-	j := &Journal{bus: b, follower: new(follow.Follower), realms: []JournalRealm{mutes{t: t}}}
+	j := &Journal{bus: b, follower: new(follow.Follower), realms: []JournalRealm{mutes{t: t}}, keeper: consumer.NewKeeper(consumer.Journal[Event]{}, "", 0)}
 	require.NoError(t, b.attach(j, store.Place{TID: 3, CommitID: "three"}))
-	journalSink{j}.Feed([]store.Change{row}, []store.Place{{TID: 4, CommitID: "four"}}, false)
+	journalSink{j}.Feed(store.Place{TID: 3, CommitID: "three"}, store.Batch{Changes: []store.Change{row}, Places: []store.Place{{TID: 4, CommitID: "four"}}}, 0)
 
 	j.realms = []JournalRealm{Tickets{}}
 	got := make(chan TicketChanged, 2)
 	On(b, Everywhere, func(_ context.Context, e TicketChanged) error { got <- e; return nil })
 	row.TID = 5
-	journalSink{j}.Feed([]store.Change{row}, []store.Place{{TID: 5, CommitID: "five"}}, false)
+	journalSink{j}.Feed(store.Place{TID: 4, CommitID: "four"}, store.Batch{Changes: []store.Change{row}, Places: []store.Place{{TID: 5, CommitID: "five"}}}, 0)
 	ctx, cancel := context.WithTimeout(t.Context(), testkit.Patience)
 	defer cancel()
 	require.NoError(t, b.Close(ctx))
@@ -48,9 +49,9 @@ func TestNobodyListens(t *testing.T) {
 // follower has not noted yet how far: the listener has nothing to wait for.
 func TestRegisteredBetweenFeedAndPlace(t *testing.T) {
 	b := NewBus("test")
-	j := &Journal{bus: b, follower: new(follow.Follower)}
+	j := &Journal{bus: b, follower: new(follow.Follower), keeper: consumer.NewKeeper(consumer.Journal[Event]{}, "", 0)}
 	require.NoError(t, b.attach(j, store.Place{TID: 3, CommitID: "three"}))
-	journalSink{j}.Feed(nil, []store.Place{{TID: 4, CommitID: "four"}}, false)
+	journalSink{j}.Feed(store.Place{TID: 3, CommitID: "three"}, store.Batch{Places: []store.Place{{TID: 4, CommitID: "four"}}}, 0)
 	r := On(b, Everywhere, func(context.Context, Event) error { return nil })
 	ctx, cancel := context.WithTimeout(t.Context(), testkit.Patience)
 	defer cancel()

@@ -13,6 +13,7 @@ type batch[E any] struct {
 	places  []store.Place
 	changes []change[E]
 	more    bool // there is more to read at once
+	heard   int  // how often the journal may have had something new before it was read
 }
 
 // change is an event of the journal, or why its row cannot be read.

@@ -33,7 +33,7 @@ func (s *session[E]) deliverEach(ctx context.Context, b *batch[E]) error {
 			return err
 		}
 	}
-	s.move(progress.Cursor{Place: b.end()})
+	s.move(progress.Cursor{Place: b.end()}, false)
 	return nil
 }
 
@@ -73,7 +73,7 @@ func (s *session[E]) deliverBatches(ctx context.Context, b *batch[E]) error {
 		}
 	}
 	s.runner.single = false
-	s.move(progress.Cursor{Place: b.end()})
+	s.move(progress.Cursor{Place: b.end()}, false)
 	return nil
 }
 
@@ -103,7 +103,7 @@ func (s *session[E]) deliverToSink(ctx context.Context, b *batch[E]) error {
 		return &changeError{b.changes[0].row, progress.Cursor{}, len(events), err, false}
 	}
 	s.countDelivered(len(events))
-	s.reached(span.To)
+	s.reached(span.To, len(events) > 0)
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tracbus/tracbus/internal/checkpoint"
+	"github.com/tracbus/tracbus/internal/question"
 	"github.com/tracbus/tracbus/internal/store"
 )
 
@@ -16,19 +17,19 @@ import (
 type Keeper[E any] struct {
 	journal Journal[E]
 	slots   slots
-	kick    chan struct{} // holds one token: the journal may have something new
+	kick    chan struct{} // holds one token: the journal has something new
 	renewer *Renewer
 	contest *contest
 	reader  *reader[E]
 
 	base        context.Context // of what is asked for many
-	floors      questions[struct{}, int64]
-	places      questions[store.Place, bool]
-	befores     questions[int64, store.Place]
-	checkpoints questions[store.Place, checkpoint.List]
+	floors      question.Desk[struct{}, int64]
+	places      question.Desk[store.Place, bool]
+	befores     question.Desk[int64, store.Place]
+	checkpoints question.Desk[store.Place, checkpoint.List]
 
 	mu       sync.Mutex
-	memories map[string]*Memory // of consumers that have dead letters redelivered
+	memories map[string]*Memory // of consumers whose leases are held
 }
 
 // NewKeeper returns the keeper of a process, for a pool of at most so many
@@ -57,11 +58,11 @@ func (k *Keeper[E]) Start() (stop func()) {
 	return func() {
 		cancel()
 		parts.Wait()
-		k.reader.reads.going.Wait()
-		k.floors.going.Wait()
-		k.places.going.Wait()
-		k.befores.going.Wait()
-		k.checkpoints.going.Wait()
+		k.reader.reads.Wait()
+		k.floors.Wait()
+		k.places.Wait()
+		k.befores.Wait()
+		k.checkpoints.Wait()
 	}
 }
 
@@ -80,19 +81,31 @@ func (k *Keeper[E]) look(ctx context.Context) {
 	}
 }
 
-// Kick says that the journal may have something new, or that a lease may be free. A nil
-// keeper has no consumers.
-func (k *Keeper[E]) Kick() {
-	if k == nil {
-		return
+// Kick says that a lease may be free.
+func (k *Keeper[E]) Kick() { signal(k.contest.kick) }
+
+// Reading returns a number for [Keeper.Offer]: that of the moment before a read.
+func (k *Keeper[E]) Reading() int { return k.reader.reading() }
+
+// Offer gives the consumers what was read of the journal after a place, which is just
+// what they would read there themselves. reading is the number of the moment before:
+// if a consumer has noticed since that the history went back, it is not taken. Those
+// who wait at another place have the journal read for them.
+func (k *Keeper[E]) Offer(from store.Place, b store.Batch, reading int) {
+	k.mu.Lock()
+	nobody := len(k.memories) == 0
+	k.mu.Unlock()
+	if !nobody && k.reader.offer(from, b, reading) {
+		signal(k.kick)
 	}
-	signal(k.kick)
-	signal(k.contest.kick)
 }
+
+// Forget says that what was read before may be of a history that is gone.
+func (k *Keeper[E]) Forget() { k.reader.forget() }
 
 // floor returns the tid up to which the journal is pruned.
 func (k *Keeper[E]) floor(ctx context.Context) (int64, error) {
-	return k.floors.ask(ctx, k.base, struct{}{}, func(ctx context.Context) (floor int64, err error) {
+	return k.floors.Ask(ctx, k.base, struct{}{}, func(ctx context.Context) (floor int64, err error) {
 		err = k.slots.use(ctx, statementLimit, func(ctx context.Context) (err error) {
 			floor, err = k.journal.Store.PrunedTo(ctx, k.journal.DB)
 			return err
@@ -107,7 +120,7 @@ func (k *Keeper[E]) has(ctx context.Context, p store.Place, floor int64) (bool, 
 	if p.TID == floor {
 		return true, nil
 	}
-	return k.places.ask(ctx, k.base, p, func(ctx context.Context) (has bool, err error) {
+	return k.places.Ask(ctx, k.base, p, func(ctx context.Context) (has bool, err error) {
 		err = k.slots.use(ctx, statementLimit, func(ctx context.Context) (err error) {
 			has, err = k.journal.Store.Has(ctx, k.journal.DB, p)
 			return err
@@ -119,7 +132,7 @@ func (k *Keeper[E]) has(ctx context.Context, p store.Place, floor int64) (bool, 
 // before returns the last place before a tid that the journal has, or where it
 // begins.
 func (k *Keeper[E]) before(ctx context.Context, tid int64) (store.Place, error) {
-	return k.befores.ask(ctx, k.base, tid, func(ctx context.Context) (p store.Place, err error) {
+	return k.befores.Ask(ctx, k.base, tid, func(ctx context.Context) (p store.Place, err error) {
 		err = k.slots.use(ctx, statementLimit, func(ctx context.Context) (err error) {
 			if p, err = k.journal.Store.Before(ctx, k.journal.DB, tid-1); err == nil && p.TID == 0 {
 				p.TID, err = k.journal.Store.PrunedTo(ctx, k.journal.DB)
@@ -132,7 +145,7 @@ func (k *Keeper[E]) before(ctx context.Context, tid int64) (store.Place, error) 
 
 // begin returns checkpoints that begin at a place.
 func (k *Keeper[E]) begin(ctx context.Context, p store.Place) (checkpoint.List, error) {
-	c, err := k.checkpoints.ask(ctx, k.base, p, func(ctx context.Context) (c checkpoint.List, err error) {
+	c, err := k.checkpoints.Ask(ctx, k.base, p, func(ctx context.Context) (c checkpoint.List, err error) {
 		err = k.slots.use(ctx, statementLimit, func(ctx context.Context) error { return c.Begin(ctx, k.journal.Store, k.journal.DB, p) })
 		return c, err
 	})
@@ -167,7 +180,8 @@ func (k *Keeper[E]) callForDeadLetters(ctx context.Context) {
 	}
 }
 
-// listen has a consumer called for its dead letters until it is done.
+// listen has a consumer take what is offered, and called for its dead letters, until it
+// is done.
 func (k *Keeper[E]) listen(name string, m *Memory) (done func()) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -185,13 +185,30 @@ func (l *Lease) find(rows map[string]progress.Consumer, to progress.Cursor) (hel
 // Renew has the lease renewed, soon.
 func (l *Lease) Renew() { l.renewer.soon(l) }
 
-// Move has a cursor stored, soon.
-func (l *Lease) Move(to progress.Cursor) {
+// Want notes the cursor that is to be stored, and says whether that is another one.
+// [Lease.WaitStored] has it stored.
+func (l *Lease) Want(to progress.Cursor) (moves bool) {
 	l.mu.Lock()
+	defer l.mu.Unlock()
+	moves = l.wanted != to
 	l.wanted = to
-	l.mu.Unlock()
-	l.Renew()
+	return moves
 }
+
+// Move has a cursor stored: soon, or when nothing is lost if that takes a moment.
+func (l *Lease) Move(to progress.Cursor, soon bool) {
+	switch {
+	case !l.Want(to):
+	case soon:
+		l.Renew()
+	default:
+		l.renewer.within(l, lazyMove)
+	}
+}
+
+// lazyMove is how long a cursor is not stored that moved over changes for which the
+// listener was not called: many of them are one statement then.
+const lazyMove = 100 * time.Millisecond
 
 // Cursor returns how far the listener has come, stored or not.
 func (l *Lease) Cursor() progress.Cursor {
@@ -217,12 +234,15 @@ func (l *Lease) lastHeld() time.Time {
 // WaitStored waits until the cursor that is wanted is stored, or the lease has
 // ended.
 func (l *Lease) WaitStored() error {
-	for {
+	for asked := false; ; asked = true {
 		l.mu.Lock()
 		there, moved := l.stored == l.wanted, l.moved
 		l.mu.Unlock()
 		if there {
 			return nil
+		}
+		if !asked {
+			l.Renew()
 		}
 		select {
 		case <-moved:

@@ -1,84 +1,56 @@
 package consumer
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"slices"
 	"sync"
-	"time"
 
+	"github.com/tracbus/tracbus/internal/question"
+	"github.com/tracbus/tracbus/internal/recent"
 	"github.com/tracbus/tracbus/internal/store"
 )
 
-// reader reads the journal for all consumers of a process. What one has read just now
-// the others need not read again, and one question tells all who wait whether there is
-// more.
+// reader reads the journal for all consumers of a process. What one has read just now,
+// or the follower has, the others need not read again, and one question tells all who
+// wait whether there is more.
 type reader[E any] struct {
 	journal Journal[E]
 	slots   slots
 	base    context.Context // of what is read for many
-	reads   questions[store.Place, store.Batch]
+	reads   question.Desk[store.Place, store.Batch]
 
 	mu      sync.Mutex // guards what follows
 	kicks   int        // how often there may have been something new
 	forgets int        // how often what was read was forgotten
-	windows []*window[E]
+	recent  recent.Reads[E]
 	waiting map[chan struct{}]store.Place
 }
-
-// window is a part of the journal that was read a moment ago: what comes after a
-// place.
-type window[E any] struct {
-	from    store.Place
-	places  []store.Place
-	changes []*shared[E]
-	bytes   int
-	more    bool
-	read    time.Time // when its end was read
-}
-
-// shared is a change whose event is made once for all.
-type shared[E any] struct {
-	row   store.Change
-	once  sync.Once
-	event E
-	err   error
-}
-
-const (
-	windowsAtOnce = 4       // there are as many
-	windowLength  = 2 << 10 // transactions, at most
-	windowBytes   = 8 << 20 // after so many no batch is added to one
-	windowLasts   = time.Second
-)
 
 // read returns what is after a place, as a batch of its own. With anew, the rows
 // are read from the database now, and not taken from those that are known.
 func (r *reader[E]) read(ctx context.Context, from store.Place, trim func(*store.Change), anew bool) (*batch[E], error) {
-	if known := r.known(from); known != nil && !anew {
-		return r.batch(known, trim), nil
+	heard := r.heard()
+	part, known := r.known(from)
+	if !known || anew {
+		rows, err := r.ask(ctx, from)
+		if err != nil {
+			return nil, err
+		}
+		if known = !anew; known { // what is known may begin before, and be older
+			part, known = r.known(from)
+		}
+		if !known {
+			part = recent.PartOf[E](rows)
+		}
 	}
-	rows, err := r.ask(ctx, from)
-	if err != nil {
-		return nil, err
-	}
-	var known *window[E]
-	if !anew { // what is known may begin before, and be older
-		known = r.known(from)
-	}
-	if known == nil {
-		known = &window[E]{places: rows.Places, changes: sharing[E](rows.Changes), more: rows.More}
-	}
-	return r.batch(known, trim), nil
+	return r.batch(part, trim, heard), nil
 }
 
 // ask reads what is after a place from the database, once for all who ask.
 func (r *reader[E]) ask(ctx context.Context, from store.Place) (store.Batch, error) {
-	return r.reads.ask(ctx, r.base, from, func(ctx context.Context) (rows store.Batch, err error) {
-		r.mu.Lock()
-		forgets := r.forgets
-		r.mu.Unlock()
+	return r.reads.Ask(ctx, r.base, from, func(ctx context.Context) (rows store.Batch, err error) {
+		forgets := r.reading()
 		err = r.slots.use(ctx, unlimited, func(ctx context.Context) (err error) {
 			rows, err = r.journal.Store.Read(ctx, r.journal.DB, from, batchLength, r.journal.Realms())
 			return err
@@ -93,103 +65,49 @@ func (r *reader[E]) keep(from store.Place, rows store.Batch, err error, forgets 
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if errors.Is(err, store.ErrRewound) || errors.Is(err, store.ErrPruned) {
-		r.windows = nil
+		r.recent.Forget()
 	}
-	if err != nil || len(rows.Places) == 0 || forgets != r.forgets {
-		return
+	if err == nil && forgets == r.forgets {
+		r.recent.Keep(from, rows)
 	}
-	r.windows = slices.DeleteFunc(r.windows, func(w *window[E]) bool { return w.from == from })
-	i := slices.IndexFunc(r.windows, func(w *window[E]) bool { return w.end() == from && w.bytes < windowBytes })
-	if i < 0 {
-		r.windows = append(r.windows, &window[E]{from: from})
-		if i = len(r.windows) - 1; i == windowsAtOnce { // the one that was used last is last
-			r.windows, i = slices.Delete(r.windows, 0, 1), i-1
-		}
-	}
-	w := r.windows[i]
-	w.places, w.more, w.read = append(w.places, rows.Places...), rows.More, time.Now()
-	for _, c := range sharing[E](rows.Changes) {
-		w.bytes += len(c.row.Document) + len(c.row.Comment)
-		w.changes = append(w.changes, c)
-	}
-	if over := len(w.places) - windowLength; over > 0 {
-		w.from = w.places[over-1]
-		w.places = slices.Clone(w.places[over:])
-		w.changes = slices.Clone(w.changes[w.after(w.from.TID):])
-	}
+}
+
+// reading returns how often what was read was forgotten.
+func (r *reader[E]) reading() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.forgets
 }
 
 // forget forgets what was read: it may be of a history that is gone.
 func (r *reader[E]) forget() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.windows = nil
+	r.recent.Forget()
 	r.forgets++
 }
 
-// end returns the place that a window reaches to.
-func (w *window[E]) end() store.Place { return w.places[len(w.places)-1] }
-
-// after returns the index of the first change after a tid.
-func (w *window[E]) after(tid int64) int {
-	i, _ := slices.BinarySearchFunc(w.changes, tid+1, func(c *shared[E], tid int64) int { return cmp.Compare(c.row.TID, tid) })
-	return i
-}
-
-// known returns what is after a place if that was read a moment ago, and nil if not,
-// or if there was nothing.
-func (r *reader[E]) known(from store.Place) *window[E] {
+// known returns what is after a place if that was read a moment ago.
+func (r *reader[E]) known(from store.Place) (recent.Part[E], bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for i, w := range r.windows {
-		if time.Since(w.read) > windowLasts {
-			continue
-		}
-		first := 0
-		if w.from != from {
-			if at, is := slices.BinarySearchFunc(w.places, from.TID, byTID); is && w.places[at] == from {
-				first = at + 1
-			}
-		}
-		if w.from != from && first == 0 || first == len(w.places) {
-			continue
-		}
-		r.windows = append(slices.Delete(r.windows, i, i+1), w)
-		places, more := w.places[first:], w.more
-		if len(places) > batchLength {
-			places, more = places[:batchLength], true
-		}
-		changes := w.changes[w.after(from.TID):w.after(places[len(places)-1].TID)]
-		return &window[E]{places: places, changes: changes, more: more}
-	}
-	return nil
+	return r.recent.After(from, batchLength)
 }
 
-func byTID(p store.Place, tid int64) int { return cmp.Compare(p.TID, tid) }
-
 // batch makes a batch of what may belong to others as well.
-func (r *reader[E]) batch(w *window[E], trim func(*store.Change)) *batch[E] {
-	b := &batch[E]{places: slices.Clone(w.places), more: w.more, changes: make([]change[E], len(w.changes))}
-	for i, c := range w.changes {
+func (r *reader[E]) batch(p recent.Part[E], trim func(*store.Change), heard int) *batch[E] {
+	b := &batch[E]{places: slices.Clone(p.Places), more: p.More, heard: heard, changes: make([]change[E], len(p.Changes))}
+	for i, c := range p.Changes {
 		one := &b.changes[i]
-		one.row = c.row
+		one.row = c.Row
 		if trim != nil {
 			trim(&one.row)
 			one.event, one.err = r.journal.Decode(one.row)
 			continue
 		}
-		c.once.Do(func() { c.event, c.err = r.journal.Decode(c.row) })
-		one.event, one.err = c.event, c.err
+		one.event, one.err = c.Event(r.journal.Decode)
 	}
 	return b
-}
-
-func sharing[E any](rows []store.Change) []*shared[E] {
-	all := make([]*shared[E], len(rows))
-	for i, row := range rows {
-		all[i] = &shared[E]{row: row}
-	}
-	return all
 }
 
 // heard returns how often there may have been something new; see await.
@@ -221,11 +139,30 @@ func (r *reader[E]) await(ctx context.Context, after store.Place, heard int, kic
 	delete(r.waiting, woken)
 }
 
+// offer keeps what was read after a place, unless what was read is forgotten since, and
+// wakes those for whom there is something in it. It says whether others wait, who are at
+// another place.
+func (r *reader[E]) offer(from store.Place, b store.Batch, reading int) (others bool) {
+	r.keep(from, b, nil, reading)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.kicks++
+	known := map[store.Place]bool{}
+	for _, p := range r.waiting {
+		if _, is := known[p]; !is {
+			_, known[p] = r.recent.After(p, 1)
+			others = others || !known[p]
+		}
+	}
+	r.wake(func(p store.Place) bool { return known[p] })
+	return others
+}
+
 // look reads once for all who wait, and wakes those for whom there is something.
 func (r *reader[E]) look(ctx context.Context) {
 	r.mu.Lock()
 	r.kicks++
-	r.windows = slices.DeleteFunc(r.windows, func(w *window[E]) bool { return time.Since(w.read) > windowLasts })
+	r.recent.Expire()
 	places := map[store.Place]bool{}
 	for _, p := range r.waiting {
 		places[p] = true
@@ -237,12 +174,17 @@ func (r *reader[E]) look(ctx context.Context) {
 			continue
 		}
 		r.mu.Lock()
-		for woken, at := range r.waiting {
-			if at == p {
-				delete(r.waiting, woken)
-				close(woken)
-			}
-		}
+		r.wake(func(at store.Place) bool { return at == p })
 		r.mu.Unlock()
+	}
+}
+
+// wake wakes those who wait at some places. The caller holds mu.
+func (r *reader[E]) wake(at func(store.Place) bool) {
+	for woken, p := range r.waiting {
+		if at(p) {
+			delete(r.waiting, woken)
+			close(woken)
+		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tracbus/tracbus/internal/progress"
+	"github.com/tracbus/tracbus/internal/store"
 )
 
 // Renewer renews the leases that a process holds, and stores their cursors: those of
@@ -58,7 +59,7 @@ func (r *Renewer) Run(ctx context.Context) {
 	for {
 		due, releases, next := r.next(time.Now())
 		r.release(ctx, releases)
-		r.renewAll(ctx, due)
+		store.Sleep(ctx, r.renewAll(ctx, due))
 		if len(due)+len(releases) > 0 {
 			continue
 		}
@@ -122,6 +123,20 @@ func (r *Renewer) soon(l *Lease) {
 	signal(r.wake)
 }
 
+// within has a lease renewed in a while at most.
+func (r *Renewer) within(l *Lease, while time.Duration) {
+	r.mu.Lock()
+	due := time.Now().Add(while)
+	sooner := due.Before(l.schedule.due) && l.schedule.pause == 0
+	if sooner {
+		l.schedule.due = due
+	}
+	r.mu.Unlock()
+	if sooner {
+		signal(r.wake)
+	}
+}
+
 // again has a lease renewed after a pause, because that failed.
 func (r *Renewer) again(l *Lease) {
 	r.mu.Lock()
@@ -134,12 +149,20 @@ func (r *Renewer) again(l *Lease) {
 // write is what one statement stores for leases, which are locked meanwhile.
 type write struct {
 	leases []*Lease
-	to     []progress.Cursor // of each: what only renews is about different ones
-	progress.Renewal
+	moves  bool
+	span   time.Duration
+	moved  []progress.Move // of each lease: what only renews is about different cursors
 }
 
-// renewAll renews leases and stores their cursors.
-func (r *Renewer) renewAll(ctx context.Context, leases []*Lease) {
+// mostGathering bounds the pause in which cursors come together.
+const mostGathering = 5 * time.Millisecond
+
+// renewAll renews leases and stores their cursors: what only renews in one statement,
+// first, and what moves in another. It returns how long not to look what is due. After
+// many have moved, their listeners are called with the next changes at the same time:
+// whoever is done first waits for the others as long as a statement takes, else half of
+// them would always be in one statement, and half in the next.
+func (r *Renewer) renewAll(ctx context.Context, leases []*Lease) (pause time.Duration) {
 	var writes []write
 	limit := time.Hour
 	for _, l := range leases {
@@ -148,7 +171,7 @@ func (r *Renewer) renewAll(ctx context.Context, leases []*Lease) {
 			continue
 		}
 		from, to := l.next()
-		one := write{[]*Lease{l}, []progress.Cursor{to}, progress.Renewal{Claims: []progress.Claim{l.claim}, Lease: l.span, Moves: from != to, From: from, To: to}}
+		one := write{[]*Lease{l}, from != to, l.span, []progress.Move{{Claim: l.claim, From: from, To: to}}}
 		limit = min(limit, l.span/3)
 		if r.isAlone(l) {
 			r.renewAlone(ctx, one)
@@ -156,28 +179,23 @@ func (r *Renewer) renewAll(ctx context.Context, leases []*Lease) {
 		}
 		writes = join(writes, one)
 	}
-	slices.SortFunc(writes, func(a, b write) int { return cmp.Compare(number(a.Moves), number(b.Moves)) })
-	for len(writes) > 0 { // what only renews is first, and a transaction is short
-		n := 1
-		for writes[0].Moves && n < min(len(writes), movesAtOnce) {
-			n++
+	slices.SortFunc(writes, func(a, b write) int { return cmp.Compare(number(a.moves), number(b.moves)) })
+	for _, w := range writes {
+		began := time.Now()
+		r.store(ctx, w, max(limit, 100*time.Millisecond))
+		if w.moves && len(w.leases) > 1 {
+			pause = min(time.Since(began), mostGathering)
 		}
-		r.store(ctx, writes[:n], max(limit, 100*time.Millisecond))
-		writes = writes[n:]
 	}
+	return pause
 }
 
-// movesAtOnce is how many statements a transaction has at most.
-const movesAtOnce = 50
-
-// join adds a write to those that store the same.
+// join adds a write to those of which it can be a part.
 func join(writes []write, one write) []write {
 	for i, w := range writes {
-		same := w.Lease == one.Lease && w.Moves == one.Moves && (!w.Moves || w.From == one.From && w.To == one.To)
-		if same && len(w.leases) < progress.AtOnce {
+		if w.span == one.span && w.moves == one.moves && len(w.leases) < progress.AtOnce {
 			writes[i].leases = append(w.leases, one.leases...)
-			writes[i].to = append(w.to, one.to...)
-			writes[i].Claims = append(w.Claims, one.Claims...)
+			writes[i].moved = append(w.moved, one.moved...)
 			return writes
 		}
 	}
@@ -197,53 +215,56 @@ func (r *Renewer) isAlone(l *Lease) bool {
 	return l.schedule.alone
 }
 
-// store makes writes, in a transaction if there are many, and settles each lease.
-func (r *Renewer) store(ctx context.Context, writes []write, limit time.Duration) {
+// store makes a write, and settles each lease.
+func (r *Renewer) store(ctx context.Context, w write, limit time.Duration) {
 	if r.tables.OneWriter() { // who waits there waits for whoever writes, and not for a row
 		limit = giveUpLimit
-	}
-	all := make([]progress.Renewal, len(writes))
-	together := 0
-	for i, w := range writes {
-		all[i] = w.Renewal
-		together += len(w.leases)
 	}
 	asked := time.Now() // before the database counts, so that we end first
 	storing, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	changed, err := r.tables.Renew(storing, all...)
+	changed, err := r.write(storing, w)
 	slow := err != nil && time.Since(asked) > limit/3 // perhaps one of the rows is locked
 	locked := errors.Is(err, progress.ErrLocked)
-	for i, w := range writes {
-		held := err == nil && changed[i] == int64(len(w.leases))
-		var rows map[string]progress.Consumer
-		failed := err
-		if err == nil && !held {
-			names := make([]string, len(w.leases))
-			for i, l := range w.leases {
-				names[i] = l.claim.Name
-			}
-			rows, failed = r.tables.FindConsumers(storing, names...)
-		}
+	held := err == nil && changed == int64(len(w.leases))
+	var rows map[string]progress.Consumer
+	if err == nil && !held {
+		names := make([]string, len(w.leases))
 		for i, l := range w.leases {
-			l.settle(asked, w.to[i], w.Moves, held, rows, failed)
-			r.mu.Lock()
-			again := l.schedule.pause > 0 // most locks last for a moment
-			l.schedule.alone = (slow || locked && again) && together > 1 && !r.tables.OneWriter() || l.schedule.alone && failed != nil
-			alone := l.schedule.alone
-			if failed == nil {
-				l.schedule.pause = 0
-			}
-			r.mu.Unlock()
-			l.writing.Unlock()
-			switch {
-			case failed != nil && alone && together > 1:
-				r.soon(l)
-			case failed != nil:
-				r.again(l)
-			}
+			names[i] = l.claim.Name
+		}
+		rows, err = r.tables.FindConsumers(storing, names...)
+	}
+	for i, l := range w.leases {
+		l.settle(asked, w.moved[i].To, w.moves, held, rows, err)
+		r.mu.Lock()
+		again := l.schedule.pause > 0 // most locks last for a moment
+		l.schedule.alone = (slow || locked && again) && len(w.leases) > 1 && !r.tables.OneWriter() || l.schedule.alone && err != nil
+		alone := l.schedule.alone
+		if err == nil {
+			l.schedule.pause = 0
+		}
+		r.mu.Unlock()
+		l.writing.Unlock()
+		switch {
+		case err != nil && alone && len(w.leases) > 1:
+			r.soon(l)
+		case err != nil:
+			r.again(l)
 		}
 	}
+}
+
+// write makes a write, and returns of how many leases.
+func (r *Renewer) write(ctx context.Context, w write) (changed int64, err error) {
+	if w.moves {
+		return r.tables.MoveCursors(ctx, w.span, w.moved)
+	}
+	claims := make([]progress.Claim, len(w.moved))
+	for i, m := range w.moved {
+		claims[i] = m.Claim
+	}
+	return r.tables.RenewLeases(ctx, w.span, claims)
 }
 
 // renewAlone makes the write of one lease, whose row may be locked by somebody, so
@@ -255,7 +276,7 @@ func (r *Renewer) renewAlone(ctx context.Context, one write) {
 		defer cancel()
 		defer context.AfterFunc(l.ctx, cancel)()
 		err := r.slots.use(ctx, l.span, func(ctx context.Context) error {
-			r.store(ctx, []write{one}, l.span/2)
+			r.store(ctx, one, l.span/2)
 			return nil
 		})
 		if err != nil {

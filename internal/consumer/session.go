@@ -28,7 +28,8 @@ type session[E any] struct {
 	trim     func(*store.Change) // nil: it uses all of a row
 
 	prefetch prefetch[E]
-	heard    int         // how often the journal may have had something new before it was read
+	all      store.Place // up to which all was delivered that there was when heard was the number
+	heard    int         // how often the journal may have had something new by then; -1: not all was delivered
 	pruned   bool        // the session goes on after pruned changes, and the cursor is to follow
 	at       store.Place // to read after: with a sink, the sink's place as far as is known; after pruned changes, theirs
 
@@ -49,7 +50,7 @@ type session[E any] struct {
 func newSession[E any](r *Runner[E], l *Lease) *session[E] {
 	return &session[E]{
 		runner: r, config: r.config, journal: r.journal, listener: r.listener, target: r.target, memory: r.memory, lease: l, keeper: r.keeper, trim: r.trim,
-		sink: r.sink, generation: l.row.Generation, sinkGeneration: l.row.Generation, reservedGeneration: -1, noted: l.row.Error,
+		sink: r.sink, generation: l.row.Generation, sinkGeneration: l.row.Generation, reservedGeneration: -1, noted: l.row.Error, heard: -1,
 	}
 }
 
@@ -92,8 +93,10 @@ func (s *session[E]) step(ctx context.Context) error {
 	if err := s.redeliver(ctx); err != nil {
 		return err
 	}
-	s.heard = s.keeper.reader.heard()
 	from, after := s.from()
+	if s.heard >= 0 && from == s.all { // it need not be read that there is no more
+		return s.idle(ctx)
+	}
 	b, err := s.prefetch.take(s, from)
 	switch {
 	case errors.Is(err, store.ErrPruned):
@@ -106,7 +109,8 @@ func (s *session[E]) step(ctx context.Context) error {
 	case err != nil:
 		return fmt.Errorf("read after tid %d: %w", from.TID, err)
 	case len(b.places) == 0:
-		return s.idle(ctx, from)
+		s.all, s.heard = from, b.heard
+		return s.idle(ctx)
 	}
 	if after.Partial {
 		if b.places[0] != after.Place {
@@ -126,6 +130,9 @@ func (s *session[E]) step(ctx context.Context) error {
 	}
 	if err == nil && ctx.Err() == nil { // else it may have delivered nothing
 		s.noteSuccess()
+		if !b.more {
+			s.all, s.heard = b.end(), b.heard
+		}
 	}
 	return err
 }
@@ -143,8 +150,10 @@ func (s *session[E]) from() (from store.Place, after progress.Cursor) {
 	return c.Place, progress.Cursor{}
 }
 
-// idle waits until there may be something to deliver.
-func (s *session[E]) idle(ctx context.Context, after store.Place) error {
+// idle waits until there may be something to deliver after what is delivered.
+func (s *session[E]) idle(ctx context.Context) error {
+	heard := s.heard
+	s.heard = -1 // when it ends, there may be
 	if s.sink != nil && time.Since(s.confirmed) > s.config.LeaseFor {
 		if err := s.deliverToSink(ctx, &batch[E]{}); err != nil {
 			return err
@@ -159,7 +168,7 @@ func (s *session[E]) idle(ctx context.Context, after store.Place) error {
 		waiting, end = context.WithTimeout(waiting, s.config.LeaseFor)
 		defer end()
 	}
-	s.keeper.reader.await(waiting, after, s.heard, s.memory.kick)
+	s.keeper.reader.await(waiting, s.all, heard, s.memory.kick)
 	return nil
 }
 
@@ -168,17 +177,23 @@ func (s *session[E]) query(f func(context.Context) error) error {
 	return s.keeper.slots.use(s.lease.ctx, statementLimit, f)
 }
 
-// move has a cursor stored, soon.
-func (s *session[E]) move(c progress.Cursor) {
-	s.memory.delivered = c.Place
-	if !c.Partial {
-		s.memory.checkpoints.Add(c.Place)
-	}
-	s.lease.Move(c)
+// move has a cursor stored: soon if the listener was called for it.
+func (s *session[E]) move(c progress.Cursor, called bool) {
+	s.remember(c)
+	s.lease.Move(c, called)
 }
 
 // moveAndWait stores a cursor, and waits until it is stored.
 func (s *session[E]) moveAndWait(c progress.Cursor) error {
-	s.move(c)
+	s.remember(c)
+	s.lease.Want(c)
 	return s.lease.WaitStored()
+}
+
+// remember notes what the listener has handled.
+func (s *session[E]) remember(c progress.Cursor) {
+	s.memory.delivered = c.Place
+	if !c.Partial {
+		s.memory.checkpoints.Add(c.Place)
+	}
 }

@@ -107,11 +107,12 @@ func (e *Mismatch) Error() string {
 	return fmt.Sprintf("the consumer's sink is at tid %d, commit id %s, generation %d", o.At.TID, o.At.CommitID, o.Generation)
 }
 
-// reached notes the sink's place now. The cursor never goes back to it.
-func (s *session[E]) reached(p store.Place) {
+// reached notes the sink's place now, and whether that was sent something. The cursor
+// never goes back to it.
+func (s *session[E]) reached(p store.Place, sent bool) {
 	s.at, s.confirmed, s.reservedGeneration = p, time.Now(), -1
 	if c := s.lease.Cursor(); p.TID > c.TID || p.TID == c.TID && c.Partial {
-		s.move(progress.Cursor{Place: p})
+		s.move(progress.Cursor{Place: p}, sent)
 	}
 }
 
@@ -156,7 +157,7 @@ func (s *session[E]) realign(ctx context.Context, e *Mismatch) error {
 		s.journal.Logger.Warn("the sink of a consumer lost what it had: that is sent again",
 			"consumer", s.config.Name, "listener", s.listener.Name, "sink", at.TID, "tid", c.TID)
 	}
-	s.reached(at)
+	s.reached(at, true)
 	if e.Offset.Generation != s.sinkGeneration {
 		return s.adopt(e.Offset.Generation)
 	}
@@ -200,7 +201,7 @@ func (s *session[E]) reset(ctx context.Context, was Offset, at store.Place) erro
 	}
 	if err == nil {
 		s.sinkGeneration = s.reservedGeneration
-		s.reached(at)
+		s.reached(at, true)
 	}
 	return err
 }

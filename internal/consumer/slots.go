@@ -2,7 +2,6 @@ package consumer
 
 import (
 	"context"
-	"sync"
 	"time"
 )
 
@@ -43,52 +42,4 @@ func (s slots) use(ctx context.Context, limit time.Duration, f func(context.Cont
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	return f(ctx)
-}
-
-// questions are answered once for all who ask the same at the same time. Nobody gets
-// an answer to a question that was put before its own.
-type questions[K comparable, V any] struct {
-	mu    sync.Mutex
-	asked map[K]*question[V] // that have no answer yet
-	going sync.WaitGroup
-}
-
-type question[V any] struct {
-	put   time.Time
-	done  chan struct{} // closed when what follows is known
-	value V
-	err   error
-}
-
-// ask returns what answer returns. Its context is base, which outlives those who
-// ask: another may wait for the same answer.
-func (q *questions[K, V]) ask(ctx, base context.Context, key K, answer func(context.Context) (V, error)) (none V, err error) {
-	since := time.Now()
-	for {
-		q.mu.Lock()
-		one := q.asked[key]
-		if one == nil {
-			one = &question[V]{put: time.Now(), done: make(chan struct{})}
-			if q.asked == nil {
-				q.asked = map[K]*question[V]{}
-			}
-			q.asked[key] = one
-			q.going.Go(func() {
-				one.value, one.err = answer(base)
-				q.mu.Lock()
-				delete(q.asked, key)
-				q.mu.Unlock()
-				close(one.done)
-			})
-		}
-		q.mu.Unlock()
-		select {
-		case <-one.done:
-		case <-ctx.Done():
-			return none, ctx.Err()
-		}
-		if !one.put.Before(since) {
-			return one.value, one.err
-		}
-	}
 }

@@ -40,7 +40,9 @@ type Follower struct {
 
 	finishing chan struct{} // holds a token while a Finish reads
 
-	passed checkpoint.List // only the goroutine that reads uses it
+	// Only the goroutine that reads uses these.
+	passed  checkpoint.List
+	reading int // the sink's number of the last read
 
 	// mu guards what follows. Nothing else is locked while it is held, and the
 	// sink is not called.

@@ -86,6 +86,7 @@ func (f *Follower) next(ctx context.Context) (store.Batch, error) {
 			return store.Batch{}, err
 		}
 	}
+	f.reading = f.sink.Reading()
 	batch, err := f.read(ctx, f.place)
 	if err == nil {
 		f.mu.Lock()

@@ -91,7 +91,7 @@ func (f *Follower) follow(ctx context.Context) error {
 		}
 		if n := len(batch.Places); n > 0 {
 			last := batch.Places[n-1]
-			f.sink.Feed(batch.Changes, batch.Places, batch.More)
+			f.sink.Feed(f.place, batch, f.reading)
 			f.passed.Add(batch.Places...)
 			f.mu.Lock()
 			f.moveTo(last)

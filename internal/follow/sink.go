@@ -5,10 +5,14 @@ import "github.com/tracbus/tracbus/internal/store"
 // Sink gets what a follower reads: it is the bus. Its methods do not wait for
 // listeners.
 type Sink interface {
-	// Feed delivers what the journal's next transactions changed. There is one at
-	// least. more says that there is more to read at once: some of it may be held
-	// back until that comes.
-	Feed(changes []store.Change, transactions []store.Place, more bool)
+	// Reading is called before a batch is read, and returns a number for Feed.
+	Reading() int
+
+	// Feed delivers what the journal's next transactions changed, which are those after
+	// a place. There is one at least. If b says that there is more to read at once,
+	// some of it may be held back until that comes. reading is the number of the moment
+	// before b was read.
+	Feed(from store.Place, b store.Batch, reading int)
 
 	// Rewound has every listener go on after an earlier place: the journal's
 	// history went back, and changes were missed.

@@ -29,6 +29,12 @@ func (c Cursor) columns() (seq, rest int) {
 	return -1, 0
 }
 
+// column returns one of the columns of a cursor.
+func (c Cursor) column(name string) any {
+	seq, rest := c.columns()
+	return map[string]any{"tid": c.TID, "commit_id": c.CommitID, "seq": seq, "partial": rest}[name]
+}
+
 // Consumer is a durable consumer: how far it came, and who holds its lease. Times are
 // by the database's clock, as of the reading.
 type Consumer struct {

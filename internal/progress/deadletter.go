@@ -20,14 +20,14 @@ type DeadLetter struct {
 	Redeliver           bool  // the listener is to be called with it again
 }
 
-// PutDeadLetter moves the cursor as [Tables.Renew] does, and stores a dead letter,
+// PutDeadLetter moves the cursor as [Tables.MoveCursors] does, and stores a dead letter,
 // both or neither. One that is stored already gets the new error and one attempt
 // more, and is not to be redelivered for now. So the redelivery that failed, which
 // moves no cursor, is put back with equal from and to.
 func (t *Tables) PutDeadLetter(ctx context.Context, name string, token int64, from, to Cursor, lease time.Duration, a DeadLetter) (moved bool, err error) {
 	defer t.within(&ctx, &err)()
 	a.Error = storable(a.Error, maxError)
-	text, args := Renewal{Claims: []Claim{{name, token}}, Lease: lease, Moves: true, From: from, To: to}.statement()
+	text, args := t.moving(lease, []Move{{Claim{name, token}, from, to}})
 	return t.holding(ctx, text, args, func(conn *store.Conn) error {
 		// Nobody else writes rows of this name meanwhile, because that of
 		// journal_consumer is locked.

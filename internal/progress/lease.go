@@ -83,73 +83,19 @@ WHERE (holder = '' OR holder = ? OR expires <= {NOW} OR ? = 1) AND (`+strings.Jo
 	return tokens, nil
 }
 
-// Renewal makes leases end later that last equally long. If Moves is set, it moves the
-// cursors of the consumers as well.
-type Renewal struct {
-	Claims   []Claim
-	Lease    time.Duration
-	Moves    bool
-	From, To Cursor
-}
-
-// statement returns the UPDATE of a renewal. It raises the heartbeat: so MySQL,
-// which counts the rows that changed, counts each row that it found, and others see
-// that the holder lives.
-func (r Renewal) statement() (text string, args []any) {
-	which, names := claimed(r.Claims)
-	if !r.Moves {
-		return "UPDATE {journal_consumer} SET heartbeat = heartbeat + 1, expires = {NOW} + ? WHERE holder <> '' AND " + which, append([]any{r.Lease.Microseconds()}, names...)
+// RenewLeases makes leases end later that last equally long, and returns how many: those
+// of holders that are deposed or have released the lease, and of consumers that were
+// dropped, are not renewed. A lease that expired is renewed if nobody else has acquired
+// it.
+func (t *Tables) RenewLeases(ctx context.Context, lease time.Duration, claims []Claim) (renewed int64, err error) {
+	t.mover.rest(ctx, false)
+	which, args := claimed(claims)
+	renewed, err = t.update(ctx, namesOf(claims), "UPDATE {journal_consumer} SET heartbeat = heartbeat + 1, expires = {NOW} + ? WHERE holder <> '' AND "+which,
+		append([]any{lease.Microseconds()}, args...)...)
+	if err == nil && renewed > 0 {
+		t.mover.reachedDisk()
 	}
-	fromSeq, fromRest := r.From.columns()
-	toSeq, toRest := r.To.columns()
-	args = []any{r.To.TID, r.To.CommitID, toSeq, toRest, r.Lease.Microseconds(), r.From.TID, r.From.CommitID, fromSeq, fromRest}
-	return `UPDATE {journal_consumer} SET tid = ?, commit_id = ?, seq = ?, partial = ?, heartbeat = heartbeat + 1, expires = {NOW} + ?
-WHERE holder <> '' AND tid = ? AND commit_id = ? AND seq = ? AND partial = ? AND ` + which, append(args, names...)
-}
-
-// Renew makes renewals, all or none if there are many (but for those that move cursors
-// within a transaction, on SQLite: see mover), and returns how many rows
-// each has changed: those of holders that are deposed or have released the lease,
-// and of consumers that were dropped, do not. A lease that expired is renewed if
-// nobody else has acquired it. A cursor that is not where it was left does not move,
-// and its lease is not renewed: the database was restored from an older copy. After
-// an error cursors may have moved.
-func (t *Tables) Renew(ctx context.Context, renewals ...Renewal) (changed []int64, err error) {
-	changed = make([]int64, len(renewals))
-	leaves := slices.ContainsFunc(renewals, func(r Renewal) bool { return !r.Moves || !r.To.Partial })
-	if len(renewals) == 1 || t.store.OneWriter() && !leaves {
-		for i, r := range renewals {
-			text, args := r.statement()
-			var done bool
-			if changed[i], done = t.moveWithin(ctx, r, text, args); !done {
-				changed[i], err = t.update(ctx, namesOf(r.Claims), text, args...)
-				if err == nil && changed[i] > 0 {
-					t.mover.reachedDisk()
-				}
-			}
-			if err != nil {
-				return changed, err
-			}
-		}
-		return changed, nil
-	}
-	t.mover.rest(ctx, slices.ContainsFunc(renewals, func(r Renewal) bool { return r.Moves && !r.To.Partial }))
-	return changed, t.store.Transact(ctx, func(conn *store.Conn) error {
-		for i, r := range renewals {
-			if err := t.lock(ctx, conn, namesOf(r.Claims)); err != nil {
-				return err
-			}
-			text, args := r.statement()
-			result, err := conn.ExecContext(ctx, t.store.SQL(text), args...)
-			if err != nil {
-				return err
-			}
-			if changed[i], err = result.RowsAffected(); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	return renewed, err
 }
 
 // ReleaseLeases gives up leases, so that nobody has to wait for their ends. It does

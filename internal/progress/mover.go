@@ -38,14 +38,15 @@ type mover struct {
 	stmt    *sql.Stmt
 }
 
-// moveWithin makes a renewal that moves a cursor within a transaction, if the database
-// is SQLite, and returns how many rows it changed.
-func (t *Tables) moveWithin(ctx context.Context, r Renewal, text string, args []any) (n int64, ok bool) {
-	switch {
-	case !t.store.OneWriter():
+// moveWithin runs a statement that moves cursors within transactions, if the database
+// is SQLite, and returns how many rows it changed. whole says that one of them leaves its
+// transaction.
+func (t *Tables) moveWithin(ctx context.Context, whole bool, text string, args []any) (n int64, ok bool) {
+	if !t.store.OneWriter() {
 		return 0, false
-	case !r.Moves || !r.To.Partial:
-		t.mover.rest(ctx, r.Moves)
+	}
+	if whole {
+		t.mover.rest(ctx, true)
 		return 0, false
 	}
 	var err error // of the ordinary way, which says it

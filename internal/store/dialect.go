@@ -30,6 +30,8 @@ type dialect struct {
 	begin    []string // begins a transaction that writes
 	snapshot []string // begins one that reads as of one moment
 
+	arrays bool // a value can be one
+
 	// stillOpen fails if the transaction that begin began was ended by the
 	// server or by the application's own statements: what comes next would be
 	// stored without it. Empty if oneWriter.

@@ -23,6 +23,7 @@ var postgresql = &dialect{
 	snapshot:       []string{"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"},
 	stillOpen:      "SELECT 1", // an error before makes every statement fail
 	checksOnAppend: true,
+	arrays:         true,
 	lock:           (*Store).lockPostgreSQL,
 
 	counter:    "SELECT coalesce(pg_sequence_last_value('{journal_tid}'::regclass), 0)",

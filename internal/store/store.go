@@ -135,6 +135,9 @@ func (s *Store) Batches() bool { return s.batches }
 // locks that it has, after its connection is gone.
 func (s *Store) Lingers() bool { return s.dialect.lingers }
 
+// Arrays says whether a value can be an array.
+func (s *Store) Arrays() bool { return s.dialect.arrays }
+
 // ReturnsID says whether an INSERT returns the new id as a row.
 func (s *Store) ReturnsID() bool { return s.dialect.text.Returning }
 

@@ -54,12 +54,12 @@ func TestLeaseCountsFromWhatRenewedIt(t *testing.T) {
 	s, l, token := acquire(t, testdatabase.New(t, "sqlite"))
 	to := progress.Cursor{Place: store.Place{TID: 5, CommitID: "mark"}}
 	claim := []progress.Claim{{Name: "log", Token: token}}
-	n, err := s.Renew(t.Context(), progress.Renewal{Claims: claim, Lease: time.Minute, Moves: true, To: to})
+	n, err := s.MoveCursors(t.Context(), time.Minute, []progress.Move{{Claim: claim[0], To: to}})
 	require.NoError(t, err)
-	require.Equal(t, []int64{1}, n)
+	require.EqualValues(t, 1, n)
 	before, _, err := s.FindConsumer(t.Context(), "log")
 	require.NoError(t, err)
-	l.Move(to)
+	l.Move(to, true)
 	require.NoError(t, l.WaitStored())
 	require.NoError(t, l.Context().Err())
 	reach(t, "it is renewed at once", func() bool {

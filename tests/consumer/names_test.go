@@ -239,7 +239,7 @@ func TestManyNamesChangeHands(t *testing.T) {
 		testkit.Until(t, "all leases have ended", func() bool { return len(a.log.With("could not be renewed in time")) >= names })
 		b.holds(t, names)
 		b.Say(t, "hello", 1)
-		testkit.Until(t, "the other handles it", func() bool { return b.handled.Load() == names })
+		testkit.Until(t, "the other handles it", func() bool { return b.handled.Load() >= names })
 		assert.Zero(t, a.handled.Load())
 		a.hole.Store(nil)
 		close(hole)

@@ -76,14 +76,14 @@ func (t tables) AcquireLease(ctx context.Context, seen progress.Consumer, holder
 
 // RenewLease renews one lease.
 func (t tables) RenewLease(ctx context.Context, name string, token int64, lease time.Duration) (bool, error) {
-	n, err := t.Renew(ctx, progress.Renewal{Claims: []progress.Claim{{Name: name, Token: token}}, Lease: lease})
-	return n[0] > 0, err
+	n, err := t.RenewLeases(ctx, lease, []progress.Claim{{Name: name, Token: token}})
+	return n > 0, err
 }
 
 // MoveCursor moves one cursor.
 func (t tables) MoveCursor(ctx context.Context, name string, token int64, from, to progress.Cursor, lease time.Duration) (bool, error) {
-	n, err := t.Renew(ctx, progress.Renewal{Claims: []progress.Claim{{Name: name, Token: token}}, Lease: lease, Moves: true, From: from, To: to})
-	return n[0] > 0, err
+	n, err := t.MoveCursors(ctx, lease, []progress.Move{{Claim: progress.Claim{Name: name, Token: token}, From: from, To: to}})
+	return n > 0, err
 }
 
 // ReleaseLease releases one lease.

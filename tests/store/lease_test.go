@@ -1,6 +1,9 @@
 package store_test
 
 import (
+	"context"
+	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -236,5 +239,75 @@ func TestLeaseFence(t *testing.T) {
 		assert.Equal(t, moved.Load(), find(t, st, "a").Cursor.TID)
 		assert.Equal(t, aside.Load(), one[int64](t, db, "SELECT count(*) FROM journal_dead_letter"))
 		assert.Equal(t, aside.Load(), one[int64](t, db, "SELECT coalesce(sum(attempts), 0) FROM journal_dead_letter"))
+	})
+}
+
+// TestMoveManyCursors moves cursors of many kinds in one statement: each that is its
+// holder's, from where it was left to a place of its own, and no other.
+func TestMoveManyCursors(t *testing.T) {
+	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
+		ctx := t.Context()
+		var updates atomic.Int64
+		st, err := openTables(ctx, s.Hooked(t, s.DSN(s.Name()), func(_ context.Context, query string) error {
+			if strings.HasPrefix(query, "UPDATE") {
+				updates.Add(1)
+			}
+			return nil
+		}), store.Config{Dialect: s.Dialect, Realms: twoRealms})
+		require.NoError(t, err)
+		part := func(tid int64, mark string, seq int) progress.Cursor {
+			c := at(tid, mark)
+			c.Seq, c.Partial = seq, true
+			return c
+		}
+		const odd = `a"\{}, NULL'` // commit ids are not of this library's making alone
+		kinds := []struct{ from, to progress.Cursor }{
+			{at(0, ""), at(1, "a")},
+			{at(0, ""), part(1, "a", 3)},
+			{at(5, "e"), at(7, odd)},
+			{at(5, "e"), at(8, "h")},
+			{part(5, "e", 2), at(5, "e")},
+			{part(5, "e", 3), part(5, "e", 4)},
+			{at(7, odd), at(9, "i")},
+		}
+		var moves []progress.Move
+		want := map[string]progress.Cursor{}
+		for i := range 40 {
+			name, k := fmt.Sprintf("n%d", i), kinds[i%len(kinds)]
+			require.NoError(t, st.AddConsumer(ctx, name, store.Place{}))
+			token := takeOnce(t, st, name, "one")
+			is(t, true)(st.MoveCursor(ctx, name, token, at(0, ""), k.from, time.Minute))
+			moves, want[name] = append(moves, progress.Move{Claim: progress.Claim{Name: name, Token: token}, From: k.from, To: k.to}), k.to
+		}
+		spoil := func(i int, spoil func(m *progress.Move)) {
+			want[moves[i].Name] = moves[i].From
+			spoil(&moves[i])
+		}
+		spoil(3, func(m *progress.Move) { m.Token-- })
+		spoil(9, func(m *progress.Move) { m.From.CommitID = "of another history" })
+		spoil(11, func(m *progress.Move) { m.From.Seq++ })
+		spoil(16, func(m *progress.Move) { require.NoError(t, st.ReleaseLease(ctx, m.Name, m.Token)) })
+		spoil(24, func(m *progress.Move) { m.Name = "nobody" })
+		heartbeats := map[string]int64{}
+		for name := range want {
+			heartbeats[name] = find(t, st, name).Heartbeat
+		}
+
+		before := updates.Load()
+		moved, err := st.MoveCursors(ctx, time.Hour, moves)
+		require.NoError(t, err)
+		assert.EqualValues(t, 35, moved)
+		assert.EqualValues(t, 1, updates.Load()-before, "statements that move")
+		for i, m := range moves {
+			name := fmt.Sprintf("n%d", i)
+			row := find(t, st, name)
+			assert.Equal(t, want[name], row.Cursor, name)
+			lost := want[name] == m.From || i == 9 || i == 11
+			assert.Equal(t, !lost, row.Heartbeat > heartbeats[name], name)
+			assert.Equal(t, !lost, row.Left > time.Minute, name)
+		}
+		moved, err = st.MoveCursors(ctx, time.Hour, moves)
+		require.NoError(t, err)
+		assert.Zero(t, moved, "they are elsewhere by now")
 	})
 }
