@@ -54,7 +54,7 @@ type JournalConfig struct {
 	NoMigrate bool
 
 	// PollInterval is how often the database is asked for changes of other
-	// processes, if nothing wakes this one. Zero means 1 s, but 5 ms on SQLite,
+	// processes, if nothing wakes this one. Zero means 100 ms, but 5 ms on SQLite,
 	// because asking costs next to nothing there.
 	PollInterval time.Duration
 
@@ -166,7 +166,7 @@ func (j *Journal) connect(ctx context.Context) (err error) {
 	if j.store.OneWriter() {
 		j.config.PollInterval = cmp.Or(j.config.PollInterval, 5*time.Millisecond)
 	}
-	j.config.PollInterval = cmp.Or(j.config.PollInterval, time.Second)
+	j.config.PollInterval = cmp.Or(j.config.PollInterval, 100*time.Millisecond)
 	if err := j.fitCounter(ctx); err != nil {
 		return err
 	}

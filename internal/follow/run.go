@@ -16,6 +16,10 @@ import (
 // unnoticed.
 const FullPoll = time.Second
 
+// rarePoll is how often it is read where that question is an exact one. So many of them
+// cost about as much as one read a second.
+const rarePoll = 4 * time.Second
+
 // Run reads until ctx ends. One call at a time. While the database is away, it waits
 // and tries again. Then it goes on exactly where it stopped. It calls still
 // each time when there is nothing left to read.
@@ -210,7 +214,11 @@ func (f *Follower) refill(ctx context.Context) (more bool, err error) {
 // wait returns when there may be something to read, and it is time to, and false when
 // ctx ends.
 func (f *Follower) wait(ctx context.Context, watch *store.Watch, pace *pace) bool {
-	full := time.NewTimer(max(f.config.Poll, FullPoll))
+	whole := max(f.config.Poll, FullPoll)
+	if f.config.Poll < FullPoll && !f.config.Store.OneWriter() {
+		whole = rarePoll
+	}
+	full := time.NewTimer(whole)
 	defer full.Stop()
 	var quick <-chan time.Time
 	if f.config.Poll < FullPoll {
@@ -229,7 +237,7 @@ func (f *Follower) wait(ctx context.Context, watch *store.Watch, pace *pace) boo
 		case <-full.C:
 			return true
 		case <-quick:
-			if watch.Changed(ctx) {
+			if watch.Changed(ctx, f.place) {
 				return true
 			}
 		case <-ctx.Done():
