@@ -45,7 +45,7 @@ var floors = [][]string{
 	{"internal/value", "internal/sqltext", "internal/store/schema", "internal/delivery", "internal/tracini", "internal/redisconn", "internal/persistent", "internal/limit", "internal/question"},
 	{"internal/session", "internal/tombstone"},
 	{"internal/borrow", "internal/store", "internal/wire", "internal/stream", "internal/publish/pipeline", "internal/publish/script"},
-	{"internal/checkpoint", "internal/retention", "internal/recent"},
+	{"internal/checkpoint", "internal/retention", "internal/recent", "internal/probe"},
 	{"internal/entry", "internal/follow", "internal/progress"},
 	{"internal/consumer"},
 	{"internal/publish"},

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tracbus/tracbus/internal/probe"
 	"github.com/tracbus/tracbus/internal/store"
 )
 
@@ -29,12 +30,12 @@ func (f *Follower) Run(ctx context.Context, still func(context.Context)) {
 	defer waking.Wait()
 	defer cancel()
 	if f.config.Wake != nil {
-		w := &wakeLog{poll: f.config.Poll, logger: f.config.Logger, lost: map[direction]bool{}}
+		w := &wakeLog{through: f.config.Wake.Through, poll: f.config.Poll, logger: f.config.Logger, lost: map[direction]bool{}}
 		waking.Go(func() { f.hear(ctx, w) })
 		waking.Go(func() { f.call(ctx, w) })
 	}
-	watch := f.config.Store.Watch()
-	defer watch.Close()
+	ask := probe.Of(f.config.Store, f.config.DB)
+	defer ask.Close()
 	var pace pace
 	for try := 0; ; {
 		drain(f.hurry) // who waits by now waits for what this reads
@@ -54,7 +55,7 @@ func (f *Follower) Run(ctx context.Context, still func(context.Context)) {
 		}
 		try = 0
 		still(ctx)
-		if !f.wait(ctx, watch, &pace) {
+		if !f.wait(ctx, ask, &pace) {
 			return
 		}
 		f.sink.Nudge() // they read at the same time
@@ -213,7 +214,7 @@ func (f *Follower) refill(ctx context.Context) (more bool, err error) {
 
 // wait returns when there may be something to read, and it is time to, and false when
 // ctx ends.
-func (f *Follower) wait(ctx context.Context, watch *store.Watch, pace *pace) bool {
+func (f *Follower) wait(ctx context.Context, ask *probe.Probe, pace *pace) bool {
 	whole := max(f.config.Poll, FullPoll)
 	if f.config.Poll < FullPoll && !f.config.Store.OneWriter() {
 		whole = rarePoll
@@ -237,7 +238,7 @@ func (f *Follower) wait(ctx context.Context, watch *store.Watch, pace *pace) boo
 		case <-full.C:
 			return true
 		case <-quick:
-			if watch.Changed(ctx, f.place) {
+			if ask.Changed(ctx, f.place) {
 				return true
 			}
 		case <-ctx.Done():

@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/tracbus/tracbus/internal/probe"
 	"github.com/tracbus/tracbus/internal/store"
 	"github.com/tracbus/tracbus/tests/testdatabase"
 )
@@ -17,7 +18,7 @@ func TestChanged(t *testing.T) {
 	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
 		ctx := t.Context()
 		st, db := open(t, s)
-		w := st.Watch()
+		w := probe.Of(st.Store, db)
 		defer w.Close()
 		place := func(tid int64, mark string) store.Place { return store.Place{TID: tid, CommitID: mark} }
 		// expect asks twice: SQLite says of each writing once that there was one.
