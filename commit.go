@@ -297,7 +297,7 @@ func (tx *ModelTransaction) Notify() {
 	case state == txCommitted:
 		tx.journal.committed(tx, tid)
 	case state == txFlushed: // the application says so
-		tx.journal.hint()
+		tx.journal.follower.Hint()
 	}
 }
 

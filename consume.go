@@ -6,7 +6,6 @@ import (
 	"maps"
 	"reflect"
 	"sync"
-	"time"
 
 	"github.com/tracbus/tracbus/internal/consumer"
 	"github.com/tracbus/tracbus/internal/delivery"
@@ -55,7 +54,7 @@ func (j *Journal) newRunner(d *durable) *consumer.Runner[Event] {
 func (j *Journal) newKeeper() {
 	j.keeper = consumer.NewKeeper(consumer.Journal[Event]{
 		Store: j.store, Tables: j.tables, DB: j.db, Logger: j.config.Logger, Poll: follow.FullPoll,
-		Realms: j.realmNames, Decode: j.eventOf, Position: j.follower.Place, Announce: j.announceFree,
+		Realms: j.realmNames, Decode: j.eventOf, Position: j.follower.Place, Announce: j.follower.Announce,
 	}, consumer.HolderName(j.origin), j.db.Stats().MaxOpenConnections)
 }
 
@@ -72,16 +71,6 @@ func (j *Journal) createConsumers(ctx context.Context, at store.Place) error {
 		}
 	}
 	return nil
-}
-
-// announceFree lets the other processes know that a consumer's lease can be had.
-func (j *Journal) announceFree(ctx context.Context) {
-	j.hint()
-	if j.config.WakeRedis != nil && ctx.Err() != nil { // who else would announce it has ended
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-		defer cancel()
-		_, _ = j.callOthers(ctx) // if that fails, they look for themselves
-	}
 }
 
 // A skimmer is a listener that may have no use for those fields of a changed

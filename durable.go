@@ -265,7 +265,7 @@ func (j *Journal) Redeliver(ctx context.Context, name string, which ...DeadLette
 	if err != nil {
 		return int(count), fmt.Errorf("redeliver dead letters of %q: %w", name, err)
 	}
-	j.hint()
+	j.follower.Hint()
 	return int(count), nil
 }
 

@@ -117,9 +117,11 @@ func (j *Journal) newFollower(ctx context.Context) (err error) {
 		Store: j.store, DB: j.db, Origin: j.origin, Realms: j.realmNames(),
 		Poll: j.config.PollInterval, Batch: j.config.BatchSize, Logger: j.config.Logger,
 	}
-	if j.config.WakeRedis != nil {
+	if j.config.Waker != nil {
+		config.Wake = follow.WakeBy(j.config.Waker, j.wakeChannel(), j.origin)
+	} else if j.config.WakeRedis != nil {
 		j.caller = redisconn.NewCaller(j.config.WakeRedis)
-		config.Wake = &follow.Wake{Call: j.callOthers, Hear: j.hearOthers}
+		config.Wake = &follow.Wake{Through: "Redis", Call: j.callOthers, Hear: j.hearOthers}
 	}
 	j.follower, err = follow.New(ctx, config, journalSink{j})
 	return err

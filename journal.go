@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"slices"
 	"sync"
@@ -65,9 +66,22 @@ type JournalConfig struct {
 	// is borrowed, and never closed. Zero means none: others are polled for.
 	WakeRedis redis.UniversalClient
 
+	// Waker is another way to wake each other, in the place of WakeRedis. Zero means none.
+	Waker Waker
+
 	// Logger gets one line for each change of state. Zero means
 	// slog.Default().
 	Logger *slog.Logger
+}
+
+// Waker is a way for processes to wake each other, such as LISTEN and NOTIFY of PostgreSQL.
+// What it loses costs the time until the next poll. Its methods are called concurrently.
+type Waker interface {
+	// Call sends a text to whoever hears a channel, among them the caller.
+	Call(ctx context.Context, channel, text string) error
+	// Hear yields what is sent, and "" when it begins to hear, until ctx ends or it yields
+	// an error. Then it is called again after a pause.
+	Hear(ctx context.Context, channel string) iter.Seq2[string, error]
 }
 
 // Journal keeps who changed what in tables beside those of the tracker, and
@@ -250,16 +264,13 @@ func (j *Journal) ended() {
 // committed notes that a transaction of this process holds.
 func (j *Journal) committed(tx *ModelTransaction, tid int64) {
 	j.follower.NoteCommit(store.Place{TID: tid, CommitID: tx.commitID}, tx.rewinds)
-	j.hint()
+	j.follower.Hint()
 }
 
 // flushed notes what the application is about to commit.
 func (j *Journal) flushed(tx *ModelTransaction, tid int64) {
 	j.follower.NoteFlush(store.Place{TID: tid, CommitID: tx.commitID}, tx.rewinds)
 }
-
-// hint has this process and others look for what was committed.
-func (j *Journal) hint() { j.follower.Hint() }
 
 // signal leaves a token, unless one is there.
 func signal(c chan struct{}) {

@@ -15,6 +15,7 @@ import (
 	"github.com/tracbus/tracbus/bench/contest"
 	"github.com/tracbus/tracbus/internal/testkit"
 	"github.com/tracbus/tracbus/internal/testserver"
+	"github.com/tracbus/tracbus/tests/notify"
 	"github.com/tracbus/tracbus/tests/testdatabase"
 )
 
@@ -28,20 +29,23 @@ func delays(t *testing.T, dialect string) *contest.Contest {
 			"journal of the same database has, as another process would.",
 		Units: []string{"p50 ms", "p99 ms"},
 		Ways: []contest.Way{
-			delayed(t, s, "woken through Redis", tracbus.JournalConfig{WakeRedis: client}),
-			delayed(t, s, "by the poll that is the default", tracbus.JournalConfig{}),
+			delayed(t, s, "woken through Redis", func(*tracker) tracbus.JournalConfig { return tracbus.JournalConfig{WakeRedis: client} }),
+			delayed(t, s, "by the poll that is the default", func(*tracker) tracbus.JournalConfig { return tracbus.JournalConfig{} }),
 		},
 	}
 	if dialect == "postgresql" {
-		c.Ways = append(c.Ways, notified(t, s))
+		c.Ways = append(c.Ways, delayed(t, s, "woken by LISTEN and NOTIFY", func(k *tracker) tracbus.JournalConfig {
+			return tracbus.JournalConfig{Waker: notify.Waker{DB: k.db, DSN: k.dsn}}
+		}), notified(t, s))
 	}
 	return c
 }
 
 // delayed is a journal that tells another one.
-func delayed(t *testing.T, s *testdatabase.Server, name string, config tracbus.JournalConfig) contest.Way {
+func delayed(t *testing.T, s *testdatabase.Server, name string, wakes func(*tracker) tracbus.JournalConfig) contest.Way {
 	k := newTracker(t, s)
 	pool(k.db, 10)
+	config := wakes(k)
 	there := tracbus.NewBus("bench")
 	told := make(chan time.Time, 1)
 	tracbus.On(there, tracbus.Everywhere, func(context.Context, tracbus.TicketChanged) error {

@@ -176,6 +176,16 @@ func (f *Follower) Hint() {
 	signal(f.announce)
 }
 
+// Announce is Hint for when what committed may end now: then it calls the others itself.
+func (f *Follower) Announce(ctx context.Context) {
+	f.Hint()
+	if f.config.Wake != nil && ctx.Err() != nil { // who else would call them has ended
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		_, _ = f.config.Wake.Call(ctx) // if that fails, they look for themselves
+	}
+}
+
 // signal leaves a token, unless one is there.
 func signal(c chan struct{}) {
 	select {

@@ -13,10 +13,12 @@ import (
 
 // Wake is how the processes of a journal wake each other after a commit: by a
 // message of Redis pub/sub on tracbus:<uuid>:wake, which callOthers and hearOthers
-// in the root's follow.go send and receive. Without Redis, and if a message is
-// lost, a process learns of the commit at its next poll: see wait (run.go) and
-// Config.Poll.
+// in the root's follow.go send and receive, or by a [Waker]. Without it, and if a
+// message is lost, a process learns of the commit at its next poll: see wait (run.go)
+// and Config.Poll.
 type Wake struct {
+	Through string // what the log calls the way
+
 	// Call wakes the other processes. It says whether anybody heard it: this process
 	// does, if it is where it hears.
 	Call func(ctx context.Context) (heard bool, err error)
@@ -32,11 +34,12 @@ type Heard struct {
 	Err  error // why calls are not heard; nil: they are
 }
 
-// wakeLog keeps the log at one line when the way through Redis is lost, in whichever
+// wakeLog keeps the log at one line when the way is lost, in whichever
 // direction that is noticed, and at one when both are there again.
 type wakeLog struct {
-	poll   time.Duration
-	logger *slog.Logger
+	through string
+	poll    time.Duration
+	logger  *slog.Logger
 
 	mu   sync.Mutex
 	lost map[direction]bool
@@ -57,9 +60,9 @@ func (w *wakeLog) note(d direction, err error) {
 	w.lost[d] = err != nil
 	switch now := w.lost[in] || w.lost[out]; {
 	case now && !before:
-		w.logger.Warn("processes do not wake each other through Redis: they poll", "poll", w.poll, "err", err)
+		w.logger.Warn("processes do not wake each other through "+w.through+": they poll", "poll", w.poll, "err", err)
 	case before && !now:
-		w.logger.Info("processes wake each other through Redis again")
+		w.logger.Info("processes wake each other through " + w.through + " again")
 	}
 }
 

@@ -17,7 +17,7 @@ func TestCallsThatNobodyHears(t *testing.T) {
 	f := &Follower{announce: make(chan struct{}, 1), config: Config{Wake: &Wake{
 		Call: func(context.Context) (bool, error) { return <-answers, nil },
 	}}}
-	w := &wakeLog{poll: time.Second, logger: notes.Logger(), lost: map[direction]bool{}}
+	w := &wakeLog{through: "Redis", poll: time.Second, logger: notes.Logger(), lost: map[direction]bool{}}
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { f.call(ctx, w) })

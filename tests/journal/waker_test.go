@@ -1,0 +1,47 @@
+package journal_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/internal/testkit"
+	"github.com/tracbus/tracbus/tests/desk"
+	"github.com/tracbus/tracbus/tests/notify"
+	"github.com/tracbus/tracbus/tests/testdatabase"
+)
+
+// TestWakeByNotify has a poll that comes too late for any test: processes wake each other
+// by LISTEN and NOTIFY, also after the connections that listen were cut.
+func TestWakeByNotify(t *testing.T) {
+	testkit.NoLeaks(t)
+	s := testdatabase.New(t, "postgresql")
+	dsn := s.DSN(s.Name())
+	db := s.Open(t, dsn)
+	log := testkit.NewNotes()
+	config := desk.Config{Journal: tracbus.JournalConfig{PollInterval: time.Hour, Waker: notify.Waker{DB: db, DSN: dsn}, Logger: log.Logger()}}
+	a, b := desk.Seat(t, s, dsn, config), desk.Seat(t, s, dsn, config)
+	reaches := func(from, to *desk.Desk, comment string) {
+		t.Helper()
+		from.Say(t, comment, 1)
+		to.Until(t, comment, func(all, _ []tracbus.Event) bool { return slices.Contains(desk.Comments(all), comment) })
+	}
+	for i := range 5 {
+		reaches(a, b, fmt.Sprint("there", i))
+		reaches(b, a, fmt.Sprint("back", i))
+	}
+	var cut int
+	require.NoError(t, db.QueryRow("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'").Scan(&cut))
+	require.Equal(t, 2, cut)
+	a.Say(t, "in between", 1) // it is heard when they listen again, as if it had been called then
+	b.Until(t, "in between", func(all, _ []tracbus.Event) bool { return slices.Contains(desk.Comments(all), "in between") })
+	testkit.Until(t, "both listen again", func() bool { return log.Count("wake each other through the Waker again") == 2 })
+	reaches(a, b, "again")
+	reaches(b, a, "and back")
+	assert.Equal(t, 2, log.Count("do not wake each other through the Waker"), "a line of each process for the outage")
+}

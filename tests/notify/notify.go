@@ -1,0 +1,44 @@
+// Package notify wakes the processes of a journal by LISTEN and NOTIFY of PostgreSQL,
+// over the driver pgx, as an application would.
+package notify
+
+import (
+	"context"
+	"database/sql"
+	"iter"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Waker is a tracbus.Waker.
+type Waker struct {
+	DB  *sql.DB // sends
+	DSN string  // of the connection that listens
+}
+
+// Call sends a text. It is not within the transaction of a change, which would make all that
+// send wait for each other.
+func (w Waker) Call(ctx context.Context, channel, text string) error {
+	_, err := w.DB.ExecContext(ctx, "SELECT pg_notify($1, $2)", channel, text)
+	return err
+}
+
+// Hear listens on a connection of its own.
+func (w Waker) Hear(ctx context.Context, channel string) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		conn, err := pgx.Connect(ctx, w.DSN)
+		if err == nil {
+			defer conn.Close(context.WithoutCancel(ctx))
+			_, err = conn.Exec(ctx, "LISTEN "+pgx.Identifier{channel}.Sanitize())
+		}
+		for text := ""; ; {
+			if !yield(text, err) || err != nil {
+				return
+			}
+			n, failed := conn.WaitForNotification(ctx)
+			if err = failed; err == nil {
+				text = n.Payload
+			}
+		}
+	}
+}
