@@ -18,7 +18,7 @@ func commits(t *testing.T, dialect string) *contest.Contest {
 	c := &contest.Contest{
 		About: "A writer reads one of 1,000 tickets, changes it, and commits. Beside the ticket, “outbox” inserts one row with the " +
 			"whole message into a table, by hand: nothing orders these rows, or brings them anywhere.",
-		At: writers, AtWhat: "writers", Units: []string{"commits/s"}, Against: "outbox", Plot: true,
+		At: writers, AtWhat: "writers", Units: []string{"commits/s"}, Against: "outbox", Plot: dialect == "postgresql",
 		Ways: []contest.Way{outbox(t, s), record(t, s, false), record(t, s, true)},
 	}
 	c.Ways = append(c.Ways, limits(t, s)...)

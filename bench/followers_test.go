@@ -31,7 +31,7 @@ func followersOf(t *testing.T, dialect string) *contest.Contest {
 	return &contest.Contest{
 		About: "One writer commits as fast as it can, while other processes follow its journal, each with a listener. " +
 			"Redis wakes them. “one process” is the least that a tracker of several processes has.",
-		At: []int{1, 2, 4, 8}, AtWhat: "processes", Units: []string{"commits/s"}, Against: "one process", Plot: true,
+		At: []int{1, 2, 4, 8}, AtWhat: "processes", Units: []string{"commits/s"}, Against: "one process", Plot: dialect == "postgresql",
 		Ways: []contest.Way{
 			followers(t, s, addr, "one process", func(int) int { return 1 }),
 			followers(t, s, addr, "more processes", func(n int) int { return n }),

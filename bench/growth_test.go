@@ -35,7 +35,7 @@ func growth(t *testing.T, dialect string) *contest.Contest {
 	return &contest.Contest{
 		About: "Journals of a server, which the database has filled to so many changes, take turns. “commit” is an edit by one writer, “Since” reads the next 100 " +
 			"changes from anywhere, “Prune” deletes the first 1,000. The last column is how many times as long it takes at the last size as at the first.",
-		At: []int{10_000, 100_000, 1_000_000, 3_000_000}, AtWhat: "changes", Units: []string{" µs"}, Grows: true, Plot: true, Log: true,
+		At: []int{10_000, 100_000, 1_000_000, 3_000_000}, AtWhat: "changes", Units: []string{" µs"}, Grows: true, Plot: dialect == "postgresql", Log: true,
 		Ways: []contest.Way{
 			way("commit", func(g *grown, ctx context.Context) error { return g.commit(ctx) }),
 			way("Since, 100 changes", (*grown).since),

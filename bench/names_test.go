@@ -19,7 +19,7 @@ func namesUnder(t *testing.T, dialect string) *contest.Contest {
 	return &contest.Contest{
 		About: "One writer commits as fast as it can, in a process with durable consumers, each of which is called with each change. " +
 			"“no consumer” is a process that follows the journal and has none.",
-		At: []int{1, 10, 50}, AtWhat: "consumers", Units: []string{"commits/s"}, Against: "no consumer", Plot: true,
+		At: []int{1, 10, 50}, AtWhat: "consumers", Units: []string{"commits/s"}, Against: "no consumer", Plot: dialect == "postgresql",
 		Ways: []contest.Way{
 			consumers(t, s, "no consumer", func(int) int { return 0 }),
 			consumers(t, s, "durable consumers", func(n int) int { return n }),

@@ -40,7 +40,7 @@ func all() (list []comparison) {
 			comparison{"Commits with other processes that follow: " + named[dialect], 3, 1500 * time.Millisecond, func(t *testing.T) *contest.Contest { return followersOf(t, dialect) }},
 			comparison{"From a commit to a listener elsewhere: " + named[dialect], 3, 2 * time.Second, func(t *testing.T) *contest.Contest { return delays(t, dialect) }},
 			comparison{"Relay of a backlog: " + named[dialect], 3, time.Second, func(t *testing.T) *contest.Contest { return relays(t, dialect) }},
-			comparison{"A journal that grows: " + named[dialect], 5, 200 * time.Millisecond, func(t *testing.T) *contest.Contest { return growth(t, dialect) }},
+			comparison{"A journal that grows: " + named[dialect], 7, 200 * time.Millisecond, func(t *testing.T) *contest.Contest { return growth(t, dialect) }},
 			comparison{"What a change costs the database: " + named[dialect], 1, time.Second, func(t *testing.T) *contest.Contest { return costs(t, dialect) }},
 		)
 	}
