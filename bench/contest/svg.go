@@ -9,7 +9,7 @@ import (
 
 // The picture's measures, in units of SVG.
 const (
-	pictureWide, pictureHigh  = 720, 360
+	pictureWide, pictureHigh  = 800, 360
 	plotLeft, plotTop         = 70, 50
 	plotWide, plotHigh        = 400, 250
 	legendLeft, legendSpacing = 490, 20
