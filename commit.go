@@ -318,7 +318,6 @@ func (tx *ModelTransaction) Rollback() {
 func (tx *ModelTransaction) end(state txState, with func(*store.Conn)) {
 	_ = tx.lent.Return(errTxEnded, tx.journal.store.Limits().Rollback)
 	with(tx.conn)
-	tx.journal.store.ReleaseWriter()
 	tx.mu.Lock()
 	tx.state, tx.busy = state, false
 	tx.mu.Unlock()

@@ -96,6 +96,7 @@ func (j *Journal) Close(ctx context.Context) error {
 		}
 		return fmt.Errorf("close journal: transactions are open: %w", ctx.Err())
 	}
+	j.store.Close()
 	if running != nil {
 		stop()
 		select {

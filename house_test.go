@@ -41,8 +41,8 @@ type source struct {
 
 // floors says which packages may import which: only those on lower floors.
 var floors = [][]string{
-	{"internal/redisconn/guard", "internal/redisconn/words", "internal/redisconn/setting", "internal/redisconn/quorum"},
-	{"internal/value", "internal/sqltext", "internal/store/schema", "internal/delivery", "internal/tracini", "internal/redisconn", "internal/persistent", "internal/limit", "internal/question"},
+	{"internal/redisconn/guard", "internal/redisconn/words", "internal/redisconn/setting", "internal/redisconn/quorum", "internal/sqltext", "internal/limit"},
+	{"internal/value", "internal/store/schema", "internal/store/turns", "internal/delivery", "internal/tracini", "internal/redisconn", "internal/persistent", "internal/question"},
 	{"internal/session", "internal/tombstone"},
 	{"internal/borrow", "internal/store", "internal/wire", "internal/stream", "internal/publish/pipeline", "internal/publish/script"},
 	{"internal/checkpoint", "internal/retention", "internal/recent", "internal/probe"},

@@ -84,12 +84,7 @@ func (j *Journal) Begin(ctx context.Context) (*ModelTransaction, error) {
 	if err != nil {
 		return nil, fmt.Errorf("begin: %w", err)
 	}
-	if err := j.store.AcquireWriter(ctx); err != nil {
-		j.ended()
-		return nil, fmt.Errorf("begin: %w", err)
-	}
-	if tx.conn, err = j.store.Begin(ctx); err != nil {
-		j.store.ReleaseWriter()
+	if tx.conn, err = j.store.BeginInTurn(ctx); err != nil {
 		j.ended()
 		return nil, fmt.Errorf("begin: %w", err)
 	}

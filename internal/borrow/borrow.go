@@ -31,6 +31,8 @@ type Loan struct {
 	Batches bool
 
 	q      SQL
+	keeper Keeper                      // q, if it is one; else nil
+	whole  bool                        // a statement that has begun is not interrupted
 	drains bool                        // rows have to be read before anything else can be asked
 	most   time.Duration               // for which an answer may be waited for; zero: the application decides
 	before func(context.Context) error // nil: nothing
@@ -45,13 +47,32 @@ type Loan struct {
 	running  sync.WaitGroup // of the calls
 }
 
-// Of lends q. before is called before each statement, which is not run if that fails; it may
+// Keeper is SQL that can keep statements prepared, and which others use before and after.
+// Return is called for it in any case.
+type Keeper interface {
+	SQL
+	// Uninterrupted says that statements that have begun are waited for, whatever their
+	// contexts say.
+	Uninterrupted() bool
+	// ExecKept and QueryKept are called while no other statement goes on and no rows are
+	// open.
+	ExecKept(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryKept(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	// Failed is called when a statement has failed.
+	Failed()
+}
+
+// Of lends q, which may be a [Keeper]. before is called before each statement, which is not run if that fails; it may
 // be nil. drains says that rows have to be read to their end before anything else can
 // be asked, as servers want it. No answer is waited for longer than most; zero means that
 // the application decides.
 func Of(q SQL, before func(context.Context) error, drains bool, most time.Duration) *Loan {
 	end, kill := context.WithCancel(context.Background())
-	return &Loan{q: q, before: before, drains: drains, most: most, end: end, kill: kill}
+	l := &Loan{q: q, before: before, drains: drains, most: most, end: end, kill: kill}
+	if k, ok := q.(Keeper); ok {
+		l.keeper, l.whole = k, k.Uninterrupted()
+	}
+	return l
 }
 
 // ExecContext runs a statement.
@@ -62,8 +83,29 @@ func (l *Loan) ExecContext(ctx context.Context, query string, args ...any) (sql.
 	defer l.leave()
 	w := l.during(ctx)
 	defer w.release()
-	result, err := l.q.ExecContext(w.ctx, query, args...)
+	exec := l.q.ExecContext
+	if l.alone() {
+		exec = l.keeper.ExecKept
+	}
+	result, err := exec(w.ctx, query, args...)
 	return result, w.explain(err)
+}
+
+func (l *Loan) failed() {
+	if l.keeper != nil {
+		l.keeper.Failed()
+	}
+}
+
+// alone says whether this call may be run by the keeper: it is the only one, and no rows are
+// open.
+func (l *Loan) alone() bool {
+	if l.keeper == nil {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.calls == 1 && len(l.rows) == 0
 }
 
 // QueryContext runs a query.
@@ -90,6 +132,9 @@ func (l *Loan) QueryRowContext(ctx context.Context, query string, args ...any) *
 	}
 	pool := sql.OpenDB(from)
 	defer pool.Close()
+	if l.keeper != nil && !l.drains {
+		ctx = atOnce{context.WithoutCancel(ctx), ctx}
+	}
 	return pool.QueryRowContext(ctx, query, args...)
 }
 
@@ -138,6 +183,10 @@ func (l *Loan) ask(ctx context.Context) error {
 	l.mu.Lock()
 	err := l.enter(l.ready())
 	l.mu.Unlock()
+	if err == nil && l.whole && ctx.Err() != nil {
+		l.leave()
+		return ctx.Err()
+	}
 	if err == nil && l.before != nil {
 		if err = l.before(ctx); err != nil {
 			l.leave()
@@ -185,6 +234,13 @@ type wait struct {
 }
 
 func (l *Loan) during(ctx context.Context) wait {
+	if l.whole { // not by Return either
+		return wait{ctx: context.WithoutCancel(ctx), loan: l, release: func() {}}
+	}
+	if l.keeper != nil && !l.drains {
+		c := &late{Context: ctx, end: l.end}
+		return wait{ctx: c, loan: l, release: c.release}
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(l.end, func() { cancel(nil) })
 	w := wait{ctx: ctx, loan: l}
@@ -214,6 +270,9 @@ func (w wait) resume() {
 
 // explain says of an error that nothing came for too long, if that is its reason.
 func (w wait) explain(err error) error {
+	if err != nil {
+		w.loan.failed()
+	}
 	if err != nil && context.Cause(w.ctx) == limit.ErrNoAnswer {
 		return fmt.Errorf("%w for %v: %w", limit.ErrNoAnswer, w.loan.most, err)
 	}

@@ -19,7 +19,13 @@ type conn struct{ loan *Loan }
 
 // QueryContext implements [driver.QueryerContext].
 func (c conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	if once, ok := ctx.(atOnce); ok {
+		ctx = once.caller
+	}
 	return c.loan.open(ctx, func(ctx context.Context) (*sql.Rows, error) {
+		if c.loan.alone() {
+			return c.loan.keeper.QueryKept(ctx, query, values(args)...)
+		}
 		return c.loan.q.QueryContext(ctx, query, values(args)...)
 	})
 }

@@ -109,6 +109,9 @@ func (r *rows) close() error {
 		}
 	}
 	err := r.Rows.Close()
+	if r.wait.ctx.Err() != nil || err != nil { // it may have been in the midst of a statement
+		r.loan.failed()
+	}
 	r.wait.release()
 	return err
 }

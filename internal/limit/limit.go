@@ -26,6 +26,11 @@ type Limits struct {
 	// its file.
 	Writer time.Duration
 
+	// Together is how long transactions of this process that have done their work wait
+	// on SQLite for others to do theirs, so that one COMMIT does for all. A transaction
+	// that has begun by then is waited for, except after one that took twice as long.
+	Together time.Duration
+
 	// Rollback is for the end of a transaction that is given up.
 	Rollback time.Duration
 }
@@ -36,6 +41,7 @@ var defaults = Limits{
 	Lock:     60 * time.Second,
 	Commit:   15 * time.Second,
 	Writer:   30 * time.Second,
+	Together: 10 * time.Millisecond,
 	Rollback: 5 * time.Second,
 }
 
@@ -55,6 +61,7 @@ func From(ctx context.Context) Limits {
 		Lock:     cmp.Or(l.Lock, defaults.Lock),
 		Commit:   cmp.Or(l.Commit, defaults.Commit),
 		Writer:   cmp.Or(l.Writer, defaults.Writer),
+		Together: cmp.Or(l.Together, defaults.Together),
 		Rollback: cmp.Or(l.Rollback, defaults.Rollback),
 	}
 }

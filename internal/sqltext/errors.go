@@ -56,6 +56,12 @@ func IsWithinTransaction(err error) bool {
 	return err != nil && strings.Contains(err.Error(), "within a transaction")
 }
 
+// IsForeignKey says whether SQLite refuses a statement, which may be COMMIT, because of a
+// foreign key.
+func IsForeignKey(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "FOREIGN KEY constraint failed")
+}
+
 // IsLocked says whether MySQL refuses to wait for a row that another transaction
 // has locked.
 func IsLocked(err error) bool {

@@ -34,7 +34,9 @@ func (s *Store) Append(ctx context.Context, q SQL, commitID, origin string, chan
 	if len(slots) > 0 && !s.batches { // else what waits is seen to
 		most = s.limits.Lock
 	}
-	defer s.Within(most, &ctx, &err)()
+	if c, own := q.(*Conn); !own || c.turn == nil { // which waits for nothing now
+		defer s.Within(most, &ctx, &err)()
+	}
 	rows := make([][]any, len(changes))
 	for i, c := range changes {
 		rows[i] = []any{i, len(changes), commitID, origin, c.Realm, c.ID, c.Kind, c.Time, c.Author, c.IPNR, number(c.Authenticated), c.Comment, c.Attrs, c.Document}
@@ -97,7 +99,7 @@ func (s *Store) insertEach(ctx context.Context, q SQL, tid int64, rows [][]any) 
 		var some [][]any
 		some, rows = split(rows)
 		args := writeInsert(&b, nil, some, "?", tid)
-		if _, err := q.ExecContext(ctx, s.SQL(b.String()), args...); err != nil {
+		if _, err := kept(q).ExecContext(ctx, s.SQL(b.String()), args...); err != nil {
 			return err
 		}
 		limit.Progress(ctx)

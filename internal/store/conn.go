@@ -11,17 +11,51 @@ import (
 
 	"github.com/tracbus/tracbus/internal/limit"
 	"github.com/tracbus/tracbus/internal/sqltext"
+	"github.com/tracbus/tracbus/internal/store/turns"
 )
 
-// Conn is a connection of the pool in a transaction of its own.
+// Conn is a connection of the pool in a transaction of its own, or one that it shares
+// with others: see package turns.
 type Conn struct {
-	*sql.Conn
+	turns.Connection
+	own  *sql.Conn   // nil: turn
+	turn *turns.Turn // nil: own
+
 	// Session is how MySQL names the connection, known if this one of the store's users may append.
 	Session Session
 	later   later
 	limits  Limits
 	spoiled bool // its session is not fit for others
 	ended   bool
+}
+
+// BeginInTurn begins a transaction that writes. If the database lets one write at a time,
+// those of this process take turns in the order of their calls, and may be committed
+// together.
+func (s *Store) BeginInTurn(ctx context.Context) (*Conn, error) {
+	if s.line == nil {
+		return s.Begin(ctx)
+	}
+	turn, err := s.line.Begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &Conn{Connection: turn, turn: turn, limits: s.limits}, nil
+}
+
+// Close gives back what is kept for those who write. The store can be used on.
+func (s *Store) Close() {
+	if s.line != nil {
+		s.line.Close()
+	}
+}
+
+// kept is q for the library's statements that come in every transaction, and wait for nothing.
+func kept(q turns.Statements) turns.Statements {
+	if c, own := q.(*Conn); own {
+		return c.Kept()
+	}
+	return q
 }
 
 // Begin begins a transaction that writes, on a connection of its own.
@@ -35,7 +69,7 @@ func (s *Store) Begin(ctx context.Context) (c *Conn, err error) {
 	}
 	// Now, because an answer that is lost is asked for by it. In a session that shows no
 	// rows, Append says so.
-	if c.Session, err = s.sessions.Of(ctx, c.Conn); err != nil && !errors.Is(err, sql.ErrNoRows) {
+	if c.Session, err = s.sessions.Of(ctx, c.own); err != nil && !errors.Is(err, sql.ErrNoRows) {
 		c.Rollback()
 		return nil, err
 	}
@@ -54,7 +88,7 @@ func (s *Store) begin(ctx context.Context, most time.Duration, statements []stri
 		return nil, err
 	}
 	limit.Progress(ctx)
-	c = &Conn{Conn: conn, limits: s.limits}
+	c = &Conn{Connection: turns.Own{Conn: conn}, own: conn, limits: s.limits}
 	if s.batches || s.joins {
 		statements = []string{strings.Join(statements, "; ")}
 	}
@@ -92,7 +126,7 @@ func (s *Store) JoinedStillOpen(ctx context.Context, q SQL) (err error) {
 }
 
 func (s *Store) beginFails(ctx context.Context, q SQL) error {
-	switch _, err := q.ExecContext(ctx, "BEGIN"); {
+	switch _, err := kept(q).ExecContext(ctx, "BEGIN"); {
 	case err == nil:
 		_, _ = q.ExecContext(ctx, "ROLLBACK")
 		return errors.New("the transaction was ended before its commit, or never begun")
@@ -105,6 +139,12 @@ func (s *Store) beginFails(ctx context.Context, q SQL) error {
 // StillOpen returns an error if the transaction has ended already. On SQLite, whose
 // full disk ends one, BEGIN must fail.
 func (s *Store) StillOpen(ctx context.Context, c *Conn) (err error) {
+	if c.turn != nil {
+		if c.turn.SurelyOpen() {
+			return nil
+		}
+		return s.beginFails(ctx, c)
+	}
 	defer s.Within(s.limits.Answer, &ctx, &err)()
 	if !s.dialect.oneWriter {
 		if err := limit.Ask(ctx, c, s.dialect.stillOpen); err != nil {
@@ -120,6 +160,10 @@ func (s *Store) StillOpen(ctx context.Context, c *Conn) (err error) {
 // it, and Limits.Commit bounds how long an answer is waited for. An error that wraps
 // [ErrInDoubt] leaves the connection to be broken.
 func (s *Store) Commit(ctx context.Context, c *Conn) error {
+	if c.turn != nil {
+		c.ended = true
+		return c.turn.Commit(ctx)
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.limits.Commit)
 	defer cancel()
 	err := s.patiently(ctx, func() error { _, err := c.ExecContext(ctx, "COMMIT"); return err })
@@ -142,7 +186,9 @@ func (s *Store) Commit(ctx context.Context, c *Conn) error {
 // Release gives a connection back whose transaction has ended.
 func (c *Conn) Release() {
 	c.ended = true
-	_ = c.Close()
+	if c.own != nil {
+		_ = c.own.Close()
+	}
 }
 
 // Rollback ends the transaction, and gives the connection back, or breaks it if
@@ -150,6 +196,11 @@ func (c *Conn) Release() {
 // nothing after Commit, Release or Break.
 func (c *Conn) Rollback() {
 	if c.ended {
+		return
+	}
+	if c.turn != nil {
+		c.ended = true
+		c.turn.Rollback()
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), c.limits.Rollback)
@@ -164,7 +215,11 @@ func (c *Conn) Rollback() {
 
 // Break closes the connection itself, and with it whatever it was doing.
 func (c *Conn) Break() {
+	if c.turn != nil { // it has done so, if that is to be
+		c.Rollback()
+		return
+	}
 	c.ended = true
-	_ = c.Raw(func(any) error { return driver.ErrBadConn })
-	_ = c.Close()
+	_ = c.own.Raw(func(any) error { return driver.ErrBadConn })
+	_ = c.own.Close()
 }

@@ -8,10 +8,11 @@ import (
 	"fmt"
 
 	"github.com/tracbus/tracbus/internal/limit"
+	"github.com/tracbus/tracbus/internal/store/turns"
 )
 
 // ErrInDoubt says that COMMIT was sent and its answer is not known.
-var ErrInDoubt = errors.New("no answer to COMMIT")
+var ErrInDoubt = turns.ErrInDoubt
 
 func inDoubt(err error, committing bool) error {
 	if err == nil || !committing {

@@ -2,12 +2,11 @@ package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/tracbus/tracbus/internal/limit"
-	"github.com/tracbus/tracbus/internal/sqltext"
+	"github.com/tracbus/tracbus/internal/store/turns"
 )
 
 // Limits bounds every wait of a store; see [limit.Limits].
@@ -43,32 +42,12 @@ func (s *Store) toWrite() time.Duration {
 	return s.limits.Answer
 }
 
-// patiently repeats what SQLite refuses because somebody else writes, for those
-// who open it without a busy timeout, or with a short one.
+// patiently is [turns.Patiently], if one transaction writes at a time.
 func (s *Store) patiently(ctx context.Context, f func() error) error {
-	err := f()
-	if !s.dialect.oneWriter || !sqltext.IsBusy(err) {
-		return err
+	if !s.dialect.oneWriter {
+		return f()
 	}
-	timeout := time.NewTimer(s.limits.Writer)
-	defer timeout.Stop()
-	for pause := time.Millisecond; sqltext.IsBusy(err); pause = min(2*pause, 50*time.Millisecond) {
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-timeout.C:
-			timer.Stop()
-			return fmt.Errorf("another transaction has been writing for %v: %w", s.limits.Writer, err)
-		case <-ctx.Done():
-			timer.Stop()
-			return fmt.Errorf("another transaction is writing: %w", ctx.Err())
-		}
-		err = f()
-	}
-	if err != nil && errors.Is(err, ctx.Err()) { // it ended in the midst of a try
-		return fmt.Errorf("another transaction is writing: %w", err)
-	}
-	return err
+	return turns.Patiently(ctx, s.limits.Writer, f)
 }
 
 // Sleep is [limit.Sleep].

@@ -15,6 +15,7 @@ import (
 
 	"github.com/tracbus/tracbus/internal/limit"
 	"github.com/tracbus/tracbus/internal/session"
+	"github.com/tracbus/tracbus/internal/store/turns"
 	"github.com/tracbus/tracbus/internal/tombstone"
 )
 
@@ -47,8 +48,8 @@ type Store struct {
 	noteAt   atomic.Int64 // the tid at which the next one is noted in the tables
 
 	texts  sync.Map
-	known  atomic.Int64  // how many texts there are
-	writer chan struct{} // held by who writes, if only one can; else nil
+	known  atomic.Int64 // how many texts there are
+	line   *turns.Line  // of those who write, if only one can; else nil
 	limits Limits
 	last   atomic.Pointer[Place] // that was read, and up to which all is decided
 }
@@ -80,7 +81,7 @@ func Open(ctx context.Context, db *sql.DB, config Config) (*Store, error) {
 		return nil, fmt.Errorf("dialect %q: expected %s", config.Dialect, names())
 	}
 	if s.dialect.oneWriter {
-		s.writer = make(chan struct{}, 1)
+		s.line = turns.New(db, s.limits, func(ctx *context.Context, err *error) func() { return s.Within(s.toWrite(), ctx, err) })
 	}
 	err := s.examine(ctx)
 	switch {

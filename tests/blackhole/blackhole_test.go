@@ -334,7 +334,7 @@ func TestTableOfWaits(t *testing.T) {
 	assert.ElementsMatch(t, append(slices.Collect(maps.Keys(waits)), elsewhere...), rows)
 	defaults := limit.From(t.Context())
 	for name, d := range map[string]time.Duration{
-		"Answer": defaults.Answer, "Lock": defaults.Lock, "Commit": defaults.Commit, "Writer": defaults.Writer, "Rollback": defaults.Rollback,
+		"Answer": defaults.Answer, "Lock": defaults.Lock, "Commit": defaults.Commit, "Writer": defaults.Writer, "Together": defaults.Together, "Rollback": defaults.Rollback,
 	} {
 		assert.Contains(t, section, fmt.Sprintf("| `%s` | %s |", name, d))
 	}
@@ -343,7 +343,7 @@ func TestTableOfWaits(t *testing.T) {
 // Every method that asks the database has a bound.
 func TestMethodsAreBounded(t *testing.T) {
 	method := regexp.MustCompile(`(?ms)^func \(\w+ (?:\*Store|\*Tables|Rows)\) ([A-Z]\w*)\(ctx context\.Context.*?\{\n(.*?)^\}`)
-	bounded := regexp.MustCompile(`[Ww]ithin\(|limits\.|t\.exec\(|t\.update\(|t\.consumers\(|t\.store\.(Exec|Transact|PrunedTo)\(|s\.begin\(|t\.Consumers\(|t\.FindConsumers\(`)
+	bounded := regexp.MustCompile(`[Ww]ithin\(|limits\.|t\.exec\(|t\.update\(|t\.consumers\(|t\.store\.(Exec|Transact|PrunedTo)\(|s\.begin\(|s\.line\.Begin\(|t\.Consumers\(|t\.FindConsumers\(`)
 	n := 0
 	for _, pattern := range []string{"../../internal/store/*.go", "../../internal/progress/*.go", "../../internal/retention/*.go"} {
 		files, err := filepath.Glob(filepath.FromSlash(pattern))

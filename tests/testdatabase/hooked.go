@@ -8,10 +8,23 @@ import (
 )
 
 // Hooked opens a database whose statements are each announced to before, which may
-// take its time, or refuse the statement. The pool ends with the test.
+// take its time, or refuse the statement. A prepared one is announced when it is
+// prepared. The pool ends with the test.
 func (s *Server) Hooked(t testing.TB, dsn string, before func(ctx context.Context, query string) error) *sql.DB {
 	t.Helper()
-	db := sql.OpenDB(&hooks{s.Open(t, dsn).Driver(), dsn, before})
+	return s.hooked(t, &hooks{dsn: dsn, before: before})
+}
+
+// HookedRuns is Hooked, but a prepared statement is announced each time it is run.
+func (s *Server) HookedRuns(t testing.TB, dsn string, before func(ctx context.Context, query string) error) *sql.DB {
+	t.Helper()
+	return s.hooked(t, &hooks{dsn: dsn, before: before, runs: true})
+}
+
+func (s *Server) hooked(t testing.TB, h *hooks) *sql.DB {
+	t.Helper()
+	h.driver = s.Open(t, h.dsn).Driver()
+	db := sql.OpenDB(h)
 	t.Cleanup(func() {
 		if err := db.Close(); err != nil {
 			t.Errorf("close %s: %v", s.Dialect, err)
@@ -24,6 +37,7 @@ type hooks struct {
 	driver driver.Driver
 	dsn    string
 	before func(ctx context.Context, query string) error
+	runs   bool // of prepared statements are announced
 }
 
 func (h *hooks) Connect(context.Context) (driver.Conn, error) {
@@ -56,10 +70,45 @@ func (c *hookedConn) QueryContext(ctx context.Context, query string, args []driv
 }
 
 func (c *hookedConn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
-	if err := c.of.before(ctx, query); err != nil {
+	if !c.of.runs {
+		if err := c.of.before(ctx, query); err != nil {
+			return nil, err
+		}
+		return c.Conn.(driver.ConnPrepareContext).PrepareContext(ctx, query)
+	}
+	stmt, err := c.Conn.(driver.ConnPrepareContext).PrepareContext(ctx, query)
+	if err != nil {
 		return nil, err
 	}
-	return c.Conn.(driver.ConnPrepareContext).PrepareContext(ctx, query)
+	return &hookedStmt{stmt, c.of, query}, nil
+}
+
+// hookedStmt is announced whenever it is run.
+type hookedStmt struct {
+	driver.Stmt
+	of    *hooks
+	query string
+}
+
+func (s *hookedStmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
+	if err := s.of.before(ctx, s.query); err != nil {
+		return nil, err
+	}
+	return s.Stmt.(driver.StmtExecContext).ExecContext(ctx, args)
+}
+
+func (s *hookedStmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
+	if err := s.of.before(ctx, s.query); err != nil {
+		return nil, err
+	}
+	return s.Stmt.(driver.StmtQueryContext).QueryContext(ctx, args)
+}
+
+func (s *hookedStmt) CheckNamedValue(v *driver.NamedValue) error {
+	if checker, ok := s.Stmt.(driver.NamedValueChecker); ok {
+		return checker.CheckNamedValue(v)
+	}
+	return driver.ErrSkip
 }
 
 func (c *hookedConn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {

@@ -1,0 +1,155 @@
+package turns
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"time"
+
+	"github.com/tracbus/tracbus/internal/limit"
+	"github.com/tracbus/tracbus/internal/sqltext"
+)
+
+// pin is a connection that one turn after the other uses, with statements that stay
+// prepared. It belongs to who has the turn.
+type pin struct {
+	conn *sql.Conn
+	kept map[string]*prepared // nil: it has come once
+
+	commits  int
+	version  int64 // of the data, by the commits of others
+	wal      bool  // known from the third COMMIT on
+	asked    bool  // for the version schema, whether
+	schema   int64 // constraints are
+	deferred bool
+}
+
+// What stays prepared is bounded.
+const (
+	keptMost   = 64
+	keptLength = 4000 // of an application's statement
+)
+
+// prepared is a statement that stays so.
+type prepared struct {
+	*sql.Stmt
+	quick bool // when it was run last
+}
+
+// quickly is how long a statement may take that need not be interrupted, which would cost
+// more than many take.
+const quickly = 2 * time.Millisecond
+
+// within is the context with which it is run: one that does not interrupt it if it was
+// quick. ran is called afterwards.
+func (s *prepared) within(ctx context.Context) (_ context.Context, ran func()) {
+	if s.quick {
+		ctx = context.WithoutCancel(ctx)
+	}
+	began := time.Now()
+	return ctx, func() { s.quick = time.Since(began) < quickly }
+}
+
+// statement returns a statement that stays prepared from the second time on; nil
+// if it does not.
+func (p *pin) statement(ctx context.Context, text string) *prepared {
+	known, seen := p.kept[text]
+	switch {
+	case known != nil:
+		return known
+	case seen:
+		if s, err := p.conn.PrepareContext(ctx, text); err == nil { // else it says what is wrong when it is run
+			known = &prepared{Stmt: s}
+		}
+	case p.kept == nil:
+		p.kept = map[string]*prepared{}
+	case len(p.kept) >= keptMost: // those that come often come again
+		p.forget()
+	}
+	p.kept[text] = known
+	return known
+}
+
+// forget closes what is prepared.
+func (p *pin) forget() {
+	for _, s := range p.kept {
+		if s != nil {
+			_ = s.Close()
+		}
+	}
+	clear(p.kept)
+}
+
+// exec runs one that stays prepared.
+func (p *pin) exec(ctx context.Context, text string, args ...any) (sql.Result, error) {
+	if s := p.statement(ctx, text); s != nil {
+		return s.ExecContext(ctx, args...)
+	}
+	return p.conn.ExecContext(ctx, text, args...)
+}
+
+// query is exec for rows, which are closed before the same comes again.
+func (p *pin) query(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
+	if s := p.statement(ctx, text); s != nil {
+		return s.QueryContext(ctx, args...)
+	}
+	return p.conn.QueryContext(ctx, text, args...)
+}
+
+// deferring asks whether a foreign key may be looked at in COMMIT alone.
+const deferring = `SELECT (SELECT foreign_keys FROM pragma_foreign_keys) AND EXISTS (SELECT 1 FROM sqlite_master WHERE sql LIKE '%INITIALLY%DEFERRED%')`
+
+// defers says whether COMMIT may fail because of a foreign key: then nobody would know whose
+// work it was. A pragma can do that too, see [plain].
+func (p *pin) defers(ctx context.Context) bool {
+	var version int64
+	if limit.QueryRow(ctx, Kept{p}, "PRAGMA schema_version").Scan(&version) != nil {
+		return true
+	}
+	if !p.asked || version != p.schema {
+		p.schema, p.asked = version, limit.QueryRow(ctx, p.conn, deferring).Scan(&p.deferred) == nil
+	}
+	return !p.asked || p.deferred
+}
+
+// waitsForNobody says that COMMIT does not: with a WAL, nobody who reads is in its way, and
+// nobody can do without the WAL while this connection is open.
+func (p *pin) waitsForNobody(ctx context.Context) bool {
+	if p.commits++; p.commits == 3 {
+		var mode string
+		p.wal = limit.QueryRow(ctx, p.conn, "PRAGMA journal_mode").Scan(&mode) == nil && mode == "wal"
+		p.changed(ctx)
+	}
+	return p.wal
+}
+
+// changed says whether another connection has committed since it was asked last.
+func (p *pin) changed(ctx context.Context) bool {
+	was := p.version
+	err := limit.QueryRow(context.WithoutCancel(ctx), p.conn, "PRAGMA data_version").Scan(&p.version)
+	return err == nil && was != 0 && was != p.version
+}
+
+// rolledBack says that the transaction has ended.
+func (p *pin) rolledBack(ctx context.Context) bool {
+	_, err := p.exec(ctx, "ROLLBACK")
+	return err == nil || sqltext.IsNoTransaction(err)
+}
+
+// giveBack closes what is prepared, and gives the connection back to the pool.
+func (p *pin) giveBack() {
+	p.forget()
+	_ = p.conn.Close()
+}
+
+// spoil closes the connection itself, and with it whatever it was doing.
+func (p *pin) spoil() {
+	_ = p.conn.Raw(func(any) error { return driver.ErrBadConn })
+	p.giveBack()
+}
+
+// isGone says whether an error means that the connection is none any more.
+func isGone(err error) bool {
+	return errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone)
+}
