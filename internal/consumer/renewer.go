@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tracbus/tracbus/internal/progress"
@@ -20,6 +21,7 @@ type Renewer struct {
 	slots  slots         // for what is renewed alone
 	wake   chan struct{} // holds one token: there may be something to do
 
+	news  atomic.Int64   // when there was something new in the journal, in microseconds
 	apart sync.WaitGroup // leases that are renewed alone
 
 	mu       sync.Mutex // guards what follows, and the schedule of leases
@@ -154,8 +156,25 @@ type write struct {
 	moved  []progress.Move // of each lease: what only renews is about different cursors
 }
 
-// mostGathering bounds the pause in which cursors come together.
-const mostGathering = 5 * time.Millisecond
+// The pauses in which cursors come together are bounded: by the second while the journal
+// has something new all the time.
+const (
+	mostGathering = 5 * time.Millisecond
+	mostYielding  = 20 * time.Millisecond
+)
+
+// yieldFor is for how long after there was something new the writers are taken to write on.
+const yieldFor = 30 * time.Millisecond
+
+// pause returns how long to wait for others after so many cursors were stored, which took
+// a while. It is as long as that; but while others commit, the more there are, the smaller
+// is the share of the time that storing them takes from these.
+func (r *Renewer) pause(cursors int, took time.Duration) time.Duration {
+	if time.Since(time.UnixMicro(r.news.Load())) > yieldFor {
+		return min(took, mostGathering)
+	}
+	return min(time.Duration(1+cursors/8)*took, mostYielding)
+}
 
 // renewAll renews leases and stores their cursors: what only renews in one statement,
 // first, and what moves in another. It returns how long not to look what is due. After
@@ -184,7 +203,7 @@ func (r *Renewer) renewAll(ctx context.Context, leases []*Lease) (pause time.Dur
 		began := time.Now()
 		r.store(ctx, w, max(limit, 100*time.Millisecond))
 		if w.moves && len(w.leases) > 1 {
-			pause = min(time.Since(began), mostGathering)
+			pause = r.pause(len(w.leases), time.Since(began))
 		}
 	}
 	return pause
