@@ -45,7 +45,7 @@ func (s *Store) appendMySQL(ctx context.Context, q SQL, slots []int64, rows [][]
 		}
 	}
 	args := append([]any{own, nil, nil}, rows[0][1:]...)
-	if session != 0 {
+	if own && session != 0 { // it was asked for when the connection was first used
 		args[1] = session
 	}
 	if len(slots) == 1 {
