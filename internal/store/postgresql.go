@@ -132,7 +132,7 @@ func (s *Store) appendPostgreSQL(ctx context.Context, q SQL, slots []int64, rows
 		b.WriteString("WITH t AS (" + text + "), i AS (" + insertInto + "SELECT t.tid, v.* FROM t, (VALUES (" + typed + ")")
 		b.WriteString(strings.Repeat(", (?"+strings.Repeat(", ?", values-1)+")", len(some)-1))
 		text = b.String() + ") v) SELECT tid FROM t"
-		args = slices.Concat(slices.Insert(some, 0, args)...)
+		args = slices.Concat(append([][]any{args}, some...)...) // rest goes on behind some
 	}
 	err = limit.QueryRow(ctx, q, s.SQL(text), args...).Scan(&tid)
 	switch {
