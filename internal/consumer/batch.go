@@ -26,9 +26,9 @@ type change[E any] struct {
 // batchLength is how many transactions are read at once at most.
 const batchLength = 1024
 
-// read reads after a place.
-func (s *session[E]) read(ctx context.Context, from store.Place) (*batch[E], error) {
-	return s.keeper.reader.read(ctx, from, s.trim, s.failures > 0)
+// read reads after a place; failed says whether the last step has.
+func (s *session[E]) read(ctx context.Context, from store.Place, failed bool) (*batch[E], error) {
+	return s.keeper.reader.read(ctx, from, s.trim, failed)
 }
 
 // end returns the place that the batch reaches to.
@@ -76,8 +76,9 @@ func (p *prefetch[E]) start(s *session[E], from store.Place) {
 	ctx, cancel := context.WithCancel(s.lease.ctx)
 	result := make(chan fetched[E], 1)
 	p.from, p.cancel, p.result = from, cancel, result
+	failed := s.failures > 0 // the session goes on meanwhile
 	go func() {
-		b, err := s.read(ctx, from)
+		b, err := s.read(ctx, from, failed)
 		result <- fetched[E]{b, err}
 	}()
 }
@@ -86,7 +87,7 @@ func (p *prefetch[E]) start(s *session[E], from store.Place) {
 func (p *prefetch[E]) take(s *session[E], from store.Place) (*batch[E], error) {
 	if p.result == nil || p.from != from {
 		p.stop()
-		return s.read(s.lease.ctx, from)
+		return s.read(s.lease.ctx, from, s.failures > 0)
 	}
 	defer p.cancel()
 	got := <-p.result

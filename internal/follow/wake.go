@@ -60,9 +60,9 @@ func (w *wakeLog) note(d direction, err error) {
 	w.lost[d] = err != nil
 	switch now := w.lost[in] || w.lost[out]; {
 	case now && !before:
-		w.logger.Warn("processes do not wake each other through "+w.through+": they poll", "poll", w.poll, "err", err)
+		w.logger.Warn("processes do not wake each other: they poll", "through", w.through, "poll", w.poll, "err", err)
 	case before && !now:
-		w.logger.Info("processes wake each other through " + w.through + " again")
+		w.logger.Info("processes wake each other again", "through", w.through)
 	}
 }
 

@@ -39,7 +39,7 @@ func TestCallsThatNobodyHears(t *testing.T) {
 	answers <- false
 	notes.Until(t, "nobody hears the calls")
 	answers <- true // the call is made again by itself
-	notes.Until(t, "through Redis again")
+	notes.Until(t, "wake each other again")
 	cancel()
 	running.Wait()
 }

@@ -26,7 +26,7 @@ func TestBlackHoleRedis(t *testing.T) {
 		d.Say(t, "first", 1)
 		proxy.Swallow()
 		require.NoError(t, d.Wait(testkit.Within(t), d.Say(t, "second", 1)), "nobody waits for Redis")
-		notes.Until(t, "processes do not wake each other through Redis: they poll")
+		notes.Until(t, "processes do not wake each other: they poll")
 	})
 	t.Run("subscriber", func(t *testing.T) {
 		proxy := testserver.Proxy(t, server.Addr())

@@ -214,6 +214,8 @@ func (b *bench) judge(o operation, p *plan, r result, comment string) {
 	switch {
 	case seen != journaled || seen > 1:
 		b.report(p, "the application's table has it %d times, the journal %d times; %s returned %v", seen, journaled, o.name, r.err)
+	case r.threw != "" && r.threw != "a panic" && r.threw != "Goexit":
+		b.report(p, "%s ended by a panic that is the library's or the driver's: %s", o.name, r.threw)
 	case r.threw != "":
 		if committed {
 			b.report(p, "it is stored, although %s ended by %s", o.name, r.threw)

@@ -96,12 +96,12 @@ func TestWakeThroughRedis(t *testing.T) {
 	}
 	server.Kill()
 	a.Say(t, "unheard", 1)
-	log.Until(t, "do not wake each other through Redis")
+	log.Until(t, "do not wake each other: they poll")
 	server.Restart()
 	b.Until(t, "unheard", func(all, _ []tracbus.Event) bool { return slices.Contains(desk.Comments(all), "unheard") })
 	reaches(a, b, "again")
-	log.Until(t, "wake each other through Redis again")
-	assert.Equal(t, 2, log.Count("do not wake each other through Redis"), "a line of each process for the outage")
+	log.Until(t, "wake each other again")
+	assert.Equal(t, 2, log.Count("do not wake each other: they poll"), "a line of each process for the outage")
 }
 
 // TestManySmallPools follows with as few connections as an application may allow.

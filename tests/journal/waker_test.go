@@ -40,8 +40,8 @@ func TestWakeByNotify(t *testing.T) {
 	require.Equal(t, 2, cut)
 	a.Say(t, "in between", 1) // it is heard when they listen again, as if it had been called then
 	b.Until(t, "in between", func(all, _ []tracbus.Event) bool { return slices.Contains(desk.Comments(all), "in between") })
-	testkit.Until(t, "both listen again", func() bool { return log.Count("wake each other through the Waker again") == 2 })
+	testkit.Until(t, "both listen again", func() bool { return log.Count("wake each other again") == 2 })
 	reaches(a, b, "again")
 	reaches(b, a, "and back")
-	assert.Equal(t, 2, log.Count("do not wake each other through the Waker"), "a line of each process for the outage")
+	assert.Equal(t, 2, log.Count("do not wake each other: they poll"), "a line of each process for the outage")
 }

@@ -135,7 +135,16 @@ func (l *Line) begin(ctx context.Context) (err error) {
 		return err
 	}
 	l.since = time.Now()
-	if l.since.Sub(asked) > pauses && l.pin.changed(ctx) { // it waited for somebody
+	if l.since.Sub(asked) <= pauses {
+		return nil
+	}
+	waited, err := l.pin.changed(ctx)
+	if err != nil { // which may have ended the transaction
+		l.rollback()
+		l.unpin()
+		return err
+	}
+	if waited {
 		l.rest.met()
 	}
 	return nil

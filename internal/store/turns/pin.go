@@ -71,10 +71,12 @@ func (p *pin) statement(ctx context.Context, text string) *prepared {
 	return known
 }
 
-// forget closes what is prepared.
+// forget closes what is prepared. A driver may not stand that after the connection was closed,
+// with which it is gone.
 func (p *pin) forget() {
+	open := p.conn.Raw(func(any) error { return nil }) == nil
 	for _, s := range p.kept {
-		if s != nil {
+		if s != nil && open {
 			_ = s.Close()
 		}
 	}
@@ -119,16 +121,16 @@ func (p *pin) waitsForNobody(ctx context.Context) bool {
 	if p.commits++; p.commits == 3 {
 		var mode string
 		p.wal = limit.QueryRow(ctx, p.conn, "PRAGMA journal_mode").Scan(&mode) == nil && mode == "wal"
-		p.changed(ctx)
+		_, _ = p.changed(ctx) // if it ended the transaction, COMMIT says so
 	}
 	return p.wal
 }
 
 // changed says whether another connection has committed since it was asked last.
-func (p *pin) changed(ctx context.Context) bool {
+func (p *pin) changed(ctx context.Context) (bool, error) {
 	was := p.version
 	err := limit.QueryRow(context.WithoutCancel(ctx), p.conn, "PRAGMA data_version").Scan(&p.version)
-	return err == nil && was != 0 && was != p.version
+	return was != 0 && was != p.version, err
 }
 
 // rolledBack says that the transaction has ended.
@@ -145,8 +147,9 @@ func (p *pin) giveBack() {
 
 // spoil closes the connection itself, and with it whatever it was doing.
 func (p *pin) spoil() {
+	p.forget()
 	_ = p.conn.Raw(func(any) error { return driver.ErrBadConn })
-	p.giveBack()
+	_ = p.conn.Close()
 }
 
 // isGone says whether an error means that the connection is none any more.

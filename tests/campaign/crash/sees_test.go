@@ -11,8 +11,9 @@ import (
 // is switched off.
 var (
 	fencingOff = []record.Spoiling{
-		{File: "internal/progress/lease.go", Old: "WHERE holder <> '' AND tid = ? AND commit_id = ? AND seq = ? AND partial = ? AND `",
-			With: "WHERE (1 = 1 OR holder <> '' AND tid = ? AND commit_id = ? AND seq = ? AND partial = ?) AND `"},
+		{File: "internal/progress/move.go", Old: `"tid = ? AND commit_id = ? AND seq = ? AND partial = ? AND " + text`,
+			With: `"(1 = 1 OR tid = ? AND commit_id = ? AND seq = ? AND partial = ?) AND " + text`},
+		{File: "internal/progress/move.go", Old: `WHERE holder <> '' AND (" + strings`, With: `WHERE (" + strings`},
 		{File: "internal/progress/lease.go", Old: `expires = {NOW} + ? WHERE holder <> '' AND "`, With: `expires = {NOW} + ? WHERE "`},
 		{File: "internal/progress/lease.go", Old: `"token = ? AND name IN "`, With: `"(1 = 1 OR token = ?) AND name IN "`},
 	}
