@@ -140,7 +140,8 @@ func (m *mover) rest(ctx context.Context, over bool) {
 
 // giveBack gives the connection back as it was, or closes it.
 func (m *mover) giveBack(ctx context.Context) {
-	if m.stmt != nil {
+	// A driver may not stand that a statement is closed after its connection was.
+	if m.stmt != nil && m.conn.Raw(func(any) error { return nil }) == nil {
 		_ = m.stmt.Close()
 	}
 	if m.conn != nil {

@@ -34,6 +34,7 @@ type office struct {
 	*desk.Desk
 	commits atomic.Int32
 	refuse  atomic.Pointer[error] // of COMMIT: then it is not run
+	lose    atomic.Pointer[error] // of COMMIT and ROLLBACK
 }
 
 func openOffice(t *testing.T, parameters string, l limit.Limits) *office {
@@ -41,6 +42,9 @@ func openOffice(t *testing.T, parameters string, l limit.Limits) *office {
 	s := testdatabase.New(t, "sqlite")
 	o := &office{}
 	db := s.HookedRuns(t, s.DSN(s.Name())+parameters, func(_ context.Context, query string) error {
+		if lost := o.lose.Load(); lost != nil && (query == "COMMIT" || query == "ROLLBACK") {
+			return *lost
+		}
 		if query != "COMMIT" {
 			return nil
 		}
@@ -427,6 +431,18 @@ func TestForeignKeyOfOneOfMany(t *testing.T) {
 	results = o.meet(t, member{name: "k", work: notes("k")}, member{name: "l", work: all(deferred, notes("l"))}, member{name: "m", work: notes("m")})
 	o.check(t, results, "k", "m")
 	assert.Equal(t, []string{"j", "k", "m"}, o.noted(t))
+}
+
+// TestConnectionGivenUp: if a transaction can be neither committed nor rolled back, its
+// connection is closed, with what is prepared there. The next transaction has another one.
+func TestConnectionGivenUp(t *testing.T) {
+	o := openOffice(t, "", limit.Limits{})
+	lost := errors.New("no answer")
+	o.lose.Store(&lost)
+	require.ErrorIs(t, o.update(t.Context(), "a", notes("a")).err, tracbus.ErrNotCommitted)
+	o.lose.Store(nil)
+	require.NoError(t, o.update(t.Context(), "b", notes("b")).err)
+	assert.Equal(t, []string{"b"}, o.noted(t))
 }
 
 // TestConnectionGivenBack: nothing is kept of a pool that has few connections, nor for long,
