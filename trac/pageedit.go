@@ -188,11 +188,11 @@ func (e PageEdit) checkBase(old pageRow, own bool) error {
 	return fmt.Errorf("page %.100q: version %d is the newest, the edit is of %d: %w", e.Name, old.page.Version, base, tracbus.ErrConflict)
 }
 
-// madeBy says whether r is a version that tx made.
+// madeBy says whether r is a version that tx made, which nothing but its time shows if its
+// text is that of the version before again.
 func (r pageRow) madeBy(tx *tracbus.ModelTransaction) bool {
 	entry, ok := tx.Pending(tracbus.PageResource(r.page.Name))
-	_, newText := entry.New["text"]
-	return ok && r.found && (entry.Kind == tracbus.KindCreated || entry.Kind == tracbus.KindChanged && newText) &&
+	return ok && r.found && (entry.Kind == tracbus.KindCreated || entry.Kind == tracbus.KindChanged && r.page.Time.Equal(tx.Time())) &&
 		entry.NewState()["version"] == value.Int(r.page.Version)
 }
 

@@ -123,14 +123,14 @@ func TestBatch(t *testing.T) {
 			return c.send("/tickets?status=all", "/tickets/batch", append([]string{"next", "/tickets?status=all"}, fields...)...)
 		}
 		for _, bad := range []string{"0", "-1", "x", "99999999999", ""} {
-			a := batch("ticket", bad, "milestone", "m2")
+			a := batch("ticket", bad, "milestone", "milestone-2")
 			assert.Equal(t, 404, a.status, "%q", bad)
 		}
-		assert.Equal(t, 404, batch("ticket", "1", "ticket", "77", "milestone", "m2").status)
-		assert.Equal(t, 422, batch("milestone", "m2").status, "none chosen")
+		assert.Equal(t, 404, batch("ticket", "1", "ticket", "77", "milestone", "milestone-2").status)
+		assert.Equal(t, 422, batch("milestone", "milestone-2").status, "none chosen")
 		assert.Equal(t, 422, batch("ticket", "1").status, "nothing to change")
 		a := c.get("/tickets?status=all")
-		assert.NotContains(t, a.body, "m2", "nothing was stored of what was refused")
+		assert.NotContains(t, a.body, "milestone-2", "nothing was stored of what was refused")
 		assert.Equal(t, 3, strings.Count(a.body, `aria-label="Choose ticket`))
 
 		a = batch("ticket", "3", "ticket", "1", "ticket", "2", "status", "closed", "comment", "together")

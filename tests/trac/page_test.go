@@ -2,6 +2,7 @@ package trac_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -258,15 +259,22 @@ func TestPageEditUndone(t *testing.T) {
 			require.NoError(t, err)
 		}
 		edit(trac.PageEdit{Name: "P", Text: new("bye")}, trac.PageEdit{Name: "P", Text: new("hello")})
+		edit(trac.PageEdit{Name: "P", Text: new("bye")}, trac.PageEdit{Name: "P", Text: new("hello")}, trac.PageEdit{Name: "P", Text: new("hello again")})
+		edit(trac.PageEdit{Name: "P", Text: new("hello")})
 		edit(trac.PageEdit{Name: "P", Readonly: new(true)})
 		edit(trac.PageEdit{Name: "P", Readonly: new(false)}, trac.PageEdit{Name: "P", Readonly: new(true)})
-		var pages []tracbus.WikiPage
+		var pages []string
 		for e, err := range r.journal.Since(t.Context(), 0) {
 			require.NoError(t, err)
-			changed := e.(tracbus.WikiPageChanged)
-			require.Equal(t, "hello", changed.OldText)
-			pages = append(pages, tracbus.WikiPage{Version: changed.Page.Version, Text: changed.Page.Text, Readonly: changed.Page.Readonly})
+			c := e.(tracbus.WikiPageChanged)
+			pages = append(pages, fmt.Sprintf("%d %s was %s readonly=%t", c.Page.Version, c.Page.Text, c.OldText, c.Page.Readonly))
 		}
-		require.Equal(t, []tracbus.WikiPage{{Version: 2, Text: "hello"}, {Version: 2, Text: "hello", Readonly: true}, {Version: 2, Text: "hello", Readonly: true}}, pages)
+		require.Equal(t, []string{
+			"2 hello was hello readonly=false",
+			"3 hello again was hello readonly=false",
+			"4 hello was hello again readonly=false",
+			"4 hello was hello readonly=true",
+			"4 hello was hello readonly=true",
+		}, pages)
 	})
 }
