@@ -24,43 +24,68 @@ type Sessions struct {
 	DB     *sql.DB
 	Limits limit.Limits
 
-	mu    sync.Mutex      // guards what follows
-	known map[any]Session // of connections that were used before, by how the driver knows each
+	mu    sync.Mutex   // guards what follows
+	known map[any]used // of connections that were used before, by how the driver knows each
 }
 
-// Of returns the session of a connection. It asks once, because that takes round trips.
-func (all *Sessions) Of(ctx context.Context, conn *sql.Conn) (Session, error) {
-	var key any
+// used is a session, and when the server was last heard on it.
+type used struct {
+	Session
+	last time.Time
+}
+
+// freshFor is how long a connection is fresh that was used.
+const freshFor = time.Second
+
+// Of returns the session of a connection. It asks once, because that takes round trips. fresh
+// says that the connection was used just now: else it may have died in silence since.
+func (all *Sessions) Of(ctx context.Context, conn *sql.Conn) (s Session, fresh bool, err error) {
+	key := keyOf(conn)
+	all.mu.Lock()
+	before, ok := all.known[key]
+	all.mu.Unlock()
+	if ok {
+		return before.Session, time.Since(before.last) < freshFor, nil
+	}
+	id, err := Number(ctx, conn)
+	if err != nil {
+		return Session{}, false, err
+	}
+	start, err := serverStart(ctx, conn)
+	if err != nil {
+		return Session{}, false, err
+	}
+	s = Session{id, start}
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	if all.known == nil || len(all.known) > 2*all.DB.Stats().OpenConnections+8 { // most of them are closed
+		all.known = map[any]used{}
+	}
+	if key != nil {
+		all.known[key] = used{s, time.Now()}
+	}
+	return s, true, nil
+}
+
+// Heard notes that the server was heard on a connection.
+func (all *Sessions) Heard(conn *sql.Conn) {
+	key := keyOf(conn)
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	if u, ok := all.known[key]; ok {
+		all.known[key] = used{u.Session, time.Now()}
+	}
+}
+
+// keyOf returns how the driver knows a connection; nil if that cannot be compared.
+func keyOf(conn *sql.Conn) (key any) {
 	_ = conn.Raw(func(d any) error {
 		if d != nil && reflect.TypeOf(d).Comparable() {
 			key = d
 		}
 		return nil
 	})
-	all.mu.Lock()
-	s, ok := all.known[key]
-	all.mu.Unlock()
-	if ok {
-		return s, nil
-	}
-	id, err := Number(ctx, conn)
-	if err != nil {
-		return Session{}, err
-	}
-	start, err := serverStart(ctx, conn)
-	if err != nil {
-		return Session{}, err
-	}
-	s = Session{id, start}
-	all.mu.Lock()
-	defer all.mu.Unlock()
-	if all.known == nil || len(all.known) > 2*all.DB.Stats().OpenConnections+8 { // most of them are closed
-		all.known = map[any]Session{}
-	}
-	if key != nil {
-		all.known[key] = s
-	}
-	return s, nil
+	return key
 }
 
 // Number returns the number of a connection.

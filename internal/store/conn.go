@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tracbus/tracbus/internal/lazyconn"
 	"github.com/tracbus/tracbus/internal/limit"
 	"github.com/tracbus/tracbus/internal/sqltext"
 	"github.com/tracbus/tracbus/internal/store/turns"
@@ -18,8 +19,8 @@ import (
 // with others: see package turns.
 type Conn struct {
 	turns.Connection
-	own  *sql.Conn   // nil: turn
-	turn *turns.Turn // nil: own
+	own  *lazyconn.Conn // nil: turn
+	turn *turns.Turn    // nil: own
 
 	// Session is how MySQL names the connection, known if this one of the store's users may append.
 	Session Session
@@ -64,12 +65,18 @@ func (s *Store) Begin(ctx context.Context) (c *Conn, err error) {
 	if s.begins == "" {
 		return s.begin(ctx, s.toWrite(), s.dialect.begin)
 	}
-	if c, err = s.begin(ctx, s.toWrite(), []string{s.begins}); err != nil {
+	if c, err = s.begin(ctx, s.toWrite(), nil); err != nil {
 		return nil, err
 	}
-	// Now, because an answer that is lost is asked for by it. In a session that shows no
-	// rows, Append says so.
-	if c.Session, err = s.sessions.Of(ctx, c.own); err != nil && !errors.Is(err, sql.ErrNoRows) {
+	// Now: an answer that is lost is asked for by it. Append refuses a session that shows no rows.
+	fresh := false
+	if c.Session, fresh, err = s.sessions.Of(ctx, c.own.Conn); err != nil && !errors.Is(err, sql.ErrNoRows) {
+		c.Release()
+		return nil, err
+	}
+	if s.batches && fresh { // else it is to be known that the connection lives
+		c.own.Lazily(s.begins)
+	} else if _, err := c.ExecContext(ctx, s.begins); err != nil {
 		c.Rollback()
 		return nil, err
 	}
@@ -88,8 +95,9 @@ func (s *Store) begin(ctx context.Context, most time.Duration, statements []stri
 		return nil, err
 	}
 	limit.Progress(ctx)
-	c = &Conn{Connection: turns.Own{Conn: conn}, own: conn, limits: s.limits}
-	if s.batches || s.joins {
+	own := &lazyconn.Conn{Conn: conn}
+	c = &Conn{Connection: turns.Own{Plain: own}, own: own, limits: s.limits}
+	if (s.batches || s.joins) && len(statements) > 0 {
 		statements = []string{strings.Join(statements, "; ")}
 	}
 	for _, text := range statements {
@@ -201,6 +209,10 @@ func (c *Conn) Rollback() {
 	if c.turn != nil {
 		c.ended = true
 		c.turn.Rollback()
+		return
+	}
+	if !c.own.Begun() {
+		c.Release()
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), c.limits.Rollback)

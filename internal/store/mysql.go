@@ -68,8 +68,11 @@ func (s *Store) checkMySQL(ctx context.Context) error {
 		DB: s.db, MariaDB: mariaDB,
 		Look:   s.SQL("SELECT tid FROM {journal_change} WHERE tid BETWEEN ? AND ? AND seq = 0 ORDER BY tid LIMIT 1 " + share + " NOWAIT"),
 		Insert: s.SQL(`INSERT IGNORE INTO {journal_change} (tid, seq, changes, commit_id, origin, realm, id, "change", time, author, ipnr, authenticated, comment, parts, document) VALUES `),
-		Show:   s.SQL("SELECT tid, session FROM {journal_change} WHERE tid > ? AND seq = 0 ORDER BY tid LIMIT 1000"),
-		Row:    s.SQL("(?, 0, 0, ?, '', '', '', '', {NOW}, '', '', 0, '', 0, '')"),
+		All:    s.SQL("SELECT tid, commit_id FROM {journal_change} WHERE tid > ? AND seq = 0 ORDER BY tid"),
+		Mark: s.SQL(`UPDATE {journal_decided} d SET d.tid = ?, d.commit_id = ? WHERE d.one = 1 AND (d.tid < ? OR NOT EXISTS (
+			SELECT 1 FROM {journal_change} c WHERE c.tid = d.tid AND c.seq = 0 AND c.commit_id = d.commit_id))`),
+		Show: s.SQL("SELECT tid, session FROM {journal_change} WHERE tid > ? AND seq = 0 ORDER BY tid LIMIT 1000"),
+		Row:  s.SQL("(?, 0, 0, ?, '', '', '', '', {NOW}, '', '', 0, '', 0, '')"),
 	}
 	s.sessions = &session.Sessions{DB: s.db, Limits: s.limits}
 	// Only a driver that puts values into the text itself, and sends many

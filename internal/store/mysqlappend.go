@@ -67,6 +67,9 @@ func (s *Store) appendMySQL(ctx context.Context, q SQL, slots []int64, rows [][]
 	if tid, err = takeMySQL(ctx, q, s.SQL(b.String()), args); err != nil {
 		return 0, false, inDoubt(err, end && !s.dialect.answered(err)) // an answer is to a statement before COMMIT
 	}
+	if own {
+		s.sessions.Heard(c.own.Conn)
+	}
 	return tid, end, s.insertEach(ctx, q, tid, rest)
 }
 

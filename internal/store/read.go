@@ -107,7 +107,7 @@ func (s *Store) noteDecided(ctx context.Context, p Place) {
 		s.last.Store(&p)
 	}
 	if s.dialect.gapless && p.CommitID != "" {
-		s.noteInTables(ctx, p)
+		s.closer.Note(ctx, p.TID, p.CommitID)
 	}
 }
 

@@ -45,7 +45,6 @@ type Store struct {
 	straight string // says in SQL that none does
 	closer   *tombstone.Closer
 	sessions *session.Sessions
-	noteAt   atomic.Int64 // the tid at which the next one is noted in the tables
 
 	texts  sync.Map
 	known  atomic.Int64 // how many texts there are

@@ -37,6 +37,13 @@ type Closer struct {
 	// a mark for its number, and one for a random identity.
 	Insert, Row string
 
+	// All has a mark, and returns all numbers above one, in order, and the identity of each.
+	All string
+
+	// Mark has marks for a number, its identity and again the number: it notes for
+	// others up to where all is decided. What it noted of rows that are gone is no obstacle.
+	Mark string
+
 	// Show has a mark, and returns numbers above one, and the session that inserted each.
 	Show string
 
@@ -44,6 +51,7 @@ type Closer struct {
 	MariaDB bool
 
 	refused atomic.Pointer[error]
+	next    atomic.Int64 // the number from which on another one is noted
 }
 
 const (

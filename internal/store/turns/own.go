@@ -11,11 +11,16 @@ type Statements interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
-// Connection is what is in a transaction: a [Turn], or [Own].
-type Connection interface {
+// Plain is what runs all statements, as a *sql.Conn does.
+type Plain interface {
 	Statements
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 	PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
+}
+
+// Connection is what is in a transaction: a [Turn], or [Own].
+type Connection interface {
+	Plain
 	ExecKept(ctx context.Context, query string, args ...any) (sql.Result, error)
 	QueryKept(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 	Kept() Statements
@@ -24,7 +29,7 @@ type Connection interface {
 }
 
 // Own is a connection that is shared with nobody, and does without what a Turn needs.
-type Own struct{ *sql.Conn }
+type Own struct{ Plain }
 
 // ExecKept is ExecContext.
 func (o Own) ExecKept(ctx context.Context, query string, args ...any) (sql.Result, error) {
