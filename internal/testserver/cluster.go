@@ -131,7 +131,7 @@ func (c *RedisCluster) nodes(i int) string {
 func (c *RedisCluster) Addrs() []string { return announced(c.Nodes) }
 
 // Ready waits until all nodes that run take the cluster for sound and agree who has
-// which slot, and replicas have all of their primaries.
+// which slot since when, and replicas have all of their primaries.
 func (c *RedisCluster) Ready() {
 	c.t.Helper()
 	if !await(c.ready) {
@@ -170,7 +170,7 @@ func (c *RedisCluster) ready() bool {
 			if !n.myself() && n.link != "connected" {
 				return false
 			}
-			fmt.Fprintln(&shape, n.id, n.master, n.slots)
+			fmt.Fprintln(&shape, n.id, n.master, n.epoch, n.slots)
 			if n.myself() && n.master != "-" && !inSync([]*RedisServer{s}) {
 				return false
 			}

@@ -85,29 +85,7 @@ func (m *Migration) End() {
 	for _, s := range m.c.Primaries() {
 		m.do(s, "cluster", "setslot", m.slot, "node", m.c.ids[m.to])
 	}
-	if !await(m.known) {
-		m.c.t.Fatalf("redis: not all nodes know within %v that %s has slot %d", patience, m.to.Addr(), m.slot)
-	}
-}
-
-// known says whether all nodes that run know the new primary's epoch, which no other has.
-func (m *Migration) known() bool {
-	self := m.c.self(m.to)
-	for _, s := range m.c.Nodes {
-		if !s.Running() {
-			continue
-		}
-		view, err := m.c.view(context.Background(), s)
-		if self == nil || err != nil {
-			return false
-		}
-		for _, n := range view {
-			if n.id == self.id && n.epoch != self.epoch || n.id != self.id && n.primary() && n.epoch == self.epoch {
-				return false
-			}
-		}
-	}
-	return true
+	m.c.Ready()
 }
 
 // Abandon leaves the slot where it was, if no key has moved.
