@@ -152,7 +152,7 @@ func normalized(e Event, env string, primary bool) (Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	if own, ok := e.(interface{ normalized(Change) (Event, error) }); ok {
+	if own, ok := e.(ownEvent); ok {
 		return own.normalized(c) // WithChange would make one value more
 	}
 	return e.WithChange(c), nil

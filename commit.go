@@ -82,7 +82,8 @@ func (tx *ModelTransaction) report(e Event) error {
 	made.Change = reported.About()
 	plain := made.plain()
 	plain.New, plain.Old = maps.Clone(plain.New), maps.Clone(plain.Old) // they may be the caller's, who has them again
-	if err := plain.Check(tx.journal.store.CheckText); err != nil {
+	_, normalised := reported.(ownEvent)
+	if err := plain.Check(normalised, tx.journal.store.CheckText); err != nil {
 		return err
 	}
 	tx.pending.Add(plain)

@@ -230,6 +230,11 @@ func (f Fields) Time(name string) (time.Time, bool) {
 	return time.Time{}, false
 }
 
+// ownEvent is one of the library's, which normalises its fields itself.
+type ownEvent interface {
+	normalized(Change) (Event, error)
+}
+
 // normalized returns f if its values are normalised, and otherwise a copy in which
 // they are.
-func (f Fields) normalized() (Fields, error) { return value.NormalizeFields(f, false) }
+func (f Fields) normalized() (Fields, error) { return value.NormalizeFields(f) }

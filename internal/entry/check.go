@@ -23,10 +23,10 @@ func CheckName(what, name string) error {
 const maxID = 1000
 
 // Check refuses what the journal's tables cannot hold, and makes values what they
-// come back as. The library's own events are normalised by now, those of others
-// may not be. checkText says why the database cannot store a text, and gets what
-// the text is.
-func (e *Entry) Check(checkText func(what, text string) error) (err error) {
+// come back as. normalised says that names and values are, but for their times' zones:
+// those of the library's own events. checkText says why the database cannot store a text,
+// and gets what the text is.
+func (e *Entry) Check(normalised bool, checkText func(what, text string) error) (err error) {
 	id := e.Resource.ID
 	switch {
 	case len(id) == 0 || len(id) > maxID:
@@ -42,7 +42,12 @@ func (e *Entry) Check(checkText func(what, text string) error) (err error) {
 		return err
 	}
 	for _, f := range []*Fields{&e.State, &e.New, &e.Old} {
-		if *f, err = value.NormalizeFields(*f, true); err != nil {
+		if !normalised {
+			if *f, err = value.NormalizeFields(*f); err != nil {
+				return err
+			}
+		}
+		if *f, err = value.UTC(*f); err != nil {
 			return err
 		}
 	}

@@ -74,9 +74,8 @@ func Normalize(v any) (_ any, changed bool, err error) {
 }
 
 // NormalizeFields returns f if its values are normalised, and otherwise a copy in which
-// they are: others may be reading f. With utc, times are in UTC, as a journal gives
-// them back.
-func NormalizeFields(f map[string]any, utc bool) (map[string]any, error) {
+// they are: others may be reading f.
+func NormalizeFields(f map[string]any) (map[string]any, error) {
 	g, shared := f, true
 	for name, v := range f {
 		if !valid(name) {
@@ -86,12 +85,6 @@ func NormalizeFields(f map[string]any, utc bool) (map[string]any, error) {
 			continue // most are
 		}
 		n, changed, err := Normalize(v)
-		if !changed {
-			n = v
-		}
-		if t, ok := n.(time.Time); utc && ok && err == nil && t.Location() != time.UTC {
-			n, changed, err = t.UTC(), true, CheckTime(t.UTC())
-		}
 		if err != nil {
 			return nil, fmt.Errorf("field %.60q: %w", name, err)
 		}
@@ -101,6 +94,26 @@ func NormalizeFields(f map[string]any, utc bool) (map[string]any, error) {
 			}
 			g[name] = n
 		}
+	}
+	return g, nil
+}
+
+// UTC is NormalizeFields for fields that are normalised, and whose times are to be in UTC, as a
+// journal gives them back.
+func UTC(f map[string]any) (map[string]any, error) {
+	g, shared := f, true
+	for name, v := range f {
+		t, ok := v.(time.Time)
+		if !ok || t.Location() == time.UTC {
+			continue
+		}
+		if err := CheckTime(t.UTC()); err != nil {
+			return nil, fmt.Errorf("field %.60q: %w", name, err)
+		}
+		if shared {
+			g, shared = maps.Clone(f), false
+		}
+		g[name] = t.UTC()
 	}
 	return g, nil
 }
