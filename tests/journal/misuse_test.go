@@ -66,18 +66,29 @@ func testRollbackInside(t *testing.T, s *testdatabase.Server, d *desk.Desk) {
 	if s.Dialect == "mysql" {
 		sizes = append(sizes, 9<<20) // too long for one round trip
 	}
+	begin := map[string][]string{
+		"postgresql": {"", "BEGIN", "BEGIN ISOLATION LEVEL SERIALIZABLE READ WRITE"},
+		"mysql":      {"", "BEGIN", "START TRANSACTION READ WRITE"},
+		"sqlite":     {"", "BEGIN", "BEGIN IMMEDIATE"},
+	}[s.Dialect]
 	for _, size := range sizes {
-		_, err := d.Update(testkit.Within(t), desk.Joe, func(tx *tracbus.ModelTransaction) error {
-			if err := tx.Record(testkit.Within(t), desk.Remark(1, "never")); err != nil {
-				return err
-			}
-			_, err := tx.SQL().ExecContext(testkit.Within(t), "INSERT INTO own VALUES (1)")
-			require.NoError(t, err)
-			_, err = tx.SQL().ExecContext(testkit.Within(t), "ROLLBACK")
-			require.NoError(t, err)
-			return tx.Record(testkit.Within(t), desk.Remark(2, strings.Repeat("x", size)))
-		})
-		assert.ErrorIs(t, err, tracbus.ErrNotCommitted, "%d bytes", size)
+		for _, another := range begin {
+			_, err := d.Update(testkit.Within(t), desk.Joe, func(tx *tracbus.ModelTransaction) error {
+				if err := tx.Record(testkit.Within(t), desk.Remark(1, "never")); err != nil {
+					return err
+				}
+				_, err := tx.SQL().ExecContext(testkit.Within(t), "INSERT INTO own VALUES (1)")
+				require.NoError(t, err)
+				_, err = tx.SQL().ExecContext(testkit.Within(t), "ROLLBACK")
+				require.NoError(t, err)
+				if another != "" {
+					_, err = tx.SQL().ExecContext(testkit.Within(t), another)
+					require.NoError(t, err)
+				}
+				return tx.Record(testkit.Within(t), desk.Remark(2, strings.Repeat("x", size)))
+			})
+			assert.ErrorIs(t, err, tracbus.ErrNotCommitted, "%d bytes, then %q", size, another)
+		}
 	}
 	assert.Zero(t, ownRows(t, d))
 	assert.Zero(t, stored(t, d.DB, "never"))

@@ -105,7 +105,7 @@ func (l *Line) join(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("another transaction of this process is open: %w", err)
 	}
-	_, err := l.pin.exec(context.WithoutCancel(ctx), "SAVEPOINT tracbus_turn")
+	_, err := l.pin.exec(context.WithoutCancel(ctx), savepoint)
 	return err
 }
 

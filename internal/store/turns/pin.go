@@ -103,7 +103,7 @@ func (p *pin) query(ctx context.Context, text string, args ...any) (*sql.Rows, e
 const deferring = `SELECT (SELECT foreign_keys FROM pragma_foreign_keys) AND EXISTS (SELECT 1 FROM sqlite_master WHERE sql LIKE '%INITIALLY%DEFERRED%')`
 
 // defers says whether COMMIT may fail because of a foreign key: then nobody would know whose
-// work it was. A pragma can do that too, see [plain].
+// work it was. A pragma can do that too, see plainWord.
 func (p *pin) defers(ctx context.Context) bool {
 	var version int64
 	if limit.QueryRow(ctx, Kept{p}, "PRAGMA schema_version").Scan(&version) != nil {

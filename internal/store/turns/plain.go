@@ -6,14 +6,14 @@ import "strings"
 // What they do to the transaction is seen at its end.
 var plainWords = []string{"SELECT", "INSERT", "UPDATE", "DELETE", "REPLACE", "WITH", "VALUES", "SAVEPOINT", "RELEASE", "ROLLBACK TO"}
 
-// plain says whether a statement surely leaves the session and the tables as they are. A
-// pragma can have foreign keys looked at in COMMIT alone, which stays so until that,
-// and there is no telling whose work it is that then fails: after what is not plain, nobody
-// else's is added.
-func plain(query string) bool {
+// plainWord returns the word that a statement begins with, if it surely leaves the session and
+// the tables as they are; else "". A pragma can have foreign keys looked at in COMMIT alone,
+// which stays so until that, and there is no telling whose work it is that then fails: after
+// what is not plain, nobody else's is added.
+func plainWord(query string) string {
 	query = strings.TrimRight(query, "; \t\r\n")
 	if strings.IndexByte(query, ';') >= 0 {
-		return false
+		return ""
 	}
 	for {
 		query = strings.TrimLeft(query, " \t\r\n")
@@ -26,10 +26,10 @@ func plain(query string) bool {
 	}
 	for _, word := range plainWords {
 		if len(query) > len(word) && strings.EqualFold(query[:len(word)], word) && !isLetter(query[len(word)]) {
-			return true
+			return word
 		}
 	}
-	return false
+	return ""
 }
 
 func isLetter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' || c == '_' }

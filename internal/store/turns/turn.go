@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -20,9 +21,16 @@ type Turn struct {
 	unclear atomic.Bool // a statement may have changed what others rely on
 	failed  atomic.Bool // one may have ended the transaction
 	over    atomic.Bool
+
+	mu     sync.Mutex // guards what follows
+	marked bool       // it has a savepoint, though it is the first
+	nested bool       // the application has made savepoints before
 }
 
-const release = "RELEASE tracbus_turn"
+const (
+	savepoint = "SAVEPOINT tracbus_turn"
+	release   = "RELEASE tracbus_turn"
+)
 
 // errOver is what statements get from the end on.
 var errOver = errors.New("the transaction has ended")
@@ -43,14 +51,37 @@ func (t *Turn) ask(ctx context.Context, query string) (_ context.Context, isPlai
 	if t.over.Load() {
 		return ctx, false, errOver
 	}
-	if isPlain = plain(query); !isPlain {
+	word := plainWord(query)
+	if isPlain = word != ""; !isPlain {
 		t.unclear.Store(true)
 	}
-	err = ctx.Err()
+	if err = ctx.Err(); err == nil {
+		err = t.mark(ctx, word)
+	}
 	if t.joined {
 		ctx = context.WithoutCancel(ctx)
 	}
 	return ctx, isPlain, err
+}
+
+// mark makes a savepoint before the first statement that is not plain: it may end the
+// transaction and begin another one, which has no such savepoint. One within those of the
+// application would end with them.
+func (t *Turn) mark(ctx context.Context, word string) (err error) {
+	if t.joined || word != "" && word != "SAVEPOINT" || t.failed.Load() {
+		return nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case t.marked:
+	case word != "":
+		t.nested = true
+	case !t.nested:
+		_, err = t.pin.conn.ExecContext(ctx, savepoint)
+		t.marked = err == nil
+	}
+	return err
 }
 
 // ExecContext runs a statement.
@@ -149,7 +180,10 @@ func (t *Turn) Commit(ctx context.Context) error {
 		return errOver
 	}
 	l := t.line
-	if t.joined {
+	t.mu.Lock()
+	marked := t.marked
+	t.mu.Unlock()
+	if t.joined || marked {
 		// It fails if the application has ended the transaction, and begun another one.
 		if _, err := t.pin.exec(context.WithoutCancel(ctx), release); err != nil {
 			return l.lose(err)
