@@ -19,7 +19,7 @@ import (
 var postgresql = &dialect{
 	text: sqltext.Of("postgresql"), title: "PostgreSQL", schemas: true, txDDL: true,
 
-	begin:          []string{"BEGIN ISOLATION LEVEL READ COMMITTED", "SET LOCAL tracbus.begun = 'yes'"}, // it ends with this transaction
+	begin:          []string{"BEGIN ISOLATION LEVEL READ COMMITTED DEFERRABLE"}, // which marks it, and does nothing else
 	snapshot:       []string{"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"},
 	stillOpen:      "SELECT 1", // an error before makes every statement fail
 	checksOnAppend: true,
@@ -98,12 +98,12 @@ func (s *Store) setCounterPostgreSQL(ctx context.Context, q SQL, tid int64) erro
 const typed = `CAST(? AS integer), CAST(? AS integer), CAST(? AS text), CAST(? AS text), CAST(? AS text), CAST(? AS text), CAST(? AS text), CAST(? AS bigint),
 	CAST(? AS text), CAST(? AS text), CAST(? AS integer), CAST(? AS text), CAST(? AS bigint), CAST(? AS text)`
 
-// What the append's text has for BEFORE and IF. The library's own transactions are the ones that
-// have set a mark.
+// What the append's text has for BEFORE and IF. The library's own transactions are those that
+// are deferrable, because one that the application began after it had ended ours is not.
 const (
 	lockSlot    = "pg_advisory_xact_lock(f.lock_class, CAST(? AS integer))"
 	utf8Session = "current_setting('client_encoding') IN ('UTF8', 'SQL_ASCII')"
-	begunHere   = "current_setting('tracbus.begun', true) = 'yes'"
+	begunHere   = "current_setting('transaction_deferrable') = 'on' AND current_setting('default_transaction_deferrable') = 'off'"
 )
 
 // appendPostgreSQL sends all in one statement, if at most one slot is to be locked and the rows
@@ -154,7 +154,7 @@ func (s *Store) refusedPostgreSQL(ctx context.Context, q SQL) error {
 	if err := s.checkSession(ctx, q); err != nil {
 		return err
 	}
-	err := limit.QueryRow(ctx, q, s.SQL("SELECT ("+s.dialect.counter+"), "+highest+", coalesce("+begunHere+", false)")).Scan(&tid, &had, &begun)
+	err := limit.QueryRow(ctx, q, s.SQL("SELECT ("+s.dialect.counter+"), "+highest+", "+begunHere)).Scan(&tid, &had, &begun)
 	_, own := q.(*Conn)
 	switch {
 	case err != nil:

@@ -29,7 +29,8 @@ const straightMySQL = `@@character_set_client='utf8mb4' AND @@character_set_conn
 	`AND @@sql_mode LIKE '%STRICT%' AND @@sql_mode NOT LIKE '%EMPTY_STRING%' AND @@auto_increment_increment=1 AND @@ISOLATION<>'READ-UNCOMMITTED'`
 
 // bentPostgreSQL is bentMySQL for PostgreSQL.
-const bentPostgreSQL = `CASE WHEN current_setting('client_encoding') IN ('UTF8', 'SQL_ASCII') THEN '' ELSE 'client_encoding is ' || current_setting('client_encoding') || ': expected UTF8' END`
+const bentPostgreSQL = `CASE WHEN current_setting('client_encoding') NOT IN ('UTF8', 'SQL_ASCII') THEN 'client_encoding is ' || current_setting('client_encoding') || ': expected UTF8'
+WHEN current_setting('default_transaction_deferrable') <> 'off' THEN 'default_transaction_deferrable is on, which marks the transactions of this library: expected off' ELSE '' END`
 
 // bentSQLite is bentMySQL for SQLite.
 const bentSQLite = `(SELECT CASE WHEN read_uncommitted = 1 THEN 'read_uncommitted is on, and with a shared cache reads would show what may be rolled back: expected off' ELSE '' END FROM pragma_read_uncommitted)`

@@ -18,8 +18,11 @@ import (
 func TestBentSessions(t *testing.T) {
 	strict := url.QueryEscape("'STRICT_TRANS_TABLES,EMPTY_STRING_IS_NULL'")
 	for dialect, cases := range map[string][][2]string{
-		"sqlite":     {{"&_pragma=read_uncommitted(1)", "read_uncommitted is on"}},
-		"postgresql": {{"&client_encoding=LATIN1", "client_encoding is LATIN1: expected UTF8"}},
+		"sqlite": {{"&_pragma=read_uncommitted(1)", "read_uncommitted is on"}},
+		"postgresql": {
+			{"&client_encoding=LATIN1", "client_encoding is LATIN1: expected UTF8"},
+			{"&default_transaction_deferrable=on", "default_transaction_deferrable is on"},
+		},
 		"mysql": {
 			{"&sql_select_limit=10", "sql_select_limit is 10"},
 			{"&charset=latin1", "character_set_client is latin1"},
@@ -63,6 +66,7 @@ func TestSessionsBentLater(t *testing.T) {
 			{"SET LOCAL extra_float_digits = -15", ""},
 			{"CREATE TEMP TABLE journal_change (tid bigint)", ""},
 			{"SET client_encoding = 'LATIN1'", "client_encoding is LATIN1: expected UTF8"},
+			{"SET default_transaction_deferrable = on", "default_transaction_deferrable is on"},
 			{"SET LOCAL NAMES 'WIN1252'", "client_encoding is WIN1252: expected UTF8"},
 		},
 		"mysql": {
