@@ -24,7 +24,7 @@ type change[E any] struct {
 }
 
 // batchLength is how many transactions are read at once at most.
-const batchLength = 1024
+const batchLength = 512
 
 // read reads after a place; failed says whether the last step has.
 func (s *session[E]) read(ctx context.Context, from store.Place, failed bool) (*batch[E], error) {

@@ -48,7 +48,7 @@ func (c *Change[E]) Event(decode func(store.Change) (E, error)) (E, error) {
 
 const (
 	readsAtOnce = 4       // there are as many
-	longest     = 2 << 10 // transactions that one keeps, and twice that at most
+	longest     = 1 << 9  // transactions that one keeps, and twice that at most
 	largest     = 8 << 20 // bytes after which nothing is added to one
 	lasts       = time.Second
 )
