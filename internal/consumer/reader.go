@@ -30,7 +30,7 @@ type reader[E any] struct {
 // read returns what is after a place, as a batch of its own. With anew, the rows
 // are read from the database now, and not taken from those that are known.
 func (r *reader[E]) read(ctx context.Context, from store.Place, trim func(*store.Change), anew bool) (*batch[E], error) {
-	heard := r.heard()
+	heard := r.heard() // what is known may be of before
 	part, known := r.known(from)
 	if !known || anew {
 		rows, err := r.ask(ctx, from)
@@ -42,33 +42,35 @@ func (r *reader[E]) read(ctx context.Context, from store.Place, trim func(*store
 		}
 		if !known {
 			part = recent.PartOf[E](rows)
+			part.Heard = heard
 		}
 	}
-	return r.batch(part, trim, heard), nil
+	return r.batch(part, trim, min(heard, part.Heard)), nil
 }
 
 // ask reads what is after a place from the database, once for all who ask.
 func (r *reader[E]) ask(ctx context.Context, from store.Place) (store.Batch, error) {
 	return r.reads.Ask(ctx, r.base, from, func(ctx context.Context) (rows store.Batch, err error) {
-		forgets := r.reading()
+		forgets, heard := r.reading(), r.heard()
 		err = r.slots.use(ctx, unlimited, func(ctx context.Context) (err error) {
 			rows, err = r.journal.Store.Read(ctx, r.journal.DB, from, batchLength, r.journal.Realms())
 			return err
 		})
-		r.keep(from, rows, err, forgets)
+		r.keep(from, rows, err, forgets, heard)
 		return rows, err
 	})
 }
 
-// keep remembers what was read after a place.
-func (r *reader[E]) keep(from store.Place, rows store.Batch, err error, forgets int) {
+// keep remembers what was read after a place, and how often there may have been something
+// new before that: who has all of it then waits for what came later.
+func (r *reader[E]) keep(from store.Place, rows store.Batch, err error, forgets, heard int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if errors.Is(err, store.ErrRewound) || errors.Is(err, store.ErrPruned) {
 		r.recent.Forget()
 	}
 	if err == nil && forgets == r.forgets {
-		r.recent.Keep(from, rows)
+		r.recent.Keep(from, rows, heard)
 	}
 }
 
@@ -143,7 +145,7 @@ func (r *reader[E]) await(ctx context.Context, after store.Place, heard int, kic
 // wakes those for whom there is something in it. It says whether others wait, who are at
 // another place.
 func (r *reader[E]) offer(from store.Place, b store.Batch, reading int) (others bool) {
-	r.keep(from, b, nil, reading)
+	r.keep(from, b, nil, reading, r.heard()+1) // which it is itself
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.kicks++

@@ -54,6 +54,43 @@ func TestOffer(t *testing.T) {
 	})
 }
 
+// TestOfferedWhileOlderIsKnown: who gets what was read a moment ago, and has all of that,
+// does not wait if more was offered since.
+func TestOfferedWhileOlderIsKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		at := func(tid int64) store.Place { return store.Place{TID: tid, CommitID: string(rune('a' + tid))} }
+		batch := func(tids ...int64) (b store.Batch) {
+			for _, tid := range tids {
+				b.Places, b.Changes = append(b.Places, at(tid)), append(b.Changes, store.Change{TID: tid})
+			}
+			return b
+		}
+		r := &reader[int]{waiting: map[chan struct{}]store.Place{}, journal: Journal[int]{Decode: func(store.Change) (int, error) { return 0, nil }}}
+		r.keep(at(1), batch(2, 3), nil, r.reading(), r.heard()) // by one that was ahead of the follower
+		r.offer(at(2), batch(3, 4), r.reading())
+		from, last := at(2), int64(0)
+		for last < 4 {
+			b, err := r.read(t.Context(), from, nil, false)
+			assert.NoError(t, err)
+			from, last = b.end(), b.end().TID
+			woken := false
+			ctx, end := context.WithCancel(t.Context())
+			go func() {
+				r.await(ctx, from, b.heard, nil)
+				woken = ctx.Err() == nil
+			}()
+			synctest.Wait()
+			end()
+			synctest.Wait()
+			if last == 4 {
+				assert.False(t, woken, "there is no more")
+			} else if !assert.True(t, woken, "4 is known") {
+				return
+			}
+		}
+	})
+}
+
 // TestOfferOfAHistoryThatIsGone: if a consumer has noticed that the history went back
 // since the follower began to read, what that read is not taken, although the consumer
 // may be at just the place where it begins.

@@ -30,6 +30,7 @@ type Part[E any] struct {
 	Places  []store.Place
 	Changes []*Change[E]
 	More    bool // there was more to read at once
+	Heard   int  // as of the last read of it, see Keep
 }
 
 // Change is a change whose event is made once for all.
@@ -62,8 +63,9 @@ func PartOf[E any](b store.Batch) Part[E] {
 	return p
 }
 
-// Keep remembers what was read after a place.
-func (r *Reads[E]) Keep(from store.Place, b store.Batch) {
+// Keep remembers what was read after a place. heard is how often the caller had heard of news
+// before that was read.
+func (r *Reads[E]) Keep(from store.Place, b store.Batch, heard int) {
 	if len(b.Places) == 0 {
 		return
 	}
@@ -77,7 +79,7 @@ func (r *Reads[E]) Keep(from store.Place, b store.Batch) {
 	}
 	w, next := r.list[i], PartOf[E](b)
 	w.Places, w.Changes = append(w.Places, next.Places...), append(w.Changes, next.Changes...)
-	w.More, w.at = next.More, time.Now()
+	w.More, w.Heard, w.at = next.More, heard, time.Now()
 	for _, c := range b.Changes {
 		w.bytes += len(c.Document) + len(c.Comment)
 	}
@@ -105,7 +107,7 @@ func (r *Reads[E]) After(from store.Place, most int) (p Part[E], known bool) {
 			continue
 		}
 		r.list = append(slices.Delete(r.list, i, i+1), w)
-		p = Part[E]{Places: w.Places[first:], More: w.More}
+		p = Part[E]{Places: w.Places[first:], More: w.More, Heard: w.Heard}
 		if len(p.Places) > most {
 			p.Places, p.More = p.Places[:most], true
 		}

@@ -42,9 +42,9 @@ func after(r *recent.Reads[int64], from store.Place, most int) (places, changes 
 func TestAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r recent.Reads[int64]
-		r.Keep(at(3), batch(false, 5, 7))
-		r.Keep(at(7), batch(false, 8))
-		r.Keep(at(8), store.Batch{})
+		r.Keep(at(3), batch(false, 5, 7), 0)
+		r.Keep(at(7), batch(false, 8), 0)
+		r.Keep(at(8), store.Batch{}, 0)
 		for _, c := range []struct {
 			from store.Place
 			want []int64
@@ -67,7 +67,7 @@ func TestAfter(t *testing.T) {
 		assert.True(t, more, "there is more than was wanted")
 
 		time.Sleep(700 * time.Millisecond)
-		r.Keep(at(8), batch(true, 9))
+		r.Keep(at(8), batch(true, 9), 0)
 		time.Sleep(700 * time.Millisecond)
 		places, _, more = after(&r, at(5), 10)
 		assert.Equal(t, []int64{7, 8, 9}, places, "what was read later keeps it")
@@ -75,7 +75,7 @@ func TestAfter(t *testing.T) {
 		time.Sleep(400 * time.Millisecond)
 		places, _, _ = after(&r, at(5), 10)
 		assert.Empty(t, places, "it was a moment ago")
-		r.Keep(at(9), batch(false, 10))
+		r.Keep(at(9), batch(false, 10), 0)
 		r.Forget()
 		places, _, _ = after(&r, at(9), 10)
 		assert.Empty(t, places)
@@ -86,14 +86,14 @@ func TestAfter(t *testing.T) {
 func TestKeepIsBounded(t *testing.T) {
 	var r recent.Reads[int64]
 	for tid := int64(1); tid <= 10_000; tid++ {
-		r.Keep(at(tid-1), batch(false, tid))
+		r.Keep(at(tid-1), batch(false, tid), 0)
 	}
 	places, _, _ := after(&r, at(9_600), 10_000)
 	assert.Len(t, places, 400)
 	places, _, _ = after(&r, at(8_900), 10_000)
 	assert.Empty(t, places)
 	for tid := int64(20_000); tid <= 20_900; tid += 100 {
-		r.Keep(at(tid), batch(false, tid+1))
+		r.Keep(at(tid), batch(false, tid+1), 0)
 	}
 	places, _, _ = after(&r, at(20_000), 10)
 	assert.Empty(t, places, "the oldest of many")
@@ -104,7 +104,7 @@ func TestKeepIsBounded(t *testing.T) {
 // TestEventIsMadeOnce: many readers share one event.
 func TestEventIsMadeOnce(t *testing.T) {
 	var r recent.Reads[int64]
-	r.Keep(at(1), batch(false, 2))
+	r.Keep(at(1), batch(false, 2), 0)
 	made := 0
 	for range 3 {
 		p, known := r.After(at(1), 10)
