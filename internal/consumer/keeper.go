@@ -95,7 +95,7 @@ func (k *Keeper[E]) Offer(from store.Place, b store.Batch, reading int) {
 	k.mu.Lock()
 	nobody := len(k.memories) == 0
 	k.mu.Unlock()
-	k.renewer.news.Store(time.Now().UnixMicro())
+	k.renewer.hear(b)
 	if !nobody && k.reader.offer(from, b, reading) {
 		signal(k.kick)
 	}

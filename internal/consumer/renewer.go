@@ -21,8 +21,9 @@ type Renewer struct {
 	slots  slots         // for what is renewed alone
 	wake   chan struct{} // holds one token: there may be something to do
 
-	news  atomic.Int64   // when there was something new in the journal, in microseconds
-	apart sync.WaitGroup // leases that are renewed alone
+	news   atomic.Int64   // when there was something new in the journal, in microseconds
+	newest atomic.Int64   // its last tid
+	apart  sync.WaitGroup // leases that are renewed alone
 
 	mu       sync.Mutex // guards what follows, and the schedule of leases
 	leases   map[*Lease]struct{}
@@ -166,14 +167,27 @@ const (
 // yieldFor is for how long after there was something new the writers are taken to write on.
 const yieldFor = 30 * time.Millisecond
 
-// pause returns how long to wait for others after so many cursors were stored, which took
-// a while. It is as long as that; but while others commit, the more there are, the smaller
-// is the share of the time that storing them takes from these.
-func (r *Renewer) pause(cursors int, took time.Duration) time.Duration {
-	if time.Since(time.UnixMicro(r.news.Load())) > yieldFor {
+// yieldUntil is how many transactions a consumer may be behind before its cursor is stored as
+// fast as it can be, whatever the writers want.
+const yieldUntil = 32
+
+// hear notes what is new in the journal.
+func (r *Renewer) hear(b store.Batch) {
+	r.news.Store(time.Now().UnixMicro())
+	if n := len(b.Places); n > 0 {
+		r.newest.Store(b.Places[n-1].TID)
+	}
+}
+
+// pause returns how long to wait for others after cursors were stored, which took a while. It
+// is as long as that; but while others commit and no consumer is far behind, the more
+// there are, the smaller is the share of the time that storing them takes from these.
+func (r *Renewer) pause(moved []progress.Move, took time.Duration) time.Duration {
+	behind := slices.ContainsFunc(moved, func(m progress.Move) bool { return m.To.TID < r.newest.Load()-yieldUntil })
+	if behind || time.Since(time.UnixMicro(r.news.Load())) > yieldFor {
 		return min(took, mostGathering)
 	}
-	return min(time.Duration(1+cursors/8)*took, mostYielding)
+	return min(time.Duration(1+len(moved)/8)*took, mostYielding)
 }
 
 // renewAll renews leases and stores their cursors: what only renews in one statement,
@@ -203,7 +217,7 @@ func (r *Renewer) renewAll(ctx context.Context, leases []*Lease) (pause time.Dur
 		began := time.Now()
 		r.store(ctx, w, max(limit, 100*time.Millisecond))
 		if w.moves && len(w.leases) > 1 {
-			pause = r.pause(len(w.leases), time.Since(began))
+			pause = r.pause(w.moved, time.Since(began))
 		}
 	}
 	return pause
