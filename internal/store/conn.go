@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tracbus/tracbus/internal/chain"
 	"github.com/tracbus/tracbus/internal/lazyconn"
 	"github.com/tracbus/tracbus/internal/limit"
 	"github.com/tracbus/tracbus/internal/sqltext"
@@ -21,6 +22,8 @@ type Conn struct {
 	turns.Connection
 	own  *lazyconn.Conn // nil: turn
 	turn *turns.Turn    // nil: own
+
+	chain *chain.Watch // nil: the database shows by itself that the transaction is another one
 
 	// Session is how MySQL names the connection, known if this one of the store's users may append.
 	Session Session
@@ -97,6 +100,10 @@ func (s *Store) begin(ctx context.Context, most time.Duration, statements []stri
 	limit.Progress(ctx)
 	own := &lazyconn.Conn{Conn: conn}
 	c = &Conn{Connection: turns.Own{Plain: own}, own: own, limits: s.limits}
+	if s.dialect.chains {
+		c.chain = &chain.Watch{Statements: own}
+		c.Connection = turns.Own{Plain: c.chain}
+	}
 	if (s.batches || s.joins) && len(statements) > 0 {
 		statements = []string{strings.Join(statements, "; ")}
 	}

@@ -26,6 +26,7 @@ type dialect struct {
 	lingers   bool // a statement that waits for a lock waits on after its connection is gone, and keeps the locks that it has
 	gapless   bool // what comes after a tid that is missing is not decided
 	txDDL     bool // a transaction can create tables
+	chains    bool // one that another is chained to does not show it: see package chain
 
 	begin    []string // begins a transaction that writes
 	snapshot []string // begins one that reads as of one moment

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tracbus/tracbus/internal/chain"
 	"github.com/tracbus/tracbus/internal/limit"
 	"github.com/tracbus/tracbus/internal/sqltext"
 	"github.com/tracbus/tracbus/internal/store/schema"
@@ -17,7 +18,7 @@ import (
 // postgresql takes tids from a sequence, so they may commit out of order and
 // leave gaps. Advisory locks show which transactions have not ended.
 var postgresql = &dialect{
-	text: sqltext.Of("postgresql"), title: "PostgreSQL", schemas: true, txDDL: true,
+	text: sqltext.Of("postgresql"), title: "PostgreSQL", schemas: true, txDDL: true, chains: true,
 
 	begin:          []string{"BEGIN ISOLATION LEVEL READ COMMITTED DEFERRABLE"}, // which marks it, and does nothing else
 	snapshot:       []string{"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"},
@@ -121,8 +122,12 @@ func (s *Store) appendPostgreSQL(ctx context.Context, q SQL, slots []int64, rows
 	if len(slots) > 0 {
 		before, args = lockSlot, append(args, slots[0])
 	}
-	if _, own := q.(*Conn); own {
+	c, own := q.(*Conn)
+	if own {
 		only += " AND " + begunHere
+	}
+	if own && c.chain.Began() != 0 {
+		only, args = only+" AND "+chain.Began+" = CAST(? AS bigint)", append(args, c.chain.Began())
 	}
 	text := strings.NewReplacer("BEFORE", before, "IF", only, "TYPED", typed).Replace(s.appends)
 	if len(rest) > 0 {
@@ -149,17 +154,17 @@ func (s *Store) appendPostgreSQL(ctx context.Context, q SQL, slots []int64, rows
 
 // refusedPostgreSQL says why an append has stored nothing.
 func (s *Store) refusedPostgreSQL(ctx context.Context, q SQL) error {
-	var tid, had int64
+	var tid, had, began int64
 	var begun bool
 	if err := s.checkSession(ctx, q); err != nil {
 		return err
 	}
-	err := limit.QueryRow(ctx, q, s.SQL("SELECT ("+s.dialect.counter+"), "+highest+", "+begunHere)).Scan(&tid, &had, &begun)
-	_, own := q.(*Conn)
+	err := limit.QueryRow(ctx, q, s.SQL("SELECT ("+s.dialect.counter+"), "+highest+", "+begunHere+", "+chain.Began)).Scan(&tid, &had, &begun, &began)
+	c, own := q.(*Conn)
 	switch {
 	case err != nil:
 		return fmt.Errorf("nothing was stored, and why is not known: %w", err)
-	case own && !begun:
+	case own && (!begun || c.chain.Began() != 0 && c.chain.Began() != began):
 		return errors.New("the transaction is another one than at first: that has ended before its commit")
 	}
 	return behind(tid, had)

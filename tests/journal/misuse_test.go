@@ -24,6 +24,7 @@ func TestMisusedTransactions(t *testing.T) {
 		run  func(*testing.T, *testdatabase.Server, *desk.Desk)
 	}{
 		{"the application rolls back by itself", testRollbackInside},
+		{"a text with the word for chaining, in a savepoint", testChainInText},
 		{"a joined transaction that ended before Flush", testJoinedEnded},
 		{"what is no transaction is not joined", testJoinNothing},
 		{"Notify after a rollback", testNotifyAfterRollback},
@@ -66,32 +67,45 @@ func testRollbackInside(t *testing.T, s *testdatabase.Server, d *desk.Desk) {
 	if s.Dialect == "mysql" {
 		sizes = append(sizes, 9<<20) // too long for one round trip
 	}
-	begin := map[string][]string{
-		"postgresql": {"", "BEGIN", "BEGIN ISOLATION LEVEL SERIALIZABLE READ WRITE"},
-		"mysql":      {"", "BEGIN", "START TRANSACTION READ WRITE"},
-		"sqlite":     {"", "BEGIN", "BEGIN IMMEDIATE"},
+	ends := map[string][][]string{
+		"postgresql": {{"ROLLBACK"}, {"ROLLBACK", "BEGIN"}, {"ROLLBACK", "BEGIN ISOLATION LEVEL SERIALIZABLE READ WRITE"}, {"ROLLBACK AND CHAIN"},
+			{"rollback /* and */ and chain"}, {"SAVEPOINT a", "ABORT AND Chain"}, {"SELECT 'chain'", "ROLLBACK AND CHAIN"}},
+		"mysql":  {{"ROLLBACK"}, {"ROLLBACK", "BEGIN"}, {"ROLLBACK", "START TRANSACTION READ WRITE"}, {"ROLLBACK AND CHAIN"}},
+		"sqlite": {{"ROLLBACK"}, {"ROLLBACK", "BEGIN"}, {"ROLLBACK", "BEGIN IMMEDIATE"}},
 	}[s.Dialect]
 	for _, size := range sizes {
-		for _, another := range begin {
+		for _, statements := range ends {
 			_, err := d.Update(testkit.Within(t), desk.Joe, func(tx *tracbus.ModelTransaction) error {
 				if err := tx.Record(testkit.Within(t), desk.Remark(1, "never")); err != nil {
 					return err
 				}
 				_, err := tx.SQL().ExecContext(testkit.Within(t), "INSERT INTO own VALUES (1)")
 				require.NoError(t, err)
-				_, err = tx.SQL().ExecContext(testkit.Within(t), "ROLLBACK")
-				require.NoError(t, err)
-				if another != "" {
-					_, err = tx.SQL().ExecContext(testkit.Within(t), another)
+				for _, statement := range statements {
+					_, err = tx.SQL().ExecContext(testkit.Within(t), statement)
 					require.NoError(t, err)
 				}
 				return tx.Record(testkit.Within(t), desk.Remark(2, strings.Repeat("x", size)))
 			})
-			assert.ErrorIs(t, err, tracbus.ErrNotCommitted, "%d bytes, then %q", size, another)
+			assert.ErrorIs(t, err, tracbus.ErrNotCommitted, "%d bytes, after %q", size, statements)
 		}
 	}
 	assert.Zero(t, ownRows(t, d))
 	assert.Zero(t, stored(t, d.DB, "never"))
+}
+
+func testChainInText(t *testing.T, _ *testdatabase.Server, d *desk.Desk) {
+	_, err := d.Update(testkit.Within(t), desk.Joe, func(tx *tracbus.ModelTransaction) error {
+		for _, statement := range []string{"SAVEPOINT a", "INSERT INTO own SELECT 1 WHERE 'rollback and chain' <> ''", "ROLLBACK TO SAVEPOINT a", "INSERT INTO own VALUES (2)"} {
+			if _, err := tx.SQL().ExecContext(testkit.Within(t), statement); err != nil {
+				return err
+			}
+		}
+		return tx.Record(testkit.Within(t), desk.Remark(1, "told"))
+	})
+	require.NoError(t, err)
+	assert.Equal(t, 1, ownRows(t, d))
+	assert.Equal(t, 1, stored(t, d.DB, "told"))
 }
 
 func testJoinedEnded(t *testing.T, s *testdatabase.Server, d *desk.Desk) {
