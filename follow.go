@@ -119,7 +119,7 @@ func (j *Journal) newFollower(ctx context.Context) (err error) {
 		Poll: j.config.PollInterval, Batch: j.config.BatchSize, Logger: j.config.Logger,
 	}
 	if j.config.Waker != nil {
-		config.Wake = follow.WakeBy(j.config.Waker, j.wakeChannel(), j.origin)
+		config.Wake = follow.WakeBy(j.config.Waker, j.wakeChannel(), j.origin, j.store.Limits().Answer)
 	} else if j.config.WakeRedis != nil {
 		j.caller = redisconn.NewCaller(j.config.WakeRedis)
 		config.Wake = &follow.Wake{Through: "Redis", Call: j.callOthers, Hear: j.hearOthers}

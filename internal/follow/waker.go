@@ -2,8 +2,11 @@ package follow
 
 import (
 	"context"
+	"fmt"
 	"iter"
+	"time"
 
+	"github.com/tracbus/tracbus/internal/limit"
 	"github.com/tracbus/tracbus/internal/store"
 )
 
@@ -13,13 +16,18 @@ type Waker interface {
 	Hear(ctx context.Context, channel string) iter.Seq2[string, error]
 }
 
-// WakeBy wakes others by a waker. A process's own calls, which have its origin as their
-// text, do not wake it.
-func WakeBy(w Waker, channel, origin string) *Wake {
+// WakeBy wakes others by a waker, of which no call may take longer than most. A process's own
+// calls, which have its origin as their text, do not wake it.
+func WakeBy(w Waker, channel, origin string, most time.Duration) *Wake {
 	return &Wake{
 		Through: "the Waker",
 		Call: func(ctx context.Context) (heard bool, err error) {
-			return true, w.Call(ctx, channel, origin)
+			calling, cancel := context.WithTimeoutCause(ctx, most, limit.ErrNoAnswer)
+			defer cancel()
+			if err = w.Call(calling, channel, origin); err != nil && context.Cause(calling) == limit.ErrNoAnswer {
+				err = fmt.Errorf("%w for %v: %w", limit.ErrNoAnswer, most, err)
+			}
+			return true, err
 		},
 		Hear: func(ctx context.Context) iter.Seq[Heard] {
 			return func(yield func(Heard) bool) {

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+
+	"github.com/tracbus/tracbus/internal/limit"
 )
 
 // script is a waker that yields what is written, a line for each time that it is asked to
@@ -47,7 +49,7 @@ func TestWakeBy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		lost := errors.New("lost")
 		s := &script{lines: [][]any{{"", "me", "you", "me", lost}, {lost}, {lost}, {"", lost}, {"", "you"}}}
-		w := WakeBy(s, "channel", "me")
+		w := WakeBy(s, "channel", "me", time.Second)
 		ctx, cancel := context.WithCancel(t.Context())
 		began := time.Now()
 		var all []Heard
@@ -66,5 +68,29 @@ func TestWakeBy(t *testing.T) {
 		_, err := w.Call(t.Context())
 		assert.ErrorContains(t, err, "lost")
 		assert.Equal(t, []string{"channel me"}, s.called)
+	})
+}
+
+// deaf is a waker whose calls get no answer.
+type deaf struct{ script }
+
+func (*deaf) Call(ctx context.Context, _, _ string) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// TestWakeByNobody: a call that gets no answer has an end, which says so.
+func TestWakeByNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := WakeBy(&deaf{}, "channel", "me", time.Second)
+		began := time.Now()
+		_, err := w.Call(t.Context())
+		assert.Equal(t, time.Second, time.Since(began))
+		assert.ErrorIs(t, err, limit.ErrNoAnswer)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, err = w.Call(ctx)
+		assert.ErrorIs(t, err, context.Canceled)
+		assert.NotErrorIs(t, err, limit.ErrNoAnswer)
 	})
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tracbus/tracbus"
 	"github.com/tracbus/tracbus/internal/testkit"
+	"github.com/tracbus/tracbus/internal/testserver"
 	"github.com/tracbus/tracbus/tests/desk"
 	"github.com/tracbus/tracbus/tests/notify"
 	"github.com/tracbus/tracbus/tests/testdatabase"
@@ -44,4 +45,29 @@ func TestWakeByNotify(t *testing.T) {
 	reaches(a, b, "again")
 	reaches(b, a, "and back")
 	assert.Equal(t, 2, log.Count("do not wake each other: they poll"), "a line of each process for the outage")
+}
+
+// TestWakeByNotifyDeaf: a connection that listens and dies in silence is noticed, and made anew.
+func TestWakeByNotifyDeaf(t *testing.T) {
+	testkit.NoLeaks(t)
+	s := testdatabase.New(t, "postgresql")
+	name := s.Name()
+	dsn, proxy := s.DSN(name), testserver.Proxy(t, s.Postgres.Addr())
+	log := testkit.NewNotes()
+	waker := notify.Waker{DB: s.Open(t, dsn), DSN: s.DSNVia(proxy.Addr(), name), PingAfter: 50 * time.Millisecond}
+	a := desk.Seat(t, s, dsn, desk.Config{Journal: tracbus.JournalConfig{PollInterval: time.Hour, Waker: waker, Logger: log.Logger()}})
+	b := desk.Seat(t, s, dsn, desk.Config{Journal: tracbus.JournalConfig{PollInterval: time.Hour, Waker: notify.Waker{DB: s.Open(t, dsn), DSN: dsn}}})
+	hears := func(comment string) {
+		t.Helper()
+		b.Say(t, comment, 1)
+		a.Until(t, comment, func(all, _ []tracbus.Event) bool { return slices.Contains(desk.Comments(all), comment) })
+	}
+	hears("before")
+	proxy.Swallow()
+	testkit.Until(t, "it is noticed", func() bool { return log.Count("do not wake each other: they poll") == 1 })
+	b.Say(t, "meanwhile", 1)
+	proxy.Resume()
+	a.Until(t, "meanwhile", func(all, _ []tracbus.Event) bool { return slices.Contains(desk.Comments(all), "meanwhile") })
+	testkit.Until(t, "it listens again", func() bool { return log.Count("wake each other again") == 1 })
+	hears("after")
 }

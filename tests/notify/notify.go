@@ -3,9 +3,12 @@
 package notify
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
+	"errors"
 	"iter"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -14,6 +17,10 @@ import (
 type Waker struct {
 	DB  *sql.DB // sends
 	DSN string  // of the connection that listens
+
+	// PingAfter is how long nothing comes before the server is asked whether it is there,
+	// because a connection may die in silence. Zero means 10 s.
+	PingAfter time.Duration
 }
 
 // Call sends a text. It is not within the transaction of a change, which would make all that
@@ -35,10 +42,29 @@ func (w Waker) Hear(ctx context.Context, channel string) iter.Seq2[string, error
 			if !yield(text, err) || err != nil {
 				return
 			}
-			n, failed := conn.WaitForNotification(ctx)
-			if err = failed; err == nil {
-				text = n.Payload
-			}
+			text, err = w.next(ctx, conn)
+		}
+	}
+}
+
+// next waits for a text.
+func (w Waker) next(ctx context.Context, conn *pgx.Conn) (string, error) {
+	pause := cmp.Or(w.PingAfter, 10*time.Second)
+	for {
+		waiting, cancel := context.WithTimeout(ctx, pause)
+		n, err := conn.WaitForNotification(waiting)
+		cancel()
+		switch {
+		case err == nil:
+			return n.Payload, nil
+		case ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded):
+			return "", err
+		}
+		asking, cancel := context.WithTimeout(ctx, pause)
+		err = conn.Ping(asking)
+		cancel()
+		if err != nil {
+			return "", err
 		}
 	}
 }
