@@ -6,6 +6,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"time"
 
 	"github.com/tracbus/tracbus/internal/limit"
 	"github.com/tracbus/tracbus/internal/store"
@@ -18,7 +19,18 @@ type Probe struct {
 	db      *sql.DB
 	conn    *sql.Conn // asked for SQLite's data_version, which is a connection's own
 	version int64
+
+	last, at store.Place   // the last transaction, and the place, when there was something to read
+	again    time.Time     // from when on the same answer is news again
+	pause    time.Duration // until then
 }
+
+// The pause in which the same answer is no news doubles from the first to the last of these: what
+// there is to read is held back by a transaction that has not ended.
+const (
+	firstPause = 20 * time.Millisecond
+	lastPause  = time.Second
+)
 
 // Of returns a probe of a journal that is in a database, which has not asked yet.
 func Of(s *store.Store, db *sql.DB) *Probe { return &Probe{store: s, db: db} }
@@ -37,7 +49,7 @@ func (p *Probe) Changed(ctx context.Context, at store.Place) bool {
 		if err != nil {
 			return !errors.Is(err, sql.ErrNoRows)
 		}
-		return last.TID != at.TID || at.CommitID != "" && last.CommitID != at.CommitID
+		return (last.TID != at.TID || at.CommitID != "" && last.CommitID != at.CommitID) && p.isNews(last, at)
 	}
 	most := p.db.Stats().MaxOpenConnections
 	if most == 1 || most == 2 { // too few to keep one
@@ -58,6 +70,20 @@ func (p *Probe) Changed(ctx context.Context, at store.Place) bool {
 	changed := version != p.version
 	p.version = version
 	return changed
+}
+
+// isNews says whether there may be more to read than when the answer was the same.
+func (p *Probe) isNews(last, at store.Place) bool {
+	switch now := time.Now(); {
+	case last != p.last || at != p.at:
+		p.last, p.at, p.pause = last, at, firstPause
+	case now.Before(p.again):
+		return false
+	default:
+		p.pause = min(2*p.pause, lastPause)
+	}
+	p.again = time.Now().Add(p.pause)
+	return true
 }
 
 // Close gives back the connection that the probe keeps, if any.
