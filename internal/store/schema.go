@@ -37,7 +37,7 @@ func Text[R ~string](dialect, name string, realms []R, upgrade bool) (string, er
 	statements := d.sql().Tables()
 	if upgrade {
 		step := d.sql().Three(all)
-		statements = slices.Concat(step.Begin, step.Copies(0, unbounded), step.End)
+		statements = slices.Concat(step.Try, step.Begin, step.Copies(0, unbounded), step.End)
 	}
 	statements = append(statements, d.sql().Routines()...)
 	for _, realm := range all {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -41,10 +42,14 @@ func (s *Store) upgrade(ctx context.Context, q SQL, u *upgrade) ([]string, error
 	if l, err = s.look(ctx, q, u.realms...); err != nil {
 		return nil, err
 	}
-	if renames := s.dialect.sql().Three(u.realms).Renames(l.table); len(renames) > 0 {
+	st := s.dialect.sql().Three(u.realms)
+	if renames := st.Renames(l.table); len(renames) > 0 {
+		if l.version < version { // once, while version 2 works on
+			return append(st.Try, renames...), s.refuseDependants(ctx, q, u.realms)
+		}
 		return renames, nil
 	}
-	st := s.dialect.sql().Three(slices.DeleteFunc(slices.Clone(u.realms), func(realm string) bool { return !l.table(realm + "_journal_2") }))
+	st = s.dialect.sql().Three(slices.DeleteFunc(slices.Clone(u.realms), func(realm string) bool { return !l.table(realm + "_journal_2") }))
 	var after int64 // each transaction has a row then
 	if err := limit.QueryRow(ctx, q, s.SQL("SELECT coalesce(max(tid), 0) FROM {journal_change}")).Scan(&after); err != nil {
 		return nil, err
@@ -55,6 +60,21 @@ func (s *Store) upgrade(ctx context.Context, q SQL, u *upgrade) ([]string, error
 		return st.End, err
 	}
 	return st.Copies(after, upTo.Int64), nil
+}
+
+// refuseDependants refuses a step that could not be finished, or would take away what the
+// application has made on the tables that it drops.
+func (s *Store) refuseDependants(ctx context.Context, q SQL, realms []string) error {
+	tables := []string{"journal_transaction"}
+	for _, realm := range realms {
+		tables = append(tables, viewsOf(realm)...)
+	}
+	var found sql.NullString
+	err := limit.QueryRow(ctx, q, s.SQL(s.dialect.sql().Dependants(s.schema, tables))).Scan(&found)
+	if err == nil && found.Valid {
+		err = fmt.Errorf("%w: on tables of version 2 that are dropped depend: %s; expected nothing: drop it first, and make it again on the views of version %d, which have the names of the tables", ErrSchema, found.String, version)
+	}
+	return err
 }
 
 // oldRealms returns the realms that have changes of version 2, and those of this journal.

@@ -1,3 +1,31 @@
+-- Whoever lacks a right learns it here, and version 2 works on: the server commits each statement
+-- that follows, so that a step that has begun has to go on.
+DROP PROCEDURE IF EXISTS {journal_try};
+
+DROP VIEW IF EXISTS {journal_try_3};
+
+DROP TABLE IF EXISTS {journal_try}, {journal_try_2};
+
+CREATE TABLE {journal_try} (one INTEGER NOT NULL) ENGINE = InnoDB;
+
+ALTER TABLE {journal_try} CHANGE one two INTEGER NOT NULL;
+
+RENAME TABLE {journal_try} TO {journal_try_2};
+
+INSERT INTO {journal_try_2} SELECT one FROM {journal_facts};
+
+UPDATE {journal_try_2} SET two = 2;
+
+CREATE OR REPLACE VIEW {journal_try_3} AS SELECT two FROM {journal_try_2};
+
+CREATE PROCEDURE {journal_try}() MODIFIES SQL DATA SQL SECURITY INVOKER BEGIN END;
+
+DROP PROCEDURE {journal_try};
+
+DROP VIEW {journal_try_3};
+
+DROP TABLE {journal_try_2};
+
 -- Version 3: one row for each change. A journal of version 2 needs what follows, in this
 -- order. Processes of version 2 are refused from the first statement on.
 UPDATE {journal_facts} SET schema_version = 3 WHERE one = 1;

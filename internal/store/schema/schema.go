@@ -2,7 +2,7 @@
 // files, one set for each database: <name>.sql makes the tables; <name>_realm.sql the views
 // of a realm; <name>_routines.sql the procedures, if there are any that a dump of the tables
 // may lack; <name>_2.sql and <name>_3.sql make a version of the one before;
-// <name>_append.sql stores a change.
+// <name>_dependants.sql finds what others have made of tables; <name>_append.sql stores a change.
 //
 // Statements are separated by empty lines, and written as package sqltext takes them.
 package schema
@@ -60,9 +60,16 @@ func (d Of) Append() string {
 // Two returns what makes version 2 of version 1. It can be repeated.
 func (d Of) Two() []string { return d.read("_2.sql") }
 
-// Step is the statements that make version 3 of version 2: those that begin it, those that
-// copy transactions, and those that end it.
-type Step struct{ Begin, copy, End []string }
+// Dependants returns what names that for which others need tables, in one value. Names are such
+// as stand between quotes.
+func (d Of) Dependants(schema string, tables []string) string {
+	words := strings.NewReplacer("SCHEMA", schema, "TABLES", "'"+strings.Join(tables, "', '")+"'")
+	return words.Replace(d.read("_dependants.sql")[0])
+}
+
+// Step is the statements that make version 3 of version 2: those that try whether it can be made
+// and change nothing, those that begin it, those that copy transactions, and those that end it.
+type Step struct{ Try, Begin, copy, End []string }
 
 // Three returns the step of a journal that has tables of these realms.
 func (d Of) Three(realms []string) (st Step) {
@@ -70,11 +77,14 @@ func (d Of) Three(realms []string) (st Step) {
 	for _, realm := range realms {
 		counts = append(counts, "(SELECT count(*) FROM {"+realm+"_journal_2} x WHERE x.tid = t.tid)")
 	}
-	to := &st.Begin
+	to := &st.Try
 	for _, statement := range d.read("_3.sql") {
-		if strings.Contains(statement, "AFTER") {
+		switch {
+		case strings.Contains(statement, "SET schema_version"):
+			to = &st.Begin
+		case strings.Contains(statement, "AFTER"):
 			to = &st.copy
-		} else if to == &st.copy {
+		case to == &st.copy:
 			to = &st.End
 		}
 		statement = strings.ReplaceAll(statement, "COUNTS", cmp.Or(strings.Join(counts, " + "), "0"))
