@@ -21,6 +21,11 @@ const commitGrace = 2 * time.Second
 // [ErrNotCommitted]. If the answer to COMMIT was lost and could not be found out
 // before ctx ended, the error is a [*CommitUnknownError]. f is called at most once.
 // It must not call Update: on SQLite it would wait for itself.
+//
+// On SQLite, what is done may be committed together with what others of this process do,
+// which it waits for. If their functions take longer than ctx lasts, or 15 s, this can end in a
+// CommitUnknownError, some seconds after ctx; not if ctx has a deadline that is less than 2 s
+// away when f returns, because such work is committed at once.
 func (j *Journal) Update(ctx context.Context, who Actor, f func(tx *ModelTransaction) error) (tid int64, err error) {
 	tx, err := j.Begin(ctx)
 	if err != nil {
@@ -114,8 +119,8 @@ func (tx *ModelTransaction) Retract(r Resource) { tx.pending.Retract(plainResour
 func (tx *ModelTransaction) Keep(r Resource) { tx.pending.Keep(plainResource(r)) }
 
 // Commit writes the journal's rows and commits. nil says that the commit holds.
-// tid is 0 if there was nothing to deliver. Other errors are as those of
-// [Journal.Update].
+// tid is 0 if there was nothing to deliver. Other errors, and what is waited for on SQLite,
+// are as with [Journal.Update].
 func (tx *ModelTransaction) Commit(ctx context.Context) (tid int64, err error) {
 	switch {
 	case tx.inside:

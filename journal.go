@@ -288,8 +288,8 @@ var (
 	// nothing is delivered. Returned by Update, Commit and Outcome.
 	ErrNotCommitted = errors.New("not committed")
 
-	// ErrCommitUnknown: the database's answer to COMMIT was lost, and it could
-	// not be asked since, or the transaction may have been pruned by then. If the
+	// ErrCommitUnknown: the database's answer to COMMIT was lost, or on SQLite is not there because others go
+	// on (see Update), and it could not be asked since, or the transaction may have been pruned by then. If the
 	// transaction was committed, it is delivered like any other. Returned by Update, Commit and Outcome, within a [*CommitUnknownError].
 	ErrCommitUnknown = errors.New("commit unknown")
 

@@ -323,7 +323,8 @@ func (tx *ModelTransaction) Lock(ctx context.Context, resources ...Resource) err
 // before a change was saved or recorded: the change would be delivered all the same.
 // Rows have to be closed before the next statement, except on SQLite. Rows and statements
 // that are still open at the commit are closed: what is left of rows is read, and the
-// transaction is rolled back if that takes more than 15 s.
+// transaction is rolled back if that takes more than 15 s. On SQLite, where work of others is to be
+// committed with it, a statement that has begun is not interrupted by its context, because SQLite would roll back theirs too.
 func (tx *ModelTransaction) SQL() SQL { return tx.lent }
 
 // Actor returns what was prepared.

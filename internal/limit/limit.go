@@ -31,6 +31,11 @@ type Limits struct {
 	// that has begun by then is waited for, except after one that took twice as long.
 	Together time.Duration
 
+	// Spare is how much time a caller must have left whose work is to wait so for others. It is
+	// longer than most of what these do: when it is over, nobody can say what will become of
+	// that work.
+	Spare time.Duration
+
 	// Rollback is for the end of a transaction that is given up.
 	Rollback time.Duration
 }
@@ -42,6 +47,7 @@ var defaults = Limits{
 	Commit:   15 * time.Second,
 	Writer:   30 * time.Second,
 	Together: 10 * time.Millisecond,
+	Spare:    2 * time.Second,
 	Rollback: 5 * time.Second,
 }
 
@@ -62,6 +68,7 @@ func From(ctx context.Context) Limits {
 		Commit:   cmp.Or(l.Commit, defaults.Commit),
 		Writer:   cmp.Or(l.Writer, defaults.Writer),
 		Together: cmp.Or(l.Together, defaults.Together),
+		Spare:    cmp.Or(l.Spare, defaults.Spare),
 		Rollback: cmp.Or(l.Rollback, defaults.Rollback),
 	}
 }

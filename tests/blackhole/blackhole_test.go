@@ -344,7 +344,7 @@ func TestTableOfWaits(t *testing.T) {
 	assert.ElementsMatch(t, append(slices.Collect(maps.Keys(waits)), elsewhere...), rows)
 	defaults := limit.From(t.Context())
 	for name, d := range map[string]time.Duration{
-		"Answer": defaults.Answer, "Lock": defaults.Lock, "Commit": defaults.Commit, "Writer": defaults.Writer, "Together": defaults.Together, "Rollback": defaults.Rollback,
+		"Answer": defaults.Answer, "Lock": defaults.Lock, "Commit": defaults.Commit, "Writer": defaults.Writer, "Together": defaults.Together, "Spare": defaults.Spare, "Rollback": defaults.Rollback,
 	} {
 		assert.Contains(t, section, fmt.Sprintf("| `%s` | %s |", name, d))
 	}

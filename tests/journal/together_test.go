@@ -575,3 +575,55 @@ func TestManyWritersManyEnds(t *testing.T) {
 		assert.Equal(t, want, heard)
 	}
 }
+
+// TestWhoHasLittleTimeCommits: who has to have an answer soon does not wait for what others do.
+func TestWhoHasLittleTimeCommits(t *testing.T) {
+	o := openOffice(t, "", limit.Limits{Spare: 24 * time.Hour})
+	before := o.commits.Load()
+	seen := func(name string, n int) work { // elsewhere, while the turn goes on
+		return func(context.Context, *tracbus.ModelTransaction) error {
+			assert.Equal(t, n, stored(t, o.DB, name), name)
+			return nil
+		}
+	}
+	results := o.meet(t, member{name: "a", work: notes("a")}, member{name: "b", ctx: t.Context(), work: all(notes("b"), seen("a", 1))},
+		member{name: "c", work: all(notes("c"), seen("b", 0))}, member{name: "d", ctx: t.Context(), work: all(notes("d"), seen("c", 1))})
+	assert.EqualValues(t, 3, o.commits.Load()-before, "one of a, one of b and c, and one of d")
+	o.check(t, results, "a", "b", "c", "d")
+}
+
+// TestOneAloneIsInterrupted: a statement heeds its context however quick the same text was before,
+// where it is nobody else's work that SQLite rolls back with it.
+func TestOneAloneIsInterrupted(t *testing.T) {
+	registerPause()
+	const count = "WITH RECURSIVE n(i) AS (SELECT pause() UNION ALL SELECT i + 1 FROM n WHERE i < ?) SELECT count(*) FROM n"
+	for name, run := range map[string]func(context.Context, tracbus.SQL, int) error{
+		"Exec": func(ctx context.Context, q tracbus.SQL, n int) error {
+			_, err := q.ExecContext(ctx, "INSERT INTO note "+count, n)
+			return err
+		},
+		"Query": func(ctx context.Context, q tracbus.SQL, n int) error {
+			var counted int
+			return q.QueryRowContext(ctx, count, n).Scan(&counted)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := openOffice(t, "", limit.Limits{})
+			for n := range 4 {
+				r := o.update(testkit.Within(t), "quick", func(ctx context.Context, tx *tracbus.ModelTransaction) error { return run(ctx, tx.SQL(), n+1) })
+				require.NoError(t, r.err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			f := func() { cancel() }
+			pausing.Store(&f)
+			defer pausing.Store(nil)
+			var said error
+			r := o.update(ctx, "long", func(ctx context.Context, tx *tracbus.ModelTransaction) error {
+				said = run(ctx, tx.SQL(), 20_000_000)
+				return said
+			})
+			assert.Error(t, said, "it was run to its end")
+			o.check(t, []result{r})
+		})
+	}
+}

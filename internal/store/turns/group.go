@@ -150,8 +150,9 @@ func (l *Line) begin(ctx context.Context) (err error) {
 	return nil
 }
 
-// handsOn says whether the open transaction is handed on to who waits.
-func (l *Line) handsOn(t *Turn) bool {
+// handsOn says whether the open transaction is handed on to who waits. Who has to have an answer
+// soon commits: what others do may take longer.
+func (l *Line) handsOn(ctx context.Context, t *Turn) bool {
 	took, began := time.Since(t.began), t.began
 	if l.group != nil {
 		began = l.group.began
@@ -164,6 +165,9 @@ func (l *Line) handsOn(t *Turn) bool {
 		l.wary--
 		return false
 	case l.apart || t.unclear.Load() || !l.queue.waits() || time.Since(began) > l.limits.Together || l.group != nil && l.group.size >= maxTurns:
+		return false
+	}
+	if end, ends := ctx.Deadline(); ends && time.Until(end) < l.limits.Spare {
 		return false
 	}
 	return !l.pin.defers(context.Background())

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
-	"time"
 
 	"github.com/tracbus/tracbus/internal/limit"
 	"github.com/tracbus/tracbus/internal/sqltext"
@@ -15,7 +14,7 @@ import (
 // prepared. It belongs to who has the turn.
 type pin struct {
 	conn *sql.Conn
-	kept map[string]*prepared // nil: it has come once
+	kept map[string]*sql.Stmt // nil: it has come once
 
 	commits  int
 	version  int64 // of the data, by the commits of others
@@ -31,39 +30,19 @@ const (
 	keptLength = 4000 // of an application's statement
 )
 
-// prepared is a statement that stays so.
-type prepared struct {
-	*sql.Stmt
-	quick bool // when it was run last
-}
-
-// quickly is how long a statement may take that need not be interrupted, which would cost
-// more than many take.
-const quickly = 2 * time.Millisecond
-
-// within is the context with which it is run: one that does not interrupt it if it was
-// quick. ran is called afterwards.
-func (s *prepared) within(ctx context.Context) (_ context.Context, ran func()) {
-	if s.quick {
-		ctx = context.WithoutCancel(ctx)
-	}
-	began := time.Now()
-	return ctx, func() { s.quick = time.Since(began) < quickly }
-}
-
 // statement returns a statement that stays prepared from the second time on; nil
 // if it does not.
-func (p *pin) statement(ctx context.Context, text string) *prepared {
+func (p *pin) statement(ctx context.Context, text string) *sql.Stmt {
 	known, seen := p.kept[text]
 	switch {
 	case known != nil:
 		return known
 	case seen:
 		if s, err := p.conn.PrepareContext(ctx, text); err == nil { // else it says what is wrong when it is run
-			known = &prepared{Stmt: s}
+			known = s
 		}
 	case p.kept == nil:
-		p.kept = map[string]*prepared{}
+		p.kept = map[string]*sql.Stmt{}
 	case len(p.kept) >= keptMost: // those that come often come again
 		p.forget()
 	}

@@ -5,9 +5,10 @@ import "time"
 // SQLite has those that wait for the database try again and again, up to 100 ms apart. Who
 // leaves it for moments only would starve other processes.
 const (
-	share    = 8                // of the time that it is held, the part for which it is left alone
-	pauses   = time.Millisecond // at least: shorter ones are not kept to
-	remember = 10 * time.Second // that others write
+	share    = 8                      // of the time that it is held, the part for which it is left alone
+	pauses   = time.Millisecond       // at least: shorter ones are not kept to
+	longest  = 100 * time.Millisecond // then all have tried who wait for it
+	remember = 10 * time.Second       // that others write
 )
 
 // rest says when the database is left to others.
@@ -24,7 +25,7 @@ func (r *rest) held(long time.Duration, many bool) {
 	if !many && now.After(r.others) {
 		return
 	}
-	if r.owed += long / share; r.owed >= pauses {
+	if r.owed = min(r.owed+long/share, longest); r.owed >= pauses {
 		r.until, r.owed = now.Add(r.owed), 0
 	}
 }

@@ -101,8 +101,6 @@ func (t *Turn) ExecKept(ctx context.Context, query string, args ...any) (sql.Res
 		return nil, err
 	}
 	if s := t.kept(ctx, query, isPlain); s != nil {
-		ctx, ran := s.within(ctx)
-		defer ran()
 		if result, err := s.ExecContext(ctx, args...); !isCount(err) {
 			return result, err
 		}
@@ -126,8 +124,6 @@ func (t *Turn) QueryKept(ctx context.Context, query string, args ...any) (*sql.R
 		return nil, err
 	}
 	if s := t.kept(ctx, query, isPlain); s != nil {
-		ctx, ran := s.within(ctx)
-		defer ran()
 		if rows, err := s.QueryContext(ctx, args...); !isCount(err) {
 			return rows, err
 		}
@@ -136,7 +132,7 @@ func (t *Turn) QueryKept(ctx context.Context, query string, args ...any) (*sql.R
 }
 
 // kept returns the prepared statement of an application's, if it has one.
-func (t *Turn) kept(ctx context.Context, query string, isPlain bool) *prepared {
+func (t *Turn) kept(ctx context.Context, query string, isPlain bool) *sql.Stmt {
 	if !isPlain || len(query) > keptLength {
 		return nil
 	}
@@ -190,7 +186,7 @@ func (t *Turn) Commit(ctx context.Context) error {
 		}
 	}
 	g := l.group
-	if l.handsOn(t) {
+	if l.handsOn(ctx, t) {
 		if g == nil {
 			g = &group{began: t.began, done: make(chan struct{})}
 			l.group = g
@@ -253,7 +249,7 @@ func (t *Turn) Rollback() {
 	switch {
 	case err != nil:
 		_ = l.lose(err)
-	case !l.handsOn(t) || !l.queue.pass():
+	case !l.handsOn(ctx, t) || !l.queue.pass():
 		l.settle(l.commit(ctx))
 		l.leave()
 	}
