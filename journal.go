@@ -77,8 +77,7 @@ type JournalConfig struct {
 // Waker is a way for processes to wake each other, such as LISTEN and NOTIFY of PostgreSQL.
 // What it loses costs the time until the next poll. Its methods are called concurrently.
 type Waker interface {
-	// Call sends a text to whoever hears a channel, among them the caller. Its context ends
-	// if that takes long.
+	// Call sends a text to whoever hears a channel, the caller too. ctx ends if that takes long.
 	Call(ctx context.Context, channel, text string) error
 	// Hear yields what is sent, and "" when it begins to hear, until ctx ends or it yields
 	// an error. Then it is called again after a pause. A connection that died in silence has to
