@@ -223,3 +223,16 @@ func TestLeftToOthers(t *testing.T) {
 		})
 	}
 }
+
+// TestNobodyJoinsWhoseTimeIsOver: a turn can come in the moment in which the caller's context ends.
+func TestNobodyJoinsWhoseTimeIsOver(t *testing.T) {
+	takes(t, func(t taking) {
+		first, err := t.line.Begin(t.Context())
+		require.NoError(t, err)
+		over, cancel := context.WithCancel(t.Context())
+		cancel()
+		require.ErrorIs(t, t.line.join(over), context.Canceled)
+		require.NoError(t, first.Commit(t.Context()))
+		assert.Equal(t, []int{1}, t.commits())
+	})
+}
