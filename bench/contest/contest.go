@@ -6,6 +6,7 @@ package contest
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 )
@@ -26,8 +27,8 @@ type Contest struct {
 	Units []string
 
 	// Against is the name of the way with which the others are compared: their
-	// figures are shown as ratios of the same turn. "" means that all are shown as
-	// they are.
+	// figures are shown as ratios of the same turn, but for units of which it has
+	// none itself. "" means that all are shown as they are.
 	Against string
 
 	Ways []Way
@@ -42,12 +43,15 @@ type Way struct {
 	Name string
 
 	// Run does it at a point for about as long as it is told, and returns a figure
-	// of each unit.
+	// of each unit. None is one that it does not have.
 	Run func(ctx context.Context, at int, long time.Duration) ([]float64, error)
 
 	// Only are the points at which it is measured. None means all.
 	Only []int
 }
+
+// None is the figure of a unit that a way does not have.
+var None = math.NaN()
 
 // Result is what a contest has found.
 type Result struct {
@@ -84,6 +88,9 @@ func (c *Contest) Hold(ctx context.Context, rounds int, long time.Duration) (*Re
 			}
 			if turn.round > 0 {
 				for unit, f := range figures {
+					if math.IsNaN(f) {
+						continue
+					}
 					k := key{w.Name, turn.at, unit}
 					r.figures[k] = append(r.figures[k], f)
 				}

@@ -81,6 +81,26 @@ func TestAReportTellsAll(t *testing.T) {
 	}
 }
 
+// A unit that only some ways have is shown of these, and compared with nothing.
+func TestAReportLeavesOutWhatAWayDoesNotHave(t *testing.T) {
+	var order []string
+	c := twoWays(&order)
+	c.Units = []string{"/s", "behind"}
+	for i, behind := range []float64{None, 7} {
+		run := c.Ways[i].Run
+		c.Ways[i].Run = func(ctx context.Context, at int, long time.Duration) ([]float64, error) {
+			figures, err := run(ctx, at, long)
+			return append(figures, behind), err
+		}
+	}
+	r, err := c.Hold(t.Context(), 3, time.Millisecond)
+	require.NoError(t, err)
+	text := r.Markdown("")
+	assert.Contains(t, text, "| two, compared: /s | 2.00 (2.00–2.00) | 2.00 (2.00–2.00) |")
+	assert.Contains(t, text, "| two, behind | 7.0 (7.0–7.0) | 7.0 (7.0–7.0) |")
+	assert.NotContains(t, text, "one, behind")
+}
+
 // A contest that grows shows how much, and its picture can have powers of ten.
 func TestAReportTellsHowItGrows(t *testing.T) {
 	var order []string

@@ -3,6 +3,7 @@ package contest
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -14,7 +15,9 @@ func (r *Result) Markdown(picture string) string {
 	b.WriteString(r.header())
 	for _, w := range r.Ways {
 		for unit := range r.Units {
-			b.WriteString(r.row(w, unit))
+			if r.has(w.Name, unit) {
+				b.WriteString(r.row(w, unit))
+			}
 		}
 	}
 	b.WriteString("\n")
@@ -43,9 +46,18 @@ func (r *Result) header() string {
 	return line + "\n" + rule + "\n"
 }
 
-// row is one unit of a way. That with which others are compared is shown as it is.
+// has says whether a way has a figure of a unit, at some point.
+func (r *Result) has(way string, unit int) bool {
+	return slices.ContainsFunc(r.points(), func(at int) bool {
+		_, ok := r.Figure(way, at, unit)
+		return ok
+	})
+}
+
+// row is one unit of a way. That with which others are compared is shown as it is, and so
+// is a unit that it has no figure of.
 func (r *Result) row(w Way, unit int) string {
-	name, compared := w.Name, r.Against != "" && w.Name != r.Against
+	name, compared := w.Name, w.Name != r.Against && r.has(r.Against, unit)
 	switch {
 	case !compared:
 		name += ", " + strings.TrimSpace(r.Units[unit])
