@@ -3,6 +3,7 @@ package bench_test
 import (
 	"context"
 	"errors"
+	mathrand "math/rand/v2"
 	"slices"
 	"testing"
 	"time"
@@ -25,8 +26,9 @@ func delays(t *testing.T, dialect string) *contest.Contest {
 	client := redis.NewClient(&redis.Options{Addr: testserver.Redis(t, testserver.RedisOptions{}).Addr()})
 	t.Cleanup(func() { _ = client.Close() })
 	c := &contest.Contest{
-		About: "A change is committed some 50 times a second. The figures are how long after its commit a listener is called that another " +
-			"journal of the same database has, as another process would.",
+		About: "A change is committed some 20 times a second: 0 to 100 ms after the one before was heard of, at random, so that commits do not " +
+			"keep step with a poll. The figures are how long after its commit a listener is called that another journal of the same database " +
+			"has, as another process would.",
 		Units: []string{"p50 ms", "p99 ms"},
 		Ways: []contest.Way{
 			delayed(t, s, "woken through Redis", func(*tracker) tracbus.JournalConfig { return tracbus.JournalConfig{WakeRedis: client} }),
@@ -68,18 +70,19 @@ func delayed(t *testing.T, s *testdatabase.Server, name string, wakes func(*trac
 	}}
 }
 
+// pause is the longest between two commits: as long as the longest poll.
+const pause = 100 * time.Millisecond
+
 // percentiles commits again and again, and returns two percentiles of how long that
-// takes to be heard.
+// takes to be heard. The pauses are of any length, or each commit would be as long before
+// the next poll as the others.
 func percentiles(ctx context.Context, long time.Duration, commit func(context.Context) error, heard func(context.Context) (time.Time, error)) ([]float64, error) {
 	ctx, cancel := context.WithTimeout(ctx, long+testkit.Patience)
 	defer cancel()
 	var all []float64
 	for end := time.Now().Add(long); len(all) == 0 || time.Now().Before(end); {
-		timer := time.NewTimer(20 * time.Millisecond) // so that the load is low
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			return nil, ctx.Err()
+		if err := idle(ctx, mathrand.N(pause)); err != nil {
+			return nil, err
 		}
 		if err := commit(ctx); err != nil {
 			return nil, err

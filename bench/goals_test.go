@@ -26,6 +26,8 @@ func goals() []goal {
 	commit := func(dialect, before, want string) {
 		list = append(list, goal{work: "a commit, compared with an outbox by hand, " + dialect + ", 1 / 8 / 32 writers", before: before, want: want,
 			title: "A commit: " + dialect, way: "Record", to: "outbox", at: writers})
+		list = append(list, goal{work: "the same with Run and a listener, compared with Record alone, " + dialect, before: "0.73 to 0.86", want: "0.95",
+			title: "A commit: " + dialect, way: "Record, with Run and a listener", to: "Record", at: writers})
 	}
 	commit("PostgreSQL", "0.60 / 0.60 / 0.54", "0.90 / 0.90 / 0.90")
 	commit("SQLite", "0.63 / 0.66 / 0.61", "1.0 / 2.0 / 3.0")
@@ -38,13 +40,23 @@ func goals() []goal {
 		list = append(list,
 			goal{work: "commits with 10 / 50 durable consumers, compared with none, " + d[0], before: d[1], want: "0.85 / 0.70",
 				title: "Commits with durable consumers: " + d[0], way: "durable consumers", to: "no consumer", at: []int{10, 50}},
+			goal{work: "changes that each of 50 durable consumers was behind when the writer stopped, " + d[0], before: "–", want: "–",
+				title: "Commits with durable consumers: " + d[0], way: "durable consumers", at: []int{50}, unit: 2},
 			goal{work: "commits with 8 processes that follow, compared with one, " + d[0], before: d[2], want: "0.90",
 				title: "Commits with other processes that follow: " + d[0], way: "more processes", to: "one process", at: []int{8}})
 	}
-	for _, d := range [][2]string{{"PostgreSQL", "5.3"}, {"SQLite", "2.9"}, {"MariaDB", "5.3"}} {
-		list = append(list, goal{work: "from a commit to a listener elsewhere, woken through Redis, median of ms, " + d[0], before: d[1], want: "1.0",
-			title: "From a commit to a listener elsewhere: " + d[0], way: "woken through Redis"})
+	delay := func(dialect, way, before50, want50, before99, want99 string) {
+		for unit, g := range []goal{{work: "median", before: before50, want: want50}, {work: "99th percentile", before: before99, want: want99}} {
+			g.work = fmt.Sprintf("from a commit to a listener elsewhere, %s, %s of ms, %s", way, g.work, dialect)
+			g.title, g.way, g.unit = "From a commit to a listener elsewhere: "+dialect, way, unit
+			list = append(list, g)
+		}
 	}
+	for _, d := range [][5]string{{"PostgreSQL", "5.3", "12", "846"}, {"SQLite", "2.9", "9.8", "3.6"}, {"MariaDB", "5.3", "17", "211"}} {
+		delay(d[0], "woken through Redis", d[1], "1.0", d[2], "3.0")
+		delay(d[0], "by the poll that is the default", d[3], "–", "–", "100")
+	}
+	delay("PostgreSQL", "woken by LISTEN and NOTIFY", "–", "1.0", "–", "3.0")
 	list = append(list,
 		goal{work: "statements of a TicketEdit with a durable consumer, with BEGIN and COMMIT, PostgreSQL", before: "20", want: "13",
 			title: "What a change costs the database: PostgreSQL", way: "TicketEdit, and a durable consumer of the process", unit: 1},
@@ -63,9 +75,12 @@ func goals() []goal {
 			title: "What a change costs the database: " + dialect, way: "a change of the journal"})
 		list = append(list, goal{work: "relay of a backlog, changes/s, " + dialect, before: "63,000 to 100,000", want: "not less",
 			title: "Relay of a backlog: " + dialect, way: "a durable publisher"})
-		for _, w := range [][2]string{{"Prune of 1,000", "1.3"}, {"Since, 100 changes", "1.2"}, {"Status", "1.2"}} {
+		for _, w := range [][2]string{{"commit", "–"}, {"Prune of 1,000", "1.3"}, {"Since, 100 changes", "1.2"}, {"History, 100 changes", "1.2"}, {"Status", "1.2"}, {"open", "1.2"}} {
 			way, want := w[0], w[1]
-			before := map[string]string{"Prune of 1,000PostgreSQL": "7", "Prune of 1,000SQLite": "30", "Since, 100 changesPostgreSQL": "1.6", "StatusPostgreSQL": "1.1"}[way+dialect]
+			before := map[string]string{
+				"commitPostgreSQL": "1.1", "Prune of 1,000PostgreSQL": "7", "Prune of 1,000SQLite": "30", "Since, 100 changesPostgreSQL": "1.6",
+				"History, 100 changesPostgreSQL": "15, cold", "StatusPostgreSQL": "1.1",
+			}[way+dialect]
 			list = append(list, goal{work: way + " at 3 million changes, as a multiple of 10 thousand, " + dialect, before: cmp.Or(before, "–"), want: want,
 				title: "A journal that grows: " + dialect, way: way, grows: true})
 		}
