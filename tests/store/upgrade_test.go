@@ -211,3 +211,52 @@ func (o old) commit(mark string) (tid int64, err error) {
 	}
 	return tid, tx.Commit()
 }
+
+// TestUpgradeWorkers: a user who might work with the tables of version 2 needs rights on the
+// tables that take their place. On PostgreSQL that goes for the views too: they have the names of
+// tables that are gone. On MySQL rights are by name, and those on the old tables are on the views.
+func TestUpgradeWorkers(t *testing.T) {
+	for _, dialect := range []string{"postgresql", "mysql"} {
+		t.Run(dialect, func(t *testing.T) {
+			s := testdatabase.New(t, dialect)
+			dsn := s.DSN(s.Name())
+			o := versionTwo(t, s.Open(t, dsn), dialect, 2)
+			o.fill(7)
+			user, as := "CREATE ROLE worker LOGIN", "postgres@"
+			if dialect == "mysql" {
+				user, as = "CREATE USER worker", "root@"
+			}
+			o.exec(user)
+			var views []string
+			for _, realm := range oldRealms {
+				views = append(views, realm+"_journal", realm+"_history")
+			}
+			grant := func(names ...string) {
+				for _, name := range names {
+					o.exec("GRANT SELECT, INSERT ON " + name + " TO worker")
+				}
+			}
+			grant(append([]string{"journal_facts", "journal_transaction", "journal_once", "journal_aside"}, views...)...)
+			config := store.Config{Dialect: dialect, Realms: oldRealms}
+			_, err := store.Open(t.Context(), o.DB, config)
+			require.NoError(t, err)
+
+			grant("journal_change", "journal_consumer", "journal_dead_letter")
+			if dialect == "mysql" {
+				grant("journal_decided", "journal_lock")
+				o.exec("GRANT EXECUTE ON PROCEDURE journal_begin TO worker")
+				o.exec("GRANT EXECUTE ON PROCEDURE journal_append TO worker")
+			} else {
+				grant("journal_count")
+				config.Manual = true
+				_, err = store.Open(t.Context(), s.Open(t, strings.Replace(dsn, as, "worker@", 1)), config)
+				assert.ErrorIs(t, err, store.ErrSchema)
+				assert.ErrorContains(t, err, "tables are missing: "+strings.Join(views, ", "))
+				grant(views...)
+			}
+			st, err := store.Open(t.Context(), s.Open(t, strings.Replace(dsn, as, "worker@", 1)), config)
+			require.NoError(t, err)
+			assert.NotEmpty(t, st.UUID())
+		})
+	}
+}
