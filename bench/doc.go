@@ -5,7 +5,7 @@
 //
 //	TRACBUS_BENCH=../docs go test -count=1 -timeout 4h ./bench
 //
-// That takes some twenty minutes. A comparison that fails is said to have, and loses no
+// That takes some half an hour. A comparison that fails is said to have, and loses no
 // other one. Without the variable each way runs for a moment, so that it is known to work. A
 // word in TRACBUS_BENCH_ONLY picks the comparisons that have it in their titles.
 package bench
