@@ -264,8 +264,8 @@ func (s *Store) createAlone(ctx context.Context, conn *Conn, u *upgrade) (more b
 	}
 	var statements []string
 	switch {
-	case l.version == 0:
-		statements = s.dialect.sql().Tables()
+	case l.version == 0: // procedures first: a user who may not call them could not see later that they are missing
+		statements = slices.Concat(s.dialect.sql().Routines(), s.dialect.sql().Tables())
 	case l.version == 1:
 		statements = s.dialect.sql().Two()
 	case l.version == 2 || l.old:

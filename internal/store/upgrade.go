@@ -57,7 +57,7 @@ func (s *Store) upgrade(ctx context.Context, q SQL, u *upgrade) ([]string, error
 	var upTo sql.NullInt64
 	err = limit.QueryRow(ctx, q, s.SQL("SELECT max(tid) FROM (SELECT tid FROM {journal_transaction_2} WHERE tid > ? ORDER BY tid LIMIT ?) next"), after, copied).Scan(&upTo)
 	if err != nil || !upTo.Valid {
-		return st.End, err
+		return slices.Concat(s.dialect.sql().Routines(), st.End), err
 	}
 	return st.Copies(after, upTo.Int64), nil
 }
