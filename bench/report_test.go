@@ -38,7 +38,7 @@ func all() (list []comparison) {
 			comparison{"A commit to Trac's ticket: " + named[dialect], 5, 700 * time.Millisecond, func(t *testing.T) *contest.Contest { return tracCommits(t, dialect) }},
 			comparison{"Commits with durable consumers: " + named[dialect], 3, 1500 * time.Millisecond, func(t *testing.T) *contest.Contest { return namesUnder(t, dialect) }},
 			comparison{"Commits with other processes that follow: " + named[dialect], 3, 1500 * time.Millisecond, func(t *testing.T) *contest.Contest { return followersOf(t, dialect) }},
-			comparison{"From a commit to a listener elsewhere: " + named[dialect], 3, 8 * time.Second, func(t *testing.T) *contest.Contest { return delays(t, dialect) }},
+			comparison{"From a commit to a listener elsewhere: " + named[dialect], 3, 4 * time.Second, func(t *testing.T) *contest.Contest { return delays(t, dialect) }},
 			comparison{"Relay of a backlog: " + named[dialect], 3, time.Second, func(t *testing.T) *contest.Contest { return relays(t, dialect) }},
 			comparison{"A journal that grows: " + named[dialect], 7, 200 * time.Millisecond, func(t *testing.T) *contest.Contest { return growth(t, dialect) }},
 			comparison{"What a change costs the database: " + named[dialect], 1, time.Second, func(t *testing.T) *contest.Contest { return costs(t, dialect) }},
