@@ -80,7 +80,7 @@ type looked struct {
 	missing []string        // tables and views of this version
 	old     bool            // there are tables of version 2
 
-	routines []string // procedures that are missing, if the tables are there
+	routines []string // procedures that are missing or others than ours, if the tables are there
 }
 
 // table says whether there is a table, and no view, of a name.
@@ -99,7 +99,7 @@ func (l looked) refuse() error {
 	case len(l.missing) > 0:
 		return fmt.Errorf("%w: tables are missing: %s", ErrSchema, strings.Join(l.missing, ", "))
 	case len(l.routines) > 0:
-		return fmt.Errorf("%w: procedures are missing, as a dump leaves them out that is not told to have them: %s", ErrSchema, strings.Join(l.routines, ", "))
+		return fmt.Errorf("%w: procedures are missing, as a dump leaves them out that is not told to have them, or are not those of this library: %s", ErrSchema, strings.Join(l.routines, ", "))
 	}
 	return nil
 }
@@ -145,15 +145,24 @@ func (s *Store) look(ctx context.Context, q SQL, old ...string) (l looked, err e
 	return l, err
 }
 
-// missingRoutines returns the procedures that are missing. To call one with too few values does
-// nothing, and says whether it is there, also to a user who may not call it.
+// missingRoutines returns the procedures that are missing, or have another body than ours, as
+// far as this user may see that: one that names a schema would write there, whoever calls it.
+// To call one with too few values does nothing, and says whether it is there, also to a user
+// who may not call it.
 func (s *Store) missingRoutines(ctx context.Context, q SQL) (missing []string, err error) {
+	const asks = "SELECT coalesce(routine_definition, '') FROM information_schema.routines WHERE routine_schema = ? AND routine_name = ? AND routine_type = 'PROCEDURE'"
 	for _, name := range s.dialect.routines {
 		_, err := q.ExecContext(ctx, s.SQL("CALL {"+name+"}(0, 0)"))
-		if sqltext.IsNoRoutine(err) {
-			missing = append(missing, name)
-		} else if !s.dialect.answered(err) {
+		there := !sqltext.IsNoRoutine(err)
+		if there && !s.dialect.answered(err) {
 			return nil, err
+		}
+		var body string
+		if err := limit.QueryRow(ctx, q, s.SQL(asks), s.schema, name).Scan(&body); err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return nil, err
+		}
+		if !there || !s.dialect.sql().HasBody(body) {
+			missing = append(missing, name)
 		}
 	}
 	return missing, nil

@@ -203,6 +203,30 @@ func TestProcedures(t *testing.T) {
 	}
 	text, err := store.Text("mysql", "", []string{"ticket"}, false)
 	require.NoError(t, err)
+	makeProcedures := func(db *sql.DB, how func(string) string) {
+		for statement := range strings.SplitSeq(strings.TrimSpace(text), "\n\n") {
+			if strings.Contains(statement, "PROCEDURE") {
+				_, err := db.Exec(how(statement))
+				require.NoError(t, err, statement)
+			}
+		}
+	}
+	db := s.Open(t, dsn)
+	makeProcedures(db, func(statement string) string { // as another formats it
+		return strings.ReplaceAll(strings.ReplaceAll(statement, "\t", "   "), "\n", "\r\n")
+	})
+	_, err = reopen("", true)
+	assert.NoError(t, err)
+	makeProcedures(db, func(statement string) string {
+		return strings.ReplaceAll(statement, "journal_lock", "`another`.journal_lock")
+	})
+	_, err = reopen("", true)
+	assert.ErrorIs(t, err, store.ErrSchema)
+	assert.ErrorContains(t, err, "not those of this library: journal_append")
+	st, _ := openOn(t, s, dsn)
+	commit(t, st, 1)
+	_, err = reopen("", true)
+	assert.NoError(t, err)
 	lax := s.Open(t, dsn+"&sql_mode=%27%27")
 	for statement := range strings.SplitSeq(strings.TrimSpace(text), "\n\n") {
 		_, err := lax.Exec(statement)

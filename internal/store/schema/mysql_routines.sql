@@ -1,4 +1,5 @@
--- What begins a transaction that writes, in one statement.
+-- What begins a transaction that writes, in one statement. No body names a schema: its tables
+-- are those of the procedure's own, also in a copy, into which a dump brings it as it is.
 DROP PROCEDURE IF EXISTS {journal_begin};
 
 CREATE PROCEDURE {journal_begin}()
@@ -39,14 +40,14 @@ BEGIN
 		RELEASE SAVEPOINT tracbus;
 	END IF;
 	IF p_slot IS NOT NULL THEN
-		SELECT slot INTO locked FROM {journal_lock} WHERE slot = p_slot FOR UPDATE;
+		SELECT slot INTO locked FROM journal_lock WHERE slot = p_slot FOR UPDATE;
 	END IF;
 	REPEAT
 		SET tries = tries + 1;
-		INSERT INTO {journal_change} (seq, changes, commit_id, origin, realm, id, "change", time, author, ipnr, authenticated, comment, parts, document, session)
+		INSERT INTO journal_change (seq, changes, commit_id, origin, realm, id, "change", time, author, ipnr, authenticated, comment, parts, document, session)
 		VALUES (0, CASE WHEN locked <=> p_slot AND coalesce(p_session = connection_id(), TRUE) THEN p_changes END, p_commit_id, p_origin, p_realm, p_id, p_change, p_time, p_author, p_ipnr, p_authenticated, p_comment, p_parts, p_document, connection_id());
 	UNTIL closed < tries END REPEAT;
-	SELECT floor INTO pruned FROM {journal_facts} WHERE one = 1;
+	SELECT floor INTO pruned FROM journal_facts WHERE one = 1;
 	IF NOT coalesce(last_insert_id() > pruned, FALSE) THEN
 		SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 30062, MESSAGE_TEXT = 'tracbus: the tid is not above what is pruned';
 	END IF;

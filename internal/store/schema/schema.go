@@ -43,6 +43,12 @@ func (d Of) Routines() []string {
 	return d.read("_routines.sql")
 }
 
+// HasBody says whether a procedure has a body, as a server shows it: empty if it may not be seen.
+func (d Of) HasBody(body string) bool {
+	words := func(text string) string { return strings.Join(strings.Fields(strings.ReplaceAll(text, "`", `"`)), " ") }
+	return strings.Contains(words(strings.Join(d.Routines(), " ")), words(body))
+}
+
 // Views returns what makes the views of a realm.
 func (d Of) Views(realm string) (statements []string) {
 	for _, statement := range d.read("_realm.sql") {
