@@ -29,7 +29,8 @@ type Conn struct {
 	Session Session
 	later   later
 	limits  Limits
-	spoiled bool // its session is not fit for others
+	fits    string // asks whether its session is fit for others; empty: nothing could make it unfit
+	spoiled bool   // it is not
 	ended   bool
 }
 
@@ -71,6 +72,7 @@ func (s *Store) Begin(ctx context.Context) (c *Conn, err error) {
 	if c, err = s.begin(ctx, s.toWrite(), nil); err != nil {
 		return nil, err
 	}
+	c.fits = s.SQL("SELECT " + s.straight + " AND @@autocommit LIMIT 1")
 	// Now: an answer that is lost is asked for by it. Append refuses a session that shows no rows.
 	fresh := false
 	if c.Session, fresh, err = s.sessions.Of(ctx, c.own.Conn); err != nil && !errors.Is(err, sql.ErrNoRows) {
@@ -78,7 +80,7 @@ func (s *Store) Begin(ctx context.Context) (c *Conn, err error) {
 		return nil, err
 	}
 	if s.batches && fresh { // else it is to be known that the connection lives
-		c.own.Lazily(s.begins)
+		c.own.Lazily(s.begins, "RELEASE SAVEPOINT tracbus; SAVEPOINT tracbus")
 	} else if _, err := c.ExecContext(ctx, s.begins); err != nil {
 		c.Rollback()
 		return nil, err
@@ -165,6 +167,9 @@ func (s *Store) StillOpen(ctx context.Context, c *Conn) (err error) {
 		if err := limit.Ask(ctx, c, s.dialect.stillOpen); err != nil {
 			return fmt.Errorf("the transaction has failed, or ended before its commit: %w", err)
 		}
+		if !c.fit(ctx) { // as append says, or it would go to the pool
+			return s.blame(ctx, c, errors.New("the transaction's session is not fit for others"))
+		}
 		return nil
 	}
 	return s.beginFails(ctx, c)
@@ -224,12 +229,17 @@ func (c *Conn) Rollback() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), c.limits.Rollback)
 	defer cancel()
-	_, err := c.ExecContext(ctx, "ROLLBACK")
-	if err != nil && !sqltext.IsNoTransaction(err) || c.spoiled {
+	_, err := c.own.Conn.ExecContext(ctx, "ROLLBACK")
+	if err != nil && !sqltext.IsNoTransaction(err) || c.own.Failed() != nil || c.spoiled || !c.fit(ctx) {
 		c.Break()
 		return
 	}
 	c.Release()
+}
+
+// fit says whether the session is fit for others, as far as it can be asked.
+func (c *Conn) fit(ctx context.Context) (fits bool) {
+	return c.fits == "" || limit.QueryRow(ctx, c.own.Conn, c.fits).Scan(&fits) == nil && fits
 }
 
 // Break closes the connection itself, and with it whatever it was doing.

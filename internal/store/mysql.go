@@ -53,7 +53,7 @@ func (s *Store) checkMySQL(ctx context.Context) error {
 	if err := limit.QueryRow(ctx, s.db, s.SQL("SELECT @@max_allowed_packet, version()")).Scan(&s.packet, &version); err != nil {
 		return err
 	}
-	if err := s.checkReads(ctx); err != nil {
+	if err := s.findIsolation(ctx); err != nil {
 		return err
 	}
 	if err := s.checkSession(ctx, s.db); err != nil {
@@ -83,13 +83,13 @@ func (s *Store) checkMySQL(ctx context.Context) error {
 	}
 	defer rows.Close()
 	s.batches = rows.NextResultSet() && rows.Err() == nil
+	s.closer.Batches = s.batches
 	return limit.Drain(ctx, rows)
 }
 
-// checkReads refuses sessions whose plain reads go on showing what was there when the
-// first of them was made. It also finds the name of the variable that bentMySQL needs.
-func (s *Store) checkReads(ctx context.Context) error {
-	rows, err := s.db.QueryContext(ctx, "SHOW VARIABLES WHERE Variable_name IN ('autocommit', 'tx_isolation', 'transaction_isolation')")
+// findIsolation finds the name of the variable that bentMySQL needs.
+func (s *Store) findIsolation(ctx context.Context) error {
+	rows, err := s.db.QueryContext(ctx, "SHOW VARIABLES WHERE Variable_name IN ('tx_isolation', 'transaction_isolation')")
 	if err != nil {
 		return err
 	}
@@ -99,13 +99,8 @@ func (s *Store) checkReads(ctx context.Context) error {
 		if err := rows.Scan(&name, &value); err != nil {
 			return err
 		}
-		switch {
-		case name == "autocommit" && value != "ON":
-			return fmt.Errorf("%w: autocommit is %s, and reads would show the same for ever: expected ON", ErrUnsupported, value)
-		case name != "autocommit":
-			s.bent = strings.ReplaceAll(bentMySQL, "ISOLATION", name)
-			s.straight = strings.ReplaceAll(straightMySQL, "ISOLATION", name)
-		}
+		s.bent = strings.ReplaceAll(bentMySQL, "ISOLATION", name)
+		s.straight = strings.ReplaceAll(straightMySQL, "ISOLATION", name)
 	}
 	return errors.Join(rows.Err(), rows.Close())
 }

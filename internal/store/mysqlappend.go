@@ -31,6 +31,9 @@ func (s *Store) appendMySQL(ctx context.Context, q SQL, slots []int64, rows [][]
 	c, own := q.(*Conn)
 	var session int64
 	if own {
+		if err := c.own.Failed(); err != nil { // nothing is sent, so that nothing is in doubt
+			return 0, false, err
+		}
 		session = c.Session.ID
 	} else if session, err = sessions.Number(ctx, q); err != nil {
 		return 0, false, err
@@ -51,7 +54,11 @@ func (s *Store) appendMySQL(ctx context.Context, q SQL, slots []int64, rows [][]
 	if len(slots) == 1 {
 		args[2] = slots[0]
 	}
-	b.WriteString(strings.Replace(callMySQL, "STRAIGHT", s.straight, 1))
+	straight := s.straight
+	if own {
+		straight += " AND @@autocommit"
+	}
+	b.WriteString(strings.Replace(callMySQL, "STRAIGHT", straight, 1))
 	rest := rows[1:]
 	if atOnce {
 		for len(rest) > 0 {

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/tracbus/tracbus/internal/limit"
 )
@@ -14,6 +15,7 @@ import (
 // bentMySQL says which settings of a session bend what is written or read, empty if
 // none does. ISOLATION is the variable's name, which depends on the version.
 const bentMySQL = `concat_ws(', ',
+if(@@autocommit, NULL, 'autocommit is OFF, and reads would show the same for ever, and statements not be committed: expected ON'),
 if(@@character_set_client = 'utf8mb4', NULL, concat('character_set_client is ', @@character_set_client, ': expected utf8mb4')),
 if(@@character_set_connection = 'utf8mb4', NULL, concat('character_set_connection is ', @@character_set_connection, ': expected utf8mb4')),
 if(coalesce(@@character_set_results, 'utf8mb4') = 'utf8mb4', NULL, concat('character_set_results is ', @@character_set_results, ': expected utf8mb4')),
@@ -24,7 +26,7 @@ if(@@auto_increment_increment = 1, NULL, concat('auto_increment_increment is ', 
 if(@@ISOLATION = 'READ-UNCOMMITTED', 'ISOLATION is READ-UNCOMMITTED, and reads would show what may be rolled back: expected READ-COMMITTED or stricter', NULL))`
 
 // straightMySQL is true if bentMySQL is empty, but for sql_select_limit, which does not bend
-// what a procedure does; every append asks.
+// what a procedure does, and for autocommit; every append asks.
 const straightMySQL = `@@character_set_client='utf8mb4' AND @@character_set_connection='utf8mb4' AND coalesce(@@character_set_results,'utf8mb4')='utf8mb4' ` +
 	`AND @@sql_mode LIKE '%STRICT%' AND @@sql_mode NOT LIKE '%EMPTY_STRING%' AND @@auto_increment_increment=1 AND @@ISOLATION<>'READ-UNCOMMITTED'`
 
@@ -35,10 +37,15 @@ WHEN current_setting('default_transaction_deferrable') <> 'off' THEN 'default_tr
 // bentSQLite is bentMySQL for SQLite.
 const bentSQLite = `(SELECT CASE WHEN read_uncommitted = 1 THEN 'read_uncommitted is on, and with a shared cache reads would show what may be rolled back: expected off' ELSE '' END FROM pragma_read_uncommitted)`
 
-// checkSession refuses a session that bends results.
+// checkSession refuses a session that bends results. That of a joined transaction may be one
+// without autocommit: the application commits.
 func (s *Store) checkSession(ctx context.Context, q SQL) error {
 	var how string
-	err := limit.QueryRow(ctx, q, s.SQL("SELECT "+s.bent)).Scan(&how)
+	bent := s.bent
+	if _, own := q.(*Conn); !own && q != SQL(s.db) {
+		bent = strings.Replace(bent, "@@autocommit", "TRUE", 1)
+	}
+	err := limit.QueryRow(ctx, q, s.SQL("SELECT "+bent)).Scan(&how)
 	if err == nil && how != "" {
 		err = fmt.Errorf("%w: %s", ErrUnsupported, how)
 	}

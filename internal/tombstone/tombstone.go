@@ -47,8 +47,9 @@ type Closer struct {
 	// Show has a mark, and returns numbers above one, and the session that inserted each.
 	Show string
 
-	// MariaDB says that a setting can be given for one statement.
-	MariaDB bool
+	// MariaDB says that a setting can be given for one statement, Batches that a connection
+	// takes many statements, with values, at once.
+	MariaDB, Batches bool
 
 	refused atomic.Pointer[error]
 	next    atomic.Int64 // the number from which on another one is noted
@@ -131,8 +132,13 @@ func (c *Closer) forgive(err error) error {
 // look says whether one of some numbers has a committed row, or else a transaction that is
 // open has one of them.
 func (c *Closer) look(ctx context.Context, from, to int64) (there, held bool, err error) {
+	q, text, release, err := c.alone(ctx, c.Look)
+	if err != nil {
+		return false, false, err
+	}
+	defer release()
 	var n int64
-	switch err = limit.QueryRow(ctx, c.DB, c.Look, from, to).Scan(&n); {
+	switch err = limit.QueryRow(ctx, q, text, from, to).Scan(&n); {
 	case errors.Is(err, sql.ErrNoRows):
 		return false, false, nil
 	case sqltext.IsLocked(err):
@@ -151,11 +157,43 @@ func (c *Closer) close(ctx context.Context, from, to int64) error {
 	return c.Briefly(ctx, c.Insert+c.Row+strings.Repeat(", "+c.Row, int(to-from)), args...)
 }
 
+// commits has each statement committed, also in a session of which the application has left it
+// otherwise: nobody would commit a tombstone there, or give up a lock, and all readers would wait.
+const commits = "autocommit = 1"
+
+// alone returns what runs a statement that is a transaction of its own, and with which text.
+func (c *Closer) alone(ctx context.Context, statement string) (q querier, text string, release func(), err error) {
+	if c.Batches {
+		return c.DB, "SET " + commits + "; " + statement, func() {}, nil
+	}
+	conn, err := c.DB.Conn(ctx)
+	if err != nil {
+		return nil, "", nil, err
+	}
+	release = func() { _ = conn.Close() }
+	if _, err = conn.ExecContext(ctx, "SET "+commits); err != nil {
+		release()
+		return nil, "", nil, err
+	}
+	return conn, statement, release, nil
+}
+
+// querier is a pool or a connection of it.
+type querier interface {
+	limit.Querier
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+}
+
 // Briefly runs a statement that is a transaction of its own, and waits for no other one,
 // or for a second where that cannot be helped.
 func (c *Closer) Briefly(ctx context.Context, text string, args ...any) error {
 	if c.MariaDB {
-		_, err := c.DB.ExecContext(ctx, "SET STATEMENT innodb_lock_wait_timeout = 0 FOR "+text, args...)
+		q, text, release, err := c.alone(ctx, "SET STATEMENT innodb_lock_wait_timeout = 0 FOR "+text)
+		if err != nil {
+			return err
+		}
+		defer release()
+		_, err = q.ExecContext(ctx, text, args...)
 		return err
 	}
 	conn, err := c.DB.Conn(ctx)
@@ -163,7 +201,7 @@ func (c *Closer) Briefly(ctx context.Context, text string, args ...any) error {
 		return err
 	}
 	defer conn.Close()
-	if _, err = conn.ExecContext(ctx, "SET @tracbus_wait = @@innodb_lock_wait_timeout, SESSION innodb_lock_wait_timeout = 1"); err != nil {
+	if _, err = conn.ExecContext(ctx, "SET @tracbus_wait = @@innodb_lock_wait_timeout, SESSION innodb_lock_wait_timeout = 1, "+commits); err != nil {
 		return err
 	}
 	_, err = conn.ExecContext(ctx, text, args...)

@@ -86,7 +86,7 @@ func TestBeginsWithItsFirstStatement(t *testing.T) {
 		"an error": {func(c *store.Conn) {
 			_, err := c.ExecContext(ctx, "INSERT INTO nowhere VALUES (1)")
 			assert.ErrorContains(t, err, "nowhere")
-		}, 1},
+		}, 2}, // the second to see that it is not of what begins
 		"many": {func(c *store.Conn) {
 			var working sync.WaitGroup
 			for range 4 {
