@@ -272,9 +272,9 @@ func (tx *ModelTransaction) Outcome(ctx context.Context) (tid int64, err error) 
 	if tx.conn != nil {
 		session = tx.conn.Session
 	}
-	after := tx.after.TID
+	after := tx.after
 	if tx.rewinds != tx.journal.follower.Rewinds() { // tids have come again since
-		after = 0
+		after = store.Place{}
 	}
 	ctx, cancel := context.WithTimeout(ctx, tx.journal.store.Limits().Commit)
 	defer cancel()

@@ -58,7 +58,7 @@ type dialect struct {
 	bound, decided func(s *Store, ctx context.Context, q SQL) (tid int64, err error)
 
 	// find is [Store.Find].
-	find func(s *Store, ctx context.Context, commitID string, tid int64, session Session) (found int64, landed bool, err error)
+	find func(s *Store, ctx context.Context, commitID string, tid, above int64, session Session) (found int64, landed bool, err error)
 
 	// answered says whether an error is the database's own word on a statement,
 	// and not the lack of one.

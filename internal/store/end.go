@@ -44,7 +44,7 @@ func (s *Store) Shown(ctx context.Context, q SQL, after int64, most int) (places
 // Has says whether a place exists in the database.
 func (s *Store) Has(ctx context.Context, q SQL, p Place) (has bool, err error) {
 	defer s.Within(s.limits.Answer, &ctx, &err)()
-	_, exists, err := s.find(ctx, q, p.CommitID, p.TID)
+	_, exists, err := s.find(ctx, q, p.CommitID, p.TID, 0)
 	return exists, err
 }
 

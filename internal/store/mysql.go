@@ -156,7 +156,7 @@ func (s *Store) setCounterMySQL(ctx context.Context, q SQL, tid int64) error {
 // findMySQL waits until nobody holds the tid: then its row is seen, or never will be. Without
 // the tid, it first waits until the session is gone, and looks for a row that may not be
 // committed.
-func (s *Store) findMySQL(ctx context.Context, commitID string, tid int64, session Session) (found int64, landed bool, err error) {
+func (s *Store) findMySQL(ctx context.Context, commitID string, tid, above int64, session Session) (found int64, landed bool, err error) {
 	if tid == 0 {
 		if session.ID != 0 {
 			if err := s.sessions.WaitUntilGone(ctx, session); err != nil {
@@ -164,7 +164,7 @@ func (s *Store) findMySQL(ctx context.Context, commitID string, tid int64, sessi
 			}
 		}
 		err := s.dirtily(ctx, func(q SQL) (err error) {
-			tid, _, err = s.find(ctx, q, commitID, 0)
+			tid, _, err = s.find(ctx, q, commitID, 0, above)
 			return err
 		})
 		if err != nil || tid == 0 {
@@ -177,7 +177,7 @@ func (s *Store) findMySQL(ctx context.Context, commitID string, tid int64, sessi
 			return 0, false, err
 		}
 		if !held {
-			return s.find(ctx, s.db, commitID, tid)
+			return s.find(ctx, s.db, commitID, tid, above)
 		}
 		if !Sleep(ctx, pause) {
 			return 0, false, fmt.Errorf("tid %d is of a transaction that has not ended: %w", tid, ctx.Err())

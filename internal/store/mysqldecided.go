@@ -45,9 +45,11 @@ const looks = 100
 // what somebody has noted, if the database still has that, or else the floor.
 func (s *Store) noted(ctx context.Context, q SQL) (at Place, err error) {
 	if last := s.last.Load(); last != nil {
-		if _, exists, err := s.find(ctx, q, last.CommitID, last.TID); err != nil || exists {
+		exists, err := s.Has(ctx, q, *last)
+		if err != nil || exists {
 			return *last, err
 		}
+		s.closer.Forget() // the history went back, if q is no older snapshot; decided forgets last
 	}
 	var decided Place
 	err = limit.QueryRow(ctx, q, s.SQL(`SELECT f.floor, coalesce(c.tid, 0), coalesce(c.commit_id, '') FROM {journal_facts} f JOIN {journal_decided} d ON d.one = f.one

@@ -183,7 +183,7 @@ func (s *Store) boundPostgreSQL(ctx context.Context, q SQL) (int64, error) {
 
 // findPostgreSQL waits until the transaction's lock is gone: then it is seen, or
 // never will be.
-func (s *Store) findPostgreSQL(ctx context.Context, commitID string, tid int64, _ Session) (found int64, landed bool, err error) {
+func (s *Store) findPostgreSQL(ctx context.Context, commitID string, tid, above int64, _ Session) (found int64, landed bool, err error) {
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 250*time.Millisecond) {
 		bound, err := s.boundPostgreSQL(ctx, s.db)
 		over := bound >= tid
@@ -193,7 +193,7 @@ func (s *Store) findPostgreSQL(ctx context.Context, commitID string, tid int64, 
 		if err != nil {
 			return 0, false, err
 		}
-		found, landed, err := s.find(ctx, s.db, commitID, tid)
+		found, landed, err := s.find(ctx, s.db, commitID, tid, above)
 		if err != nil || landed || over {
 			return found, landed, err
 		}

@@ -121,7 +121,7 @@ func (s *Store) decided(ctx context.Context, q SQL, ask func(*Store, context.Con
 	if err != nil || last == nil || last.TID <= tid {
 		return tid, err
 	}
-	_, exists, err := s.find(ctx, q, last.CommitID, last.TID)
+	_, exists, err := s.find(ctx, q, last.CommitID, last.TID, 0)
 	if exists {
 		return last.TID, err
 	}

@@ -57,13 +57,13 @@ func (s *Store) appendSQLite(ctx context.Context, q SQL, _ []int64, rows [][]any
 	return tid, false, s.insertEach(ctx, q, tid, rows[1:])
 }
 
-func (s *Store) findSQLite(ctx context.Context, commitID string, tid int64, _ Session) (found int64, landed bool, err error) {
+func (s *Store) findSQLite(ctx context.Context, commitID string, tid, above int64, _ Session) (found int64, landed bool, err error) {
 	conn, err := s.Begin(ctx) // after every other writer
 	if err != nil {
 		return 0, false, err
 	}
 	defer conn.Rollback()
-	return s.find(ctx, conn, commitID, tid)
+	return s.find(ctx, conn, commitID, tid, above)
 }
 
 func (s *Store) statusSQLite(_ context.Context, st Status) (Status, error) {

@@ -35,6 +35,9 @@ func (c *Closer) FirstGap(ctx context.Context, q limit.Querier, n *int64, id *st
 // looks at no more than those.
 const noteEvery = 1000
 
+// Forget forgets what was noted last: the history went back.
+func (c *Closer) Forget() { c.next.Store(0) }
+
 // Note notes that all up to a number is decided, if that is far enough from what was noted
 // last. Users that may not write leave it to others.
 func (c *Closer) Note(ctx context.Context, n int64, id string) {

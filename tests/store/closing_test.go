@@ -240,7 +240,7 @@ func TestFindWaitsForTheHolder(t *testing.T) {
 	for _, lands := range []bool{true, false} {
 		tx, tid, commitID := take(t, st, db, 2)
 		short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-		_, _, err := st.Find(short, commitID, tid, 0, store.Session{})
+		_, _, err := st.Find(short, commitID, tid, store.Place{}, store.Session{})
 		cancel()
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		if lands {
@@ -249,7 +249,7 @@ func TestFindWaitsForTheHolder(t *testing.T) {
 			require.NoError(t, tx.Rollback())
 		}
 		for _, known := range []int64{tid, 0} {
-			_, landed, err := st.Find(t.Context(), commitID, known, 0, store.Session{})
+			_, landed, err := st.Find(t.Context(), commitID, known, store.Place{}, store.Session{})
 			require.NoError(t, err)
 			assert.Equal(t, lands, landed)
 		}

@@ -78,6 +78,17 @@ func TestPruneCountsNoTombstones(t *testing.T) {
 	assert.Greater(t, commit(t, st, 1), last)
 }
 
+// putMany stores a transaction for each of some tids, with commit ids that begin with a mark.
+func putMany(t *testing.T, db *sql.DB, mark string, from, to int) {
+	t.Helper()
+	var rows []string
+	for tid := from; tid <= to; tid++ {
+		rows = append(rows, fmt.Sprintf("(%d, 0, 1, '%s%d', 'o', 'ticket', 'a', 'changed', 1, '', '', 0, '', 0, '')", tid, mark, tid))
+	}
+	_, err := db.Exec("INSERT INTO journal_change (tid, seq, changes, commit_id, origin, realm, id, `change`, time, author, ipnr, authenticated, comment, parts, document) VALUES " + strings.Join(rows, ", "))
+	require.NoError(t, err)
+}
+
 // TestDecidedIsNoted: whoever comes later does not look at all tids for one that is missing,
 // and trusts nothing that was noted of a history that is gone.
 func TestDecidedIsNoted(t *testing.T) {
@@ -85,13 +96,8 @@ func TestDecidedIsNoted(t *testing.T) {
 	dsn := s.DSN(s.Name())
 	st, db := openOn(t, s, dsn)
 	const many = 2500
-	var rows []string
-	for tid := 1; tid <= many; tid++ {
-		rows = append(rows, fmt.Sprintf("(%d, 0, 1, 'm%d', 'o', 'ticket', 'a', 'changed', 1, '', '', 0, '', 0, '')", tid, tid))
-	}
-	_, err := db.Exec("INSERT INTO journal_change (tid, seq, changes, commit_id, origin, realm, id, `change`, time, author, ipnr, authenticated, comment, parts, document) VALUES " + strings.Join(rows, ", "))
-	require.NoError(t, err)
-	_, err = st.Read(t.Context(), db, store.Place{}, many, twoRealms)
+	putMany(t, db, "m", 1, many)
+	_, err := st.Read(t.Context(), db, store.Place{}, many, twoRealms)
 	require.NoError(t, err)
 	noted := func() (tid int64) {
 		require.NoError(t, db.QueryRow("SELECT tid FROM journal_decided").Scan(&tid))
@@ -235,4 +241,72 @@ func TestProcedures(t *testing.T) {
 	_, err = reopen("", true)
 	assert.ErrorIs(t, err, store.ErrUnsupported)
 	assert.ErrorContains(t, err, "would cut what is too long")
+}
+
+// TestDecidedAfterARestore: a process that runs through a restore does not read all tids since
+// that at each look for one that is missing.
+func TestDecidedAfterARestore(t *testing.T) {
+	s := testdatabase.New(t, "mysql")
+	st, db := openOn(t, s, s.DSN(s.Name()))
+	db.SetMaxOpenConns(1) // so that its statistics are seen
+	ctx := t.Context()
+	end := func() (p store.Place, read int64) {
+		t.Helper()
+		before := rowsRead(t, db, s.Dialect)
+		p, err := st.End(ctx, db)
+		require.NoError(t, err)
+		return p, rowsRead(t, db, s.Dialect) - before
+	}
+	putMany(t, db, "m", 1, 1000)
+	end()
+	putMany(t, db, "m", 1001, 9000)
+	end()
+	_, err := db.Exec("DELETE FROM journal_change WHERE tid > 1000") // a backup of that time is restored
+	require.NoError(t, err)
+	_, err = db.Exec("UPDATE journal_decided SET tid = 1000, commit_id = 'm1000'")
+	require.NoError(t, err)
+	putMany(t, db, "n", 1001, 8000)
+	for at := (store.Place{TID: 1000, CommitID: "m1000"}); at.TID < 8000; { // as one who follows
+		b, err := st.Read(ctx, db, at, 500, twoRealms)
+		require.NoError(t, err)
+		require.NotEmpty(t, b.Places)
+		at = b.Places[len(b.Places)-1]
+	}
+	end()
+	assert.Equal(t, 8000, one[int](t, db, "SELECT tid FROM journal_decided"))
+	putMany(t, db, "n", 8001, 8900) // too few to be noted
+	end()
+	p, read := end()
+	assert.Equal(t, store.Place{TID: 8900, CommitID: "n8900"}, p)
+	assert.Less(t, read, int64(500))
+	assert.Equal(t, 8000, one[int](t, db, "SELECT tid FROM journal_decided"))
+}
+
+// TestFindReadsWhatCameAfter: what became of a transaction without its tid is looked for above
+// the place from which on it may be, and everywhere if that place is of another history.
+func TestFindReadsWhatCameAfter(t *testing.T) {
+	s := testdatabase.New(t, "mysql")
+	st, db := openOn(t, s, s.DSN(s.Name()))
+	db.SetMaxOpenConns(1)
+	putMany(t, db, "m", 1, 5000)
+	end := store.Place{TID: 4900, CommitID: "m4900"}
+	for _, c := range []struct {
+		commitID string
+		after    store.Place
+		want     int64
+		most     int64
+	}{
+		{"none", end, 0, 500},
+		{"m4950", end, 4950, 500},
+		{"m7", store.Place{TID: 4900, CommitID: "of another history"}, 7, 20_000},
+		{"m7", store.Place{TID: 9000, CommitID: "m9000"}, 7, 20_000},
+		{"m7", store.Place{}, 7, 20_000},
+	} {
+		before := rowsRead(t, db, s.Dialect)
+		found, landed, err := st.Find(t.Context(), c.commitID, 0, c.after, store.Session{})
+		require.NoError(t, err)
+		assert.Equal(t, c.want, found)
+		assert.Equal(t, c.want != 0, landed)
+		assert.Less(t, rowsRead(t, db, s.Dialect)-before, c.most, "%s after %v", c.commitID, c.after)
+	}
 }

@@ -260,3 +260,17 @@ func TestUpgradeWorkers(t *testing.T) {
 		})
 	}
 }
+
+// TestUpgradeLeavesTheSession: the connection that made the step is the pool's again, as it was.
+func TestUpgradeLeavesTheSession(t *testing.T) {
+	s := testdatabase.New(t, "mysql")
+	db := s.Open(t, s.DSN(s.Name())+"&group_concat_max_len=12345")
+	db.SetMaxOpenConns(1)
+	o := versionTwo(t, db, s.Dialect, 2)
+	o.fill(7)
+	session := one[int](t, db, "SELECT connection_id()")
+	_, err := store.Open(t.Context(), db, store.Config{Dialect: s.Dialect, Realms: oldRealms})
+	require.NoError(t, err)
+	require.Equal(t, session, one[int](t, db, "SELECT connection_id()"))
+	assert.Equal(t, 12345, one[int](t, db, "SELECT @@group_concat_max_len"))
+}

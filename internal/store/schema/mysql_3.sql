@@ -49,7 +49,7 @@ RENAME TABLE {journal_transaction} TO {journal_transaction_2};
 
 -- Or texts would be cut, between AFTER and UPTO. An index is forced on what follows: as long as
 -- the server has not counted its rows, it may read all of a table for each row of another.
-SET SESSION group_concat_max_len = 4294967295;
+SET @tracbus_concat = @@group_concat_max_len, SESSION group_concat_max_len = 4294967295;
 
 INSERT INTO {journal_change} (tid, seq, changes, commit_id, origin, realm, id, "change", time, author, ipnr, authenticated, comment, parts, document)
 SELECT j.tid, j.seq, COUNTS, t.mark, t.origin, 'REALM', j.id, j."change", j.time, j.author, j.ipnr, j.authenticated, j.comment, j.parts,
@@ -63,6 +63,9 @@ FROM {REALM_journal_2} j FORCE INDEX (PRIMARY) JOIN {journal_transaction_2} t FO
 INSERT INTO {journal_change} (tid, seq, changes, commit_id, origin, realm, id, "change", time, author, ipnr, authenticated, comment, parts, document)
 SELECT t.tid, 0, CASE WHEN t.realms = '' THEN 0 ELSE 1 END, t.mark, t.origin, substring_index(t.realms, ',', 1), '', '', 0, '', '', 0, '', 0, ''
 FROM {journal_transaction_2} t FORCE INDEX (PRIMARY) WHERE t.tid > AFTER AND t.tid <= UPTO AND COUNTS = 0;
+
+-- It goes with each copy, AFTER it: the connection is the pool's.
+SET SESSION group_concat_max_len = @tracbus_concat;
 
 -- Version 2 left no gaps, so that nobody needs to look for them.
 UPDATE {journal_decided}, (SELECT tid, commit_id FROM {journal_change} WHERE seq = 0 ORDER BY tid DESC LIMIT 1) latest
