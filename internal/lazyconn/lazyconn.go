@@ -34,6 +34,14 @@ func (c *Conn) Begun() bool {
 	return c.begin == ""
 }
 
+// Ends says that the transaction ends with the next statement, or is rolled back if that fails:
+// whether it had begun matters no more.
+func (c *Conn) Ends() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.asks = ""
+}
+
 // Failed returns why the transaction has not begun, or perhaps not, although it had to: nil
 // if that is not so.
 func (c *Conn) Failed() error {
@@ -69,10 +77,9 @@ func (c *Conn) run(ctx context.Context, query string, args []any, run func(text 
 	text := c.begin + "; " + query
 	c.begin = ""
 	err := run(text)
-	if err != nil { // of the statement, unless the transaction has not begun
+	if err != nil && c.asks != "" { // of the statement, unless the transaction has not begun
 		if _, not := c.Conn.ExecContext(ctx, c.asks); not != nil {
 			c.failed = fmt.Errorf("the transaction has not begun: %w", err)
-			return c.failed
 		}
 	}
 	return err

@@ -34,6 +34,7 @@ func (s *Store) appendMySQL(ctx context.Context, q SQL, slots []int64, rows [][]
 		if err := c.own.Failed(); err != nil { // nothing is sent, so that nothing is in doubt
 			return 0, false, err
 		}
+		c.own.Ends()
 		session = c.Session.ID
 	} else if session, err = sessions.Number(ctx, q); err != nil {
 		return 0, false, err

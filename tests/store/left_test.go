@@ -62,6 +62,17 @@ func TestSettingsLeftInTheSession(t *testing.T) {
 			_, err := db.Exec("SET sql_select_limit = DEFAULT")
 			require.NoError(t, err)
 		}
+		commit(t, st, 1)
+		_, err := db.Exec("SET autocommit = 0") // before it
+		require.NoError(t, err)
+		c, err := st.Begin(t.Context())
+		require.NoError(t, err)
+		err = ends["append"](st, c)
+		assert.ErrorIs(t, err, store.ErrUnsupported)
+		assert.ErrorContains(t, err, "autocommit is OFF")
+		assert.NotErrorIs(t, err, store.ErrInDoubt)
+		c.Rollback()
+		commit(t, st, 1)
 	})
 }
 
