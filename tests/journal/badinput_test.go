@@ -782,7 +782,7 @@ func TestUnfitDatabase(t *testing.T) {
 func testReadOnly(t *testing.T, s *testdatabase.Server) {
 	name := s.Name()
 	dsn := s.DSN(name)
-	admin := desk.Seat(t, s, dsn, desk.Config{})
+	admin := desk.Seat(t, s, dsn, desk.Config{Idle: true}) // else its goroutines may begin after others are counted
 	_, err := admin.DB.Exec("CREATE TABLE note (n integer)")
 	require.NoError(t, err)
 	exec := func(statements ...string) {
