@@ -129,7 +129,7 @@ func counting(name string, n *atomic.Int64, commit func(ctx context.Context) err
 	}}
 }
 
-// counted opens a tracker's database anew, so that its statements are counted.
+// counted opens a tracker's database again, so that its statements are counted.
 func (k *tracker) counted(t *testing.T, s *testdatabase.Server) *atomic.Int64 {
 	var n atomic.Int64
 	k.db = s.Hooked(t, k.dsn, func(context.Context, string) error {

@@ -10,15 +10,8 @@ import (
 	"sync"
 
 	"github.com/tracbus/tracbus/internal/limit"
+	"github.com/tracbus/tracbus/internal/store/turns"
 )
-
-// Statements is what runs those of a transaction.
-type Statements interface {
-	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
-	PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
-}
 
 // Began is when a transaction began, in SQL: microseconds since 1970.
 const Began = "CAST(extract(epoch FROM now()) * 1000000 AS bigint)"
@@ -26,7 +19,7 @@ const Began = "CAST(extract(epoch FROM now()) * 1000000 AS bigint)"
 // Watch is a transaction that is asked when it began before the first statement that may
 // chain another one to it.
 type Watch struct {
-	Statements
+	turns.Plain
 
 	mu    sync.Mutex
 	began int64
@@ -48,7 +41,7 @@ func (w *Watch) before(ctx context.Context, query string) error {
 	if w.began != 0 {
 		return nil
 	}
-	return limit.QueryRow(ctx, w.Statements, "SELECT "+Began).Scan(&w.began)
+	return limit.QueryRow(ctx, w.Plain, "SELECT "+Began).Scan(&w.began)
 }
 
 // mayChain says whether a statement has the word for it, if only in a text.
@@ -67,7 +60,7 @@ func (w *Watch) ExecContext(ctx context.Context, query string, args ...any) (sql
 	if err := w.before(ctx, query); err != nil {
 		return nil, err
 	}
-	return w.Statements.ExecContext(ctx, query, args...)
+	return w.Plain.ExecContext(ctx, query, args...)
 }
 
 // QueryContext runs a query.
@@ -75,7 +68,7 @@ func (w *Watch) QueryContext(ctx context.Context, query string, args ...any) (*s
 	if err := w.before(ctx, query); err != nil {
 		return nil, err
 	}
-	return w.Statements.QueryContext(ctx, query, args...)
+	return w.Plain.QueryContext(ctx, query, args...)
 }
 
 // PrepareContext prepares a statement.
@@ -83,5 +76,5 @@ func (w *Watch) PrepareContext(ctx context.Context, query string) (*sql.Stmt, er
 	if err := w.before(ctx, query); err != nil {
 		return nil, err
 	}
-	return w.Statements.PrepareContext(ctx, query)
+	return w.Plain.PrepareContext(ctx, query)
 }

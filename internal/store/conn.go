@@ -103,7 +103,7 @@ func (s *Store) begin(ctx context.Context, most time.Duration, statements []stri
 	own := &lazyconn.Conn{Conn: conn}
 	c = &Conn{Connection: turns.Own{Plain: own}, own: own, limits: s.limits}
 	if s.dialect.chains {
-		c.chain = &chain.Watch{Statements: own}
+		c.chain = &chain.Watch{Plain: own}
 		c.Connection = turns.Own{Plain: c.chain}
 	}
 	if (s.batches || s.joins) && len(statements) > 0 {

@@ -70,7 +70,8 @@ func (s *Store) refuseDependants(ctx context.Context, q SQL, realms []string) er
 		tables = append(tables, viewsOf(realm)...)
 	}
 	var found sql.NullString
-	err := limit.QueryRow(ctx, q, s.SQL(s.dialect.sql().Dependants(s.schema, tables))).Scan(&found)
+	text := s.dialect.sql().Dependants(tables)
+	err := limit.QueryRow(ctx, q, s.SQL(text), slices.Repeat([]any{s.schema}, strings.Count(text, "?"))...).Scan(&found)
 	if err == nil && found.Valid {
 		err = fmt.Errorf("%w: on tables of version 2 that are dropped depend: %s; expected nothing: drop it first, and make it again on the views of version %d, which have the names of the tables", ErrSchema, found.String, version)
 	}

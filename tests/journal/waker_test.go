@@ -47,7 +47,7 @@ func TestWakeByNotify(t *testing.T) {
 	assert.Equal(t, 2, log.Count("do not wake each other: they poll"), "a line of each process for the outage")
 }
 
-// TestWakeByNotifyDeaf: a connection that listens and dies in silence is noticed, and made anew.
+// TestWakeByNotifyDeaf: a connection that listens and dies in silence is noticed, and another one is made.
 func TestWakeByNotifyDeaf(t *testing.T) {
 	testkit.NoLeaks(t)
 	s := testdatabase.New(t, "postgresql")

@@ -66,11 +66,10 @@ func (d Of) Append() string {
 // Two returns what makes version 2 of version 1. It can be repeated.
 func (d Of) Two() []string { return d.read("_2.sql") }
 
-// Dependants returns what names that for which others need tables, in one value. Names are such
-// as stand between quotes.
-func (d Of) Dependants(schema string, tables []string) string {
-	words := strings.NewReplacer("SCHEMA", schema, "TABLES", "'"+strings.Join(tables, "', '")+"'")
-	return words.Replace(d.read("_dependants.sql")[0])
+// Dependants returns what names that for which others need tables, in one value. It has marks
+// for their schema, as many as it needs. The tables are the journal's, whose names have no quotes in them.
+func (d Of) Dependants(tables []string) string {
+	return strings.ReplaceAll(d.read("_dependants.sql")[0], "TABLES", "'"+strings.Join(tables, "', '")+"'")
 }
 
 // Step is the statements that make version 3 of version 2: those that try whether it can be made
