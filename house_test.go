@@ -50,6 +50,7 @@ var floors = [][]string{
 	{"internal/consumer"},
 	{"internal/publish"},
 	{""},
+	{"trac/realms"},
 	{"trac"},
 	{"pages"},
 }

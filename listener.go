@@ -93,11 +93,15 @@ type leaver interface{ left() }
 // it; see [Bus] for who ends it. E is one event type, or [Event] for all of
 // them, [Resync] included.
 func On[E Event](b *Bus, scope Scope, f func(context.Context, E) error) *Registration {
-	wants := func(e Event) bool {
-		_, ok := e.(E)
-		return ok
-	}
-	return b.register(scope, f, wants, func(ctx context.Context, e Event) error { return f(ctx, e.(E)) })
+	return Listen(b, scope, f, f)
+}
+
+// Listen is On for listeners of a realm of your own: deliver calls the method of l
+// that an event is for. E may be an interface that the realm's events have. If l is
+// also a [LoadListener], [ResyncListener] or [BatchListener], it is called as that too.
+func Listen[E Event](b *Bus, scope Scope, l any, deliver func(context.Context, E) error) *Registration {
+	wants := func(e Event) bool { _, ok := e.(E); return ok }
+	return b.register(scope, l, wants, func(ctx context.Context, e Event) error { return deliver(ctx, e.(E)) })
 }
 
 // listenerOf returns how l is called. This is the one place that asks which of the

@@ -27,7 +27,8 @@ type form struct {
 
 // Payloader is an event of a realm of your own that a [Publisher] publishes, on
 // <prefix>.<env>.<realm>.<kind>.<id>, where created and deleted have no id. An
-// event without it is not published. [Decode] does not know what it means: a
+// event without it is not published, and one that has a method ExtraEvent() too only
+// with [PublisherConfig.ExtraEvents]. [Decode] does not know what it means: a
 // [Subscriber] yields it as a [DecodeError], which carries channel and payload.
 type Payloader interface {
 	Event

@@ -276,7 +276,8 @@ func (c codec) Wants(e Event) bool {
 		return false
 	}
 	if _, ours := e.(message); !ours {
-		return true // whoever gave it a payload wants that
+		_, extra := e.(interface{ ExtraEvent() })
+		return !extra || c.config.ExtraEvents // whoever gave it a payload wants that
 	}
 	switch e.Kind() {
 	case KindCreated, KindChanged, KindDeleted:
