@@ -8,7 +8,7 @@
 //	})
 //
 // Tickets are in the tables ticket, ticket_custom and ticket_change:
-// [TicketEdit], [CommentEdit] and [ChangeDelete] change them, and [LoadTicket]
+// [TicketCreate], [TicketEdit], [CommentEdit] and [ChangeDelete] change them, and [LoadTicket]
 // reads them. Pages are in the table wiki: [PageEdit], [PageRename],
 // [PageVersionDelete] and [PageCommentEdit] change them, and [LoadPage],
 // [LoadPageVersions] and [LoadPageNames] read them. The tables must be in the

@@ -13,18 +13,13 @@ import (
 	"github.com/tracbus/tracbus/internal/value"
 )
 
-// TicketEdit is a [tracbus.Model] that creates, changes or deletes a ticket in
-// Trac's tables:
+// TicketEdit is a [tracbus.Model] that changes or deletes a ticket in Trac's tables.
+// [TicketCreate] makes a new one.
 //
 //	tx.Save(ctx, trac.TicketEdit{ID: 17, Set: tracbus.Fields{"milestone": "m1"}, Comment: "Not now."})
 type TicketEdit struct {
-	// ID is the ticket's number. Zero means a new ticket.
+	// ID is the ticket's number.
 	ID int64
-
-	// AssignedID points to the variable in which Save stores the number of a new
-	// ticket. The number is valid when the transaction is committed. Nil means that
-	// it is not needed.
-	AssignedID *int64
 
 	// Set are the fields to change, and their new values: a string, or a
 	// time.Time for a custom field of type time, or nil for no value. Other
@@ -48,21 +43,10 @@ type TicketEdit struct {
 }
 
 // Resource implements [tracbus.Model].
-func (e TicketEdit) Resource() tracbus.Resource {
-	if e.ID == 0 {
-		return tracbus.Resource{Realm: tracbus.RealmTicket}
-	}
-	return tracbus.TicketResource(e.ID)
-}
+func (e TicketEdit) Resource() tracbus.Resource { return tracbus.TicketResource(e.ID) }
 
-// Save implements [tracbus.Model]. It writes what Trac does (Ticket.insert and
-// save_changes, Trac 1.6), and returns a [tracbus.TicketCreated] or
-// [tracbus.TicketChanged].
-//
-// A new ticket gets what Trac's page would add to the fields set: the status
-// "new", the transaction's author as reporter, and the defaults of the custom
-// fields. The defaults of built-in fields, [ticket] default_… in trac.ini, are
-// left to the application.
+// Save implements [tracbus.Model]. It writes what Trac does (Ticket.save_changes,
+// Trac 1.6), and returns a [tracbus.TicketChanged].
 //
 // Each change of a ticket has a time of its own: the transaction's, or a
 // microsecond after the ticket's last change. Two saves of a ticket in one
@@ -74,7 +58,7 @@ func (e TicketEdit) Resource() tracbus.Resource {
 func (e TicketEdit) Save(ctx context.Context, tx *tracbus.ModelTransaction) (event tracbus.Event, err error) {
 	defer bounded(&ctx, &err)()
 	if e.ID == 0 {
-		return e.create(ctx, tx)
+		return nil, errors.New("a TicketEdit without ID: expected the ticket's number, or a TicketCreate")
 	}
 	return e.change(ctx, tx)
 }
@@ -107,78 +91,10 @@ func (e TicketEdit) Delete(ctx context.Context, tx *tracbus.ModelTransaction) (e
 	return tracbus.TicketDeleted{Change: tracbus.Change{Comment: value.Text(e.Comment)}, ID: e.ID, Values: t.row.values}, nil
 }
 
-func (e TicketEdit) create(ctx context.Context, tx *tracbus.ModelTransaction) (tracbus.Event, error) {
-	if !e.Base.IsZero() || e.ReplyTo != 0 {
-		return nil, errors.New("a new ticket with Base or ReplyTo: expected neither")
-	}
-	fields, err := fieldsOf(tx.Realm(tracbus.RealmTicket))
-	if err != nil {
-		return nil, err
-	}
-	set, err := e.taken(tx, fields)
-	if err != nil {
-		return nil, err
-	}
-	when := tx.Time().UnixMicro()
-	t := &lockedTicket{row: &ticketRow{changed: when, values: tracbus.Fields{}}, tx: tx, tables: tablesOf(tx), fields: fields}
-	names, args := []string{"time", "changetime"}, []any{when, when}
-	for _, name := range ticketColumns() {
-		v, ok := set[name]
-		switch {
-		case ok:
-		case name == "status":
-			v = "new"
-		case name == "reporter":
-			v = value.Text(tx.Actor().Author)
-		default:
-			v = ""
-		}
-		t.row.values[name] = v
-		if v != "" {
-			names, args = append(names, name), append(args, v)
-		}
-	}
-	t.row.id, err = t.tables.insert(ctx, `INSERT INTO {ticket} (`+quotedNames(names)+`) VALUES (?`+
-		strings.Repeat(", ?", len(args)-1)+`)`, args...)
-	if err != nil {
-		return nil, err
-	}
-	if err := t.createCustom(ctx, set); err != nil {
-		return nil, err
-	}
-	comment := value.Text(e.Comment)
-	if !blank(comment) {
-		if err := t.add(ctx, when, newChange{tx.Actor().Author, commentField, "1", comment}); err != nil {
-			return nil, err
-		}
-	}
-	if e.AssignedID != nil {
-		*e.AssignedID = t.row.id
-	}
-	t.row.values["time"], t.row.values["changetime"] = tx.Time(), tx.Time()
-	return tracbus.TicketCreated{Change: tracbus.Change{Time: tx.Time(), Comment: comment}, ID: t.row.id, Values: t.row.values}, nil
-}
-
-// createCustom writes the custom fields that have a value or were named.
-func (t *lockedTicket) createCustom(ctx context.Context, set tracbus.Fields) error {
-	var rows [][]any
-	for _, f := range t.fields.custom {
-		v, ok := set[f.name]
-		if !ok {
-			v, ok = f.initial, f.initial != nil
-		}
-		if ok {
-			rows = append(rows, []any{t.row.id, f.name, f.stored(v)})
-			t.row.values[f.name] = v
-		}
-	}
-	return t.tables.insertRows(ctx, `INSERT INTO {ticket_custom} (ticket, name, value)`, rows)
-}
-
-// taken returns what Set says as the ticket gets it.
-func (e TicketEdit) taken(tx *tracbus.ModelTransaction, fields fieldSet) (tracbus.Fields, error) {
-	set := make(tracbus.Fields, len(e.Set))
-	for name, v := range e.Set {
+// taken returns the values of an edit as the ticket gets them, and says why it cannot.
+func taken(tx *tracbus.ModelTransaction, fields fieldSet, values tracbus.Fields, comment string) (tracbus.Fields, error) {
+	set := make(tracbus.Fields, len(values))
+	for name, v := range values {
 		f, ok := fields.of(name)
 		switch {
 		case ok:
@@ -198,11 +114,8 @@ func (e TicketEdit) taken(tx *tracbus.ModelTransaction, fields fieldSet) (tracbu
 		}
 		set[name] = v
 	}
-	if err := tablesOf(tx).checkText("comment", e.Comment); err != nil {
+	if err := tablesOf(tx).checkText("comment", comment); err != nil {
 		return nil, err
-	}
-	if e.ReplyTo < -1 {
-		return nil, fmt.Errorf("ReplyTo is %d: expected a comment's number, 0 or -1", e.ReplyTo)
 	}
 	return set, nil
 }
@@ -217,7 +130,10 @@ func (e TicketEdit) change(ctx context.Context, tx *tracbus.ModelTransaction) (t
 	if err != nil {
 		return nil, err
 	}
-	set, err := e.taken(tx, t.fields)
+	if e.ReplyTo < -1 {
+		return nil, fmt.Errorf("ReplyTo is %d: expected a comment's number, 0 or -1", e.ReplyTo)
+	}
+	set, err := taken(tx, t.fields, e.Set, e.Comment)
 	if err != nil {
 		return nil, err
 	}

@@ -39,7 +39,7 @@ func ExampleTicketEdit() {
 	tid, err := j.Update(ctx, tracbus.Actor{Author: "joe", IPNR: "192.0.2.17", Authenticated: true},
 		func(tx *tracbus.ModelTransaction) error {
 			return errors.Join(
-				tx.Save(ctx, trac.TicketEdit{Set: tracbus.Fields{"summary": "It is slow."}, AssignedID: &id}),
+				tx.Save(ctx, trac.TicketCreate{Set: tracbus.Fields{"summary": "It is slow."}, AssignedID: &id}),
 				tx.Save(ctx, trac.TicketEdit{ID: 17, Set: tracbus.Fields{"milestone": "m1"}, Comment: "Not now."}),
 			)
 		})

@@ -71,7 +71,7 @@ func story(ctx context.Context, j *tracbus.Journal) (ticket, tid int64, err erro
 			})
 		},
 		func(tx *tracbus.ModelTransaction) error {
-			return tx.Save(ctx, trac.TicketEdit{AssignedID: &ticket, Set: tracbus.Fields{
+			return tx.Save(ctx, trac.TicketCreate{AssignedID: &ticket, Set: tracbus.Fields{
 				"summary": "Test ticket", "description": "Problem description.", "type": "defect",
 				"priority": "major", "component": "component1", "owner": "somebody",
 			}})

@@ -87,7 +87,7 @@ func (s *site) createTicket(w http.ResponseWriter, r *http.Request) error {
 	var id int64
 	if err == nil {
 		err = s.update(r.Context(), whoOf(r), func(tx *tracbus.ModelTransaction) error {
-			return tx.Save(r.Context(), trac.TicketEdit{AssignedID: &id, Set: values})
+			return tx.Save(r.Context(), trac.TicketCreate{AssignedID: &id, Set: values})
 		})
 	}
 	if refused, ok := refusalOf(err); ok {

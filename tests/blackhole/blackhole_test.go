@@ -122,7 +122,7 @@ var waits = map[string]wait{
 		tx := begun(r)
 		return func() error {
 			defer tx.Rollback()
-			return tx.Save(limit.With(ever, limits), trac.TicketEdit{Set: tracbus.Fields{"summary": "never"}})
+			return tx.Save(limit.With(ever, limits), trac.TicketCreate{Set: tracbus.Fields{"summary": "never"}})
 		}
 	}},
 	"SQL": {"could not be ended within 300ms", func(r *rig) func() error {

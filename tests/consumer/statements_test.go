@@ -73,7 +73,7 @@ func TestStatementsOfAChange(t *testing.T) {
 				}
 				watch := s.Open(t, dsn)
 				var id int64
-				save := func(e trac.TicketEdit) {
+				save := func(e tracbus.Model) {
 					tid, err := d.Update(testkit.Within(t), desk.Joe, func(tx *tracbus.ModelTransaction) error { return tx.Save(testkit.Within(t), e) })
 					require.NoError(t, err)
 					for range consumers {
@@ -85,7 +85,7 @@ func TestStatementsOfAChange(t *testing.T) {
 						return stored == consumers
 					})
 				}
-				save(trac.TicketEdit{AssignedID: &id, Set: tracbus.Fields{"summary": "Crash"}})
+				save(trac.TicketCreate{AssignedID: &id, Set: tracbus.Fields{"summary": "Crash"}})
 				var least []string
 				for i := range 20 {
 					log.take()

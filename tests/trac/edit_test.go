@@ -12,7 +12,7 @@ import (
 	"github.com/tracbus/tracbus/trac"
 )
 
-var _ = []tracbus.Model{trac.TicketEdit{}, trac.CommentEdit{}, trac.ChangeDelete{}}
+var _ = []tracbus.Model{trac.TicketCreate{}, trac.TicketEdit{}, trac.CommentEdit{}, trac.ChangeDelete{}}
 
 // TestTicketsInTracsTables runs each test on each database.
 func TestTicketsInTracsTables(t *testing.T) {
@@ -47,7 +47,7 @@ func testTicketRealm() []tracbus.JournalRealm {
 	}}}
 }
 
-func create(set tracbus.Fields) trac.TicketEdit { return trac.TicketEdit{Set: set} }
+func create(set tracbus.Fields) trac.TicketCreate { return trac.TicketCreate{Set: set} }
 
 // testWhatATicketEditWrites compares rows with what Trac's own model would have
 // written; the functions are those of trac/ticket/model.py, version 1.6.
@@ -68,6 +68,13 @@ func testWhatATicketEditWrites(t *testing.T, r *ticketRig) {
 			// of a select is its second option (_custom_field_default).
 			"a new ticket",
 			[]ticketStep{step("joe", "ticket 1 created at t0 by joe", crash)},
+			append([]string{"ticket 1 time=t0 changetime=t0 summary=Crash reporter=joe status=new"}, plain...),
+		},
+		{
+			// The page takes the author as it does every other value (web_ui.py,
+			// _process_newticket_request, and __setitem__).
+			"the reporter is the author without spaces around",
+			[]ticketStep{step(" joe\u3000", "ticket 1 created at t0 by  joe\u3000", crash)},
 			append([]string{"ticket 1 time=t0 changetime=t0 summary=Crash reporter=joe status=new"}, plain...),
 		},
 		{

@@ -21,7 +21,7 @@ func testTicketEditsThatFail(t *testing.T, r *ticketRig) {
 	seen := time.Date(2020, 1, 2, 3, 4, 5, 6000, time.UTC)
 	r.save("joe", create(tracbus.Fields{"summary": "Crash"}))
 	for _, test := range []struct {
-		edit trac.TicketEdit
+		edit tracbus.Model
 		want string
 	}{
 		{trac.TicketEdit{ID: 2}, "does not exist"},
@@ -40,7 +40,7 @@ func testTicketEditsThatFail(t *testing.T, r *ticketRig) {
 		{create(tracbus.Fields{"due": json.Number("1")}), `field "due": value of type json.Number: expected nil or a time.Time`},
 		{create(tracbus.Fields{"due": time.Time{}.AddDate(-1, 0, 0)}), `field "due": time in year 0: expected a year from 1 to 9999`},
 		{trac.TicketEdit{ID: 1, Comment: "x", ReplyTo: -2}, "ReplyTo is -2: expected a comment's number, 0 or -1"},
-		{trac.TicketEdit{Base: seen}, "a new ticket with Base or ReplyTo: expected neither"},
+		{trac.TicketEdit{Set: tracbus.Fields{"summary": "Crush"}}, "a TicketEdit without ID: expected the ticket's number, or a TicketCreate"},
 		{trac.TicketEdit{ID: 1, Comment: "x", Base: seen}, `changed by "somebody" at t0, and not at ` +
 			"2020-01-02T03:04:05.000006Z as expected: changed by somebody else meanwhile"},
 	} {

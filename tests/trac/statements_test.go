@@ -75,7 +75,7 @@ func TestStatementsOfAnEdit(t *testing.T) {
 				}
 				var id int64
 				_, err := d.Update(testkit.Within(t), desk.Joe, func(tx *tracbus.ModelTransaction) error {
-					return tx.Save(testkit.Within(t), trac.TicketEdit{AssignedID: &id, Set: tracbus.Fields{"summary": "Crash"}})
+					return tx.Save(testkit.Within(t), trac.TicketCreate{AssignedID: &id, Set: tracbus.Fields{"summary": "Crash"}})
 				})
 				require.NoError(t, err)
 

@@ -102,9 +102,9 @@ func (r *ticketRig) save(author string, models ...tracbus.Model) (event tracbus.
 
 // numbered has a new ticket tell its number.
 func numbered(m tracbus.Model) (tracbus.Model, func() tracbus.Resource) {
-	if e, ok := m.(trac.TicketEdit); ok && e.ID == 0 {
-		e.AssignedID = new(int64)
-		return e, func() tracbus.Resource { return tracbus.TicketResource(*e.AssignedID) }
+	if c, ok := m.(trac.TicketCreate); ok {
+		c.AssignedID = new(int64)
+		return c, func() tracbus.Resource { return tracbus.TicketResource(*c.AssignedID) }
 	}
 	return m, m.Resource
 }
