@@ -99,6 +99,12 @@ func SQLite(path string) string {
 	return "file:" + path + "?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)"
 }
 
+// SQLiteOfTrac returns the data source name of a file that is Trac's, as
+// docs/databases.md recommends it: the journal_mode stays as Trac has it.
+func SQLiteOfTrac(path string) string {
+	return "file:" + path + "?_pragma=busy_timeout(10000)&_pragma=synchronous(FULL)"
+}
+
 // Open opens a database; the pool ends with the test.
 func (s *Server) Open(t testing.TB, dsn string) *sql.DB {
 	t.Helper()
