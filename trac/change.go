@@ -4,8 +4,13 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
+
+	"github.com/tracbus/tracbus"
 )
 
 // A change of a ticket is the rows of ticket_change with one time: one for each
@@ -45,38 +50,57 @@ func commentNumber(old string) int {
 	return n
 }
 
-// readLast finds the latest change and its number, as Ticket.save_changes does to
-// number the next one.
-func (t *lockedTicket) readLast(id int64) read {
-	return read{`SELECT "time", field, oldvalue FROM {ticket_change} WHERE ticket = ?
-		ORDER BY "time" DESC, CASE WHEN field = 'comment' THEN 0 ELSE 1 END LIMIT 1` + lockRows, []any{id}, func(rows *sql.Rows) error {
-		var field string
-		var old sql.NullString
-		t.changed = true
-		err := rows.Scan(&t.last, &field, &old)
-		if field == commentField {
-			t.number = commentNumber(old.String)
+// readNumbers finds the latest change, and the highest number of a comment. Trac numbers by
+// the latest change; but it takes its time before it waits for the ticket, so the latest
+// change need not have the highest number, and the next comment would get one that is taken.
+//
+// The rows are not locked, because nobody adds any while the ticket is. A transaction that
+// the application began may have an older view of them: then changetime is another one.
+func (t *lockedTicket) readNumbers(id int64) read {
+	t.seen.Valid = false
+	return read{`SELECT t.changetime, c."time", c.field, CASE WHEN c.field = 'comment' THEN c.oldvalue END
+		FROM {ticket} t LEFT JOIN {ticket_change} c ON c.ticket = t.id
+			AND (c.field = 'comment' OR c."time" = (SELECT MAX("time") FROM {ticket_change} WHERE ticket = t.id))
+		WHERE t.id = ?`, []any{id}, func(rows *sql.Rows) error {
+		var time sql.NullInt64
+		var field, old sql.NullString
+		if err := rows.Scan(&t.seen, &time, &field, &old); err != nil {
+			return err
 		}
-		return err
+		t.seen.Valid = true
+		if !time.Valid {
+			return nil
+		}
+		number := 0
+		if field.String == commentField {
+			number = commentNumber(old.String)
+		}
+		switch {
+		case time.Int64 > t.last:
+			t.last, t.lastNumber = time.Int64, number
+		case time.Int64 == t.last:
+			t.lastNumber = max(t.lastNumber, number)
+		}
+		t.number = max(t.number, number)
+		return nil
 	}}
 }
 
-// count numbers a latest change that has no numbered comment: it and those before it are
-// counted.
+// count counts changes if the latest has no numbered comment, or if readNumbers had an older
+// view of them.
 func (t *lockedTicket) count(ctx context.Context) error {
 	changes, err := t.numbered(ctx)
 	for _, c := range changes {
-		if t.number++; c.number > 0 {
-			t.number = c.number
-		}
+		t.last, t.number = max(t.last, c.time), max(t.number, c.number, c.counted)
 	}
 	return err
 }
 
-// numberedChange is a change's time and its comment's number, 0 if it has none.
+// numberedChange is a change's time, its comment's number, 0 if it has none, and the number
+// that it has if one counts on from the comment before.
 type numberedChange struct {
-	time   int64
-	number int
+	time            int64
+	number, counted int
 }
 
 // numbered returns all changes of the ticket, the first one first.
@@ -101,31 +125,45 @@ func (t *lockedTicket) numbered(ctx context.Context) (changes []numberedChange, 
 			changes[len(changes)-1].number = commentNumber(old.String)
 		}
 	}
+	n := 0
+	for i := range changes {
+		if n++; changes[i].number > 0 {
+			n = changes[i].number
+		}
+		changes[i].counted = n
+	}
 	return changes, cmp.Or(rows.Err(), rows.Close())
 }
 
-// find returns the time of the change with that number, as Ticket._find_change
-// does: by the number in the comment, or else by counting.
-func (t *lockedTicket) find(ctx context.Context, number int) (time int64, found bool, err error) {
+// find returns the time of the change that has a number, or was made at a time, or both. The
+// number is the one in the comment, or else the one by counting (Ticket._find_change).
+func (t *lockedTicket) find(ctx context.Context, number int, at time.Time) (int64, error) {
 	changes, err := t.numbered(ctx)
 	if err != nil {
-		return 0, false, err
+		return 0, err
 	}
-	for _, c := range changes {
-		if number > 0 && c.number == number {
-			return c.time, true, nil
+	found := changes
+	if number != 0 || at.IsZero() {
+		has := func(c numberedChange) bool { return number > 0 && c.number == number }
+		if !slices.ContainsFunc(changes, has) {
+			has = func(c numberedChange) bool { return c.counted == number }
 		}
+		found = slices.DeleteFunc(found, func(c numberedChange) bool { return !has(c) })
 	}
-	n := 0
-	for _, c := range changes {
-		if n++; c.number > 0 {
-			n = c.number
-		}
-		if n == number {
-			return c.time, true, nil
-		}
+	if !at.IsZero() {
+		found = slices.DeleteFunc(found, func(c numberedChange) bool { return c.time != at.UnixMicro() })
 	}
-	return 0, false, nil
+	switch len(found) {
+	case 0:
+		return 0, tracbus.ErrNotFound
+	case 1:
+		return found[0].time, nil
+	}
+	times := make([]string, len(found))
+	for i, c := range found {
+		times[i] = tracTimeText(time.UnixMicro(c.time))
+	}
+	return 0, fmt.Errorf("the changes of %s have this number: %w", strings.Join(times, " and "), ErrAmbiguousComment)
 }
 
 // change returns the rows of the change of that time.

@@ -12,14 +12,26 @@ import (
 	"github.com/tracbus/tracbus/internal/value"
 )
 
+// ErrAmbiguousComment: two changes of a ticket have the number that a [CommentEdit] or
+// [ChangeDelete] names. Trac gives two comments one number if they are made at once. Their
+// times tell them apart. Returned by Save and Delete, and with [tracbus.ErrNotCommitted]
+// by Update.
+var ErrAmbiguousComment = errors.New("two changes have one number; ChangeTime says which is meant")
+
 // CommentEdit is a [tracbus.Model] whose Save replaces the text of a comment of a
 // ticket in Trac's tables. It cannot be deleted.
 type CommentEdit struct {
 	// ID is the ticket's number.
 	ID int64
 
-	// CommentNumber is the comment's number, as Trac shows it.
+	// CommentNumber is the comment's number, as Trac shows it. Zero means that
+	// ChangeTime alone says which comment is meant.
 	CommentNumber int
+
+	// ChangeTime is when the comment was made: Change.Time of its event, or the
+	// column time of its row. If both are set, both must be those of one change; if
+	// not, the error is [tracbus.ErrNotFound]. Zero means that it is not checked.
+	ChangeTime time.Time
 
 	// Comment is the new text. It may be empty.
 	Comment string
@@ -35,22 +47,33 @@ func (e CommentEdit) Save(ctx context.Context, tx *tracbus.ModelTransaction) (ev
 	defer bounded(&ctx, &err)()
 	event, err = e.save(ctx, tx)
 	if err != nil {
-		return nil, fmt.Errorf("comment %d: %w", e.CommentNumber, err)
+		return nil, fmt.Errorf("comment %s: %w", named(e.CommentNumber, e.ChangeTime), err)
 	}
 	return event, nil
+}
+
+// named says which change was meant.
+func named(number int, at time.Time) string {
+	switch {
+	case at.IsZero():
+		return strconv.Itoa(number)
+	case number == 0:
+		return "of " + tracTimeText(at)
+	}
+	return fmt.Sprintf("%d of %s", number, tracTimeText(at))
 }
 
 // Delete implements [tracbus.Model] and returns an error: a comment is deleted
 // with its change, by [ChangeDelete].
 func (e CommentEdit) Delete(context.Context, *tracbus.ModelTransaction) (tracbus.Event, error) {
-	return nil, fmt.Errorf("comment %d: expected a ChangeDelete, got a CommentEdit", e.CommentNumber)
+	return nil, fmt.Errorf("comment %s: expected a ChangeDelete, got a CommentEdit", named(e.CommentNumber, e.ChangeTime))
 }
 
 func (e CommentEdit) save(ctx context.Context, tx *tracbus.ModelTransaction) (tracbus.Event, error) {
 	if err := tablesOf(tx).checkText("comment", e.Comment); err != nil {
 		return nil, err
 	}
-	t, made, rows, err := lockChange(ctx, tx, e.ID, e.CommentNumber)
+	t, made, rows, err := lockChange(ctx, tx, e.ID, e.CommentNumber, e.ChangeTime)
 	if err != nil {
 		return nil, err
 	}
@@ -91,19 +114,15 @@ func (e CommentEdit) save(ctx context.Context, tx *tracbus.ModelTransaction) (tr
 	}, nil
 }
 
-// lockChange locks a ticket and returns the change with that number.
-func lockChange(ctx context.Context, tx *tracbus.ModelTransaction, id int64, number int) (
+// lockChange locks a ticket and returns the change with that number and time.
+func lockChange(ctx context.Context, tx *tracbus.ModelTransaction, id int64, number int, at time.Time) (
 	t *lockedTicket, made int64, rows []changeRow, err error,
 ) {
 	if t, err = lockTicket(ctx, tx, id, time.Time{}); err != nil {
 		return nil, 0, nil, err
 	}
-	made, found, err := t.find(ctx, number)
-	if err != nil {
+	if made, err = t.find(ctx, number, at); err != nil {
 		return nil, 0, nil, err
-	}
-	if !found {
-		return nil, 0, nil, tracbus.ErrNotFound
 	}
 	rows, err = t.change(ctx, made)
 	return t, made, rows, err
@@ -115,8 +134,12 @@ type ChangeDelete struct {
 	// ID is the ticket's number.
 	ID int64
 
-	// CommentNumber is the number of the change's comment, as Trac shows it.
+	// CommentNumber is the number of the change's comment, as Trac shows it. Zero
+	// means that ChangeTime alone says which change is meant.
 	CommentNumber int
+
+	// ChangeTime is when the change was made, as in [CommentEdit].
+	ChangeTime time.Time
 }
 
 // Resource implements [tracbus.Model].
@@ -125,7 +148,7 @@ func (e ChangeDelete) Resource() tracbus.Resource { return tracbus.TicketResourc
 // Save implements [tracbus.Model] and returns an error: give a ChangeDelete to
 // [tracbus.ModelTransaction.Delete].
 func (e ChangeDelete) Save(context.Context, *tracbus.ModelTransaction) (tracbus.Event, error) {
-	return nil, fmt.Errorf("change %d: expected a ChangeDelete to be deleted, not saved", e.CommentNumber)
+	return nil, fmt.Errorf("change %s: expected a ChangeDelete to be deleted, not saved", named(e.CommentNumber, e.ChangeTime))
 }
 
 // Delete implements [tracbus.Model]. It does what Trac does
@@ -137,13 +160,13 @@ func (e ChangeDelete) Delete(ctx context.Context, tx *tracbus.ModelTransaction) 
 	defer bounded(&ctx, &err)()
 	event, err = e.delete(ctx, tx)
 	if err != nil {
-		return nil, fmt.Errorf("change %d: %w", e.CommentNumber, err)
+		return nil, fmt.Errorf("change %s: %w", named(e.CommentNumber, e.ChangeTime), err)
 	}
 	return event, nil
 }
 
 func (e ChangeDelete) delete(ctx context.Context, tx *tracbus.ModelTransaction) (tracbus.Event, error) {
-	t, made, rows, err := lockChange(ctx, tx, e.ID, e.CommentNumber)
+	t, made, rows, err := lockChange(ctx, tx, e.ID, e.CommentNumber, e.ChangeTime)
 	if err != nil {
 		return nil, err
 	}

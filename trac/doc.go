@@ -23,7 +23,8 @@
 //
 // An edit that was made from an older state fails with [tracbus.ErrConflict], and
 // one of a ticket, page, version or comment that does not exist with
-// [tracbus.ErrNotFound]. An invalid page name is a [tracbus.ErrInvalidPageName],
+// [tracbus.ErrNotFound]; one of a comment whose number another one has too, with
+// [ErrAmbiguousComment]. An invalid page name is a [tracbus.ErrInvalidPageName],
 // and the name of another page an [ErrPageExists]. Other errors are the
 // database's, or say which value was expected. As with every Model, an error
 // poisons the transaction.

@@ -101,11 +101,11 @@ type lockedTicket struct {
 	tx     *tracbus.ModelTransaction
 	tables tables // of tx
 	fields fieldSet
-	// last is the time of the latest change, and number that of its comment;
-	// both are 0 if there was no change.
-	last    int64
-	number  int
-	changed bool // there was one
+	// last is the time of the latest change, lastNumber the number of its comment, and
+	// number the highest number of a comment; all are 0 if there was no change.
+	last               int64
+	lastNumber, number int
+	seen               sql.NullInt64 // changetime, as who read these saw it
 }
 
 // lockTicket locks a ticket and reads it.
@@ -115,10 +115,10 @@ func lockTicket(ctx context.Context, tx *tracbus.ModelTransaction, id int64, bas
 		return nil, err
 	}
 	t := &lockedTicket{tx: tx, tables: tablesOf(tx), fields: fields}
-	if t.row, err = readTicket(ctx, t.tables, fields, id, lockRows, t.readLast(id)); err != nil {
+	if t.row, err = readTicket(ctx, t.tables, fields, id, lockRows, t.readNumbers(id)); err != nil {
 		return nil, err
 	}
-	if t.changed && t.number == 0 {
+	if t.last > 0 && t.lastNumber == 0 || !t.seen.Valid || t.seen.Int64 != t.row.changed {
 		if err := t.count(ctx); err != nil {
 			return nil, err
 		}
@@ -140,10 +140,12 @@ func (t *lockedTicket) conflict(ctx context.Context, base time.Time) error {
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return err
 	}
-	const form = "2006-01-02T15:04:05.000000Z"
 	return fmt.Errorf("changed by %q at %s, and not at %s as expected: %w", cmp.Or(author.String, "somebody"),
-		time.UnixMicro(t.row.changed).UTC().Format(form), base.UTC().Format(form), tracbus.ErrConflict)
+		tracTimeText(time.UnixMicro(t.row.changed)), tracTimeText(base), tracbus.ErrConflict)
 }
+
+// tracTimeText writes a time for people, with all that Trac's tables hold of it.
+func tracTimeText(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000000Z") }
 
 // when returns the time of a change that is made now: the transaction's, but
 // later than every change of the ticket before. The key of ticket_change needs

@@ -29,6 +29,9 @@ func TestTicketsInTracsTables(t *testing.T) {
 		{"WhatIsWrittenOfOldChanges", testWhatIsWrittenOfOldChanges},
 		{"AChangeOfAFieldThatIsGone", testAChangeOfAFieldThatIsGone},
 		{"OldChangesThatFail", testOldChangesThatFail},
+		{"ANewCommentGetsAFreeNumber", testANewCommentGetsAFreeNumber},
+		{"TwoCommentsOfOneNumber", testTwoCommentsOfOneNumber},
+		{"AnOldViewOfTheComments", testAnOldViewOfTheComments},
 	}
 	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
 		for _, test := range tests {

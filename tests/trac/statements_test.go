@@ -56,7 +56,7 @@ func (h *heardSQL) QueryRowContext(ctx context.Context, text string, args ...any
 // where there are any.
 func TestStatementsOfAnEdit(t *testing.T) {
 	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
-		edit := []string{"SELECT ticket", "SELECT ticket_change", "UPDATE ticket", "INSERT ticket_change"}
+		edit := []string{"SELECT ticket", "SELECT ticket" /* with its changes */, "UPDATE ticket", "INSERT ticket_change"}
 		for name, test := range map[string]struct {
 			realm tracbus.JournalRealm
 			want  []string
