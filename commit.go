@@ -95,6 +95,16 @@ func (tx *ModelTransaction) report(e Event) error {
 	return nil
 }
 
+// Also reports one change more from the Save or Delete of a [Model] that changes other
+// resources beside its own: the tickets of a milestone that is renamed, say. The Model
+// has locked them with [ModelTransaction.Lock], and returns the error if there is one.
+func (tx *ModelTransaction) Also(e Event) error {
+	if _, _, busy := tx.known(); !busy {
+		return errors.New("also: expected a call from the Save or Delete of a Model")
+	}
+	return tx.report(e)
+}
+
 // Pending returns what the transaction is going to report of a resource: of all
 // its changes so far, one.
 func (tx *ModelTransaction) Pending(r Resource) (Entry, bool) {

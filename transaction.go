@@ -175,7 +175,7 @@ func (tx *ModelTransaction) change(ctx context.Context, verb string, m Model, do
 	r := m.Resource()
 	what := verb + " " + r.String()
 	if r.ID == "" {
-		what = verb + " a new " + string(r.Realm)
+		what = verb + " a " + string(r.Realm)
 	}
 	return tx.call(what, func() error {
 		if r.ID != "" {

@@ -7,13 +7,16 @@ import (
 	"github.com/tracbus/tracbus"
 )
 
-// The keys of what a running Trac caches in memory: the names of all pages, and
-// the text of the page InterMapTxt. At the beginning of each request it reads
+// The keys of what a running Trac caches in memory: the names of all pages, the text
+// of the page InterMapTxt, the milestones (since Trac 1.2), and the fields of tickets
+// with their options, which are the names of milestones, components and versions. At the beginning of each request it reads
 // their generations in the table cache, and drops what has a newer one
 // (trac/cache.py, the same from Trac 1.0 to 1.6).
 const (
-	tracPagesCache     = "trac.wiki.api.WikiSystem.pages"
-	tracInterWikiCache = "trac.wiki.interwiki.InterWikiMap.interwiki_map"
+	tracPagesCache      = "trac.wiki.api.WikiSystem.pages"
+	tracInterWikiCache  = "trac.wiki.interwiki.InterWikiMap.interwiki_map"
+	tracMilestonesCache = "trac.ticket.model.MilestoneCache.milestones"
+	tracFieldsCache     = "trac.ticket.api.TicketSystem.fields"
 )
 
 // invalidateTracCache makes every Trac on this database drop, after the commit,

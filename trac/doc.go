@@ -11,13 +11,17 @@
 // [TicketCreate], [TicketEdit], [CommentEdit] and [ChangeDelete] change them, and [LoadTicket]
 // reads them. Pages are in the table wiki: [PageEdit], [PageRename],
 // [PageVersionDelete] and [PageCommentEdit] change them, and [LoadPage],
-// [LoadPageVersions] and [LoadPageNames] read them. The tables must be in the
+// [LoadPageVersions] and [LoadPageNames] read them. Milestones, components and
+// versions of the product are in tables of these names: [MilestoneEdit],
+// [ComponentEdit] and [VersionEdit] change them, and the tickets that name them. Their
+// events, and those of attachments, are in package realms. The tables must be in the
 // schema of the journal. Where the versions of Trac differ in what they write,
 // this package does as 1.4 and 1.6 do.
 //
 // A Trac that runs on the same database learns of new, renamed and deleted
-// pages, because its cache is invalidated, and of tickets, because it does not
-// cache them. What Trac itself writes does not reach the journal.
+// pages, and of changed milestones, components and versions, because its caches are
+// invalidated, and of tickets, because it does not cache them. What Trac itself
+// writes does not reach the journal.
 //
 // # Errors
 //
@@ -25,9 +29,9 @@
 // one of a ticket, page, version or comment that does not exist with
 // [tracbus.ErrNotFound]; one of a comment whose number another one has too, with
 // [ErrAmbiguousComment]. An invalid page name is a [tracbus.ErrInvalidPageName],
-// and the name of another page an [ErrPageExists]. Other errors are the
-// database's, or say which value was expected. As with every Model, an error
-// poisons the transaction.
+// the name of another page an [ErrPageExists], and that of another milestone,
+// component or version an [ErrNameExists]. Other errors are the database's, or say
+// which value was expected. As with every Model, an error poisons the transaction.
 //
 // # Concurrency
 //

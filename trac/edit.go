@@ -133,6 +133,10 @@ func (e TicketEdit) change(ctx context.Context, tx *tracbus.ModelTransaction) (t
 	if e.ReplyTo < -1 {
 		return nil, fmt.Errorf("ReplyTo is %d: expected a comment's number, 0 or -1", e.ReplyTo)
 	}
+	return e.changeLocked(ctx, tx, t)
+}
+
+func (e TicketEdit) changeLocked(ctx context.Context, tx *tracbus.ModelTransaction, t *lockedTicket) (tracbus.Event, error) {
 	set, err := taken(tx, t.fields, e.Set, e.Comment)
 	if err != nil {
 		return nil, err

@@ -65,6 +65,9 @@ func tables() []table {
 			columns("ticket:int time:int64 author field oldvalue newvalue"), []string{"ticket", "time"},
 		},
 		{"ticket_custom", []string{"ticket", "name"}, columns("ticket:int name value"), nil},
+		{"component", []string{"name"}, columns("name owner description"), nil},
+		{"milestone", []string{"name"}, columns("name due:int64 completed:int64 description"), nil},
+		{"version", []string{"name"}, columns("name time:int64 description"), nil},
 	}
 }
 

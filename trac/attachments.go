@@ -1,0 +1,74 @@
+package trac
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/internal/namedrow"
+	"github.com/tracbus/tracbus/trac/realms"
+)
+
+// moveAttachments gives the rows of a resource in Trac's table attachment another
+// parent, as Trac does with the files (Attachment.reparent_all). If the journal has
+// the realm of attachments, each is reported.
+func moveAttachments(ctx context.Context, tx *tracbus.ModelTransaction, from, to tracbus.Resource) error {
+	files, err := attachmentsOf(ctx, tx, from)
+	if err != nil {
+		return err
+	}
+	err = tablesOf(tx).execAttachments(ctx, `UPDATE {attachment} SET id = ? WHERE type = ? AND id = ?`, to.ID, string(from.Realm), from.ID)
+	for _, f := range files {
+		if err == nil {
+			moved := f
+			moved.Parent = to
+			err = tx.Also(realms.AttachmentChanged{Attachment: moved, Old: f})
+		}
+	}
+	return err
+}
+
+// deleteAttachments deletes them (Attachment.delete_all).
+func deleteAttachments(ctx context.Context, tx *tracbus.ModelTransaction, parent tracbus.Resource) error {
+	files, err := attachmentsOf(ctx, tx, parent)
+	if err != nil {
+		return err
+	}
+	err = tablesOf(tx).execAttachments(ctx, `DELETE FROM {attachment} WHERE type = ? AND id = ?`, string(parent.Realm), parent.ID)
+	for _, f := range files {
+		if err == nil {
+			err = tx.Also(realms.AttachmentDeleted{Attachment: f})
+		}
+	}
+	return err
+}
+
+// attachmentsOf returns and locks what is attached to a resource: none if the journal
+// does not have the realm of attachments, or the database no such table.
+func attachmentsOf(ctx context.Context, tx *tracbus.ModelTransaction, parent tracbus.Resource) (files []realms.Attachment, err error) {
+	if tx.Realm(realms.RealmAttachment) == nil {
+		return nil, nil
+	}
+	if ok, err := tablesOf(tx).has(ctx, "attachment"); !ok || err != nil {
+		return nil, err
+	}
+	err = tablesOf(tx).readAll(ctx, read{
+		`SELECT filename, size, "time", description, author FROM {attachment} WHERE type = ? AND id = ? ORDER BY filename` + lockRows,
+		[]any{string(parent.Realm), parent.ID}, func(rows *sql.Rows) error {
+			var name, description, author sql.NullString
+			var size, when sql.NullInt64
+			if err := rows.Scan(&name, &size, &when, &description, &author); err != nil {
+				return err
+			}
+			files = append(files, realms.Attachment{
+				Parent: parent, Filename: name.String, Size: size.Int64, Time: namedrow.TimeOf(when.Int64), Description: description.String, Author: author.String,
+			})
+			return nil
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("attachments of %.100q: %w", parent, err)
+	}
+	return files, nil
+}
