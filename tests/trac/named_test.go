@@ -505,7 +505,7 @@ func testNamedEditsThatFail(t *testing.T, r *ticketRig) {
 func testNamesKeepEveryCharacter(t *testing.T, r *ticketRig) {
 	const odd = "'; DROP TABLE ticket; -- ? $1 {wiki} {FOR UPDATE} \"x\" \\ %s / : . `x` \U0001F600 \x01"
 	steps := []any{
-		trac.TicketEdit{Set: tracbus.Fields{"summary": "Crash", "milestone": odd, "component": odd, "version": odd}},
+		trac.TicketCreate{Set: tracbus.Fields{"summary": "Crash", "milestone": odd, "component": odd, "version": odd}},
 		trac.MilestoneEdit{New: true, Name: odd, Description: new(odd + "\xff")}, trac.ComponentEdit{New: true, Name: odd, Owner: new(odd + "\xff")},
 		trac.VersionEdit{New: true, Name: odd, Description: new(odd + "\xff")},
 	}
