@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/tracbus/tracbus/internal/entry"
@@ -72,27 +73,32 @@ func (tx *ModelTransaction) report(e Event) error {
 	if c.Author == "" && e.About().Null.Has(AttrAuthor) {
 		c.Null |= AttrAuthor
 	}
-	reported, err := normalized(e.WithChange(c), tx.journal.bus.env, true)
+	plain, err := tx.entryOf(e.WithChange(c), true)
+	if err == nil {
+		tx.pending.Add(plain)
+	}
+	return err
+}
+
+// entryOf returns the entry of an event, which can be stored.
+func (tx *ModelTransaction) entryOf(e Event, primary bool) (entry.Entry, error) {
+	reported, err := normalized(e, tx.journal.bus.env, primary)
 	if err != nil {
-		return err
+		return entry.Entry{}, err
 	}
 	recordable, ok := reported.(Recordable)
 	if !ok {
-		return fmt.Errorf("event of type %T: expected one with a method Entry", e)
+		return entry.Entry{}, fmt.Errorf("event of type %T: expected one with a method Entry", e)
 	}
 	made := recordable.Entry()
 	if made.Resource != reported.Resource() || made.Kind != reported.Kind() {
-		return fmt.Errorf("its Entry is of %s %s: expected what the event is of", made.Resource, made.Kind)
+		return entry.Entry{}, fmt.Errorf("its Entry is of %s %s: expected what the event is of", made.Resource, made.Kind)
 	}
 	made.Change = reported.About()
 	plain := made.plain()
 	plain.New, plain.Old = maps.Clone(plain.New), maps.Clone(plain.Old) // they may be the caller's, who has them again
 	_, normalised := reported.(ownEvent)
-	if err := plain.Check(normalised, tx.journal.store.CheckText); err != nil {
-		return err
-	}
-	tx.pending.Add(plain)
-	return nil
+	return plain, plain.Check(normalised, tx.journal.store.CheckText)
 }
 
 // Also reports one change more from the Save or Delete of a [Model] that changes other
@@ -204,6 +210,9 @@ func (tx *ModelTransaction) flush(ctx context.Context) (tid int64, err error) {
 		err = tx.journal.store.JoinedStillOpen(ctx, tx.q)
 	}
 	if err == nil {
+		err = tx.disown(ctx)
+	}
+	if err == nil {
 		tid, _, err = tx.write(ctx, false)
 	}
 	if err != nil {
@@ -216,7 +225,7 @@ func (tx *ModelTransaction) flush(ctx context.Context) (tid int64, err error) {
 
 // write writes the journal's rows, if there is something to deliver.
 func (tx *ModelTransaction) write(ctx context.Context, end bool) (tid int64, committed bool, err error) {
-	entries := tx.pending.All()
+	entries := slices.Concat(tx.taken, tx.pending.All())
 	ordered := len(entries) > 0
 	if end && tx.journal.store.MustCheckOpen(ordered) {
 		if err := tx.journal.store.StillOpen(ctx, tx.conn); err != nil {
@@ -230,6 +239,9 @@ func (tx *ModelTransaction) write(ctx context.Context, end bool) (tid int64, com
 	for i, e := range entries {
 		if rows[i], err = entry.Row(e); err != nil {
 			return 0, false, fmt.Errorf("%s %s: %w", e.Resource.Realm, e.Resource.ID, err)
+		}
+		if i < len(tx.taken) {
+			rows[i].Origin = foreignOrigin
 		}
 	}
 	return tx.journal.store.Append(ctx, tx.q, tx.commitID, tx.journal.origin, rows, end)
@@ -275,7 +287,7 @@ func (tx *ModelTransaction) Outcome(ctx context.Context) (tid int64, err error) 
 	case state == txRolledBack:
 		return 0, fmt.Errorf("%w: it is %s", ErrNotCommitted, state)
 	}
-	if len(tx.pending.All()) == 0 {
+	if len(tx.taken)+len(tx.pending.All()) == 0 {
 		return 0, &CommitUnknownError{tx, errors.New("it changed nothing that leaves a trace in the journal")}
 	}
 	var session store.Session

@@ -102,7 +102,8 @@ type Attrs uint16
 // The attributes. In an event with a Page, AttrAuthor, AttrComment and AttrTime
 // are the Page's. AttrOrigin is what no message of the original plugin carries:
 // TID, Seq, CommitID, IPNR, Authenticated, Primary, and who deleted or renamed a
-// page, and when. AttrValues are the values of a ticket that did not change.
+// page, and when. AttrValues are the values of a ticket that did not change. AttrActor is
+// who made the change, and AttrAddress are IPNR and Authenticated: what a [Capture] cannot know.
 const (
 	AttrAuthor   = Attrs(wire.Author)
 	AttrComment  = Attrs(wire.Comment)
@@ -113,6 +114,8 @@ const (
 	AttrReadonly = Attrs(wire.Readonly)
 	AttrValues   = Attrs(wire.Values)
 	AttrOrigin   = Attrs(wire.Origin)
+	AttrActor    = Attrs(wire.Actor)
+	AttrAddress  = Attrs(wire.Address)
 )
 
 // Has says whether a holds all of b.

@@ -47,6 +47,9 @@ func (j *Journal) Run(ctx context.Context) error {
 	defer consumers.Wait()
 	defer cancel()
 	consumers.Go(func() { j.runConsumers(ctx) })
+	if j.importer != nil {
+		consumers.Go(func() { j.importer.Run(ctx) })
+	}
 	var held heldBackWatch
 	j.follower.Run(ctx, func(ctx context.Context) { held.watch(ctx, j) })
 	return nil

@@ -15,6 +15,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/tracbus/tracbus/internal/capture"
 	"github.com/tracbus/tracbus/internal/consumer"
 	"github.com/tracbus/tracbus/internal/delivery"
 	"github.com/tracbus/tracbus/internal/entry"
@@ -49,6 +50,11 @@ type JournalConfig struct {
 	// Schema is the one with the tables: PostgreSQL's schema or MySQL's database.
 	// Zero means the one that a connection begins with.
 	Schema string
+
+	// Capture has the journal take in what others, such as Trac, write to the tables of its
+	// realms. Zero means that it has what is written through it alone. If one process of a
+	// journal has it, all that have those realms need it.
+	Capture Capture
 
 	// NoMigrate leaves the making of tables to the application; see
 	// [JournalSchema]. Zero means that OpenJournal makes those that are missing.
@@ -104,6 +110,8 @@ type Journal struct {
 	caller   *redisconn.Caller    // wakes other processes; nil without WakeRedis
 	unread   delivery.Runs[Event] // of changes that cannot be read; only the follower uses it
 	keeper   *consumer.Keeper[Event]
+	inbox    *capture.Inbox // nil without Capture
+	importer *capture.Importer
 
 	mu      sync.Mutex    // guards what follows; the follower's is taken after it
 	opened  int           // transactions of its own that have not ended
@@ -183,6 +191,9 @@ func (j *Journal) connect(ctx context.Context) (err error) {
 	}
 	j.config.PollInterval = cmp.Or(j.config.PollInterval, 100*time.Millisecond)
 	if err := j.fitCounter(ctx); err != nil {
+		return err
+	}
+	if err := j.newInbox(ctx); err != nil {
 		return err
 	}
 	if err := j.newFollower(ctx); err != nil {

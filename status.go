@@ -26,6 +26,9 @@ type JournalStatus struct {
 	// Consumers are the durable consumers, in the order of their names.
 	Consumers []ConsumerStatus
 
+	// Capture is what [JournalConfig.Capture] does. It is zero without.
+	Capture CaptureStatus
+
 	// Running says that Run is running. Err is why it cannot read the journal, and
 	// ErrSince since when: it has had no answer that began later. Both are zero if it
 	// can. A connection that died in silence is noticed after 15 s.
@@ -47,6 +50,9 @@ func (j *Journal) Status(ctx context.Context) (JournalStatus, error) {
 	s, _, err := j.blockers(ctx)
 	if err == nil {
 		s.Consumers, err = j.consumerStatus(ctx)
+	}
+	if err == nil {
+		s.Capture, err = j.captureStatus(ctx)
 	}
 	if err != nil {
 		return s, fmt.Errorf("journal status: %w", err)

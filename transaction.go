@@ -53,6 +53,9 @@ type ModelTransaction struct {
 	inside   bool // an Update, which ends it
 	touched  bool // a joined one: its place is noted
 	pending  entry.Pending
+	taken    []entry.Entry // that others made: see takeIn
+	tookIn   map[Resource]bool
+	imports  bool // it is no more than that
 
 	mu     sync.Mutex // guards what follows against misuse by goroutines
 	state  txState
@@ -184,6 +187,9 @@ func (tx *ModelTransaction) change(ctx context.Context, verb string, m Model, do
 			}
 		}
 		e, err := do(ctx, tx)
+		if err == nil {
+			err = tx.tookAll(ctx, r, e)
+		}
 		if err != nil || e == nil {
 			return err
 		}
@@ -206,7 +212,7 @@ func (tx *ModelTransaction) Record(ctx context.Context, e Event) error {
 		return tx.call("record", func() error { return err })
 	}
 	return tx.call("record "+e.Resource().String(), func() error {
-		if r := e.Resource(); tx.conn != nil && tx.lent.Ready() == nil {
+		if r := e.Resource(); tx.conn != nil && tx.lent.Ready() == nil && !tx.captured(r) {
 			tx.conn.LockLater([2]string{string(r.Realm), r.ID})
 		} else if err := tx.Lock(ctx, r); err != nil {
 			return err
@@ -296,7 +302,8 @@ func (tx *ModelTransaction) leave(what string, err error) {
 
 // Lock locks resources among all transactions of this journal until this one
 // ends, which Save, Delete and Record do for theirs. A database that lets one
-// transaction write at a time needs no more than that.
+// transaction write at a time needs no more than that. With [JournalConfig.Capture] the
+// journal first gets what others wrote to them and it does not have yet.
 func (tx *ModelTransaction) Lock(ctx context.Context, resources ...Resource) error {
 	pairs := make([][2]string, len(resources))
 	for i, r := range resources {
@@ -310,11 +317,14 @@ func (tx *ModelTransaction) Lock(ctx context.Context, resources ...Resource) err
 			return fmt.Errorf("join: expected a transaction that was begun: %w", err)
 		}
 		tx.touched = true
+		if err := tx.own(ctx); err != nil {
+			return fmt.Errorf("join: %w", err)
+		}
 	}
 	if err := tx.journal.store.Lock(ctx, tx.q, pairs...); err != nil {
 		return fmt.Errorf("lock: %w", err)
 	}
-	return nil
+	return tx.takeIn(ctx, resources)
 }
 
 // SQL runs the application's own statements within the transaction: its methods

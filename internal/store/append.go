@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"strings"
 
@@ -39,7 +40,7 @@ func (s *Store) Append(ctx context.Context, q SQL, commitID, origin string, chan
 	}
 	rows := make([][]any, len(changes))
 	for i, c := range changes {
-		rows[i] = []any{i, len(changes), commitID, origin, c.Realm, c.ID, c.Kind, c.Time, c.Author, c.IPNR, number(c.Authenticated), c.Comment, c.Attrs, c.Document}
+		rows[i] = []any{i, len(changes), commitID, cmp.Or(c.Origin, origin), c.Realm, c.ID, c.Kind, c.Time, c.Author, c.IPNR, number(c.Authenticated), c.Comment, c.Attrs, c.Document}
 	}
 	return s.dialect.append(s, ctx, q, slots, rows, end)
 }

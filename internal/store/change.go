@@ -5,7 +5,8 @@ type Change struct {
 	TID int64
 	Seq int
 
-	// Origin and CommitID are of the transaction; they are read, not written.
+	// Origin and CommitID are of the transaction; they are read, not written, except an Origin
+	// that is another than the transaction's.
 	Origin, CommitID string
 
 	Realm         string

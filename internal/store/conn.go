@@ -20,13 +20,11 @@ import (
 // with others: see package turns.
 type Conn struct {
 	turns.Connection
-	own  *lazyconn.Conn // nil: turn
-	turn *turns.Turn    // nil: own
+	own   *lazyconn.Conn // nil: turn
+	turn  *turns.Turn    // nil: own
+	chain *chain.Watch   // nil: the database shows by itself that the transaction is another one
 
-	chain *chain.Watch // nil: the database shows by itself that the transaction is another one
-
-	// Session is how MySQL names the connection, known if this one of the store's users may append.
-	Session Session
+	Session Session // how MySQL names the connection, known if this one of the store's users may append
 	later   later
 	limits  Limits
 	fits    string // asks whether its session is fit for others; empty: nothing could make it unfit
@@ -39,7 +37,7 @@ type Conn struct {
 // together.
 func (s *Store) BeginInTurn(ctx context.Context) (*Conn, error) {
 	if s.line == nil {
-		return s.Begin(ctx)
+		return s.beginOf(ctx, "'1'")
 	}
 	turn, err := s.line.Begin(ctx)
 	if err != nil {
@@ -63,8 +61,11 @@ func kept(q turns.Statements) turns.Statements {
 	return q
 }
 
-// Begin begins a transaction that writes, on a connection of its own.
-func (s *Store) Begin(ctx context.Context) (c *Conn, err error) {
+// Begin begins a transaction that writes the journal's tables alone, on a connection of its own.
+func (s *Store) Begin(ctx context.Context) (*Conn, error) { return s.beginOf(ctx, "NULL") }
+
+// beginOf begins one; own is the mark that package capture knows the library's own writes by.
+func (s *Store) beginOf(ctx context.Context, own string) (c *Conn, err error) {
 	defer s.Within(s.toWrite(), &ctx, &err)()
 	if s.begins == "" {
 		return s.begin(ctx, s.toWrite(), s.dialect.begin)
@@ -72,16 +73,17 @@ func (s *Store) Begin(ctx context.Context) (c *Conn, err error) {
 	if c, err = s.begin(ctx, s.toWrite(), nil); err != nil {
 		return nil, err
 	}
-	c.fits = s.SQL("SELECT " + s.straight + " AND @@autocommit LIMIT 1")
+	c.fits = s.SQL("SELECT (@tracbus_own := NULL) IS NULL AND " + s.straight + " AND @@autocommit LIMIT 1") // and what others write on it is not the library's own
 	// Now: an answer that is lost is asked for by it. Append refuses a session that shows no rows.
 	fresh := false
 	if c.Session, fresh, err = s.sessions.Of(ctx, c.own.Conn); err != nil && !errors.Is(err, sql.ErrNoRows) {
 		c.Release()
 		return nil, err
 	}
+	begins := strings.Replace(s.begins, "OWN", own, 1)
 	if s.batches && fresh { // else it is to be known that the connection lives
-		c.own.Lazily(s.begins, "RELEASE SAVEPOINT tracbus; SAVEPOINT tracbus")
-	} else if _, err := c.ExecContext(ctx, s.begins); err != nil {
+		c.own.Lazily(begins, "RELEASE SAVEPOINT tracbus; SAVEPOINT tracbus")
+	} else if _, err := c.ExecContext(ctx, begins); err != nil {
 		c.Rollback()
 		return nil, err
 	}

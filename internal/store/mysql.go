@@ -139,7 +139,7 @@ func (s *Store) checkRoutinesMySQL(ctx context.Context) error {
 			return fmt.Errorf("%w: the procedure %s was made with the sql_mode %q, and would cut what is too long: expected STRICT_TRANS_TABLES", ErrUnsupported, name, mode)
 		}
 	}
-	s.begins = s.SQL("CALL {journal_begin}()")
+	s.begins = s.SQL("CALL {journal_begin}(OWN)")
 	return nil
 }
 

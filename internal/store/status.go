@@ -12,8 +12,7 @@ type Status struct {
 	PrunedTo int64 // up to which changes are pruned
 
 	Blockers []Blocker // who may hold readers or writers back, the oldest first
-
-	skips bool // Head counts transactions that were rolled back too
+	skips    bool      // Head counts transactions that were rolled back too
 }
 
 // HeldBack says whether something after a tid is held back by a transaction that

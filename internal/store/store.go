@@ -40,8 +40,7 @@ type Store struct {
 	bent    string // says in SQL which settings of a session bend results
 	appends string // stores the first change of a transaction, on PostgreSQL
 
-	// Of MySQL.
-	begins   string // begins a transaction that writes, once the procedures are there
+	begins   string // begins a transaction that writes, once the procedures are there, on MySQL, as what follows
 	straight string // says in SQL that none does
 	closer   *tombstone.Closer
 	sessions *session.Sessions

@@ -23,6 +23,8 @@ const (
 	Readonly
 	Values
 	Origin
+	Actor
+	Address
 )
 
 // Has says whether a holds all of b.

@@ -1,13 +1,16 @@
--- What begins a transaction that writes, in one statement. No body names a schema: its tables
+-- What begins a transaction that writes, in one statement. The variable says to the triggers of
+-- package capture that what is written is the library's own; whatever ends the transaction takes
+-- that back. No body names a schema: its tables
 -- are those of the procedure's own, also in a copy, into which a dump brings it as it is.
 DROP PROCEDURE IF EXISTS {journal_begin};
 
-CREATE PROCEDURE {journal_begin}()
+CREATE PROCEDURE {journal_begin}(p_own VARBINARY(10))
 MODIFIES SQL DATA SQL SECURITY INVOKER
 BEGIN
 	SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
 	START TRANSACTION READ WRITE;
 	SAVEPOINT tracbus;
+	SET @tracbus_own = p_own;
 END;
 
 -- What takes a tid, and writes the first row of a transaction. The resource is locked
@@ -38,6 +41,7 @@ BEGIN
 	END;
 	IF p_own THEN
 		RELEASE SAVEPOINT tracbus;
+		SET @tracbus_own = NULL;
 	END IF;
 	IF p_slot IS NOT NULL THEN
 		SELECT slot INTO locked FROM journal_lock WHERE slot = p_slot FOR UPDATE;

@@ -126,6 +126,9 @@ func (l *Line) begin(ctx context.Context) (err error) {
 	}
 	asked := time.Now()
 	err = Patiently(ctx, l.limits.Writer, func() error { _, err := l.pin.exec(ctx, "BEGIN IMMEDIATE"); return err })
+	if err == nil {
+		err = l.pin.mark(ctx)
+	}
 	if err != nil {
 		l.rollback() // the answer may have been lost
 		l.unpin()
@@ -182,7 +185,10 @@ func (l *Line) commit(ctx context.Context) error {
 		defer cancel()
 		ctx = bounded
 	}
-	err := Patiently(ctx, l.limits.Writer, func() error { _, err := l.pin.exec(ctx, "COMMIT"); return err })
+	err := l.pin.unmark(ctx)
+	if err == nil {
+		err = Patiently(ctx, l.limits.Writer, func() error { _, err := l.pin.exec(ctx, "COMMIT"); return err })
+	}
 	if err == nil {
 		return nil
 	}

@@ -19,9 +19,11 @@ type pin struct {
 	commits  int
 	version  int64 // of the data, by the commits of others
 	wal      bool  // known from the third COMMIT on
-	asked    bool  // for the version schema, whether
-	schema   int64 // constraints are
-	deferred bool
+	asked    bool  // for the version schema, what follows
+	schema   int64 // of the tables
+	deferred bool  // constraints are
+	captured bool  // package capture has triggers
+	marked   bool  // the transaction says that it is the library's own
 }
 
 // What stays prepared is bounded.
@@ -84,14 +86,47 @@ const deferring = `SELECT (SELECT foreign_keys FROM pragma_foreign_keys) AND EXI
 // defers says whether COMMIT may fail because of a foreign key: then nobody would know whose
 // work it was. A pragma can do that too, see plainWord.
 func (p *pin) defers(ctx context.Context) bool {
+	return p.look(ctx) != nil || p.deferred
+}
+
+// look finds what the tables are like, if they are not as before.
+func (p *pin) look(ctx context.Context) error {
 	var version int64
-	if limit.QueryRow(ctx, Kept{p}, "PRAGMA schema_version").Scan(&version) != nil {
-		return true
+	if err := limit.QueryRow(ctx, Kept{p}, "PRAGMA schema_version").Scan(&version); err != nil {
+		return err
 	}
-	if !p.asked || version != p.schema {
-		p.schema, p.asked = version, limit.QueryRow(ctx, p.conn, deferring).Scan(&p.deferred) == nil
+	if p.asked && version == p.schema {
+		return nil
 	}
-	return !p.asked || p.deferred
+	err := limit.QueryRow(ctx, p.conn, deferring).Scan(&p.deferred)
+	if err == nil {
+		err = limit.QueryRow(ctx, p.conn, capturing).Scan(&p.captured)
+	}
+	p.schema, p.asked = version, err == nil
+	return err
+}
+
+// capturing asks whether what is written is captured, unless it is marked as the library's own.
+const capturing = `SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'journal_capture')`
+
+// mark marks what the transaction that has begun writes as the library's own.
+func (p *pin) mark(ctx context.Context) error {
+	p.marked = false
+	if err := p.look(ctx); err != nil || !p.captured {
+		return err
+	}
+	_, err := p.exec(ctx, "UPDATE main.journal_capture SET own = 1")
+	p.marked = err == nil
+	return err
+}
+
+// unmark ends that, before COMMIT.
+func (p *pin) unmark(ctx context.Context) (err error) {
+	if p.marked {
+		_, err = p.exec(ctx, "UPDATE main.journal_capture SET own = 0")
+		p.marked = false
+	}
+	return err
 }
 
 // waitsForNobody says that COMMIT does not: with a WAL, nobody who reads is in its way, and

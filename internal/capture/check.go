@@ -1,0 +1,317 @@
+package capture
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/tracbus/tracbus/internal/limit"
+	"github.com/tracbus/tracbus/internal/sqltext"
+)
+
+// Found is what there is of what captures.
+type Found struct {
+	Inbox    bool     // the table is there
+	Captured []string // tables all of whose changes are captured
+	Wrong    []string // what is missing, disabled or not as this library makes it, each a sentence's part
+	Waiting  int64    // rows of the inbox
+}
+
+// shown is a trigger as the database shows it.
+type shown struct {
+	table, body string
+	disabled    bool
+	unsafe      string // why it would not do what its body says; empty: it does
+}
+
+// Look finds what there is.
+func (in *Inbox) Look(ctx context.Context, q SQL) (f Found, err error) {
+	if f.Inbox, err = Exists(ctx, q, in.dialect.Name, in.schema); err != nil {
+		return f, err
+	}
+	if !f.Inbox {
+		f.Wrong = append(f.Wrong, "the table journal_inbox is missing: nothing that others write is captured")
+		return f, nil
+	}
+	if err := limit.QueryRow(ctx, q, in.text("SELECT count(*) FROM {journal_inbox}")).Scan(&f.Waiting); err != nil {
+		return f, err
+	}
+	tables, err := in.existing(ctx, q)
+	if err != nil {
+		return f, err
+	}
+	triggers, err := in.triggers(ctx, q)
+	if err != nil {
+		return f, err
+	}
+	for _, t := range in.tables {
+		if !slices.Contains(tables, t.Name) {
+			continue // there is nothing to capture
+		}
+		right := true
+		for _, m := range in.words.makes(in.schema, t) {
+			if wrong := m.wrong(triggers); wrong != "" {
+				f.Wrong = append(f.Wrong, wrong)
+				right = false
+			}
+		}
+		if right {
+			f.Captured = append(f.Captured, t.Name)
+		}
+	}
+	return f, nil
+}
+
+// wrong says what is wrong with a trigger, or nothing.
+func (m made) wrong(triggers map[string]shown) string {
+	s, there := triggers[m.name]
+	what := "trigger " + m.name + " of table " + m.table
+	switch {
+	case !there || s.table != m.table:
+		return what + " is missing"
+	case s.disabled:
+		return what + " is disabled"
+	case s.unsafe != "":
+		return what + " " + s.unsafe
+	case plain(s.body) != plain(m.body):
+		return what + " is not the one that this release makes"
+	}
+	return ""
+}
+
+// plain is a text without what a database may change of it.
+func plain(body string) string { return strings.Join(strings.Fields(body), " ") }
+
+// existing returns those of the tables that exist.
+func (in *Inbox) existing(ctx context.Context, q SQL) (names []string, err error) {
+	for _, t := range in.tables {
+		var ok bool
+		err := limit.QueryRow(ctx, q, in.text(strings.ReplaceAll(in.dialect.HasTable, "TABLE", t.Name))).Scan(&ok)
+		switch {
+		case sqltext.IsNoTable(err):
+		case err != nil:
+			return nil, err
+		case ok:
+			names = append(names, t.Name)
+		}
+	}
+	return names, nil
+}
+
+// triggers returns those that there are, by their names.
+func (in *Inbox) triggers(ctx context.Context, q SQL) (all map[string]shown, err error) {
+	var text string
+	var args []any
+	switch in.words {
+	case dialects["sqlite"]:
+		text = "SELECT name, tbl_name, sql, 0, '' FROM sqlite_master WHERE type = 'trigger' AND name LIKE 'journal!_%' ESCAPE '!'"
+	case dialects["postgresql"]:
+		text, args = `SELECT t.tgname::text, c.relname::text, p.prosrc, CASE WHEN t.tgenabled IN ('O', 'A') THEN 0 ELSE 1 END,
+			CASE WHEN t.tgtype <> 29 THEN 'is not called for all that can be done to a row' WHEN NOT p.prosecdef THEN 'calls a function without SECURITY DEFINER' ELSE '' END
+			FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_proc p ON p.oid = t.tgfoid
+			WHERE NOT t.tgisinternal AND n.nspname = ? AND t.tgname LIKE 'journal!_%' ESCAPE '!'`, []any{in.schema}
+	default:
+		text, args = `SELECT trigger_name, event_object_table, action_statement, 0, CASE WHEN action_timing <> 'AFTER' THEN 'is not called after the statement' ELSE '' END
+			FROM information_schema.triggers WHERE trigger_schema = ? AND trigger_name LIKE 'journal!_%' ESCAPE '!'`, []any{in.schema}
+	}
+	rows, err := q.QueryContext(ctx, in.text(text), args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	all = map[string]shown{}
+	for rows.Next() {
+		var name string
+		var s shown
+		if err := rows.Scan(&name, &s.table, &s.body, &s.disabled, &s.unsafe); err != nil {
+			return nil, err
+		}
+		all[name] = s
+	}
+	return all, errors.Join(rows.Err(), rows.Close())
+}
+
+// Install makes what is missing, and again what is not as this library makes it. It needs the
+// rights of the tables' owner.
+func (in *Inbox) Install(ctx context.Context, db *sql.DB) error {
+	return in.alone(ctx, db, func(q SQL) error {
+		f, err := in.Look(ctx, q)
+		if err != nil {
+			return err
+		}
+		var statements []string
+		if !f.Inbox {
+			for _, s := range in.words.inbox {
+				statements = append(statements, in.text(s))
+			}
+		}
+		tables, err := in.existing(ctx, q)
+		if err != nil {
+			return err
+		}
+		if len(tables) == 0 {
+			return fmt.Errorf("none of the tables %s is there", strings.Join(names(in.tables), ", "))
+		}
+		triggers, err := in.triggers(ctx, q)
+		if err != nil {
+			return err
+		}
+		for _, t := range in.tables {
+			if !slices.Contains(tables, t.Name) {
+				continue
+			}
+			wanted := map[string]bool{}
+			for _, m := range in.words.makes(in.schema, t) {
+				wanted[m.name] = true
+				if m.wrong(triggers) != "" {
+					_, there := triggers[m.name]
+					statements = append(statements, in.again(m, there)...)
+				}
+			}
+			for name, s := range triggers { // of another release
+				if s.table == t.Name && ours(name, s) && !wanted[name] {
+					statements = append(statements, in.drop(made{name: name, table: t.Name, function: name})...)
+				}
+			}
+		}
+		return in.run(ctx, q, statements)
+	})
+}
+
+func names(tables []Table) (all []string) {
+	for _, t := range tables {
+		all = append(all, t.Name)
+	}
+	return all
+}
+
+// run runs statements that are in the words of the database, or as package sqltext takes them.
+func (in *Inbox) run(ctx context.Context, q SQL, statements []string) error {
+	for _, s := range statements {
+		if _, err := q.ExecContext(ctx, s); err != nil {
+			return fmt.Errorf("%.60q: %w", s, err)
+		}
+		limit.Progress(ctx)
+	}
+	return nil
+}
+
+// again returns what makes a trigger in the place of one that may be there. Nothing is written in
+// between that none of them captures.
+func (in *Inbox) again(m made, there bool) []string {
+	statements := slices.Concat(in.drop(m), in.make(m))
+	if there && in.words == dialects["mysql"] {
+		statements = slices.Concat([]string{in.text("LOCK TABLES {" + m.table + "} WRITE")}, statements, []string{"UNLOCK TABLES"})
+	}
+	return statements
+}
+
+// ours says whether a trigger is one that this library made.
+func ours(name string, s shown) bool { return strings.HasPrefix(name, "journal_"+s.table) }
+
+// make returns what makes a trigger.
+func (in *Inbox) make(m made) (statements []string) {
+	if m.function != "" {
+		statements = append(statements, m.function)
+	}
+	return append(statements, in.text(m.trigger))
+}
+
+// drop returns what drops a trigger, if it is there.
+func (in *Inbox) drop(m made) []string {
+	if in.words == dialects["postgresql"] {
+		return []string{in.text(`DROP TRIGGER IF EXISTS ` + m.name + ` ON {` + m.table + `}`), in.text("DROP FUNCTION IF EXISTS {" + m.name + "}()")}
+	}
+	return []string{in.text("DROP TRIGGER IF EXISTS {" + m.name + "}")}
+}
+
+// alone runs f while no other process makes or drops triggers: in one transaction, where that
+// can make tables.
+func (in *Inbox) alone(ctx context.Context, db *sql.DB, f func(SQL) error) (err error) {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	begin, lock, end, undo := []string{"BEGIN"}, "SELECT pg_advisory_xact_lock(7074, 2)", "COMMIT", "ROLLBACK"
+	switch in.words {
+	case dialects["sqlite"]:
+		begin, lock = []string{"BEGIN IMMEDIATE"}, ""
+	case dialects["mysql"]:
+		begin, lock, end, undo = nil, "DO get_lock(left(concat('tracbus capture ', database()), 64), 60)", "DO release_lock(left(concat('tracbus capture ', database()), 64))", "DO release_lock(left(concat('tracbus capture ', database()), 64))"
+	}
+	for _, s := range append(begin, lock) {
+		if s == "" {
+			continue
+		}
+		if _, err := conn.ExecContext(ctx, s); err != nil {
+			return err
+		}
+	}
+	if err := f(conn); err != nil {
+		_, _ = conn.ExecContext(context.WithoutCancel(ctx), undo)
+		return err
+	}
+	_, err = conn.ExecContext(ctx, end)
+	return err
+}
+
+// Uninstall drops the triggers, and the inbox if nothing waits in it; otherwise left says how
+// many rows do, which have to be taken in before.
+func (in *Inbox) Uninstall(ctx context.Context, db *sql.DB) (left int64, err error) {
+	err = in.alone(ctx, db, func(q SQL) error {
+		there, err := Exists(ctx, q, in.dialect.Name, in.schema)
+		if err != nil {
+			return err
+		}
+		triggers, err := in.triggers(ctx, q)
+		if err != nil {
+			return err
+		}
+		for name, s := range triggers {
+			if !ours(name, s) {
+				continue
+			}
+			if err := in.run(ctx, q, in.drop(made{name: name, table: s.table})); err != nil {
+				return err
+			}
+		}
+		if !there {
+			return nil
+		}
+		if err := limit.QueryRow(ctx, q, in.text("SELECT count(*) FROM {journal_inbox}")).Scan(&left); err != nil || left > 0 {
+			return err
+		}
+		for _, s := range in.words.drops {
+			if err := in.run(ctx, q, []string{in.text(s)}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return left, err
+}
+
+// Text returns the statements that Install runs where nothing is, and those that Uninstall runs.
+func Text(spec Spec, dialect, schema string) (install, uninstall string, err error) {
+	if dialects[dialect] == nil {
+		return "", "", fmt.Errorf("dialect %q: expected sqlite, postgresql or mysql", dialect)
+	}
+	in := &Inbox{spec: spec, tables: spec.Tables, dialect: sqltext.Of(dialect), words: dialects[dialect], schema: schema}
+	var makes, drops []string
+	for _, s := range in.words.inbox {
+		makes = append(makes, in.text(s))
+	}
+	for _, t := range spec.Tables {
+		for _, m := range in.words.makes(schema, t) {
+			makes, drops = append(makes, in.make(m)...), append(drops, in.drop(m)...)
+		}
+	}
+	for _, s := range in.words.drops {
+		drops = append(drops, in.text(s))
+	}
+	return strings.Join(makes, "\n\n") + "\n", strings.Join(drops, "\n\n") + "\n", nil
+}
