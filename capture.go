@@ -105,7 +105,7 @@ func (j *Journal) captureStatus(ctx context.Context) (s CaptureStatus, err error
 	}
 	found, err := j.inbox.Look(ctx, j.db)
 	s.Captured, s.Wrong, s.Waiting = found.Captured, found.Wrong, found.Waiting
-	s.Err, s.ErrSince = j.importer.Failing()
+	s.ErrSince, s.Err = j.importer.Failing()
 	return s, err
 }
 

@@ -43,14 +43,14 @@ type source struct {
 var floors = [][]string{
 	{"internal/redisconn/guard", "internal/redisconn/words", "internal/redisconn/setting", "internal/redisconn/quorum", "internal/sqltext", "internal/limit"},
 	{"internal/value", "internal/store/schema", "internal/store/turns", "internal/delivery", "internal/tracini", "internal/redisconn", "internal/persistent", "internal/question"},
-	{"internal/session", "internal/tombstone", "internal/lazyconn", "internal/chain", "internal/namedrow"},
+	{"internal/session", "internal/tombstone", "internal/lazyconn", "internal/chain", "internal/namedrow", "internal/capture"},
 	{"internal/borrow", "internal/store", "internal/wire", "internal/stream", "internal/publish/pipeline", "internal/publish/script"},
 	{"internal/checkpoint", "internal/retention", "internal/recent", "internal/probe"},
 	{"internal/entry", "internal/follow", "internal/progress"},
 	{"internal/consumer"},
 	{"internal/publish"},
 	{""},
-	{"trac/realms"},
+	{"internal/foreign", "trac/realms"},
 	{"trac"},
 	{"pages"},
 }
@@ -135,10 +135,10 @@ var houseRules = map[string]func(house) []string{
 			over("lines of "+f.name, f.lines, 350)
 			lines += f.lines
 		}
-		over("files in the root", len(h.files[""]), 22)
-		over("lines in the root", lines, 6000)
+		over("files in the root", len(h.files[""]), 23) // with capture.go: what others write
+		over("lines in the root", lines, 6300)
 		over("test files in the root", h.tests, 40)
-		over("exported types of the root", len(h.types), 75)
+		over("exported types of the root", len(h.types), 77)
 		over("lines of README.md", h.readme, 220)
 		return wrong
 	},

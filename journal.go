@@ -225,31 +225,6 @@ func JournalUpgrade(dialect Dialect, schema string, realms ...Realm) (string, er
 	return schemaText(dialect, schema, realms, true)
 }
 
-func (j *Journal) realm(name Realm) JournalRealm {
-	for _, r := range j.realms {
-		if r.Realm() == name {
-			return r
-		}
-	}
-	return nil
-}
-
-// checkRealm refuses a realm that the journal was not opened with.
-func (j *Journal) checkRealm(name Realm) error {
-	if j.realm(name) == nil {
-		return fmt.Errorf("the journal has no such realm: expected one of %s", j.realmNames())
-	}
-	return nil
-}
-
-func (j *Journal) realmNames() []string {
-	names := make([]string, len(j.realms))
-	for i, r := range j.realms {
-		names[i] = string(r.Realm())
-	}
-	return names
-}
-
 // newTransaction counts a transaction, which has to be counted off.
 func (j *Journal) newTransaction() (*ModelTransaction, error) {
 	j.mu.Lock()

@@ -43,6 +43,14 @@ type Model interface {
 	Delete(ctx context.Context, tx *ModelTransaction) (Event, error)
 }
 
+// Actor is who makes the changes of a transaction: Author, from the IP address IPNR.
+// Authenticated says whether the author is signed in.
+type Actor struct {
+	Author        string
+	IPNR          string
+	Authenticated bool
+}
+
 // Entry is a change as a journal keeps it: one row of journal_change, in the form that all
 // realms share.
 type Entry struct {
@@ -217,4 +225,29 @@ func schemaText(dialect Dialect, schema string, realms []Realm, upgrade bool) (s
 		}
 	}
 	return store.Text(string(dialect), schema, realms, upgrade)
+}
+
+func (j *Journal) realm(name Realm) JournalRealm {
+	for _, r := range j.realms {
+		if r.Realm() == name {
+			return r
+		}
+	}
+	return nil
+}
+
+// checkRealm refuses a realm that the journal was not opened with.
+func (j *Journal) checkRealm(name Realm) error {
+	if j.realm(name) == nil {
+		return fmt.Errorf("the journal has no such realm: expected one of %s", j.realmNames())
+	}
+	return nil
+}
+
+func (j *Journal) realmNames() []string {
+	names := make([]string, len(j.realms))
+	for i, r := range j.realms {
+		names[i] = string(r.Realm())
+	}
+	return names
 }

@@ -14,14 +14,6 @@ import (
 	"github.com/tracbus/tracbus/internal/value"
 )
 
-// Actor is who makes the changes of a transaction: Author, from the IP address IPNR.
-// Authenticated says whether the author is signed in.
-type Actor struct {
-	Author        string
-	IPNR          string
-	Authenticated bool
-}
-
 // ModelTransaction is a unit of work (Trac's journaling proposal): it writes
 // resources, and the journal's rows about them, in one SQL transaction.
 // [Journal.Update] is all of it in one call. The long form is

@@ -43,10 +43,11 @@ func readRecord(ctx context.Context, from tables, table capture.Table, id string
 		}
 		where, args = `"type" = ? AND id = ? AND filename = ?`, []any{string(parent.Realm), parent.ID, filename}
 	}
-	return cells, from.readAll(ctx, read{`SELECT ` + quotedNames(table.Values) + ` FROM {` + table.Name + `} WHERE ` + where, args, func(rows *sql.Rows) error {
+	err = from.readAll(ctx, read{`SELECT ` + quotedNames(table.Values) + ` FROM {` + table.Name + `} WHERE ` + where, args, func(rows *sql.Rows) error {
 		cells = foreign.Cells{}
 		return scanCells(rows, table.Values, cells)
 	}})
+	return cells, err
 }
 
 // before returns the columns as they were before a step.

@@ -71,7 +71,8 @@ func readForeign(ctx context.Context, from tables, id int64, rows []capture.Row)
 			},
 		})
 	}
-	return now, named, from.readAll(ctx, reads...)
+	err = from.readAll(ctx, reads...)
+	return now, named, err
 }
 
 // scanCells reads columns as texts.

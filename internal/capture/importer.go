@@ -70,11 +70,11 @@ func (i *Importer) say(wrong []string) {
 	i.wrong = wrong
 }
 
-// Failing returns why what waits cannot be taken in, and since when.
-func (i *Importer) Failing() (err error, since time.Time) {
+// Failing returns since when what waits cannot be taken in, and why.
+func (i *Importer) Failing() (since time.Time, err error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return i.err, i.since
+	return i.since, i.err
 }
 
 // report notes whether all is well, and logs when that changes.

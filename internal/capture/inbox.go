@@ -43,12 +43,13 @@ func (in *Inbox) Has(realm string) bool {
 	return slices.ContainsFunc(in.tables, func(t Table) bool { return t.Realm == realm })
 }
 
-// Exists says whether a schema has an inbox.
+// Exists says whether a schema has an inbox, as far as this user may know.
 func Exists(ctx context.Context, q SQL, dialect, schema string) (ok bool, err error) {
 	d := sqltext.Of(dialect)
-	err = limit.QueryRow(ctx, q, d.Write(schema, strings.ReplaceAll(d.HasTable, "TABLE", "journal_inbox"))).Scan(&ok)
-	if sqltext.IsNoTable(err) {
-		return false, nil
+	if dialect == "mysql" { // which denies a right to what is not there too
+		err = limit.QueryRow(ctx, q, "SELECT count(*) > 0 FROM information_schema.tables WHERE table_schema = ? AND table_name = 'journal_inbox'", schema).Scan(&ok)
+	} else {
+		err = limit.QueryRow(ctx, q, d.Write(schema, strings.ReplaceAll(d.HasTable, "TABLE", "journal_inbox"))).Scan(&ok)
 	}
 	return ok, err
 }
@@ -272,5 +273,6 @@ func (in *Inbox) Release(ctx context.Context, q SQL, holder string) error {
 // SchemaOf returns the schema that a connection uses.
 func SchemaOf(ctx context.Context, q SQL, dialect string) (schema string, err error) {
 	text := map[string]string{"sqlite": "SELECT ''", "postgresql": "SELECT coalesce(current_schema(), '')", "mysql": "SELECT coalesce(database(), '')"}[dialect]
-	return schema, limit.QueryRow(ctx, q, text).Scan(&schema)
+	err = limit.QueryRow(ctx, q, text).Scan(&schema)
+	return schema, err
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -26,7 +25,6 @@ type rig struct {
 	db      *sql.DB
 	journal *tracbus.Journal
 	told    chan tracbus.Event
-	run     func() // takes in what waits, and returns when it is delivered
 }
 
 func allRealms() []tracbus.JournalRealm {
@@ -146,6 +144,6 @@ func TestOthersAreHeard(t *testing.T) {
 		require.NoError(t, err)
 		assert.Empty(t, status.Capture.Wrong)
 		assert.Zero(t, status.Capture.Waiting)
-		fmt.Println(status.Capture.Captured)
+		assert.Equal(t, []string{"ticket", "ticket_custom", "ticket_change", "wiki", "attachment"}, status.Capture.Captured, "the tables that there are")
 	})
 }

@@ -26,7 +26,7 @@ func TestBeginFails(t *testing.T) {
 		require.NoError(t, err)
 	}
 	for _, text := range []string{"CREATE TABLE note (text VARCHAR(20) PRIMARY KEY)", "CREATE TABLE fault (how VARCHAR(20))", "DROP PROCEDURE journal_begin",
-		`CREATE PROCEDURE journal_begin() BEGIN
+		`CREATE PROCEDURE journal_begin(p_own VARBINARY(10)) BEGIN
 			IF EXISTS (SELECT 1 FROM fault WHERE how = 'at once') THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'at once'; END IF;
 			START TRANSACTION;
 			IF EXISTS (SELECT 1 FROM fault WHERE how = 'half way') THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'half way'; END IF;
