@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -78,37 +77,6 @@ func (tx *ModelTransaction) report(e Event) error {
 		tx.pending.Add(plain)
 	}
 	return err
-}
-
-// entryOf returns the entry of an event, which can be stored.
-func (tx *ModelTransaction) entryOf(e Event, primary bool) (entry.Entry, error) {
-	reported, err := normalized(e, tx.journal.bus.env, primary)
-	if err != nil {
-		return entry.Entry{}, err
-	}
-	recordable, ok := reported.(Recordable)
-	if !ok {
-		return entry.Entry{}, fmt.Errorf("event of type %T: expected one with a method Entry", e)
-	}
-	made := recordable.Entry()
-	if made.Resource != reported.Resource() || made.Kind != reported.Kind() {
-		return entry.Entry{}, fmt.Errorf("its Entry is of %s %s: expected what the event is of", made.Resource, made.Kind)
-	}
-	made.Change = reported.About()
-	plain := made.plain()
-	plain.New, plain.Old = maps.Clone(plain.New), maps.Clone(plain.Old) // they may be the caller's, who has them again
-	_, normalised := reported.(ownEvent)
-	return plain, plain.Check(normalised, tx.journal.store.CheckText)
-}
-
-// Also reports one change more from the Save or Delete of a [Model] that changes other
-// resources beside its own: the tickets of a milestone that is renamed, say. The Model
-// has locked them with [ModelTransaction.Lock], and returns the error if there is one.
-func (tx *ModelTransaction) Also(e Event) error {
-	if _, _, busy := tx.known(); !busy {
-		return errors.New("also: expected a call from the Save or Delete of a Model")
-	}
-	return tx.report(e)
 }
 
 // Pending returns what the transaction is going to report of a resource: of all

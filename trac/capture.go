@@ -5,12 +5,10 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/tracbus/tracbus"
 	"github.com/tracbus/tracbus/internal/capture"
-	"github.com/tracbus/tracbus/internal/foreign"
-	"github.com/tracbus/tracbus/trac/realms"
+	"github.com/tracbus/tracbus/internal/intake"
 )
 
 // Capture has a journal take in what Trac itself writes, or a script, or somebody by hand: triggers on
@@ -34,48 +32,9 @@ type Capture struct {
 	Install bool
 }
 
-// The letters of the tables in the inbox, beside those of package foreign.
-const (
-	milestoneTable  = "m"
-	componentTable  = "p"
-	versionTable    = "v"
-	attachmentTable = "a"
-)
-
-func captured() []capture.Table {
-	numbers := []string{"id", "time", "changetime", "ticket", "version", "readonly", "due", "completed", "size"}
-	tables := []capture.Table{
-		{Name: "ticket", Code: foreign.TicketTable, ID: []string{"id"}, At: "changetime", Values: append(ticketColumns(), "time", "changetime"), OneByOne: true, Locked: true},
-		{Name: "ticket_custom", Code: foreign.CustomTable, ID: []string{"ticket"}, Field: "name", New: "value"},
-		{
-			Name: "ticket_change", Code: foreign.HistoryTable, ID: []string{"ticket"}, At: "time", Field: "field", Author: "author", Old: "oldvalue", New: "newvalue",
-			Only: `ROW.field = 'comment' OR substr(ROW.field, 1, 8) = '_comment'`,
-		},
-		{Name: "wiki", Realm: string(tracbus.RealmWiki), Code: foreign.PageTable, ID: []string{"name"}, At: "version", Values: foreign.PageColumns()},
-		{Name: "milestone", Realm: string(realms.RealmMilestone), Code: milestoneTable, ID: []string{"name"}, Values: []string{"due", "completed", "description"}, Locked: true},
-		{Name: "component", Realm: string(realms.RealmComponent), Code: componentTable, ID: []string{"name"}, Values: []string{"owner", "description"}, Locked: true},
-		{Name: "version", Realm: string(realms.RealmVersion), Code: versionTable, ID: []string{"name"}, Values: []string{"time", "description"}, Locked: true},
-		{
-			Name: "attachment", Realm: string(realms.RealmAttachment), Code: attachmentTable, ID: []string{"type", "id", "filename"},
-			Values: []string{"size", "time", "description", "author"},
-		},
-	}
-	for i := range tables {
-		t := &tables[i]
-		if t.Realm == "" {
-			t.Realm = string(tracbus.RealmTicket)
-		}
-		t.Numbers = numbers
-		if t.Code == attachmentTable { // whose id is a text
-			t.Numbers = numbers[1:]
-		}
-	}
-	return tables
-}
-
 // Captured implements [tracbus.Capture].
 func (c Capture) Captured() capture.Spec {
-	return capture.Spec{Tables: captured(), Install: c.Install}
+	return capture.Spec{Tables: intake.Tables(ticketColumns()), Install: c.Install}
 }
 
 // CaptureSchema returns the SQL that makes the inbox and the triggers of all realms, where nothing
@@ -119,30 +78,38 @@ func UninstallCapture(ctx context.Context, db *sql.DB, dialect tracbus.Dialect, 
 
 // Events implements [tracbus.Capture].
 func (c Capture) Events(ctx context.Context, tx *tracbus.ModelTransaction, rows []capture.Row, yield func(tracbus.Event, []int64) error) error {
-	switch rows[0].Code {
-	case foreign.TicketTable, foreign.CustomTable, foreign.HistoryTable:
-		return ticketEvents(ctx, tx, rows, yield)
-	case foreign.PageTable:
-		return pageEvents(ctx, tx, rows, yield)
+	fields, err := fieldsOf(tx.Realm(tracbus.RealmTicket))
+	if err != nil {
+		return err
 	}
-	return recordEvents(ctx, tx, rows, yield)
+	return intake.Events(ctx, readAhead{tablesOf(tx)}, ticketFields{fields}, rows, yield)
 }
 
-// change returns what is known of who made a step, and when. micros is the time that the tables
-// have of it, 0 for none.
-func change(s foreign.Step, micros int64) tracbus.Change {
-	c := tracbus.Change{Time: s.Stamp, Absent: tracbus.AttrAddress}
-	if t := time.UnixMicro(micros).UTC(); micros != 0 && t.Year() >= 1 && t.Year() <= 9999 {
-		c.Time = t
+// readAhead has package intake read Trac's tables.
+type readAhead struct{ tables }
+
+func (r readAhead) ReadAll(ctx context.Context, some ...intake.Read) error {
+	all := make([]read, len(some))
+	for i, one := range some {
+		all[i] = read{one.Text, one.Args, one.Scan}
 	}
-	switch {
-	case !s.Known:
-		c.Absent |= tracbus.AttrActor
-		c.Null |= tracbus.AttrAuthor
-	case s.Who == nil:
-		c.Null |= tracbus.AttrAuthor
-	default:
-		c.Author = *s.Who
+	return r.readAll(ctx, all...)
+}
+
+// ticketFields says to package intake what tickets are like.
+type ticketFields struct{ fieldSet }
+
+func (f ticketFields) Columns() []string { return ticketColumns() }
+
+func (f ticketFields) Value(name, stored string) any {
+	of, _ := f.of(name)
+	return of.read(stored)
+}
+
+func (f ticketFields) Custom(yield func(name string, initial any) bool) {
+	for _, c := range f.custom {
+		if !yield(c.name, c.initial) {
+			return
+		}
 	}
-	return c
 }

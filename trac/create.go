@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/internal/tracvalue"
 	"github.com/tracbus/tracbus/internal/value"
 )
 
@@ -68,7 +69,7 @@ func (c TicketCreate) create(ctx context.Context, tx *tracbus.ModelTransaction) 
 		case name == "status":
 			v = "new"
 		case name == "reporter":
-			v = strings.TrimFunc(value.Text(tx.Actor().Author), tracSpace)
+			v = strings.TrimFunc(value.Text(tx.Actor().Author), tracvalue.IsSpace)
 		default:
 			v = ""
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/internal/tracvalue"
 	"github.com/tracbus/tracbus/internal/value"
 )
 
@@ -122,7 +123,7 @@ func taken(tx *tracbus.ModelTransaction, fields fieldSet, values tracbus.Fields,
 
 // blank says whether a comment has nothing to read (stripws of Trac 1.6).
 func blank(comment string) bool {
-	return strings.TrimFunc(comment, func(r rune) bool { return tracSpace(r) || r == '\u200B' }) == ""
+	return strings.TrimFunc(comment, func(r rune) bool { return tracvalue.IsSpace(r) || r == '\u200B' }) == ""
 }
 
 func (e TicketEdit) change(ctx context.Context, tx *tracbus.ModelTransaction) (tracbus.Event, error) {

@@ -6,10 +6,10 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/tracbus/tracbus"
 	"github.com/tracbus/tracbus/internal/tracini"
+	"github.com/tracbus/tracbus/internal/tracvalue"
 	"github.com/tracbus/tracbus/internal/value"
 )
 
@@ -125,7 +125,7 @@ func initial(f tracbus.CustomField) any {
 	case value == "":
 		return nil
 	case f.Type == "time":
-		return tracTime(value)
+		return tracvalue.Time(value)
 	}
 	return value
 }
@@ -146,11 +146,11 @@ func (f field) take(v any) (any, error) {
 		case f.time:
 			return nil, fmt.Errorf("value %.60q: expected nil or a time.Time", v)
 		case f.name == "cc":
-			return tracCC(value.Text(v)), nil
+			return tracvalue.CC(value.Text(v)), nil
 		case f.textarea:
 			return value.Text(v), nil
 		}
-		return strings.TrimFunc(value.Text(v), tracSpace), nil
+		return strings.TrimFunc(value.Text(v), tracvalue.IsSpace), nil
 	case time.Time:
 		if f.time {
 			t, err := value.Time(v)
@@ -185,46 +185,7 @@ func (f field) stored(v any) any {
 // the same to Trac.
 func (f field) read(stored string) any {
 	if f.time {
-		return tracTime(stored)
+		return tracvalue.Time(stored)
 	}
 	return stored
 }
-
-// tracTime reads the time of a custom field (_db_str_to_datetime): microseconds,
-// or what people wrote before the field was a time. It returns nil if the text is
-// no time.
-func tracTime(s string) any {
-	s = strings.TrimFunc(s, tracSpace)
-	t, err := time.Time{}, error(nil)
-	if us, notNumber := strconv.ParseInt(s, 10, 64); notNumber == nil {
-		t = time.UnixMicro(us).UTC()
-	} else {
-		for _, form := range []string{
-			time.RFC3339, "2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02T15:04", "2006-01-02 15:04", time.DateOnly,
-		} {
-			if t, err = time.Parse(form, s); err == nil {
-				break
-			}
-		}
-	}
-	if err != nil || value.CheckTime(t) != nil {
-		return nil
-	}
-	return t.UTC().Truncate(time.Microsecond)
-}
-
-// tracCC separates the addresses of a cc with commas and drops duplicates
-// (_fixup_cc_list).
-func tracCC(s string) string {
-	var list []string
-	for _, cc := range strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ';' || tracSpace(r) }) {
-		if !slices.Contains(list, cc) {
-			list = append(list, cc)
-		}
-	}
-	return strings.Join(list, ", ")
-}
-
-// tracSpace says whether Python strips a character: Unicode's spaces and four
-// separators.
-func tracSpace(r rune) bool { return unicode.IsSpace(r) || r >= 0x1C && r <= 0x1F }

@@ -181,6 +181,3 @@ func orConflict(err error) error {
 	}
 	return err
 }
-
-// marks returns marks for so many values, in brackets.
-func marks(n int) string { return "(?" + strings.Repeat(", ?", n-1) + ")" }

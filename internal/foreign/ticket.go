@@ -16,10 +16,12 @@ const (
 	HistoryTable = "h"
 )
 
+// CommentField is the field of a change's comment in the history.
+const CommentField = "comment"
+
 const (
-	changetime   = "changetime"
-	commentField = "comment"
-	editPrefix   = "_comment" // and a number: the field of what a comment was before an edit
+	changetime = "changetime"
+	editPrefix = "_comment" // and a number: the field of what a comment was before an edit
 )
 
 // Ticket is a ticket's row, nil if there is none, and its rows in ticket_custom.
@@ -123,7 +125,7 @@ func (w *ticketWalk) takeBack(now Ticket) {
 }
 
 // ofTicket says whether a field of the history is one of the ticket.
-func ofTicket(field string) bool { return field != commentField && !strings.HasPrefix(field, "_") }
+func ofTicket(field string) bool { return field != CommentField && !strings.HasPrefix(field, "_") }
 
 // apply does what a row of ticket or ticket_custom says.
 func (w *ticketWalk) apply(r capture.Row) {
@@ -207,7 +209,7 @@ func (w *ticketWalk) history(r capture.Row) {
 		}
 		s := &w.drop.step
 		s.took(r)
-		if r.Field == commentField {
+		if r.Field == CommentField {
 			s.Comment = r.New
 		} else if ofTicket(r.Field) {
 			s.New[r.Field], s.Old[r.Field] = r.New, r.Old
@@ -217,7 +219,7 @@ func (w *ticketWalk) history(r capture.Row) {
 		e.step.Time, _ = strconv.ParseInt(e.when, 10, 64)
 		e.step.took(r)
 		w.edits = append(w.edits, e)
-	case r.Field != commentField: // nothing that anybody is told of
+	case r.Field != CommentField: // nothing that anybody is told of
 		s := TicketStep{}
 		s.took(r)
 		w.steps = append(w.steps, s)

@@ -1,8 +1,9 @@
-package trac
+package intake
 
 import (
 	"context"
 	"database/sql"
+	"slices"
 	"strconv"
 	"time"
 
@@ -12,40 +13,36 @@ import (
 )
 
 // ticketEvents yields what others did to one ticket.
-func ticketEvents(ctx context.Context, tx *tracbus.ModelTransaction, rows []capture.Row, yield func(tracbus.Event, []int64) error) error {
-	fields, err := fieldsOf(tx.Realm(tracbus.RealmTicket))
-	if err != nil {
-		return err
-	}
+func ticketEvents(ctx context.Context, from Source, fields Fields, rows []capture.Row, yield yieldFunc) error {
 	id, err := strconv.ParseInt(rows[0].ID, 10, 64)
 	if err != nil {
 		return err
 	}
-	now, named, err := readForeign(ctx, tablesOf(tx), id, rows)
+	now, named, err := readTicket(ctx, from, fields, id, rows)
 	if err != nil {
 		return err
 	}
 	for _, s := range foreign.Tickets(rows, now, func(time int64) []string { return named[time] }) {
-		if err := yield(foreignTicket(fields, id, s), s.Rows); err != nil {
+		if err := yield(ticketEvent(fields, id, s), s.Rows); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// readForeign reads a ticket as the tables have it, and which fields the changes have that the
+// readTicket reads a ticket as the tables have it, and which fields the changes have that the
 // rows are about.
-func readForeign(ctx context.Context, from tables, id int64, rows []capture.Row) (now foreign.Ticket, named map[int64][]string, err error) {
+func readTicket(ctx context.Context, from Source, fields Fields, id int64, rows []capture.Row) (now foreign.Ticket, named map[int64][]string, err error) {
 	now.Custom, named = foreign.Cells{}, map[int64][]string{}
-	columns := append(ticketColumns(), "time", "changetime")
+	columns := slices.Concat(fields.Columns(), []string{"time", "changetime"})
 	var times []any
 	for _, r := range rows {
-		if r.Code == foreign.HistoryTable && r.Op == capture.Inserted && r.Field == commentField {
+		if r.Code == foreign.HistoryTable && r.Op == capture.Inserted && r.Field == foreign.CommentField {
 			times = append(times, r.At)
 		}
 	}
-	reads := []read{
-		{`SELECT ` + quotedNames(columns) + ` FROM {ticket} WHERE id = ?`, []any{id}, func(rows *sql.Rows) error {
+	reads := []Read{
+		{`SELECT ` + quoted(columns) + ` FROM {ticket} WHERE id = ?`, []any{id}, func(rows *sql.Rows) error {
 			now.Columns = foreign.Cells{}
 			return scanCells(rows, columns, now.Columns)
 		}},
@@ -57,10 +54,8 @@ func readForeign(ctx context.Context, from tables, id int64, rows []capture.Row)
 			return err
 		}},
 	}
-	for len(times) > 0 {
-		some := times[:min(len(times), 500)]
-		times = times[len(some):]
-		reads = append(reads, read{
+	for some := range some(times) {
+		reads = append(reads, Read{
 			`SELECT "time", field FROM {ticket_change} WHERE ticket = ? AND "time" IN ` + marks(len(some)), append([]any{id}, some...),
 			func(rows *sql.Rows) error {
 				var time int64
@@ -71,25 +66,11 @@ func readForeign(ctx context.Context, from tables, id int64, rows []capture.Row)
 			},
 		})
 	}
-	err = from.readAll(ctx, reads...)
+	err = from.ReadAll(ctx, reads...)
 	return now, named, err
 }
 
-// scanCells reads columns as texts.
-func scanCells(rows *sql.Rows, columns []string, into foreign.Cells) error {
-	values := make([]*string, len(columns))
-	targets := make([]any, len(columns))
-	for i := range values {
-		targets[i] = &values[i]
-	}
-	err := rows.Scan(targets...)
-	for i, name := range columns {
-		into[name] = values[i]
-	}
-	return err
-}
-
-func foreignTicket(fields fieldSet, id int64, s foreign.TicketStep) tracbus.Event {
+func ticketEvent(fields Fields, id int64, s foreign.TicketStep) tracbus.Event {
 	c := change(s.Step, s.Time)
 	if s.Comment != nil {
 		c.Comment = *s.Comment
@@ -116,35 +97,27 @@ func foreignTicket(fields fieldSet, id int64, s foreign.TicketStep) tracbus.Even
 	return nil
 }
 
-// valuesOf returns a ticket's values, as [Tickets] says.
-func valuesOf(fields fieldSet, t foreign.Ticket) tracbus.Fields {
-	values := make(tracbus.Fields, len(ticketColumns())+len(fields.custom)+2)
-	for _, name := range ticketColumns() {
-		values[name] = ""
-		if v := t.Columns[name]; v != nil {
-			values[name] = *v
-		}
+// valuesOf returns a ticket's values, as trac.Tickets says.
+func valuesOf(fields Fields, t foreign.Ticket) tracbus.Fields {
+	values := tracbus.Fields{}
+	for _, name := range fields.Columns() {
+		values[name] = textOf(t.Columns, name)
 	}
 	for _, name := range []string{"time", "changetime"} {
 		values[name] = time.UnixMicro(t.Columns.Number(name)).UTC()
 	}
-	for _, f := range fields.custom {
-		v, there := t.Custom[f.name]
-		switch {
-		case !there && f.initial != nil:
-			values[f.name] = f.initial
-		case !there:
-		case v == nil:
-			values[f.name] = f.read("")
-		default:
-			values[f.name] = f.read(*v)
+	for name, initial := range fields.Custom {
+		if _, there := t.Custom[name]; there {
+			values[name] = fields.Value(name, textOf(t.Custom, name))
+		} else if initial != nil {
+			values[name] = initial
 		}
 	}
 	return values
 }
 
 // changedOf returns fields that changed: without those that say when the ticket did.
-func changedOf(fields fieldSet, cells foreign.Cells) tracbus.Fields {
+func changedOf(fields Fields, cells foreign.Cells) tracbus.Fields {
 	changed := readAs(fields, cells)
 	delete(changed, "time")
 	delete(changed, "changetime")
@@ -152,15 +125,10 @@ func changedOf(fields fieldSet, cells foreign.Cells) tracbus.Fields {
 }
 
 // readAs returns what the tables hold as values of the ticket.
-func readAs(fields fieldSet, cells foreign.Cells) tracbus.Fields {
+func readAs(fields Fields, cells foreign.Cells) tracbus.Fields {
 	values := make(tracbus.Fields, len(cells))
-	for name, v := range cells {
-		f, _ := fields.of(name)
-		if v == nil {
-			values[name] = f.read("")
-		} else {
-			values[name] = f.read(*v)
-		}
+	for name := range cells {
+		values[name] = fields.Value(name, textOf(cells, name))
 	}
 	return values
 }

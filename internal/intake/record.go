@@ -1,4 +1,4 @@
-package trac
+package intake
 
 import (
 	"context"
@@ -13,8 +13,8 @@ import (
 )
 
 // recordEvents yields what others did to a milestone, component, version or attachment.
-func recordEvents(ctx context.Context, tx *tracbus.ModelTransaction, rows []capture.Row, yield func(tracbus.Event, []int64) error) error {
-	all := captured()
+func recordEvents(ctx context.Context, from Source, rows []capture.Row, yield yieldFunc) error {
+	all := Tables(nil)
 	table := all[slices.IndexFunc(all, func(t capture.Table) bool { return t.Code == rows[0].Code })]
 	now := map[string]foreign.Cells{}
 	for _, r := range rows {
@@ -22,19 +22,19 @@ func recordEvents(ctx context.Context, tx *tracbus.ModelTransaction, rows []capt
 	}
 	for id := range now {
 		var err error
-		if now[id], err = readRecord(ctx, tablesOf(tx), table, id); err != nil {
+		if now[id], err = readRecord(ctx, from, table, id); err != nil {
 			return err
 		}
 	}
 	for _, s := range foreign.Records(rows, now) {
-		if err := yield(foreignRecord(table, s), s.Rows); err != nil {
+		if err := yield(recordEvent(table, s), s.Rows); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func readRecord(ctx context.Context, from tables, table capture.Table, id string) (cells foreign.Cells, err error) {
+func readRecord(ctx context.Context, from Source, table capture.Table, id string) (cells foreign.Cells, err error) {
 	where, args := `"`+table.ID[0]+`" = ?`, []any{id}
 	if table.Code == attachmentTable {
 		parent, filename, err := realms.ParseAttachmentID(id)
@@ -43,7 +43,7 @@ func readRecord(ctx context.Context, from tables, table capture.Table, id string
 		}
 		where, args = `"type" = ? AND id = ? AND filename = ?`, []any{string(parent.Realm), parent.ID, filename}
 	}
-	err = from.readAll(ctx, read{`SELECT ` + quotedNames(table.Values) + ` FROM {` + table.Name + `} WHERE ` + where, args, func(rows *sql.Rows) error {
+	err = from.ReadAll(ctx, Read{`SELECT ` + quoted(table.Values) + ` FROM {` + table.Name + `} WHERE ` + where, args, func(rows *sql.Rows) error {
 		cells = foreign.Cells{}
 		return scanCells(rows, table.Values, cells)
 	}})
@@ -62,7 +62,7 @@ func before(s foreign.RecordStep) foreign.Cells {
 	return cells
 }
 
-func foreignRecord(table capture.Table, s foreign.RecordStep) tracbus.Event {
+func recordEvent(table capture.Table, s foreign.RecordStep) tracbus.Event {
 	if s.Kind == 0 {
 		return nil
 	}

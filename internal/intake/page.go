@@ -1,4 +1,4 @@
-package trac
+package intake
 
 import (
 	"context"
@@ -11,24 +11,24 @@ import (
 )
 
 // pageEvents yields what others did to a page, and to those that it was renamed from or to.
-func pageEvents(ctx context.Context, tx *tracbus.ModelTransaction, rows []capture.Row, yield func(tracbus.Event, []int64) error) error {
+func pageEvents(ctx context.Context, from Source, rows []capture.Row, yield yieldFunc) error {
 	now := map[string]foreign.Versions{}
 	for _, r := range rows {
 		now[r.ID] = nil
 	}
 	for name := range now {
 		var err error
-		if now[name], err = readVersions(ctx, tablesOf(tx), name); err != nil {
+		if now[name], err = readVersions(ctx, from, name); err != nil {
 			return err
 		}
 	}
 	for name, versions := range foreign.Texts(rows, now) {
-		if err := readTexts(ctx, tablesOf(tx), name, versions, now[name]); err != nil {
+		if err := readTexts(ctx, from, name, versions, now[name]); err != nil {
 			return err
 		}
 	}
 	for _, s := range foreign.Pages(rows, now) {
-		if err := yield(foreignPage(s), s.Rows); err != nil {
+		if err := yield(pageEvent(s), s.Rows); err != nil {
 			return err
 		}
 	}
@@ -36,41 +36,28 @@ func pageEvents(ctx context.Context, tx *tracbus.ModelTransaction, rows []captur
 }
 
 // readVersions reads all versions of a page, without their texts.
-func readVersions(ctx context.Context, from tables, name string) (foreign.Versions, error) {
+func readVersions(ctx context.Context, from Source, name string) (foreign.Versions, error) {
 	versions := foreign.Versions{}
 	columns := slices.DeleteFunc(foreign.PageColumns(), func(c string) bool { return c == "text" })
-	return versions, from.readAll(ctx, read{`SELECT version, ` + quotedNames(columns) + ` FROM {wiki} WHERE name = ?`, []any{name}, func(rows *sql.Rows) error {
+	return versions, from.ReadAll(ctx, Read{`SELECT version, ` + quoted(columns) + ` FROM {wiki} WHERE name = ?`, []any{name}, func(rows *sql.Rows) error {
 		var version int64
 		cells := foreign.Cells{}
-		err := scanVersion(rows, &version, columns, cells)
+		err := scanCells(rows, columns, cells, &version)
 		versions[version] = cells
 		return err
 	}})
 }
 
-func scanVersion(rows *sql.Rows, version *int64, columns []string, into foreign.Cells) error {
-	values := make([]*string, len(columns))
-	targets := []any{version}
-	for i := range values {
-		targets = append(targets, &values[i])
-	}
-	err := rows.Scan(targets...)
-	for i, name := range columns {
-		into[name] = values[i]
-	}
-	return err
-}
-
 // readTexts reads the texts of some versions.
-func readTexts(ctx context.Context, from tables, name string, some map[int64]bool, into foreign.Versions) error {
+func readTexts(ctx context.Context, from Source, name string, wanted map[int64]bool, into foreign.Versions) error {
 	var versions []any
-	for version := range some {
+	for version := range wanted {
 		if into[version] != nil {
 			versions = append(versions, version)
 		}
 	}
-	for some := range slices.Chunk(versions, 500) {
-		err := from.readAll(ctx, read{`SELECT version, text FROM {wiki} WHERE name = ? AND version IN ` + marks(len(some)), append([]any{name}, some...), func(rows *sql.Rows) error {
+	for some := range some(versions) {
+		err := from.ReadAll(ctx, Read{`SELECT version, text FROM {wiki} WHERE name = ? AND version IN ` + marks(len(some)), append([]any{name}, some...), func(rows *sql.Rows) error {
 			var version int64
 			var text *string
 			err := rows.Scan(&version, &text)
@@ -86,7 +73,7 @@ func readTexts(ctx context.Context, from tables, name string, some map[int64]boo
 	return nil
 }
 
-func foreignPage(s foreign.PageStep) tracbus.Event {
+func pageEvent(s foreign.PageStep) tracbus.Event {
 	if s.Kind == 0 {
 		return nil
 	}
