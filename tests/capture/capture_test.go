@@ -144,6 +144,6 @@ func TestOthersAreHeard(t *testing.T) {
 		require.NoError(t, err)
 		assert.Empty(t, status.Capture.Wrong)
 		assert.Zero(t, status.Capture.Waiting)
-		assert.Equal(t, []string{"ticket", "ticket_custom", "ticket_change", "wiki", "attachment"}, status.Capture.Captured, "the tables that there are")
+		assert.Equal(t, []string{"ticket", "ticket_custom", "ticket_change", "wiki", "milestone", "component", "version", "attachment"}, status.Capture.Captured, "the tables that there are")
 	})
 }
