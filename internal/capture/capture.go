@@ -73,7 +73,11 @@ type Row struct {
 	Old    *string
 	New    *string
 	Stamp  time.Time // when the statement was run that wrote it, by the database's clock
+	Run    int64     // tells statements of one moment apart
 }
+
+// With says whether two rows were written by one statement.
+func (r Row) With(other Row) bool { return r.Stamp.Equal(other.Stamp) && r.Run == other.Run }
 
 // Spec says what is captured.
 type Spec struct {

@@ -25,6 +25,7 @@ type words struct {
 	text   string   // a number as a text
 	differ string   // two texts differ
 	stamp  string   // when the statement began, in microseconds since 1970
+	run    string   // tells statements of one moment apart, with n; empty: moments are fine enough
 	all    bool     // one trigger for all that can be done to a row
 	shape  func(w *words, schema string, t Table, event, column string, statements []string) made
 }
@@ -42,7 +43,8 @@ var dialects = map[string]*words{
 	author TEXT,
 	old    TEXT,
 	new    TEXT,
-	stamp  INTEGER NOT NULL  -- when the statement began, in microseconds since 1970
+	stamp  INTEGER NOT NULL, -- when the statement began, in microseconds since 1970
+	run    INTEGER NOT NULL  -- changes of the connection so far: rises by one, with n, within a statement, and by more after it
 )`,
 			`CREATE INDEX journal_inbox_id ON {journal_inbox} (id)`,
 			`CREATE TABLE {journal_capture} (
@@ -56,7 +58,8 @@ var dialects = map[string]*words{
 		drops:  []string{"DROP TABLE IF EXISTS {journal_capture}", "DROP TABLE IF EXISTS {journal_inbox}"},
 		text:   "CAST(%s AS TEXT)",
 		differ: "%s IS NOT %s",
-		stamp:  "CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)",
+		stamp:  "CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)", // in steps of a millisecond
+		run:    "total_changes()",
 		shape:  shapeSQLite,
 	},
 	"postgresql": {
@@ -167,6 +170,9 @@ func (w *words) insert(t Table, row, op, id, field, author, before, after string
 	columns, stamp := "tbl, op, id, at, field, author, old, new", ""
 	if w.stamp != "" {
 		columns, stamp = columns+", stamp", ", "+w.stamp
+	}
+	if w.run != "" {
+		columns, stamp = columns+", run", stamp+", "+w.run
 	}
 	return fmt.Sprintf("INSERT INTO {journal_inbox} (%s) SELECT '%s', '%s', %s, %s, %s, %s, %s, %s%s",
 		columns, t.Code, op, w.utf8(id), at, field, author, before, after, stamp)

@@ -129,7 +129,11 @@ func (in *Inbox) rows(ctx context.Context, q SQL, r Resource, latest bool) (all 
 	if in.words.stamp == "" {
 		stamp = "CAST(extract(epoch FROM stamp) * 1000000 AS bigint)"
 	}
-	text := "SELECT n, tbl, op, id, at, field, author, old, new, " + stamp + " FROM {journal_inbox} WHERE id = ? AND tbl IN " + marks(len(codes))
+	run := "0"
+	if in.words.run != "" {
+		run = "run - n"
+	}
+	text := "SELECT n, tbl, op, id, at, field, author, old, new, " + stamp + ", " + run + " FROM {journal_inbox} WHERE id = ? AND tbl IN " + marks(len(codes))
 	if latest {
 		text += " {FOR UPDATE}"
 	}
@@ -142,7 +146,7 @@ func (in *Inbox) rows(ctx context.Context, q SQL, r Resource, latest bool) (all 
 		var row Row
 		var field sql.NullString
 		var micros int64
-		if err := rows.Scan(&row.N, &row.Code, &row.Op, &row.ID, &row.At, &field, &row.Author, &row.Old, &row.New, &micros); err != nil {
+		if err := rows.Scan(&row.N, &row.Code, &row.Op, &row.ID, &row.At, &field, &row.Author, &row.Old, &row.New, &micros, &row.Run); err != nil {
 			return nil, err
 		}
 		row.Field, row.Stamp = field.String, time.UnixMicro(micros).UTC()

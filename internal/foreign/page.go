@@ -162,7 +162,7 @@ func (w *pageWalk) take(i int) (next int) {
 		return w.renamed(i)
 	}
 	next = i + 1
-	for next < len(w.rows) && w.rows[next].Op == capture.Updated && w.rows[next].ID == r.ID && w.rows[next].Stamp.Equal(r.Stamp) && w.rows[next].Field != capture.IDField {
+	for next < len(w.rows) && w.rows[next].Op == capture.Updated && w.rows[next].ID == r.ID && w.rows[next].With(r) && w.rows[next].Field != capture.IDField {
 		next++
 	}
 	return w.updated(i, next)
@@ -183,7 +183,7 @@ func (w *pageWalk) removed(i int) (next int) {
 	gone := Versions{}
 	for next = i; next < len(w.rows); next++ {
 		d := w.rows[next]
-		if d.Op != capture.Deleted || d.ID != r.ID || !d.Stamp.Equal(r.Stamp) || w.at[r.ID][d.At] == nil {
+		if d.Op != capture.Deleted || d.ID != r.ID || !d.With(r) || w.at[r.ID][d.At] == nil {
 			break
 		}
 		gone[d.At] = w.at[r.ID][d.At]

@@ -76,7 +76,7 @@ func (w *recordWalk) take(i int) (next int) {
 		w.at[r.ID] = w.inserted[r.N].clone()
 		s.Kind, s.Cells = Created, w.at[r.ID].clone()
 	case capture.Deleted:
-		for next < len(w.rows) && w.rows[next].Op == capture.Deleted && w.rows[next].ID == r.ID && w.rows[next].Stamp.Equal(r.Stamp) {
+		for next < len(w.rows) && w.rows[next].Op == capture.Deleted && w.rows[next].ID == r.ID && w.rows[next].With(r) {
 			next++
 		}
 		for _, d := range w.rows[i:next] {
@@ -102,7 +102,7 @@ func (w *recordWalk) updated(i int, s *RecordStep) (next int) {
 	for next = i; next < len(w.rows); next++ {
 		r := w.rows[next]
 		_, twice := s.Old[r.Field]
-		if r.Op != capture.Updated && r.Op != capture.Moved || !r.Stamp.Equal(first.Stamp) || r.Field != capture.IDField && (twice || !slices.Contains(ids, r.ID)) {
+		if r.Op != capture.Updated && r.Op != capture.Moved || !r.With(first) || r.Field != capture.IDField && (twice || !slices.Contains(ids, r.ID)) {
 			break
 		}
 		if r.Field == capture.IDField {
