@@ -18,7 +18,7 @@ func moveAttachments(ctx context.Context, tx *tracbus.ModelTransaction, from, to
 	if err != nil {
 		return err
 	}
-	err = tablesOf(tx).execAttachments(ctx, `UPDATE {attachment} SET id = ? WHERE type = ? AND id = ?`, to.ID, string(from.Realm), from.ID)
+	err = tablesOf(tx).ExecAttachments(ctx, `UPDATE {attachment} SET id = ? WHERE type = ? AND id = ?`, to.ID, string(from.Realm), from.ID)
 	for _, f := range files {
 		if err == nil {
 			moved := f
@@ -35,7 +35,7 @@ func deleteAttachments(ctx context.Context, tx *tracbus.ModelTransaction, parent
 	if err != nil {
 		return err
 	}
-	err = tablesOf(tx).execAttachments(ctx, `DELETE FROM {attachment} WHERE type = ? AND id = ?`, string(parent.Realm), parent.ID)
+	err = tablesOf(tx).ExecAttachments(ctx, `DELETE FROM {attachment} WHERE type = ? AND id = ?`, string(parent.Realm), parent.ID)
 	for _, f := range files {
 		if err == nil {
 			err = tx.Also(realms.AttachmentDeleted{Attachment: f})
@@ -50,12 +50,12 @@ func attachmentsOf(ctx context.Context, tx *tracbus.ModelTransaction, parent tra
 	if tx.Realm(realms.RealmAttachment) == nil {
 		return nil, nil
 	}
-	if ok, err := tablesOf(tx).has(ctx, "attachment"); !ok || err != nil {
+	if ok, err := tablesOf(tx).Has(ctx, "attachment"); !ok || err != nil {
 		return nil, err
 	}
-	err = tablesOf(tx).readAll(ctx, read{
-		`SELECT filename, size, "time", description, author FROM {attachment} WHERE type = ? AND id = ? ORDER BY filename` + lockRows,
-		[]any{string(parent.Realm), parent.ID}, func(rows *sql.Rows) error {
+	err = tablesOf(tx).ReadAll(ctx, read{
+		Text: `SELECT filename, size, "time", description, author FROM {attachment} WHERE type = ? AND id = ? ORDER BY filename` + lockRows,
+		Args: []any{string(parent.Realm), parent.ID}, Scan: func(rows *sql.Rows) error {
 			var name, description, author sql.NullString
 			var size, when sql.NullInt64
 			if err := rows.Scan(&name, &size, &when, &description, &author); err != nil {

@@ -24,12 +24,12 @@ const (
 // invalidates. If the database has no such table, there is no Trac.
 func invalidateTracCache(ctx context.Context, tx *tracbus.ModelTransaction, key string) error {
 	tables := tablesOf(tx)
-	if ok, err := tables.has(ctx, "cache"); !ok || err != nil {
+	if ok, err := tables.Has(ctx, "cache"); !ok || err != nil {
 		return err
 	}
 	// One statement: if two transactions are the first to need a key, one inserts
 	// the row, and the other waits and then adds to it.
-	_, err := tables.exec(ctx, `INSERT INTO {cache} (id, generation, "key") VALUES (?, 0, ?)
+	_, err := tables.Exec(ctx, `INSERT INTO {cache} (id, generation, "key") VALUES (?, 0, ?)
 		{OR UPDATE} generation = cache.generation + 1`, tracCacheID(key), key)
 	if err != nil {
 		return fmt.Errorf("invalidate Trac's cache %s: %w", key, err)

@@ -91,9 +91,9 @@ type readAhead struct{ tables }
 func (r readAhead) ReadAll(ctx context.Context, some ...intake.Read) error {
 	all := make([]read, len(some))
 	for i, one := range some {
-		all[i] = read{one.Text, one.Args, one.Scan}
+		all[i] = read(one)
 	}
-	return r.readAll(ctx, all...)
+	return r.tables.ReadAll(ctx, all...)
 }
 
 // ticketFields says to package intake what tickets are like.

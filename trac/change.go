@@ -58,10 +58,10 @@ func commentNumber(old string) int {
 // the application began may have an older view of them: then changetime is another one.
 func (t *lockedTicket) readNumbers(id int64) read {
 	t.seen.Valid = false
-	return read{`SELECT t.changetime, c."time", c.field, CASE WHEN c.field = 'comment' THEN c.oldvalue END
+	return read{Text: `SELECT t.changetime, c."time", c.field, CASE WHEN c.field = 'comment' THEN c.oldvalue END
 		FROM {ticket} t LEFT JOIN {ticket_change} c ON c.ticket = t.id
 			AND (c.field = 'comment' OR c."time" = (SELECT MAX("time") FROM {ticket_change} WHERE ticket = t.id))
-		WHERE t.id = ?`, []any{id}, func(rows *sql.Rows) error {
+		WHERE t.id = ?`, Args: []any{id}, Scan: func(rows *sql.Rows) error {
 		var time sql.NullInt64
 		var field, old sql.NullString
 		if err := rows.Scan(&t.seen, &time, &field, &old); err != nil {
@@ -105,7 +105,7 @@ type numberedChange struct {
 
 // numbered returns all changes of the ticket, the first one first.
 func (t *lockedTicket) numbered(ctx context.Context) (changes []numberedChange, err error) {
-	rows, err := t.tables.query(ctx, `SELECT "time", field, oldvalue FROM {ticket_change} WHERE ticket = ?
+	rows, err := t.tables.Query(ctx, `SELECT "time", field, oldvalue FROM {ticket_change} WHERE ticket = ?
 		ORDER BY "time"`+lockRows, t.row.id)
 	if err != nil {
 		return nil, err
@@ -168,7 +168,7 @@ func (t *lockedTicket) find(ctx context.Context, number int, at time.Time) (int6
 
 // change returns the rows of the change of that time.
 func (t *lockedTicket) change(ctx context.Context, time int64) (change []changeRow, err error) {
-	rows, err := t.tables.query(ctx, `SELECT field, author, oldvalue, newvalue FROM {ticket_change}
+	rows, err := t.tables.Query(ctx, `SELECT field, author, oldvalue, newvalue FROM {ticket_change}
 		WHERE ticket = ? AND "time" = ?`+lockRows, t.row.id, time)
 	if err != nil {
 		return nil, err
@@ -197,25 +197,25 @@ func (t *lockedTicket) add(ctx context.Context, time int64, rows ...newChange) e
 	for i, r := range rows {
 		values[i] = []any{t.row.id, time, r.author, r.field, r.old, r.new}
 	}
-	return t.tables.insertRows(ctx, `INSERT INTO {ticket_change} (ticket, "time", author, field, oldvalue, newvalue)`, values)
+	return t.tables.InsertRows(ctx, `INSERT INTO {ticket_change} (ticket, "time", author, field, oldvalue, newvalue)`, values)
 }
 
 // setChange rewrites a row.
 func (t *lockedTicket) setChange(ctx context.Context, time int64, field string, old, new any) error {
-	_, err := t.tables.exec(ctx, `UPDATE {ticket_change} SET oldvalue = ?, newvalue = ?
+	_, err := t.tables.Exec(ctx, `UPDATE {ticket_change} SET oldvalue = ?, newvalue = ?
 		WHERE ticket = ? AND "time" = ? AND field = ?`, old, new, t.row.id, time, field)
 	return err
 }
 
 // dropChange deletes a row.
 func (t *lockedTicket) dropChange(ctx context.Context, time int64, field string) error {
-	_, err := t.tables.exec(ctx, `DELETE FROM {ticket_change} WHERE ticket = ? AND "time" = ? AND field = ?`,
+	_, err := t.tables.Exec(ctx, `DELETE FROM {ticket_change} WHERE ticket = ? AND "time" = ? AND field = ?`,
 		t.row.id, time, field)
 	return err
 }
 
 // touch sets changetime.
 func (t *lockedTicket) touch(ctx context.Context, time int64) error {
-	_, err := t.tables.exec(ctx, `UPDATE {ticket} SET changetime = ? WHERE id = ?`, time, t.row.id)
+	_, err := t.tables.Exec(ctx, `UPDATE {ticket} SET changetime = ? WHERE id = ?`, time, t.row.id)
 	return err
 }

@@ -70,7 +70,7 @@ func (e CommentEdit) Delete(context.Context, *tracbus.ModelTransaction) (tracbus
 }
 
 func (e CommentEdit) save(ctx context.Context, tx *tracbus.ModelTransaction) (tracbus.Event, error) {
-	if err := tablesOf(tx).checkText("comment", e.Comment); err != nil {
+	if err := tablesOf(tx).CheckText("comment", e.Comment); err != nil {
 		return nil, err
 	}
 	t, made, rows, err := lockChange(ctx, tx, e.ID, e.CommentNumber, e.ChangeTime)
@@ -94,7 +94,7 @@ func (e CommentEdit) save(ctx context.Context, tx *tracbus.ModelTransaction) (tr
 	when := t.when()
 	add := []newChange{{tx.Actor().Author, "_comment" + strconv.Itoa(edits), old, strconv.FormatInt(when, 10)}}
 	if found {
-		_, err = t.tables.exec(ctx, `UPDATE {ticket_change} SET newvalue = ? WHERE ticket = ? AND "time" = ? AND field = 'comment'`,
+		_, err = t.tables.Exec(ctx, `UPDATE {ticket_change} SET newvalue = ? WHERE ticket = ? AND "time" = ? AND field = 'comment'`,
 			comment, t.row.id, made)
 	} else {
 		// An old Trac wrote this change. Its comment is by the change's author.
@@ -187,7 +187,7 @@ func (e ChangeDelete) delete(ctx context.Context, tx *tracbus.ModelTransaction) 
 			return nil, err
 		}
 	}
-	if _, err := t.tables.exec(ctx, `DELETE FROM {ticket_change} WHERE ticket = ? AND "time" = ?`, t.row.id, made); err != nil {
+	if _, err := t.tables.Exec(ctx, `DELETE FROM {ticket_change} WHERE ticket = ? AND "time" = ?`, t.row.id, made); err != nil {
 		return nil, err
 	}
 	return event, t.touch(ctx, when)
@@ -197,7 +197,7 @@ func (e ChangeDelete) delete(ctx context.Context, tx *tracbus.ModelTransaction) 
 // Trac compares with SQL's =, so a next change whose old value is NULL keeps it.
 func (t *lockedTicket) undo(ctx context.Context, made int64, r changeRow) error {
 	var next int64
-	err := t.tables.queryRow(ctx, `SELECT "time" FROM {ticket_change} WHERE ticket = ? AND "time" > ? AND field = ?
+	err := t.tables.QueryRow(ctx, `SELECT "time" FROM {ticket_change} WHERE ticket = ? AND "time" > ? AND field = ?
 		ORDER BY "time" LIMIT 1`+lockRows, t.row.id, made, r.field).Scan(&next)
 	last := errors.Is(err, sql.ErrNoRows)
 	if err != nil && !last {
@@ -205,12 +205,12 @@ func (t *lockedTicket) undo(ctx context.Context, made int64, r changeRow) error 
 	}
 	switch f, ok := t.fields.of(r.field); {
 	case !last:
-		_, err = t.tables.exec(ctx, `UPDATE {ticket_change} SET oldvalue = ?
+		_, err = t.tables.Exec(ctx, `UPDATE {ticket_change} SET oldvalue = ?
 			WHERE ticket = ? AND "time" = ? AND field = ? AND oldvalue = ?`, r.old, t.row.id, next, r.field, r.new)
 	case ok && !f.custom:
-		_, err = t.tables.exec(ctx, `UPDATE {ticket} SET "`+r.field+`" = ? WHERE id = ?`, r.old, t.row.id)
+		_, err = t.tables.Exec(ctx, `UPDATE {ticket} SET "`+r.field+`" = ? WHERE id = ?`, r.old, t.row.id)
 	default:
-		_, err = t.tables.exec(ctx, `UPDATE {ticket_custom} SET value = ? WHERE ticket = ? AND name = ?`, r.old, t.row.id, r.field)
+		_, err = t.tables.Exec(ctx, `UPDATE {ticket_custom} SET value = ? WHERE ticket = ? AND name = ?`, r.old, t.row.id, r.field)
 	}
 	return err
 }

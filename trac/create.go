@@ -78,7 +78,7 @@ func (c TicketCreate) create(ctx context.Context, tx *tracbus.ModelTransaction) 
 			names, args = append(names, name), append(args, v)
 		}
 	}
-	t.row.id, err = t.tables.insert(ctx, `INSERT INTO {ticket} (`+quotedNames(names)+`) VALUES (?`+
+	t.row.id, err = t.tables.Insert(ctx, `INSERT INTO {ticket} (`+quotedNames(names)+`) VALUES (?`+
 		strings.Repeat(", ?", len(args)-1)+`)`, args...)
 	if err != nil {
 		return nil, err
@@ -112,5 +112,5 @@ func (t *lockedTicket) createCustom(ctx context.Context, set tracbus.Fields) err
 			t.row.values[f.name] = v
 		}
 	}
-	return t.tables.insertRows(ctx, `INSERT INTO {ticket_custom} (ticket, name, value)`, rows)
+	return t.tables.InsertRows(ctx, `INSERT INTO {ticket_custom} (ticket, name, value)`, rows)
 }

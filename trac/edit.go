@@ -77,7 +77,7 @@ func (e TicketEdit) Delete(ctx context.Context, tx *tracbus.ModelTransaction) (e
 	if err != nil {
 		return nil, err
 	}
-	if err := t.tables.execAttachments(ctx, `DELETE FROM {attachment} WHERE "type" = 'ticket' AND id = ?`, e.Resource().ID); err != nil {
+	if err := t.tables.ExecAttachments(ctx, `DELETE FROM {attachment} WHERE "type" = 'ticket' AND id = ?`, e.Resource().ID); err != nil {
 		return nil, err
 	}
 	for _, statement := range []string{
@@ -85,7 +85,7 @@ func (e TicketEdit) Delete(ctx context.Context, tx *tracbus.ModelTransaction) (e
 		`DELETE FROM {ticket_change} WHERE ticket = ?`,
 		`DELETE FROM {ticket_custom} WHERE ticket = ?`,
 	} {
-		if _, err := t.tables.exec(ctx, statement, e.ID); err != nil {
+		if _, err := t.tables.Exec(ctx, statement, e.ID); err != nil {
 			return nil, err
 		}
 	}
@@ -110,12 +110,12 @@ func taken(tx *tracbus.ModelTransaction, fields fieldSet, values tracbus.Fields,
 			return nil, fmt.Errorf("field %q: %w", name, err)
 		}
 		s, _ := v.(string)
-		if err := tablesOf(tx).checkText("field "+name, s); err != nil {
+		if err := tablesOf(tx).CheckText("field "+name, s); err != nil {
 			return nil, err
 		}
 		set[name] = v
 	}
-	if err := tablesOf(tx).checkText("comment", comment); err != nil {
+	if err := tablesOf(tx).CheckText("comment", comment); err != nil {
 		return nil, err
 	}
 	return set, nil

@@ -2,12 +2,10 @@ package trac
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 
 	"github.com/tracbus/tracbus"
-	"github.com/tracbus/tracbus/internal/limit"
 	"github.com/tracbus/tracbus/internal/namedrow"
 	"github.com/tracbus/tracbus/internal/value"
 )
@@ -36,19 +34,6 @@ type namedEdit struct {
 // renameFunc gives the new name of a thing to what has the old one: to tickets, at
 // least.
 type renameFunc func(ctx context.Context, tx *tracbus.ModelTransaction, ids []int64, old, name string) error
-
-// rowTables are the tables for package namedrow.
-type rowTables struct{ tables }
-
-func (t rowTables) Exec(ctx context.Context, text string, args ...any) (sql.Result, error) {
-	return t.exec(ctx, text, args...)
-}
-
-func (t rowTables) QueryRow(ctx context.Context, text string, args ...any) limit.Row {
-	return t.queryRow(ctx, text, args...)
-}
-
-func (t rowTables) CheckText(name, s string) error { return t.checkText(name, s) }
 
 func (e namedEdit) of(name string) tracbus.Resource {
 	return tracbus.Resource{Realm: tracbus.Realm(e.table.Name), ID: name}
@@ -116,7 +101,7 @@ func (e namedEdit) save(ctx context.Context, tx *tracbus.ModelTransaction) (c na
 	now := old.Clone()
 	now.Name = name
 	e.set(&now)
-	now, changed, err := e.table.Update(ctx, rowTables{tablesOf(tx)}, old, now)
+	now, changed, err := e.table.Update(ctx, tablesOf(tx), old, now)
 	if err != nil || !changed {
 		return c, tickets, e.failed(e.name, err)
 	}
@@ -137,7 +122,7 @@ func (e namedEdit) insert(ctx context.Context, tx *tracbus.ModelTransaction) (c 
 		return c, e.failed(row.Name, errors.New("it is new, and has NewName, Base or Retarget: expected none of them"))
 	}
 	e.set(&row)
-	if row, err = e.table.Insert(ctx, rowTables{tablesOf(tx)}, row); err != nil {
+	if row, err = e.table.Insert(ctx, tablesOf(tx), row); err != nil {
 		return c, e.failed(namedrow.Simplified(e.name), err)
 	}
 	return e.change(tracbus.KindCreated, row, row), e.invalidate(ctx, tx, true)
@@ -151,7 +136,7 @@ func (e namedEdit) remove(ctx context.Context, tx *tracbus.ModelTransaction, bla
 	}
 	old, tickets, err := e.open(ctx, tx, e.name)
 	if err == nil {
-		err = e.failed(e.name, e.table.Delete(ctx, rowTables{tablesOf(tx)}, e.name))
+		err = e.failed(e.name, e.table.Delete(ctx, tablesOf(tx), e.name))
 	}
 	if err == nil {
 		err = e.invalidate(ctx, tx, true)
@@ -191,6 +176,6 @@ func (e namedEdit) open(ctx context.Context, tx *tracbus.ModelTransaction, name 
 
 // lock reads a row and locks it. The resource must be locked already.
 func (e namedEdit) lock(ctx context.Context, tx *tracbus.ModelTransaction, name string) (namedrow.Row, error) {
-	row, err := e.table.Lock(ctx, rowTables{tablesOf(tx)}, name)
+	row, err := e.table.Lock(ctx, tablesOf(tx), name)
 	return row, e.failed(name, err)
 }

@@ -13,7 +13,7 @@ import (
 // ticketsWith returns the numbers of the tickets whose field has a value.
 func ticketsWith(ctx context.Context, tx *tracbus.ModelTransaction, field, name string) (ids []int64, err error) {
 	var id int64
-	err = tablesOf(tx).readAll(ctx, read{`SELECT id FROM {ticket} WHERE "` + field + `" = ? ORDER BY id`, []any{name}, func(rows *sql.Rows) error {
+	err = tablesOf(tx).ReadAll(ctx, read{Text: `SELECT id FROM {ticket} WHERE "` + field + `" = ? ORDER BY id`, Args: []any{name}, Scan: func(rows *sql.Rows) error {
 		err := rows.Scan(&id)
 		ids = append(ids, id)
 		return err
@@ -53,7 +53,7 @@ func renameInTickets(field string) renameFunc {
 	return func(ctx context.Context, tx *tracbus.ModelTransaction, ids []int64, old, name string) error {
 		return eachTicket(ctx, tx, ids, field, old, func(t *lockedTicket) (tracbus.Event, error) {
 			t.row.values[field] = name
-			_, err := t.tables.exec(ctx, `UPDATE {ticket} SET "`+field+`" = ? WHERE id = ?`, name, t.row.id)
+			_, err := t.tables.Exec(ctx, `UPDATE {ticket} SET "`+field+`" = ? WHERE id = ?`, name, t.row.id)
 			return tracbus.TicketChanged{
 				ID: t.row.id, Values: t.row.values, New: tracbus.Fields{field: name}, Old: tracbus.Fields{field: old},
 			}, err

@@ -3,13 +3,17 @@ package trac
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"iter"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/internal/sqltext"
+	"github.com/tracbus/tracbus/internal/tracsql"
 )
 
 // LoadPage returns the newest version of a page of Trac's, and false if there
@@ -63,7 +67,7 @@ func LoadPageNames(ctx context.Context, s *tracbus.Snapshot) iter.Seq2[string, e
 }
 
 func readNames(ctx context.Context, s *tracbus.Snapshot) (names []string, err error) {
-	rows, err := tablesIn(s).query(ctx, `SELECT DISTINCT name FROM {wiki} WHERE version > 0`)
+	rows, err := tablesIn(s).Query(ctx, `SELECT DISTINCT name FROM {wiki} WHERE version > 0`)
 	if err != nil {
 		return nil, err
 	}
@@ -122,8 +126,38 @@ func lockPage(ctx context.Context, tx *tracbus.ModelTransaction, name, text stri
 	return row, nil
 }
 
+// nameRefused returns an error of a statement that gives versions to a page, the newest of
+// them a number, as what it means. Some names no edit can ever give: the text may be too
+// long for the key, or have a character that the table cannot store; and a key of MySQL's
+// has the first characters only, so that two names that begin with the same are one to it.
+func nameRefused(ctx context.Context, tx *tracbus.ModelTransaction, name string, newest int64, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case sqltext.IsUnstorable(err) && strings.ContainsFunc(name, tracsql.Beyond):
+		return fmt.Errorf("%w: %w", tracbus.ErrInvalidPageName, err)
+	case sqltext.IsLongKey(err):
+		return fmt.Errorf("%w: it is too long for the table's key: %w", tracbus.ErrInvalidPageName, err)
+	case !sqltext.IsDuplicate(err):
+		return err
+	case tx.Dialect() == tracbus.MySQL:
+		if twin, same, failed := tablesOf(tx).Twin(ctx, name, newest); failed != nil {
+			return errors.Join(failed, orConflict(err))
+		} else if same > 0 {
+			return fmt.Errorf("%w: the table's key has its first %d characters only, which are those of the page %.300q too",
+				tracbus.ErrInvalidPageName, same, twin)
+		}
+	}
+	return orConflict(err)
+}
+
 func readPage(ctx context.Context, from tables, text string, args ...any) (row pageRow, err error) {
-	rows, err := from.query(ctx, text, args...)
+	defer func() {
+		if sqltext.IsForeignText(err) {
+			err = nil // no page can have that name
+		}
+	}()
+	rows, err := from.Query(ctx, text, args...)
 	if err != nil {
 		return row, err
 	}

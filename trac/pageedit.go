@@ -85,7 +85,7 @@ func (e PageEdit) Save(ctx context.Context, tx *tracbus.ModelTransaction) (event
 		return nil, nil
 	}
 	if err == nil && newReadonly && !newText {
-		_, err = tablesOf(tx).exec(ctx, `UPDATE {wiki} SET readonly = ? WHERE name = ?`, readonly(page), page.Name)
+		_, err = tablesOf(tx).Exec(ctx, `UPDATE {wiki} SET readonly = ? WHERE name = ?`, readonly(page), page.Name)
 		if err == nil {
 			err = stillNewest(ctx, tx, page.Name, page.Version)
 		}
@@ -146,7 +146,7 @@ func (e PageEdit) Delete(ctx context.Context, tx *tracbus.ModelTransaction) (eve
 	if err := e.checkBase(old, old.madeBy(tx)); err != nil {
 		return nil, err
 	}
-	if _, err := tablesOf(tx).exec(ctx, `DELETE FROM {wiki} WHERE name = ? AND version <= ?`, old.page.Name, old.page.Version); err != nil {
+	if _, err := tablesOf(tx).Exec(ctx, `DELETE FROM {wiki} WHERE name = ? AND version <= ?`, old.page.Name, old.page.Version); err != nil {
 		return nil, fmt.Errorf("page %.100q: %w", e.Name, err)
 	}
 	if err := stillNewest(ctx, tx, e.Name, 0); err != nil {
@@ -170,7 +170,7 @@ func stillNewest(ctx context.Context, tx *tracbus.ModelTransaction, name string,
 func pageGone(ctx context.Context, tx *tracbus.ModelTransaction, last pageRow, comment string) (tracbus.Event, error) {
 	err := invalidatePages(ctx, tx, true, last.page.Name)
 	if err == nil {
-		err = tablesOf(tx).execAttachments(ctx, `DELETE FROM {attachment} WHERE type = 'wiki' AND id = ?`, last.page.Name)
+		err = tablesOf(tx).ExecAttachments(ctx, `DELETE FROM {attachment} WHERE type = 'wiki' AND id = ?`, last.page.Name)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("page %.100q: %w", last.page.Name, err)
@@ -203,12 +203,12 @@ func insertVersion(ctx context.Context, tx *tracbus.ModelTransaction, p tracbus.
 		statement = `INSERT INTO {wiki} (name, version, time, author, text, comment, readonly, ipnr) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`
 		args = append(args, value.Text(tx.Actor().IPNR))
 	}
-	_, err := tablesOf(tx).exec(ctx, statement, args...)
-	return orConflict(err)
+	_, err := tablesOf(tx).Exec(ctx, statement, args...)
+	return nameRefused(ctx, tx, p.Name, p.Version, err)
 }
 
 func replaceVersion(ctx context.Context, tx *tracbus.ModelTransaction, p tracbus.WikiPage) error {
-	_, err := tablesOf(tx).exec(ctx, `UPDATE {wiki} SET text = ?, comment = ?, readonly = ? WHERE name = ? AND version = ?`,
+	_, err := tablesOf(tx).Exec(ctx, `UPDATE {wiki} SET text = ?, comment = ?, readonly = ? WHERE name = ? AND version = ?`,
 		p.Text, p.Comment, readonly(p), p.Name, p.Version)
 	return err
 }

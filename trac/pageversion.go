@@ -38,7 +38,7 @@ func (d PageVersionDelete) Delete(ctx context.Context, tx *tracbus.ModelTransact
 	if err != nil {
 		return nil, err
 	}
-	if _, err := tablesOf(tx).exec(ctx, `DELETE FROM {wiki} WHERE name = ? AND version = ?`, d.Name, d.Version); err != nil {
+	if _, err := tablesOf(tx).Exec(ctx, `DELETE FROM {wiki} WHERE name = ? AND version = ?`, d.Name, d.Version); err != nil {
 		return nil, fmt.Errorf("version %d of page %.100q: %w", d.Version, d.Name, err)
 	}
 	left, err := newestPage(ctx, tx, d.Name)
@@ -88,7 +88,7 @@ func (c PageCommentEdit) Save(ctx context.Context, tx *tracbus.ModelTransaction)
 	if row.page.Comment == old {
 		return nil, nil
 	}
-	_, err = tablesOf(tx).exec(ctx, `UPDATE {wiki} SET comment = ? WHERE name = ? AND version = ?`, row.page.Comment, row.page.Name, row.page.Version)
+	_, err = tablesOf(tx).Exec(ctx, `UPDATE {wiki} SET comment = ? WHERE name = ? AND version = ?`, row.page.Comment, row.page.Name, row.page.Version)
 	if err != nil {
 		return nil, fmt.Errorf("comment of version %d of page %.100q: %w", row.page.Version, row.page.Name, err)
 	}

@@ -51,7 +51,7 @@ func (p *patch) writeFields(ctx context.Context) error {
 			args = append(args, f.stored(p.new[name]))
 		}
 	}
-	_, err := p.ticket.tables.exec(ctx, statement+` WHERE id = ?`, append(args, p.ticket.row.id)...)
+	_, err := p.ticket.tables.Exec(ctx, statement+` WHERE id = ?`, append(args, p.ticket.row.id)...)
 	return err
 }
 
@@ -65,7 +65,7 @@ func (p *patch) writeCustom(ctx context.Context) error {
 		named, isNamed := p.set[name]
 		switch {
 		case p.ticket.row.custom[name] && different:
-			_, err := p.ticket.tables.exec(ctx, `UPDATE {ticket_custom} SET value = ? WHERE ticket = ? AND name = ?`,
+			_, err := p.ticket.tables.Exec(ctx, `UPDATE {ticket_custom} SET value = ? WHERE ticket = ? AND name = ?`,
 				f.stored(v), p.ticket.row.id, name)
 			if err != nil {
 				return err
@@ -78,7 +78,7 @@ func (p *patch) writeCustom(ctx context.Context) error {
 			rows = append(rows, []any{p.ticket.row.id, name, f.stored(f.initial)})
 		}
 	}
-	return p.ticket.tables.insertRows(ctx, `INSERT INTO {ticket_custom} (ticket, name, value)`, rows)
+	return p.ticket.tables.InsertRows(ctx, `INSERT INTO {ticket_custom} (ticket, name, value)`, rows)
 }
 
 // writeChange writes the rows of ticket_change. If this transaction has written

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/internal/sqltext"
 	"github.com/tracbus/tracbus/internal/value"
 )
 
@@ -72,14 +73,17 @@ func (r PageRename) Save(ctx context.Context, tx *tracbus.ModelTransaction) (eve
 }
 
 func (r PageRename) write(ctx context.Context, tx *tracbus.ModelTransaction, newest int64) error {
-	_, err := tablesOf(tx).exec(ctx, `UPDATE {wiki} SET name = ? WHERE name = ? AND version <= ?`, r.NewName, r.Name, newest)
+	_, err := tablesOf(tx).Exec(ctx, `UPDATE {wiki} SET name = ? WHERE name = ? AND version <= ?`, r.NewName, r.Name, newest)
 	if err != nil {
-		return orConflict(err)
+		return nameRefused(ctx, tx, r.NewName, newest, err)
 	}
 	if err := stillNewest(ctx, tx, r.Name, 0); err != nil {
 		return err
 	}
-	err = tablesOf(tx).execAttachments(ctx, `UPDATE {attachment} SET id = ? WHERE type = 'wiki' AND id = ?`, r.NewName, r.Name)
+	err = tablesOf(tx).ExecAttachments(ctx, `UPDATE {attachment} SET id = ? WHERE type = 'wiki' AND id = ?`, r.NewName, r.Name)
+	if sqltext.IsUnstorable(err) {
+		err = nameRefused(ctx, tx, r.NewName, newest, err)
+	}
 	if err != nil {
 		return err
 	}

@@ -35,16 +35,16 @@ func readTicket(ctx context.Context, from tables, fields fieldSet, id int64, loc
 	t := &ticketRow{id: id, values: make(tracbus.Fields, len(ticketColumns())+len(fields.custom)+2), custom: map[string]bool{}}
 	found := false
 	reads := []read{{
-		`SELECT "time", changetime, ` + quotedNames(ticketColumns()) + ` FROM {ticket} WHERE id = ?` + lock, []any{id},
-		func(rows *sql.Rows) error { found = true; return t.scan(rows) },
+		Text: `SELECT "time", changetime, ` + quotedNames(ticketColumns()) + ` FROM {ticket} WHERE id = ?` + lock, Args: []any{id},
+		Scan: func(rows *sql.Rows) error { found = true; return t.scan(rows) },
 	}}
 	if len(fields.custom) > 0 {
 		reads = append(reads, read{
-			`SELECT name, value FROM {ticket_custom} WHERE ticket = ?` + lock, []any{id},
-			func(rows *sql.Rows) error { return t.scanCustom(rows, fields) },
+			Text: `SELECT name, value FROM {ticket_custom} WHERE ticket = ?` + lock, Args: []any{id},
+			Scan: func(rows *sql.Rows) error { return t.scanCustom(rows, fields) },
 		})
 	}
-	if err := from.readAll(ctx, append(reads, more...)...); err != nil {
+	if err := from.ReadAll(ctx, append(reads, more...)...); err != nil {
 		return nil, err
 	}
 	if !found {
@@ -135,7 +135,7 @@ func lockTicket(ctx context.Context, tx *tracbus.ModelTransaction, id int64, bas
 // conflict returns an error that says who was faster.
 func (t *lockedTicket) conflict(ctx context.Context, base time.Time) error {
 	var author sql.NullString
-	err := t.tables.queryRow(ctx, `SELECT author FROM {ticket_change} WHERE ticket = ? AND "time" = ? LIMIT 1`,
+	err := t.tables.QueryRow(ctx, `SELECT author FROM {ticket_change} WHERE ticket = ? AND "time" = ? LIMIT 1`,
 		t.row.id, t.row.changed).Scan(&author)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return err

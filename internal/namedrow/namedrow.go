@@ -101,7 +101,7 @@ func (t Table) Lock(ctx context.Context, on Tables, name string) (row Row, err e
 	}
 	err = on.QueryRow(ctx, `SELECT name, "`+strings.Join(t.columns(), `", "`)+`" FROM {`+t.Name+`} WHERE name = ? {FOR UPDATE}`, name).Scan(into...)
 	switch {
-	case errors.Is(err, sql.ErrNoRows), err == nil && row.Name != name: // to MySQL, "m1 " equals "m1"
+	case isNone(err), err == nil && row.Name != name: // to MySQL, "m1 " equals "m1"
 		return row, ErrNotFound
 	case err != nil:
 		return row, err
@@ -189,13 +189,16 @@ func (t Table) checkFree(ctx context.Context, on Tables, name string) error {
 	var other string
 	err := on.QueryRow(ctx, `SELECT name FROM {`+t.Name+`} WHERE name = ? {FOR UPDATE}`, name).Scan(&other)
 	switch {
-	case errors.Is(err, sql.ErrNoRows):
+	case isNone(err):
 		return nil
 	case err != nil:
 		return err
 	}
 	return fmt.Errorf("name %.100q: %w", name, ErrExists)
 }
+
+// isNone says whether an error means that there is no row, or can be none.
+func isNone(err error) bool { return errors.Is(err, sql.ErrNoRows) || sqltext.IsForeignText(err) }
 
 // orExists returns an error as [ErrExists] if it means that: Trac was faster, or MySQL,
 // whose key holds only the beginning of a name, takes two for one.

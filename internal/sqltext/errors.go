@@ -16,6 +16,22 @@ func IsDuplicate(err error) bool {
 	return errors.As(err, &pg) && pg.SQLState() == "23505" || mysqlNumber(err) == mysqlDuplicate
 }
 
+// IsForeignText says whether MySQL cannot compare a text with a column whose character set
+// does not have all of its characters: no row has that text.
+func IsForeignText(err error) bool {
+	return slices.Contains([]uint64{mysqlCollations, mysqlConvert}, mysqlNumber(err))
+}
+
+// IsUnstorable says whether MySQL cannot store a text in a column whose character set does
+// not have all of its characters.
+func IsUnstorable(err error) bool { return mysqlNumber(err) == mysqlWrongText }
+
+// IsLongKey says whether PostgreSQL cannot store a text because it is too long for an index.
+func IsLongKey(err error) bool {
+	var pg interface{ SQLState() string }
+	return errors.As(err, &pg) && pg.SQLState() == "54000"
+}
+
 // IsConflict says whether a transaction was rolled back for the sake of others, and can
 // be repeated: it could not be serialized, or was in a deadlock.
 func IsConflict(err error) bool {
@@ -124,14 +140,17 @@ func SQLiteAnswered(error) bool { return false }
 
 // Errors of MySQL, by their numbers.
 const (
-	mysqlNoRoutine = 1305  // ER_SP_DOES_NOT_EXIST
-	mysqlNull      = 1048  // ER_BAD_NULL_ERROR
-	mysqlDuplicate = 1062  // ER_DUP_ENTRY
-	mysqlNoTable   = 1146  // ER_NO_SUCH_TABLE
-	mysqlLockWait  = 1205  // ER_LOCK_WAIT_TIMEOUT, MariaDB's word for NOWAIT too
-	mysqlDeadlock  = 1213  // ER_LOCK_DEADLOCK
-	mysqlNoWait    = 3572  // ER_LOCK_NOWAIT
-	mysqlBehind    = 30062 // of journal_append itself
+	mysqlNoRoutine  = 1305  // ER_SP_DOES_NOT_EXIST
+	mysqlNull       = 1048  // ER_BAD_NULL_ERROR
+	mysqlDuplicate  = 1062  // ER_DUP_ENTRY
+	mysqlNoTable    = 1146  // ER_NO_SUCH_TABLE
+	mysqlLockWait   = 1205  // ER_LOCK_WAIT_TIMEOUT, MariaDB's word for NOWAIT too
+	mysqlDeadlock   = 1213  // ER_LOCK_DEADLOCK
+	mysqlNoWait     = 3572  // ER_LOCK_NOWAIT
+	mysqlWrongText  = 1366  // ER_TRUNCATED_WRONG_VALUE_FOR_FIELD
+	mysqlCollations = 1267  // ER_CANT_AGGREGATE_2COLLATIONS
+	mysqlConvert    = 3854  // ER_CANNOT_CONVERT_STRING, of MySQL 8
+	mysqlBehind     = 30062 // of journal_append itself
 
 	mysqlDatabaseDenied  = 1044 // ER_DBACCESS_DENIED_ERROR
 	mysqlTableDenied     = 1142 // ER_TABLEACCESS_DENIED_ERROR

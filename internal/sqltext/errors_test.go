@@ -84,6 +84,7 @@ func TestMySQLNumbers(t *testing.T) {
 	for _, test := range []struct {
 		number                                         uint16
 		locked, noRoutine, duplicate, noTable, refused bool
+		foreign, unstorable                            bool
 	}{
 		{number: 1205, locked: true},
 		{number: 3572, locked: true},
@@ -92,14 +93,19 @@ func TestMySQLNumbers(t *testing.T) {
 		{number: 1146, noTable: true},
 		{number: 1142, refused: true},
 		{number: 1290, refused: true},
+		{number: 1267, foreign: true},
+		{number: 3854, foreign: true},
+		{number: 1366, unstorable: true},
 		{number: 1213},
 	} {
-		err := fmt.Errorf("wrapped: %w", errors.Join(errors.New("another"), &MySQLError{test.number, "tid 1205, after tids 3572, 1305, 1142, 1290, 1062 and 1146"}))
+		err := fmt.Errorf("wrapped: %w", errors.Join(errors.New("another"), &MySQLError{test.number, "tid 1205, after tids 1267, 1366, 3572, 1305, 1142, 1290, 1062 and 1146"}))
 		assert.Equal(t, test.locked, sqltext.IsLocked(err), "%v", err)
 		assert.Equal(t, test.noRoutine, sqltext.IsNoRoutine(err), "%v", err)
 		assert.Equal(t, test.refused, sqltext.IsRefused(err), "%v", err)
 		assert.Equal(t, test.duplicate, sqltext.IsDuplicate(err), "%v", err)
 		assert.Equal(t, test.noTable, sqltext.IsNoTable(err), "%v", err)
+		assert.Equal(t, test.foreign, sqltext.IsForeignText(err), "%v", err)
+		assert.Equal(t, test.unstorable, sqltext.IsUnstorable(err), "%v", err)
 	}
 	assert.False(t, sqltext.IsLocked(errors.New("Error 1205 (HY000)")), "no error of the driver")
 	assert.False(t, sqltext.IsLocked(nil))

@@ -90,6 +90,9 @@ func (r *ticketRig) save(author string, models ...tracbus.Model) (event tracbus.
 			if _, ok := m.(trac.ChangeDelete); ok {
 				save = tx.Delete
 			}
+			if d, ok := m.(deleted); ok {
+				save, m = tx.Delete, d.Model
+			}
 			if err := save(ctx, m); err != nil {
 				return err
 			}
