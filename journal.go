@@ -24,6 +24,7 @@ import (
 	"github.com/tracbus/tracbus/internal/redisconn"
 	"github.com/tracbus/tracbus/internal/retention"
 	"github.com/tracbus/tracbus/internal/store"
+	"github.com/tracbus/tracbus/internal/tracfile"
 )
 
 // Dialect says which database a journal is in.
@@ -187,6 +188,11 @@ func (j *Journal) connect(ctx context.Context) (err error) {
 	j.tables = progress.Of(j.store, j.db)
 	j.retention = retention.Of(j.store, j.db)
 	if j.store.OneWriter() {
+		if lack, err := tracfile.CopiesLack(ctx, j.db); err != nil {
+			return err
+		} else if lack {
+			j.config.Logger.Warn("the database is a file of Trac's with a write-ahead log: backups by trac-admin hotcopy may lack what was committed")
+		}
 		j.config.PollInterval = cmp.Or(j.config.PollInterval, 5*time.Millisecond)
 	}
 	j.config.PollInterval = cmp.Or(j.config.PollInterval, 100*time.Millisecond)

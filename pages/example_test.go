@@ -116,7 +116,7 @@ func tracDatabase() (db *sql.DB, remove func()) {
 	if err != nil {
 		log.Fatal(err)
 	}
-	db, err = sql.Open("sqlite", "file:"+filepath.Join(folder, "trac.db")+"?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)")
+	db, err = sql.Open("sqlite", "file:"+filepath.Join(folder, "trac.db")+"?_pragma=busy_timeout(10000)")
 	if err != nil {
 		log.Fatal(err)
 	}

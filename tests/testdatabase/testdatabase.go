@@ -4,10 +4,12 @@
 package testdatabase
 
 import (
+	"cmp"
 	"database/sql"
 	"fmt"
 	"io"
 	"log"
+	"os"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
@@ -94,9 +96,10 @@ func (s *Server) DSNVia(addr, name string) string {
 // MySQLParameters let everything that writers wait for go in one round trip.
 const MySQLParameters = "?multiStatements=true&interpolateParams=true"
 
-// SQLite returns the data source name of a file.
+// SQLite returns the data source name of a file. TRACBUS_SQLITE_JOURNAL is its
+// journal_mode, instead of WAL.
 func SQLite(path string) string {
-	return "file:" + path + "?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)"
+	return SQLiteOfTrac(path) + "&_pragma=journal_mode(" + cmp.Or(os.Getenv("TRACBUS_SQLITE_JOURNAL"), "WAL") + ")"
 }
 
 // SQLiteOfTrac returns the data source name of a file that is Trac's, as

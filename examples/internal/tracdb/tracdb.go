@@ -42,7 +42,8 @@ type DB struct {
 	Dialect tracbus.Dialect
 }
 
-// File returns the data source name of an SQLite file.
+// File returns the data source name of an SQLite file of an example's own, which has a
+// write-ahead log. A file that is Trac's must have none: see docs/databases.md.
 func File(path string) string {
 	path = strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(filepath.ToSlash(path))
 	return "file:" + path + "?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)"

@@ -3,6 +3,7 @@
 package attack_test
 
 import (
+	"cmp"
 	"database/sql"
 	"math/rand/v2"
 	"os"
@@ -86,7 +87,7 @@ func TestAttack(t *testing.T) {
 
 func onSQLite(t *testing.T) (string, string, func(string) string) {
 	path := filepath.Join(t.TempDir(), "attack.db")
-	return "file:" + path + "?_pragma=busy_timeout(60000)&_pragma=journal_mode(WAL)", "", nil
+	return "file:" + path + "?_pragma=busy_timeout(60000)&_pragma=journal_mode(" + cmp.Or(os.Getenv("TRACBUS_SQLITE_JOURNAL"), "WAL") + ")", "", nil
 }
 
 func onPostgres(t *testing.T) (string, string, func(string) string) {
