@@ -31,8 +31,10 @@ func allRealms() []tracbus.JournalRealm {
 	return []tracbus.JournalRealm{trac.Tickets{}, tracbus.Pages{}, realms.Milestones{}, realms.Components{}, realms.Versions{}, realms.Attachments{}}
 }
 
-func newRig(t *testing.T, s *testdatabase.Server) *rig {
-	name := s.Name()
+func newRig(t *testing.T, s *testdatabase.Server) *rig { return newRigIn(t, s, s.Name()) }
+
+// newRigIn makes one in a database that is empty.
+func newRigIn(t *testing.T, s *testdatabase.Server, name string) *rig {
 	r := &rig{t: t, dialect: tracbus.Dialect(s.Dialect), db: s.Open(t, s.DSN(name)), told: make(chan tracbus.Event, 10_000)}
 	for _, statement := range tracdatabase.Schema(r.dialect) {
 		r.exec(statement)
