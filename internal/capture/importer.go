@@ -108,6 +108,9 @@ func (i *Importer) Run(ctx context.Context) {
 			was := held
 			var err error
 			held, err = i.lease(ctx)
+			if err != nil && ctx.Err() != nil {
+				break
+			}
 			if err != nil {
 				i.report(err)
 			} else if renewed = asked; !held && was {
