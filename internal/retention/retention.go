@@ -67,6 +67,18 @@ func (r Rows) Prune(ctx context.Context, rule Rule, slowest Slowest) (deleted in
 	}
 }
 
+// Foresee returns how many transactions Prune would delete now. Where tids have gaps it counts
+// as Prune does, and remembers the number.
+func (r Rows) Foresee(ctx context.Context, rule Rule, slowest Slowest) (n int64, err error) {
+	defer r.store.Within(r.store.Limits().Lock, &ctx, &err)()
+	p, err := r.plan(ctx, rule, slowest)
+	if err != nil {
+		return 0, err
+	}
+	err = limit.QueryRow(ctx, r.db, r.store.SQL("SELECT count(DISTINCT CASE WHEN changes > 0 THEN tid END) FROM {journal_change} WHERE tid <= ?"), max(p.upTo, p.floor)).Scan(&n)
+	return n, err
+}
+
 // plan is what is to go, as of a moment before it does.
 type plan struct {
 	floor   int64   // up to which it is pruned
