@@ -8,13 +8,16 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/internal/limit"
 	"github.com/tracbus/tracbus/tests/testdatabase"
 	"github.com/tracbus/tracbus/tests/tracdatabase"
+	"github.com/tracbus/tracbus/trac"
 )
 
 // TestAWriteAheadLogOfTracs: OpenJournal warns of a file that trac-admin hotcopy does not copy
@@ -50,4 +53,39 @@ func TestAWriteAheadLogOfTracs(t *testing.T) {
 			assert.Equal(t, test.warned, strings.Count(log.String(), "hotcopy"), log.String())
 		})
 	}
+}
+
+// TestWithoutAWriteAheadLog: a COMMIT waits for who reads. If that takes too long, nothing is
+// stored, and the next change is as if nothing had been.
+func TestWithoutAWriteAheadLog(t *testing.T) {
+	s := testdatabase.New(t, "sqlite")
+	dsn := "file:" + filepath.Join(t.TempDir(), "trac.db") + "?_pragma=busy_timeout(100)&_pragma=journal_mode(DELETE)"
+	r := &ticketRig{t: t, dialect: tracbus.SQLite, db: s.Open(t, dsn), times: map[int64]string{}}
+	for _, statement := range tracdatabase.Schema("sqlite") {
+		r.exec(statement)
+	}
+	opening := limit.With(t.Context(), limit.Limits{Commit: 500 * time.Millisecond})
+	bus := tracbus.NewBus("test")
+	var err error
+	r.journal, err = tracbus.OpenJournal(opening, r.db, bus, tracbus.JournalConfig{Dialect: tracbus.SQLite, Realms: testTicketRealm()})
+	require.NoError(t, err)
+	defer func() {
+		require.NoError(t, errors.Join(r.journal.Close(context.Background()), bus.Close(context.Background())))
+	}()
+	r.save("joe", create(tracbus.Fields{"summary": "Crash"}))
+
+	reader := s.Open(t, dsn)
+	rows, err := reader.QueryContext(t.Context(), "SELECT id FROM ticket UNION ALL SELECT id FROM ticket")
+	require.NoError(t, err)
+	require.True(t, rows.Next())
+	tid, err := r.journal.Update(t.Context(), tracbus.Actor{Author: "amy"}, func(tx *tracbus.ModelTransaction) error {
+		return tx.Save(t.Context(), trac.TicketEdit{ID: 1, Comment: "Why?"})
+	})
+	require.ErrorIs(t, err, tracbus.ErrNotCommitted)
+	require.Zero(t, tid)
+	require.NoError(t, rows.Close())
+	assert.NotContains(t, strings.Join(r.rows(), "\n"), "Why?")
+	r.times = map[int64]string{}
+	r.save("amy", trac.TicketEdit{ID: 1, Comment: "Now"})
+	assert.Contains(t, r.rows(), "change 1 t0 amy comment: 1 > Now")
 }

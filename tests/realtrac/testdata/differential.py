@@ -326,9 +326,14 @@ def known_outcome(o, trac, ours, before):
     return None
 
 
-def same_as_none(v):
-    """Says whether a value is what everybody sees of a field without a row."""
-    return v == {'$t': 1577923200000000} if isinstance(v, dict) else not (v or '').strip()  # f_timed's default
+DEFAULTS = {'f_textd': 'dflt', 'f_sel': 'b', 'f_selidx': 'y', 'f_chk': '0', 'f_chk1': '1', 'f_timed': {'$t': 1577923200000000}}
+
+
+def same_as_none(name, v):
+    """Says whether a value is none, or what everybody sees of a field without a row."""
+    if isinstance(v, str):
+        v = v.strip()
+    return not v or v == DEFAULTS.get(name)
 
 
 def settle(o, trac, answer, A, B, when, before):
@@ -387,7 +392,7 @@ def settle(o, trac, answer, A, B, when, before):
             known('null to null')
             del old[n]
     for n in list(old):
-        if n.startswith('f_') and old[n] is None and n not in had and n not in told and same_as_none(o['set'].get(n)):
+        if n.startswith('f_') and old[n] is None and n not in had and n not in told and same_as_none(n, o['set'].get(n)):
             known('silent default')
             del old[n]
     n = max([0] + numbers(before, o['id'])) + 1
