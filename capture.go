@@ -214,7 +214,7 @@ func (tx *ModelTransaction) takenIn(e Event) entry.Entry {
 		id = value.Text(id[:most])
 	}
 	text := value.Text(fmt.Sprintf("what others wrote cannot be kept: %v", err))
-	tx.journal.config.Logger.Error("a change that others wrote cannot be kept: listeners get a Resync", "realm", string(e.Resource().Realm), "id", id, "err", err)
+	tx.journal.config.Logger.Error("a change that others wrote cannot be kept: listeners get a Resync", "resource", fmt.Sprintf("%.100q", e.Resource()), "err", err)
 	return entry.Entry{Resource: entry.Resource{Realm: string(e.Resource().Realm), ID: id}, Kind: "unreadable", Time: tx.time, Comment: text}
 }
 

@@ -1,6 +1,7 @@
 package trac
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -39,7 +40,7 @@ func (c Capture) Captured() capture.Spec {
 
 // CaptureSchema returns the SQL that makes the inbox and the triggers of all realms, where nothing
 // of it is there, and the SQL that drops them, for applications that migrate by hand. schema is as with
-// [tracbus.JournalSchema]. Statements are separated by empty lines, and have no semicolon at their end.
+// [tracbus.JournalSchema], but PostgreSQL needs its name. Statements are separated by empty lines, and have no semicolon at their end.
 func CaptureSchema(dialect tracbus.Dialect, schema string) (install, uninstall string, err error) {
 	install, uninstall, err = capture.Text(Capture{}.Captured(), string(dialect), schema)
 	if err != nil {
@@ -57,7 +58,7 @@ var ErrInboxNotEmpty = errors.New("the inbox has rows that are not in the journa
 // [tracbus.JournalConfig].
 func UninstallCapture(ctx context.Context, db *sql.DB, dialect tracbus.Dialect, schema string) error {
 	d := string(dialect)
-	if _, _, err := CaptureSchema(dialect, schema); err != nil {
+	if _, _, err := CaptureSchema(dialect, cmp.Or(schema, "any")); err != nil {
 		return err
 	}
 	if schema == "" {

@@ -300,6 +300,9 @@ func Text(spec Spec, dialect, schema string) (install, uninstall string, err err
 	if dialects[dialect] == nil {
 		return "", "", fmt.Errorf("dialect %q: expected sqlite, postgresql or mysql", dialect)
 	}
+	if dialect == "postgresql" && schema == "" {
+		return "", "", fmt.Errorf("no schema: expected its name, because the functions have a fixed search_path")
+	}
 	in := &Inbox{spec: spec, tables: spec.Tables, dialect: sqltext.Of(dialect), words: dialects[dialect], schema: schema}
 	var makes, drops []string
 	for _, s := range in.words.inbox {

@@ -187,23 +187,7 @@ func (r *replay) written(text string) string {
 	return text
 }
 
-// takeIn takes in what waits, as a transaction that locks it does.
 func (r *replay) takeIn() {
 	r.t.Helper()
-	realmOf := map[string]tracbus.Realm{
-		"t": tracbus.RealmTicket, "c": tracbus.RealmTicket, "h": tracbus.RealmTicket, "w": tracbus.RealmWiki,
-		"m": realms.RealmMilestone, "p": realms.RealmComponent, "v": realms.RealmVersion, "a": realms.RealmAttachment,
-	}
-	for {
-		var code, id string
-		err := r.db.QueryRowContext(r.t.Context(), "SELECT tbl, id FROM journal_inbox ORDER BY n LIMIT 1").Scan(&code, &id)
-		if errors.Is(err, sql.ErrNoRows) {
-			return
-		}
-		require.NoError(r.t, err)
-		_, err = r.journal.Update(r.t.Context(), tracbus.Actor{}, func(tx *tracbus.ModelTransaction) error {
-			return tx.Lock(r.t.Context(), tracbus.Resource{Realm: realmOf[code], ID: id})
-		})
-		require.NoError(r.t, err)
-	}
+	require.NoError(r.t, capture.TakeIn(r.t.Context(), r.db, r.journal))
 }

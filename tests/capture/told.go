@@ -3,6 +3,9 @@
 package capture
 
 import (
+	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"maps"
 	"strconv"
@@ -11,6 +14,30 @@ import (
 	"github.com/tracbus/tracbus"
 	"github.com/tracbus/tracbus/trac/realms"
 )
+
+// TakeIn takes in all that waits, as transactions that lock it do.
+func TakeIn(ctx context.Context, db *sql.DB, j *tracbus.Journal) error {
+	realmOf := map[string]tracbus.Realm{
+		"t": tracbus.RealmTicket, "c": tracbus.RealmTicket, "h": tracbus.RealmTicket, "w": tracbus.RealmWiki,
+		"m": realms.RealmMilestone, "p": realms.RealmComponent, "v": realms.RealmVersion, "a": realms.RealmAttachment,
+	}
+	for {
+		var code, id string
+		err := db.QueryRowContext(ctx, "SELECT tbl, id FROM journal_inbox ORDER BY n LIMIT 1").Scan(&code, &id)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		_, err = j.Update(ctx, tracbus.Actor{}, func(tx *tracbus.ModelTransaction) error {
+			return tx.Lock(ctx, tracbus.Resource{Realm: realmOf[code], ID: id})
+		})
+		if err != nil {
+			return err
+		}
+	}
+}
 
 // Told is what a listener was told, as testdata/history.py of package realtrac writes it.
 type Told = map[string]any
