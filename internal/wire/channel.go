@@ -14,8 +14,8 @@ type Channel struct {
 	Prefix, Env, Realm, Kind, ID string
 }
 
-// The kinds of change that this library has. A new one of tickets or pages is
-// added here and to [known]; the root's Kind constants are made of these.
+// The kinds of change that this library has. A new one is added here and to [known];
+// the Kind constants of the root and of trac/realms are made of these.
 const (
 	Created        = "created"
 	Changed        = "changed"
@@ -24,12 +24,13 @@ const (
 	ChangeDeleted  = "change_deleted"
 	Renamed        = "renamed"
 	VersionDeleted = "version_deleted"
+	Moved          = "moved"
 )
 
 // known says whether a kind is one that this library has.
 func known(kind string) bool {
 	switch kind {
-	case Created, Changed, Deleted, CommentEdited, ChangeDeleted, Renamed, VersionDeleted:
+	case Created, Changed, Deleted, CommentEdited, ChangeDeleted, Renamed, VersionDeleted, Moved:
 		return true
 	}
 	return false

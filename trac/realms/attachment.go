@@ -8,6 +8,7 @@ import (
 
 	"github.com/tracbus/tracbus"
 	"github.com/tracbus/tracbus/internal/value"
+	"github.com/tracbus/tracbus/internal/wire"
 )
 
 // RealmAttachment is the realm of attachments.
@@ -15,7 +16,7 @@ const RealmAttachment tracbus.Realm = "attachment"
 
 // KindMoved is the kind of an [AttachmentChanged] after which the attachment has
 // another parent or file name.
-const KindMoved tracbus.Kind = "moved"
+const KindMoved tracbus.Kind = wire.Moved
 
 // Attachment is a file that is attached to a ticket, page or milestone, a row of
 // Trac's table attachment. The file itself is in a folder of Trac's.

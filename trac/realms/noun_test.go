@@ -50,7 +50,7 @@ func oneOfEach() []recorded {
 	v3 := realms.Version{Name: "1.0.milestone.deleted", Description: "d"}
 	a1 := realms.Attachment{tracbus.TicketResource(17), "crash.log", 123, at, "d", "ann"}
 	a2, a3 := a1, a1
-	a2.Parent, a2.Filename = tracbus.PageResource("a/b.attachment.created"), "100%/2F"
+	a2.Parent, a2.Filename = tracbus.PageResource("a/b.attachment.created"), "100%/2F.attachment.created"
 	a3.Size, a3.Description = 1<<40, ""
 	return []recorded{
 		realms.MilestoneCreated{c, m1}, realms.MilestoneChanged{c, m2, m1}, realms.MilestoneChanged{c, m3, m1}, realms.MilestoneDeleted{c, m3},
