@@ -21,9 +21,12 @@ func moveAttachments(ctx context.Context, tx *tracbus.ModelTransaction, from, to
 	err = tablesOf(tx).ExecAttachments(ctx, `UPDATE {attachment} SET id = ? WHERE type = ? AND id = ?`, to.ID, string(from.Realm), from.ID)
 	for _, f := range files {
 		if err == nil {
-			moved := f
+			moved := f.Attachment
 			moved.Parent = to
-			err = tx.Also(realms.AttachmentChanged{Attachment: moved, Old: f})
+			if f.Null != 0 {
+				f.Null |= tracbus.AttrOldText
+			}
+			err = tx.Also(realms.AttachmentChanged{Change: f.Change, Attachment: moved, Old: f.Attachment})
 		}
 	}
 	return err
@@ -38,15 +41,16 @@ func deleteAttachments(ctx context.Context, tx *tracbus.ModelTransaction, parent
 	err = tablesOf(tx).ExecAttachments(ctx, `DELETE FROM {attachment} WHERE type = ? AND id = ?`, string(parent.Realm), parent.ID)
 	for _, f := range files {
 		if err == nil {
-			err = tx.Also(realms.AttachmentDeleted{Attachment: f})
+			err = tx.Also(f)
 		}
 	}
 	return err
 }
 
-// attachmentsOf returns and locks what is attached to a resource: none if the journal
-// does not have the realm of attachments, or the database no such table.
-func attachmentsOf(ctx context.Context, tx *tracbus.ModelTransaction, parent tracbus.Resource) (files []realms.Attachment, err error) {
+// attachmentsOf returns and locks what is attached to a resource, each as the event
+// that it is deleted: none if the journal does not have the realm of attachments, or
+// the database no such table.
+func attachmentsOf(ctx context.Context, tx *tracbus.ModelTransaction, parent tracbus.Resource) (files []realms.AttachmentDeleted, err error) {
 	if tx.Realm(realms.RealmAttachment) == nil {
 		return nil, nil
 	}
@@ -61,14 +65,25 @@ func attachmentsOf(ctx context.Context, tx *tracbus.ModelTransaction, parent tra
 			if err := rows.Scan(&name, &size, &when, &description, &author); err != nil {
 				return err
 			}
-			files = append(files, realms.Attachment{
+			f := realms.AttachmentDeleted{Attachment: realms.Attachment{
 				Parent: parent, Filename: name.String, Size: size.Int64, Time: namedrow.TimeOf(when.Int64), Description: description.String, Author: author.String,
-			})
+			}}
+			if !description.Valid {
+				f.Null = tracbus.AttrText
+			}
+			files = append(files, f)
 			return nil
 		},
 	})
+	var resources []tracbus.Resource
+	for _, f := range files {
+		resources = append(resources, f.Resource())
+	}
+	if err == nil {
+		err = tx.Lock(ctx, resources...)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("attachments of %.100q: %w", parent, err)
+		return nil, fmt.Errorf("attachments of %s %.100q: %w", parent.Realm, parent.ID, err)
 	}
 	return files, nil
 }

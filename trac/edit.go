@@ -67,7 +67,7 @@ func (e TicketEdit) Save(ctx context.Context, tx *tracbus.ModelTransaction) (eve
 // Delete implements [tracbus.Model] and returns a [tracbus.TicketDeleted]. It
 // deletes the rows that Trac does (Ticket.delete, Trac 1.6): the ticket's in
 // ticket, ticket_custom, ticket_change and attachment. The attached files stay in
-// Trac's folder. Set and ReplyTo must be empty.
+// Trac's folder. Attachments are reported as with a [PageEdit]. Set and ReplyTo must be empty.
 func (e TicketEdit) Delete(ctx context.Context, tx *tracbus.ModelTransaction) (event tracbus.Event, err error) {
 	defer bounded(&ctx, &err)()
 	if e.ID == 0 || len(e.Set) > 0 || e.ReplyTo != 0 {
@@ -77,7 +77,7 @@ func (e TicketEdit) Delete(ctx context.Context, tx *tracbus.ModelTransaction) (e
 	if err != nil {
 		return nil, err
 	}
-	if err := t.tables.ExecAttachments(ctx, `DELETE FROM {attachment} WHERE "type" = 'ticket' AND id = ?`, e.Resource().ID); err != nil {
+	if err := deleteAttachments(ctx, tx, e.Resource()); err != nil {
 		return nil, err
 	}
 	for _, statement := range []string{

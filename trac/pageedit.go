@@ -29,7 +29,9 @@ const NoPage int64 = -1
 // Delete deletes all versions, and the page's rows in Trac's table attachment.
 // The attached files stay in Trac's folder, in
 // files/attachments/wiki/<first 3 digits of hash>/<hash>, where hash is the
-// name's SHA-1. Trac deletes them; this library cannot.
+// name's SHA-1. Trac deletes them; this library cannot. If the journal has the realm
+// [realms.Attachments], each row that is deleted, or moved by a [PageRename], is
+// reported.
 //
 // As in Trac, transactions that create, rename or delete pages wait for each
 // other. If such a transaction changes other pages too, it should first lock all
@@ -170,7 +172,7 @@ func stillNewest(ctx context.Context, tx *tracbus.ModelTransaction, name string,
 func pageGone(ctx context.Context, tx *tracbus.ModelTransaction, last pageRow, comment string) (tracbus.Event, error) {
 	err := invalidatePages(ctx, tx, true, last.page.Name)
 	if err == nil {
-		err = tablesOf(tx).ExecAttachments(ctx, `DELETE FROM {attachment} WHERE type = 'wiki' AND id = ?`, last.page.Name)
+		err = deleteAttachments(ctx, tx, tracbus.PageResource(last.page.Name))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("page %.100q: %w", last.page.Name, err)

@@ -80,7 +80,7 @@ func (r PageRename) write(ctx context.Context, tx *tracbus.ModelTransaction, new
 	if err := stillNewest(ctx, tx, r.Name, 0); err != nil {
 		return err
 	}
-	err = tablesOf(tx).ExecAttachments(ctx, `UPDATE {attachment} SET id = ? WHERE type = 'wiki' AND id = ?`, r.NewName, r.Name)
+	err = moveAttachments(ctx, tx, tracbus.PageResource(r.Name), tracbus.PageResource(r.NewName))
 	if sqltext.IsUnstorable(err) {
 		err = nameRefused(ctx, tx, r.NewName, newest, err)
 	}

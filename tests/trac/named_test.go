@@ -162,7 +162,7 @@ var namedCases = []struct {
 		told: []string{
 			`ticket 1 changed at t0 by joe "Milestone renamed" milestone: "m1" > "m2"`,
 			`ticket 3 changed at t0 by joe "Milestone renamed" milestone: "m1" > "m2"`,
-			"attachment milestone/m2/a moved parent_id: m1 > m2", "attachment milestone/m2/b moved parent_id: m1 > m2",
+			"attachment milestone/m2/a moved parent_id: m1 > m2, NULL, was NULL", "attachment milestone/m2/b moved parent_id: m1 > m2",
 			"milestone m2 renamed description: d > e name: m1 > m2",
 		},
 		rows: []string{
@@ -546,6 +546,34 @@ func TestNamedEditsNeedTheirRealm(t *testing.T) {
 		assert.Equal(t, []string{
 			"ticket 1|5|milestone=m2", "milestone m2|0|0|", "attachment milestone|m2|a|NULL|NULL|NULL|NULL",
 		}, r.allRows())
+	})
+}
+
+// TestAttachmentsFollow: what is attached to a ticket or page goes with it, and is
+// told if the journal has the realm for it.
+func TestAttachmentsFollow(t *testing.T) {
+	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
+		r := newTicketRig(t, s, namedRealms())
+		r.exec("INSERT INTO ticket (id, changetime) VALUES (1, 5)")
+		r.exec("INSERT INTO wiki (name, version, time) VALUES ('P', 1, 5), ('R', 1, 5)")
+		r.exec(`INSERT INTO attachment (type, id, filename, size, time, description, author) VALUES ('ticket', '1', 'a/b', 3, 7, 'd', 'ann'),
+			('ticket', '2', 'a', 3, 7, 'd', 'ann'), ('wiki', 'P', 'b', 3, 7, 'd', 'ann'), ('wiki', 'P', 'a', NULL, NULL, NULL, NULL), ('wiki', '1', 'a', 3, 7, 'd', 'ann')`)
+		for _, test := range []struct {
+			step any
+			told []string
+		}{
+			{deleted{trac.TicketEdit{ID: 1}}, []string{"attachment ticket/1/a%2Fb deleted", "ticket 1 deleted at t0 by joe"}},
+			{trac.PageRename{Name: "P", NewName: "Q"}, []string{
+				"attachment wiki/Q/a moved parent_id: P > Q, NULL, was NULL", "attachment wiki/Q/b moved parent_id: P > Q", "wiki Q renamed name: P > Q, NULL",
+			}},
+			{deleted{trac.PageEdit{Name: "Q"}}, []string{"attachment wiki/Q/a deleted, NULL", "attachment wiki/Q/b deleted", "wiki Q deleted, NULL"}},
+			{deleted{trac.PageEdit{Name: "R"}}, []string{"wiki R deleted, NULL"}},
+		} {
+			told, err := r.change(test.step)
+			require.NoError(t, err)
+			assert.Equal(t, test.told, told)
+		}
+		assert.Equal(t, []string{"attachment ticket|2|a|3|7|d|ann", "attachment wiki|1|a|3|7|d|ann"}, r.allRows())
 	})
 }
 
