@@ -92,27 +92,31 @@ func milestoneOf(r namedrow.Row) realms.Milestone {
 func (e MilestoneEdit) Resource() tracbus.Resource { return e.edit().resource() }
 
 // Save implements [tracbus.Model]. It writes what Trac does (Milestone.insert, update
-// and move_tickets, Trac 1.6), and returns a [realms.MilestoneCreated] or
-// [realms.MilestoneChanged]. If nothing is different, it returns none, although
-// tickets may have been moved.
+// and move_tickets, Trac 1.6), and reports a [realms.MilestoneCreated] or
+// [realms.MilestoneChanged]: after those of tickets that are renamed, and before those
+// of tickets that are retargeted. If nothing of the milestone is different, it is not
+// written or reported.
 func (e MilestoneEdit) Save(ctx context.Context, tx *tracbus.ModelTransaction) (event tracbus.Event, err error) {
 	defer bounded(&ctx, &err)()
 	c, tickets, err := e.edit().save(ctx, tx)
 	if err != nil {
 		return nil, err
 	}
-	if e.Retarget != nil {
-		if err := e.retargetTickets(ctx, tx, tickets, cmp.Or(c.now.Name, e.Name), "", true); err != nil {
-			return nil, err
-		}
-	}
 	switch c.kind {
 	case tracbus.KindCreated:
 		return realms.MilestoneCreated{Change: c.Change, Milestone: milestoneOf(c.now)}, nil
 	case tracbus.KindChanged:
-		return realms.MilestoneChanged{Change: c.Change, Milestone: milestoneOf(c.now), Old: milestoneOf(c.old)}, nil
+		event = realms.MilestoneChanged{Change: c.Change, Milestone: milestoneOf(c.now), Old: milestoneOf(c.old)}
 	}
-	return nil, nil
+	if e.Retarget == nil {
+		return event, nil
+	}
+	if event != nil { // before those of its tickets
+		if err := tx.Also(event); err != nil {
+			return nil, err
+		}
+	}
+	return nil, e.retargetTickets(ctx, tx, tickets, cmp.Or(c.now.Name, e.Name), "", true)
 }
 
 // Delete implements [tracbus.Model] and returns a [realms.MilestoneDeleted]. It

@@ -160,7 +160,7 @@ func TestNamedThingsAsTracDoes(t *testing.T) {
 				told, err := r.toldAsTrac(op)
 				what := fmt.Sprintf("seed %d, %d: %+v", seed, i, op)
 				require.Equal(t, trac.Done, err == nil, "%s: Trac says %q, and the library %v", what, trac.Error, err)
-				require.Equal(t, trac.Told, told, what)
+				require.Equal(t, inOrder(trac.Told), inOrder(told), what)
 				if trac.Done {
 					done++
 				}
@@ -169,6 +169,20 @@ func TestNamedThingsAsTracDoes(t *testing.T) {
 			assert.Equal(t, theirs.comparable(), r.comparable(), "seed %d", seed)
 		}
 	})
+}
+
+// inOrder sorts tickets that were changed one after the other: Trac takes them in the
+// order in which the database returns them.
+func inOrder(told []string) []string {
+	isTicket := func(line string) bool { return strings.HasPrefix(line, "ticket ") }
+	for i := range told {
+		end := i
+		for end < len(told) && isTicket(told[end]) {
+			end++
+		}
+		slices.Sort(told[i:end])
+	}
+	return told
 }
 
 // randomTickets returns statements that make tickets and attachments.

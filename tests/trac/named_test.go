@@ -184,7 +184,7 @@ var namedCases = []struct {
 		},
 		steps: []any{trac.MilestoneEdit{Name: "m1", Completed: &due, Retarget: new("m2")}},
 		told: []string{
-			`ticket 1 changed at t0 by joe milestone: "m1" > "m2"`, "milestone m1 changed completed: <nil> > 2021-06-07T06:09:10.123456Z",
+			"milestone m1 changed completed: <nil> > 2021-06-07T06:09:10.123456Z", `ticket 1 changed at t0 by joe milestone: "m1" > "m2"`,
 		},
 		rows: []string{
 			"ticket 1|t0|milestone=m2 status=new", "ticket 2|5|milestone=m1 status=closed",

@@ -65,10 +65,11 @@ def do(env, op):
     if op['do'] == 'create':
         thing.insert()
     elif op['realm'] == 'milestone':
-        with env.db_transaction:
-            thing.update(author='joe')
-            if move:
-                thing.move_tickets(op['retarget'] or None, 'joe', op['comment'], exclude_closed=True)
+        if op.get('retarget'):
+            model.Milestone(env, op['retarget'])  # which fails if there is none
+        thing.update(author='joe')
+        if move:
+            thing.move_tickets(op['retarget'] or None, 'joe', op['comment'], exclude_closed=True)
     else:
         thing.update()
 
