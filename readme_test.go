@@ -15,6 +15,7 @@ import (
 
 	"github.com/tracbus/tracbus"
 	"github.com/tracbus/tracbus/internal/docprogram"
+	"github.com/tracbus/tracbus/trac/realms"
 )
 
 // documents returns README.md and the files in docs.
@@ -52,7 +53,7 @@ func TestDocumentedMessagesAreReal(t *testing.T) {
 			continue
 		}
 		payload = "{" + payload
-		e, err := tracbus.Decode(tracbus.DefaultPrefix, channel, payload)
+		e, err := realms.Decode(tracbus.DefaultPrefix, channel, payload)
 		require.NoError(t, err, "%s", line)
 		gotChannel, gotPayload, err := tracbus.PublisherConfig{}.Encode(e)
 		require.NoError(t, err, "%s", line)
@@ -60,7 +61,7 @@ func TestDocumentedMessagesAreReal(t *testing.T) {
 		assert.Equal(t, payload, gotPayload)
 		kinds[string(e.Resource().Realm)+"."+string(e.Kind())] = true
 	}
-	assert.Len(t, kinds, 6)
+	assert.Len(t, kinds, 6+15)
 }
 
 // The contract is in one place, the package comment, and README.md links to it.

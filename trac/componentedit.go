@@ -5,6 +5,7 @@ import (
 
 	"github.com/tracbus/tracbus"
 	"github.com/tracbus/tracbus/internal/namedrow"
+	"github.com/tracbus/tracbus/internal/nameedit"
 	"github.com/tracbus/tracbus/trac/realms"
 )
 
@@ -44,26 +45,26 @@ type ComponentEdit struct {
 	Base *realms.Component
 }
 
-func (e ComponentEdit) edit() namedEdit {
-	n := namedEdit{
-		table: namedrow.Table{Name: string(realms.RealmComponent), Texts: []string{"owner"}, NullCreated: true, NullChanged: true},
-		name:  e.Name, newName: e.NewName, create: e.New, comment: e.Comment,
-		set: func(r *namedrow.Row) {
+func (e ComponentEdit) edit() nameedit.Edit {
+	n := nameedit.Edit{
+		Table: namedrow.Table{Name: string(realms.RealmComponent), Texts: []string{"owner"}, NullCreated: true, NullChanged: true},
+		Name:  e.Name, NewName: e.NewName, New: e.New, Comment: e.Comment,
+		Set: func(r *namedrow.Row) {
 			if e.Owner != nil {
 				r.Texts[0] = namedrow.Simplified(*e.Owner)
 			}
 			setIf(&r.Texts[1], e.Description)
 		},
-		invalidate: func(ctx context.Context, tx *tracbus.ModelTransaction, names bool) error {
+		Invalidate: func(ctx context.Context, tx *tracbus.ModelTransaction, names bool) error {
 			if !names {
 				return nil
 			}
 			return invalidateTracCache(ctx, tx, tracFieldsCache)
 		},
 	}
-	n.renamed = renameInTickets(n.table.Name)
+	n.Renamed = renameInTickets(n.Table.Name)
 	if b := e.Base; b != nil {
-		n.base = &namedrow.Row{Name: b.Name, Texts: []string{b.Owner, b.Description}}
+		n.Base = &namedrow.Row{Name: b.Name, Texts: []string{b.Owner, b.Description}}
 	}
 	return n
 }
@@ -74,21 +75,21 @@ func componentOf(r namedrow.Row) realms.Component {
 
 // Resource returns the component. It has no name if more than the component is to be
 // locked, in an order of its own.
-func (e ComponentEdit) Resource() tracbus.Resource { return e.edit().resource() }
+func (e ComponentEdit) Resource() tracbus.Resource { return e.edit().Resource() }
 
 // Save implements [tracbus.Model]. It writes what Trac does (Component.insert and
 // update, Trac 1.6), and returns a [realms.ComponentCreated] or
 // [realms.ComponentChanged].
 func (e ComponentEdit) Save(ctx context.Context, tx *tracbus.ModelTransaction) (event tracbus.Event, err error) {
 	defer bounded(&ctx, &err)()
-	c, _, err := e.edit().save(ctx, tx)
+	c, err := e.edit().Save(ctx, tx, tablesOf(tx))
 	switch {
 	case err != nil:
 		return nil, err
-	case c.kind == tracbus.KindCreated:
-		return realms.ComponentCreated{Change: c.Change, Component: componentOf(c.now)}, nil
-	case c.kind == tracbus.KindChanged:
-		return realms.ComponentChanged{Change: c.Change, Component: componentOf(c.now), Old: componentOf(c.old)}, nil
+	case c.Kind == tracbus.KindCreated:
+		return realms.ComponentCreated{Change: c.Change, Component: componentOf(c.Now)}, nil
+	case c.Kind == tracbus.KindChanged:
+		return realms.ComponentChanged{Change: c.Change, Component: componentOf(c.Now), Old: componentOf(c.Old)}, nil
 	}
 	return nil, nil
 }
@@ -97,9 +98,9 @@ func (e ComponentEdit) Save(ctx context.Context, tx *tracbus.ModelTransaction) (
 // NewName, Owner and Description must be empty.
 func (e ComponentEdit) Delete(ctx context.Context, tx *tracbus.ModelTransaction) (event tracbus.Event, err error) {
 	defer bounded(&ctx, &err)()
-	c, _, err := e.edit().remove(ctx, tx, e.Owner == nil && e.Description == nil)
+	c, err := e.edit().Delete(ctx, tx, tablesOf(tx), e.Owner == nil && e.Description == nil)
 	if err != nil {
 		return nil, err
 	}
-	return realms.ComponentDeleted{Change: c.Change, Component: componentOf(c.now)}, nil
+	return realms.ComponentDeleted{Change: c.Change, Component: componentOf(c.Now)}, nil
 }

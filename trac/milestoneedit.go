@@ -9,6 +9,7 @@ import (
 
 	"github.com/tracbus/tracbus"
 	"github.com/tracbus/tracbus/internal/namedrow"
+	"github.com/tracbus/tracbus/internal/nameedit"
 	"github.com/tracbus/tracbus/trac/realms"
 )
 
@@ -58,27 +59,27 @@ type MilestoneEdit struct {
 	Base *realms.Milestone
 }
 
-func (e MilestoneEdit) edit() namedEdit {
-	n := namedEdit{
-		table: namedrow.Table{Name: string(realms.RealmMilestone), Times: []string{"due", "completed"}},
-		name:  e.Name, newName: e.NewName, create: e.New, comment: e.Comment, retarget: e.Retarget,
-		set: func(r *namedrow.Row) {
+func (e MilestoneEdit) edit() nameedit.Edit {
+	n := nameedit.Edit{
+		Table: namedrow.Table{Name: string(realms.RealmMilestone), Times: []string{"due", "completed"}},
+		Name:  e.Name, NewName: e.NewName, New: e.New, Comment: e.Comment, Retarget: e.Retarget,
+		Set: func(r *namedrow.Row) {
 			setIf(&r.Times[0], e.Due)
 			setIf(&r.Times[1], e.Completed)
 			setIf(&r.Texts[0], e.Description)
 		},
-		renamed: func(ctx context.Context, tx *tracbus.ModelTransaction, ids []int64, old, name string) error {
+		Renamed: func(ctx context.Context, tx *tracbus.ModelTransaction, ids []int64, old, name string) error {
 			if err := e.moveTickets(ctx, tx, ids, old, name, "Milestone renamed", false); err != nil {
 				return err
 			}
 			return moveAttachments(ctx, tx, realms.MilestoneResource(old), realms.MilestoneResource(name))
 		},
-		invalidate: func(ctx context.Context, tx *tracbus.ModelTransaction, _ bool) error {
+		Invalidate: func(ctx context.Context, tx *tracbus.ModelTransaction, _ bool) error {
 			return errors.Join(invalidateTracCache(ctx, tx, tracMilestonesCache), invalidateTracCache(ctx, tx, tracFieldsCache))
 		},
 	}
 	if b := e.Base; b != nil {
-		n.base = &namedrow.Row{Name: b.Name, Times: []time.Time{b.Due, b.Completed}, Texts: []string{b.Description}}
+		n.Base = &namedrow.Row{Name: b.Name, Times: []time.Time{b.Due, b.Completed}, Texts: []string{b.Description}}
 	}
 	return n
 }
@@ -89,7 +90,7 @@ func milestoneOf(r namedrow.Row) realms.Milestone {
 
 // Resource returns the milestone. It has no name if more than the milestone is to be
 // locked, in an order of its own.
-func (e MilestoneEdit) Resource() tracbus.Resource { return e.edit().resource() }
+func (e MilestoneEdit) Resource() tracbus.Resource { return e.edit().Resource() }
 
 // Save implements [tracbus.Model]. It writes what Trac does (Milestone.insert, update
 // and move_tickets, Trac 1.6), and reports a [realms.MilestoneCreated] or
@@ -98,15 +99,15 @@ func (e MilestoneEdit) Resource() tracbus.Resource { return e.edit().resource() 
 // written or reported.
 func (e MilestoneEdit) Save(ctx context.Context, tx *tracbus.ModelTransaction) (event tracbus.Event, err error) {
 	defer bounded(&ctx, &err)()
-	c, tickets, err := e.edit().save(ctx, tx)
+	c, err := e.edit().Save(ctx, tx, tablesOf(tx))
 	if err != nil {
 		return nil, err
 	}
-	switch c.kind {
+	switch c.Kind {
 	case tracbus.KindCreated:
-		return realms.MilestoneCreated{Change: c.Change, Milestone: milestoneOf(c.now)}, nil
+		return realms.MilestoneCreated{Change: c.Change, Milestone: milestoneOf(c.Now)}, nil
 	case tracbus.KindChanged:
-		event = realms.MilestoneChanged{Change: c.Change, Milestone: milestoneOf(c.now), Old: milestoneOf(c.old)}
+		event = realms.MilestoneChanged{Change: c.Change, Milestone: milestoneOf(c.Now), Old: milestoneOf(c.Old)}
 	}
 	if e.Retarget == nil {
 		return event, nil
@@ -116,7 +117,7 @@ func (e MilestoneEdit) Save(ctx context.Context, tx *tracbus.ModelTransaction) (
 			return nil, err
 		}
 	}
-	return nil, e.retargetTickets(ctx, tx, tickets, cmp.Or(c.now.Name, e.Name), "", true)
+	return nil, e.retargetTickets(ctx, tx, c.Tickets, cmp.Or(c.Now.Name, e.Name), "", true)
 }
 
 // Delete implements [tracbus.Model] and returns a [realms.MilestoneDeleted]. It
@@ -127,10 +128,9 @@ func (e MilestoneEdit) Delete(ctx context.Context, tx *tracbus.ModelTransaction)
 	if e.Retarget == nil {
 		e.Retarget = new(string)
 	}
-	n := e.edit()
-	c, tickets, err := n.remove(ctx, tx, e.Due == nil && e.Completed == nil && e.Description == nil)
+	c, err := e.edit().Delete(ctx, tx, tablesOf(tx), e.Due == nil && e.Completed == nil && e.Description == nil)
 	if err == nil {
-		err = e.retargetTickets(ctx, tx, tickets, e.Name, "Ticket retargeted after milestone deleted", false)
+		err = e.retargetTickets(ctx, tx, c.Tickets, e.Name, "Ticket retargeted after milestone deleted", false)
 	}
 	if err == nil {
 		err = deleteAttachments(ctx, tx, realms.MilestoneResource(e.Name))
@@ -138,7 +138,7 @@ func (e MilestoneEdit) Delete(ctx context.Context, tx *tracbus.ModelTransaction)
 	if err != nil {
 		return nil, err
 	}
-	return realms.MilestoneDeleted{Change: c.Change, Milestone: milestoneOf(c.now)}, nil
+	return realms.MilestoneDeleted{Change: c.Change, Milestone: milestoneOf(c.Now)}, nil
 }
 
 // retargetTickets gives tickets of a milestone the one that Retarget names.
@@ -148,7 +148,7 @@ func (e MilestoneEdit) retargetTickets(ctx context.Context, tx *tracbus.ModelTra
 		return fmt.Errorf("milestone %.100q: its tickets are to get the same milestone: expected another", e.Name)
 	}
 	if to != "" {
-		if _, err := e.edit().lock(ctx, tx, to); err != nil {
+		if _, err := e.edit().Lock(ctx, tablesOf(tx), to); err != nil {
 			return err
 		}
 	}

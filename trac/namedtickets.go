@@ -2,24 +2,19 @@ package trac
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/internal/namedrow"
+	"github.com/tracbus/tracbus/internal/nameedit"
 )
 
-// ticketsWith returns the numbers of the tickets whose field has a value.
-func ticketsWith(ctx context.Context, tx *tracbus.ModelTransaction, field, name string) (ids []int64, err error) {
-	var id int64
-	err = tablesOf(tx).ReadAll(ctx, read{Text: `SELECT id FROM {ticket} WHERE "` + field + `" = ? ORDER BY id`, Args: []any{name}, Scan: func(rows *sql.Rows) error {
-		err := rows.Scan(&id)
-		ids = append(ids, id)
-		return err
-	}})
-	return ids, err
-}
+// ErrNameExists: a [MilestoneEdit], [ComponentEdit] or [VersionEdit] would give
+// something the name of another one. Returned by Save, and with
+// [tracbus.ErrNotCommitted] by Update.
+var ErrNameExists = namedrow.ErrExists
 
 // eachTicket calls change with each of some tickets, locked, whose field is still old.
 // One that was deleted, or that somebody else changed meanwhile, is left out. What
@@ -49,7 +44,7 @@ func eachTicket(ctx context.Context, tx *tracbus.ModelTransaction, ids []int64, 
 // renameInTickets returns what gives tickets the new name, as Trac does for a component or
 // version: without a change in their history, and with their changetime as it was.
 // The change is reported all the same, for whoever keeps tickets in memory.
-func renameInTickets(field string) renameFunc {
+func renameInTickets(field string) nameedit.RenameFunc {
 	return func(ctx context.Context, tx *tracbus.ModelTransaction, ids []int64, old, name string) error {
 		return eachTicket(ctx, tx, ids, field, old, func(t *lockedTicket) (tracbus.Event, error) {
 			t.row.values[field] = name

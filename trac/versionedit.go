@@ -6,6 +6,7 @@ import (
 
 	"github.com/tracbus/tracbus"
 	"github.com/tracbus/tracbus/internal/namedrow"
+	"github.com/tracbus/tracbus/internal/nameedit"
 	"github.com/tracbus/tracbus/trac/realms"
 )
 
@@ -44,21 +45,21 @@ type VersionEdit struct {
 	Base *realms.Version
 }
 
-func (e VersionEdit) edit() namedEdit {
-	n := namedEdit{
-		table: namedrow.Table{Name: string(realms.RealmVersion), Times: []string{"time"}, NullCreated: true},
-		name:  e.Name, newName: e.NewName, create: e.New, comment: e.Comment,
-		set: func(r *namedrow.Row) {
+func (e VersionEdit) edit() nameedit.Edit {
+	n := nameedit.Edit{
+		Table: namedrow.Table{Name: string(realms.RealmVersion), Times: []string{"time"}, NullCreated: true},
+		Name:  e.Name, NewName: e.NewName, New: e.New, Comment: e.Comment,
+		Set: func(r *namedrow.Row) {
 			setIf(&r.Times[0], e.Time)
 			setIf(&r.Texts[0], e.Description)
 		},
-		invalidate: func(ctx context.Context, tx *tracbus.ModelTransaction, _ bool) error {
+		Invalidate: func(ctx context.Context, tx *tracbus.ModelTransaction, _ bool) error {
 			return invalidateTracCache(ctx, tx, tracFieldsCache)
 		},
 	}
-	n.renamed = renameInTickets(n.table.Name)
+	n.Renamed = renameInTickets(n.Table.Name)
 	if b := e.Base; b != nil {
-		n.base = &namedrow.Row{Name: b.Name, Times: []time.Time{b.Time}, Texts: []string{b.Description}}
+		n.Base = &namedrow.Row{Name: b.Name, Times: []time.Time{b.Time}, Texts: []string{b.Description}}
 	}
 	return n
 }
@@ -69,21 +70,21 @@ func versionOf(r namedrow.Row) realms.Version {
 
 // Resource returns the version. It has no name if more than the version is to be
 // locked, in an order of its own.
-func (e VersionEdit) Resource() tracbus.Resource { return e.edit().resource() }
+func (e VersionEdit) Resource() tracbus.Resource { return e.edit().Resource() }
 
 // Save implements [tracbus.Model]. It writes what Trac does (Version.insert and
 // update, Trac 1.6), and returns a [realms.VersionCreated] or
 // [realms.VersionChanged].
 func (e VersionEdit) Save(ctx context.Context, tx *tracbus.ModelTransaction) (event tracbus.Event, err error) {
 	defer bounded(&ctx, &err)()
-	c, _, err := e.edit().save(ctx, tx)
+	c, err := e.edit().Save(ctx, tx, tablesOf(tx))
 	switch {
 	case err != nil:
 		return nil, err
-	case c.kind == tracbus.KindCreated:
-		return realms.VersionCreated{Change: c.Change, Version: versionOf(c.now)}, nil
-	case c.kind == tracbus.KindChanged:
-		return realms.VersionChanged{Change: c.Change, Version: versionOf(c.now), Old: versionOf(c.old)}, nil
+	case c.Kind == tracbus.KindCreated:
+		return realms.VersionCreated{Change: c.Change, Version: versionOf(c.Now)}, nil
+	case c.Kind == tracbus.KindChanged:
+		return realms.VersionChanged{Change: c.Change, Version: versionOf(c.Now), Old: versionOf(c.Old)}, nil
 	}
 	return nil, nil
 }
@@ -92,9 +93,9 @@ func (e VersionEdit) Save(ctx context.Context, tx *tracbus.ModelTransaction) (ev
 // NewName, Time and Description must be empty.
 func (e VersionEdit) Delete(ctx context.Context, tx *tracbus.ModelTransaction) (event tracbus.Event, err error) {
 	defer bounded(&ctx, &err)()
-	c, _, err := e.edit().remove(ctx, tx, e.Time == nil && e.Description == nil)
+	c, err := e.edit().Delete(ctx, tx, tablesOf(tx), e.Time == nil && e.Description == nil)
 	if err != nil {
 		return nil, err
 	}
-	return realms.VersionDeleted{Change: c.Change, Version: versionOf(c.now)}, nil
+	return realms.VersionDeleted{Change: c.Change, Version: versionOf(c.Now)}, nil
 }

@@ -11,10 +11,10 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/tracbus/tracbus/internal/limit"
 	"github.com/tracbus/tracbus/internal/sqltext"
+	"github.com/tracbus/tracbus/internal/tracvalue"
 	"github.com/tracbus/tracbus/internal/value"
 )
 
@@ -71,9 +71,7 @@ func (r Row) Equal(other Row) bool {
 
 // Simplified returns a name as Trac stores it (simplify_whitespace of model.py).
 func Simplified(name string) string {
-	return strings.Join(strings.FieldsFunc(value.Text(name), func(r rune) bool {
-		return unicode.IsSpace(r) || r >= 0x1C && r <= 0x1F // Python's spaces
-	}), " ")
+	return strings.Join(strings.FieldsFunc(value.Text(name), tracvalue.IsSpace), " ")
 }
 
 // TimeOf returns a time as Trac reads it (_from_timestamp).
