@@ -92,6 +92,8 @@ class Listener(Component):
         self.milestone('created', m)
 
     def milestone_changed(self, m, old):
+        if not old:  # no row says that somebody saved what was there
+            return
         self.milestone('renamed' if 'name' in old else 'changed', m, oldname=old.get('name', m.name))
 
     def milestone_deleted(self, m):
