@@ -56,7 +56,7 @@ func oneOfEach() []recorded {
 		realms.MilestoneCreated{c, m1}, realms.MilestoneChanged{c, m2, m1}, realms.MilestoneChanged{c, m3, m1}, realms.MilestoneDeleted{c, m3},
 		realms.MilestoneChanged{null, m3, m3}, realms.MilestoneCreated{null, m3},
 		realms.ComponentCreated{c, c1}, realms.ComponentChanged{c, c2, c1}, realms.ComponentChanged{c, c3, c1}, realms.ComponentDeleted{null, c2},
-		realms.VersionCreated{c, v1}, realms.VersionChanged{c, v2, v1}, realms.VersionChanged{c, v3, v1}, realms.VersionDeleted{c, v3},
+		realms.VersionCreated{c, v1}, realms.VersionChanged{c, v2, v1}, realms.VersionChanged{c, v3, v1}, realms.VersionDeleted{c, v3}, realms.VersionChanged{null, v1, realms.Version{Name: "1.0"}},
 		realms.AttachmentAdded{c, a1}, realms.AttachmentChanged{c, a2, a1}, realms.AttachmentChanged{null, a3, a1}, realms.AttachmentDeleted{c, a2},
 		realms.AttachmentAdded{null, realms.Attachment{Parent: tracbus.PageResource("P"), Filename: "f"}},
 	}
