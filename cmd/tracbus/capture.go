@@ -21,10 +21,10 @@ type captureReport struct {
 func (r *statusReport) capture(s tracbus.CaptureStatus, without bool) {
 	r.Capture = &captureReport{append([]string{}, s.Captured...), append([]string{}, s.Wrong...), s.Waiting}
 	if without {
-		r.wrong("capture_off", "nothing that Trac itself writes is captured: run \"tracbus relay -install\" once")
+		r.wrong("capture_off", "nothing that Trac itself writes is captured: run \"tracbus relay -install -once\"")
 	}
 	for _, what := range s.Wrong {
-		r.wrong("capture_off", "not all that Trac writes is captured: %s; run \"tracbus relay -install\" once", what)
+		r.wrong("capture_off", "not all that Trac writes is captured: %s; run \"tracbus relay -install -once\"", what)
 	}
 	if s.Err != nil {
 		r.wrong("capture_failing", "what is captured cannot be imported: %v", s.Err)

@@ -94,7 +94,7 @@ func openJournal(ctx context.Context, t *terminal, env *environment.Environment,
 	journal, err := tracbus.OpenJournal(ctx, db, bus, config)
 	if err != nil {
 		if errors.Is(err, tracbus.ErrSchema) && !install {
-			err = fmt.Errorf("%w; \"tracbus relay -install\" makes what is missing, or the SQL that \"tracbus schema\" prints", err)
+			err = fmt.Errorf("%w; \"tracbus relay -install -once\" makes what is missing, or the SQL that \"tracbus schema\" prints", err)
 		}
 		return nil, errors.Join(fmt.Errorf("%s: %w", database.Name, err), db.Close())
 	}

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/tracbus/tracbus"
@@ -23,6 +24,7 @@ turns: one publishes, and another goes on when it ends or dies.
                      which needs the right to; without it, nothing is made
   -consumer NAME     of the durable consumer that publishes (default redis): relays and
                      programs that have the same name take turns
+  -once              end with code 0 when all that is captured so far is published
   -from-oldest       if the consumer is new, begin at the journal's oldest change, not
                      after the newest
   -poll DURATION     how often the database is asked (default 100ms, on SQLite 5ms)
@@ -31,7 +33,7 @@ turns: one publishes, and another goes on when it ends or dies.
 
 It ends with code 0 at SIGTERM or an interrupt, and at once at a second one.
 
-  tracbus relay -trac /srv/trac/myenv -install
+  tracbus relay -trac /srv/trac/myenv -install -once
   tracbus relay -trac /srv/trac/myenv
 `
 
@@ -39,6 +41,7 @@ It ends with code 0 at SIGTERM or an interrupt, and at once at a second one.
 type relay struct {
 	site       site
 	install    bool
+	once       bool
 	consumer   string
 	fromOldest bool
 	poll       time.Duration
@@ -51,6 +54,7 @@ func relayCommand() command {
 		r := &relay{}
 		r.site.flag(flags)
 		flags.BoolVar(&r.install, "install", false, "")
+		flags.BoolVar(&r.once, "once", false, "")
 		flags.StringVar(&r.consumer, "consumer", "redis", "")
 		flags.BoolVar(&r.fromOldest, "from-oldest", false, "")
 		flags.DurationVar(&r.poll, "poll", 0, "")
@@ -93,6 +97,10 @@ func (r *relay) run(ctx context.Context, t *terminal, words []string) (err error
 	bus.All(tracbus.DurableConfig{FromOldest: r.fromOldest}.Durable(r.consumer), tracbus.NewPublisher(client, publisher))
 
 	o, err := openJournal(ctx, t, env, bus, r.install, tracbus.JournalConfig{PollInterval: r.poll, Logger: logger})
+	if err != nil && ctx.Err() != nil {
+		logger.Info("the relay is told to end")
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -100,7 +108,12 @@ func (r *relay) run(ctx context.Context, t *terminal, words []string) (err error
 	go func() { running <- o.Run(context.Background()) }() // until Close
 	logger.Info("the relay runs", "env", env.Config.Env, "database", o.database.Name, "consumer", r.consumer)
 	tellSystemd(logger, "READY=1")
+	done := make(chan error, 1)
+	if r.once {
+		go func() { done <- o.published(ctx, r.consumer) }()
+	}
 	select {
+	case err = <-done:
 	case <-ctx.Done():
 		logger.Info("the relay is told to end")
 	case err = <-running:
@@ -112,4 +125,27 @@ func (r *relay) run(ctx context.Context, t *terminal, words []string) (err error
 	err = errors.Join(err, o.Close(ending), bus.Close(ending), o.db.Close())
 	logger.Info("the relay ends", "env", env.Config.Env)
 	return err
+}
+
+// published waits until all that is captured is in the journal, and published, by
+// whichever relay, or until ctx ends.
+func (o *opened) published(ctx context.Context, consumer string) error {
+	for taken := false; ; { // all was in the journal before it was counted what the consumer has left
+		s, err := o.Status(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		i := slices.IndexFunc(s.Consumers, func(c tracbus.ConsumerStatus) bool { return c.Name == consumer })
+		if taken && i >= 0 && s.Consumers[i].Lag == 0 {
+			return nil
+		}
+		taken = s.Capture.Waiting == 0
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+		}
+	}
 }

@@ -65,6 +65,11 @@ func TestRelay(t *testing.T) {
 		assert.Empty(t, st.Consumers[0].Holder, "no lease is left")
 		assert.Zero(t, st.Consumers[0].Lag)
 
+		e.ticket("waits")
+		code, _, said = e.run("relay", "-once")
+		assert.Equal(t, 0, code, said)
+		heard.created("waits")
+
 		code, printed, _ := e.run("uninstall", "-yes")
 		assert.Equal(t, 0, code)
 		assert.Equal(t, "the triggers are dropped\n", printed)

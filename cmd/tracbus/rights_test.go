@@ -25,9 +25,6 @@ func TestRights(t *testing.T) {
 	require.NotNil(t, acl)
 	for i, dialect := range []string{"postgresql", "mysql"} {
 		t.Run(dialect, func(t *testing.T) {
-			if testing.Short() {
-				testkit.Skip(t, "on SQLite, nobody has rights")
-			}
 			blocks := regexp.MustCompile("(?s)```sql\n(.*?)```").FindAllStringSubmatch(string(page), -1)
 			require.Len(t, blocks, 2)
 			e := newEnvironment(t, testdatabase.New(t, dialect))
