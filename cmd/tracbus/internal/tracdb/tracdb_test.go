@@ -214,6 +214,7 @@ func TestMySQL(t *testing.T) {
 		"mysql://john:letmein@db.example.org:3307/trac":                         "john:letmein@tcp(db.example.org:3307)/trac",
 		"mysql://john:%3a%40%2f@localhost/trac?charset=utf8":                    "john::@/@tcp(localhost:3306)/trac",
 		"mysql://john@/trac?unix_socket=/var/run/mysqld.sock":                   "john@unix(/var/run/mysqld.sock)/trac",
+		"mysql://john@/trac?unix_socket=/a&unix_socket=/b":                      "john@unix(/b)/trac", // the last one, as in Trac
 		"mysql://john:pw@h/trac?compress=1":                                     "john:pw@tcp(h:3306)/trac",
 		"mysql://john:pw@h/trac?compress=0&named_pipe=0":                        "john:pw@tcp(h:3306)/trac",
 		"mysql://h/trac?read_default_file=" + file:                              "joe:it is # secret = 1@tcp(h:3306)/trac",
