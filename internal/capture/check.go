@@ -25,6 +25,7 @@ type shown struct {
 	table, body string
 	disabled    bool
 	unsafe      string // why it would not do what its body says; empty: it does
+	when        int    // as in made
 }
 
 // Look finds what there is.
@@ -76,7 +77,7 @@ func (m made) wrong(triggers map[string]shown) string {
 		return what + " is disabled"
 	case s.unsafe != "":
 		return what + " " + s.unsafe
-	case plain(s.body) != plain(m.body):
+	case s.when != m.when || plain(s.body) != plain(m.body):
 		return what + " is not the one that this release makes"
 	}
 	return ""
@@ -107,14 +108,14 @@ func (in *Inbox) triggers(ctx context.Context, q SQL) (all map[string]shown, err
 	var args []any
 	switch in.words {
 	case dialects["sqlite"]:
-		text = "SELECT name, tbl_name, sql, 0, '' FROM sqlite_master WHERE type = 'trigger' AND name LIKE 'journal!_%' ESCAPE '!'"
+		text = "SELECT name, tbl_name, sql, 0, '', 0 FROM sqlite_master WHERE type = 'trigger' AND name LIKE 'journal!_%' ESCAPE '!'"
 	case dialects["postgresql"]:
 		text, args = `SELECT t.tgname::text, c.relname::text, p.prosrc, CASE WHEN t.tgenabled IN ('O', 'A') THEN 0 ELSE 1 END,
-			CASE WHEN t.tgtype <> 29 THEN 'is not called for all that can be done to a row' WHEN NOT p.prosecdef THEN 'calls a function without SECURITY DEFINER' ELSE '' END
+			CASE WHEN NOT p.prosecdef THEN 'calls a function without SECURITY DEFINER' ELSE '' END, t.tgtype
 			FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_proc p ON p.oid = t.tgfoid
 			WHERE NOT t.tgisinternal AND n.nspname = ? AND t.tgname LIKE 'journal!_%' ESCAPE '!'`, []any{in.schema}
 	default:
-		text, args = `SELECT trigger_name, event_object_table, action_statement, 0, CASE WHEN action_timing <> 'AFTER' THEN 'is not called after the statement' ELSE '' END
+		text, args = `SELECT trigger_name, event_object_table, action_statement, 0, CASE WHEN action_timing <> 'AFTER' THEN 'is not called after the statement' ELSE '' END, 0
 			FROM information_schema.triggers WHERE trigger_schema = ? AND trigger_name LIKE 'journal!_%' ESCAPE '!'`, []any{in.schema}
 	}
 	rows, err := q.QueryContext(ctx, in.text(text), args...)
@@ -126,7 +127,7 @@ func (in *Inbox) triggers(ctx context.Context, q SQL) (all map[string]shown, err
 	for rows.Next() {
 		var name string
 		var s shown
-		if err := rows.Scan(&name, &s.table, &s.body, &s.disabled, &s.unsafe); err != nil {
+		if err := rows.Scan(&name, &s.table, &s.body, &s.disabled, &s.unsafe, &s.when); err != nil {
 			return nil, err
 		}
 		all[name] = s
@@ -173,7 +174,7 @@ func (in *Inbox) Install(ctx context.Context, db *sql.DB) error {
 			}
 			for name, s := range triggers { // of another release
 				if s.table == t.Name && ours(name, s) && !wanted[name] {
-					statements = append(statements, in.drop(made{name: name, table: t.Name, function: name})...)
+					statements = append(statements, in.drop(name, t.Name))
 				}
 			}
 		}
@@ -202,7 +203,7 @@ func (in *Inbox) run(ctx context.Context, q SQL, statements []string) error {
 // again returns what makes a trigger in the place of one that may be there. Nothing is written in
 // between that none of them captures.
 func (in *Inbox) again(m made, there bool) []string {
-	statements := slices.Concat(in.drop(m), in.make(m))
+	statements := slices.Concat([]string{in.drop(m.name, m.table)}, in.make(m))
 	if there && in.words == dialects["mysql"] {
 		statements = slices.Concat([]string{in.text("LOCK TABLES {" + m.table + "} WRITE")}, statements, []string{"UNLOCK TABLES"})
 	}
@@ -221,11 +222,21 @@ func (in *Inbox) make(m made) (statements []string) {
 }
 
 // drop returns what drops a trigger, if it is there.
-func (in *Inbox) drop(m made) []string {
+func (in *Inbox) drop(name, table string) string {
 	if in.words == dialects["postgresql"] {
-		return []string{in.text(`DROP TRIGGER IF EXISTS ` + m.name + ` ON {` + m.table + `}`), in.text("DROP FUNCTION IF EXISTS {" + m.name + "}()")}
+		return in.text("DROP TRIGGER IF EXISTS " + name + " ON {" + table + "}")
 	}
-	return []string{in.text("DROP TRIGGER IF EXISTS {" + m.name + "}")}
+	return in.text("DROP TRIGGER IF EXISTS {" + name + "}")
+}
+
+// functions returns what drops the functions of the triggers, if there are any.
+func (in *Inbox) functions(tables []Table) (statements []string) {
+	if in.words == dialects["postgresql"] {
+		for _, t := range tables {
+			statements = append(statements, in.text("DROP FUNCTION IF EXISTS {journal_"+t.Name+"}()"))
+		}
+	}
+	return statements
 }
 
 // alone runs f while no other process makes or drops triggers: in one transaction, where that
@@ -275,9 +286,12 @@ func (in *Inbox) Uninstall(ctx context.Context, db *sql.DB) (left int64, err err
 			if !ours(name, s) {
 				continue
 			}
-			if err := in.run(ctx, q, in.drop(made{name: name, table: s.table})); err != nil {
+			if err := in.run(ctx, q, []string{in.drop(name, s.table)}); err != nil {
 				return err
 			}
+		}
+		if err := in.run(ctx, q, in.functions(in.spec.Tables)); err != nil {
+			return err
 		}
 		if !there {
 			return nil
@@ -310,9 +324,15 @@ func Text(spec Spec, dialect, schema string) (install, uninstall string, err err
 	}
 	for _, t := range spec.Tables {
 		for _, m := range in.words.makes(schema, t) {
-			makes, drops = append(makes, in.make(m)...), append(drops, in.drop(m)...)
+			for _, s := range in.make(m) {
+				if !slices.Contains(makes, s) { // triggers may share a function
+					makes = append(makes, s)
+				}
+			}
+			drops = append(drops, in.drop(m.name, m.table))
 		}
 	}
+	drops = append(drops, in.functions(spec.Tables)...)
 	for _, s := range in.words.drops {
 		drops = append(drops, in.text(s))
 	}

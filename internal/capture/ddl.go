@@ -16,6 +16,7 @@ type made struct {
 	function string // makes the function; empty: none
 	trigger  string // makes the trigger
 	body     string // what the database shows of it
+	when     int    // of PostgreSQL: after which statements it is called, as pg_trigger says it
 }
 
 // words is how one database writes what captures.
@@ -26,7 +27,9 @@ type words struct {
 	differ string   // two texts differ
 	stamp  string   // when the statement began, in microseconds since 1970
 	run    string   // tells statements of one moment apart, with n; empty: moments are fine enough
-	all    bool     // one trigger for all that can be done to a row
+	equal  string   // two texts are equal
+	joins  string   // joins two texts
+	called string   // a function that every database has
 	shape  func(w *words, schema string, t Table, event, column string, statements []string) made
 }
 
@@ -57,7 +60,9 @@ var dialects = map[string]*words{
 		},
 		drops:  []string{"DROP TABLE IF EXISTS {journal_capture}", "DROP TABLE IF EXISTS {journal_inbox}"},
 		text:   "CAST(%s AS TEXT)",
-		differ: "%s IS NOT %s",
+		differ: "%[1]s IS NOT %[2]s",
+		equal:  "%s = %s",
+		joins:  " || ",
 		stamp:  "CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)", // in steps of a millisecond
 		run:    "total_changes()",
 		shape:  shapeSQLite,
@@ -84,10 +89,14 @@ var dialects = map[string]*words{
 )`,
 			`INSERT INTO {journal_capture} VALUES (1, '', 0)`,
 		},
-		drops:  []string{"DROP TABLE IF EXISTS {journal_capture}", "DROP TABLE IF EXISTS {journal_inbox}"},
-		text:   "(%s)::text",
-		differ: "%s IS DISTINCT FROM %s",
-		all:    true,
+		drops: []string{"DROP TABLE IF EXISTS {journal_capture}", "DROP TABLE IF EXISTS {journal_inbox}"},
+		// The functions have no search_path of their own, which takes as long as all else they do: so
+		// what they name is qualified, because they have more rights than who calls them.
+		text:   "(%s)::pg_catalog.text",
+		differ: "(%[1]s OPERATOR(pg_catalog.=) %[2]s) IS NOT TRUE AND (%[1]s IS NOT NULL OR %[2]s IS NOT NULL)",
+		equal:  "%s OPERATOR(pg_catalog.=) %s",
+		joins:  " OPERATOR(pg_catalog.||) ",
+		called: "pg_catalog.",
 		shape:  shapePostgreSQL,
 	},
 	"mysql": {
@@ -118,7 +127,8 @@ var dialects = map[string]*words{
 		},
 		drops:  []string{"DROP TABLE IF EXISTS {journal_capture}", "DROP TABLE IF EXISTS {journal_own}", "DROP TABLE IF EXISTS {journal_inbox}"},
 		text:   "CAST(%s AS CHAR)",
-		differ: "NOT (CAST(%s AS BINARY) <=> CAST(%s AS BINARY))", // a collation takes 'a ' for 'a'
+		equal:  "%s = %s",
+		differ: "NOT (CAST(%[1]s AS BINARY) <=> CAST(%[2]s AS BINARY))", // a collation takes 'a ' for 'a'
 		stamp:  "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))",
 		shape:  shapeMySQL,
 	},
@@ -138,7 +148,7 @@ func (w *words) id(t Table, row string) string {
 	last := len(t.ID) - 1
 	text := w.value(t, row, t.ID[last])
 	if last > 0 { // see realms.AttachmentResource
-		text = "replace(replace(" + text + ", '%', '%25'), '/', '%2F')"
+		text = w.called + "replace(" + w.called + "replace(" + text + ", '%', '%25'), '/', '%2F')"
 	}
 	for _, column := range slices.Backward(t.ID[:last]) {
 		text = w.join(w.value(t, row, column), "'/'", text)
@@ -150,7 +160,7 @@ func (w *words) join(texts ...string) string {
 	if w == dialects["mysql"] {
 		return "concat(" + strings.Join(texts, ", ") + ")"
 	}
-	return strings.Join(texts, " || ")
+	return strings.Join(texts, w.joins)
 }
 
 // utf8 returns a text whose bytes are to be UTF-8.
@@ -244,28 +254,30 @@ func (w *words) deleted(t Table) (statements []string) {
 func (w *words) makes(schema string, t Table) (all []made) {
 	inserted, deleted := w.inserted(t), w.deleted(t)
 	columns, conditions, updated := w.updated(t)
-	if w.all {
-		return []made{w.shape(w, schema, t, "", "", slices.Concat(
-			[]string{"IF TG_OP = 'INSERT' THEN"}, w.where(only(t.Only, "NEW"), inserted),
-			[]string{"ELSIF TG_OP = 'UPDATE' THEN"}, w.whereEach(conditions, updated),
-			[]string{"ELSE"}, terminated(deleted), []string{"END IF;"},
-		))}
+	if w == dialects["postgresql"] { // one function, which says what was done
+		op := func(name string) string { return "IF " + fmt.Sprintf(w.equal, "TG_OP", "'"+name+"'") + " THEN" }
+		body := slices.Concat([]string{op("INSERT")}, terminated(inserted), []string{"ELS" + op("UPDATE")}, w.whereEach(conditions, updated),
+			[]string{"ELSE"}, terminated(deleted), []string{"END IF;"})
+		return []made{
+			w.shape(w, schema, t, "INSERT", w.only(t, "NEW"), body), w.shape(w, schema, t, "UPDATE", "", body), w.shape(w, schema, t, "DELETE", "", body),
+		}
 	}
 	if t.OneByOne && w == dialects["sqlite"] { // which then looks at what an UPDATE names alone
-		all = append(all, w.shape(w, schema, t, "INSERT", only(t.Only, "NEW"), terminated(inserted)))
+		all = append(all, w.shape(w, schema, t, "INSERT", w.only(t, "NEW"), terminated(inserted)))
 		for i, column := range columns {
 			all = append(all, w.shape(w, schema, t, "UPDATE OF "+column, conditions[i], terminated(updated[i])))
 		}
 		return append(all, w.shape(w, schema, t, "DELETE", "", terminated(deleted)))
 	}
 	return []made{
-		w.shape(w, schema, t, "INSERT", "", w.where(only(t.Only, "NEW"), inserted)),
+		w.shape(w, schema, t, "INSERT", "", w.where(w.only(t, "NEW"), inserted)),
 		w.shape(w, schema, t, "UPDATE", "", w.whereEach(conditions, updated)),
 		w.shape(w, schema, t, "DELETE", "", terminated(deleted)),
 	}
 }
 
-func only(condition, row string) string { return strings.ReplaceAll(condition, "ROW", row) }
+// only returns the condition on rows that are captured when they are inserted.
+func (w *words) only(t Table, row string) string { return strings.ReplaceAll(t.Only, "ROW", row) }
 
 func terminated(statements []string) (all []string) {
 	for _, s := range statements {
@@ -311,16 +323,20 @@ func shapeSQLite(w *words, _ string, t Table, event, condition string, statement
 	return m
 }
 
-// ownPostgreSQL is true in a transaction of the library's, and in one that it was joined to. A
+// foreignPostgreSQL is false in a transaction of the library's, and in one that it was joined to. A
 // session may have all of its transactions be deferrable, and then none is ours by that.
-const ownPostgreSQL = `current_setting('transaction_deferrable') = 'on' AND current_setting('default_transaction_deferrable') = 'off' OR coalesce(current_setting('tracbus.own', true), '') = '1'`
+const foreignPostgreSQL = `(current_setting('transaction_deferrable') = 'off' OR current_setting('default_transaction_deferrable') = 'on') AND coalesce(current_setting('tracbus.own', true), '') <> '1'`
 
-func shapePostgreSQL(w *words, schema string, t Table, _, _ string, statements []string) made {
-	m := made{name: "journal_" + t.Name, table: t.Name}
+func shapePostgreSQL(_ *words, schema string, t Table, event, condition string, statements []string) made {
+	m := made{name: nameOf(t, event), table: t.Name, when: map[string]int{"INSERT": 5, "DELETE": 9, "UPDATE": 17}[event]}
 	write := func(text string) string { return sqltext.Of("postgresql").Write(schema, text) }
-	m.body = write("\nBEGIN\nIF " + ownPostgreSQL + " THEN RETURN NULL; END IF;\n" + strings.Join(statements, "\n") + "\nRETURN NULL;\nEND ")
-	m.function = write("CREATE OR REPLACE FUNCTION {"+m.name+"}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$") + m.body + "$$"
-	m.trigger = write(`CREATE TRIGGER ` + m.name + ` AFTER INSERT OR UPDATE OR DELETE ON {` + t.Name + `} FOR EACH ROW EXECUTE FUNCTION {` + m.name + `}()`)
+	m.body = write("\nBEGIN\n" + strings.Join(statements, "\n") + "\nRETURN NULL;\nEND ")
+	m.function = write("CREATE OR REPLACE FUNCTION {journal_"+t.Name+"}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$") + m.body + "$$"
+	when := foreignPostgreSQL // not in the function: so the library's own writes do not call it
+	if condition != "" {
+		when += " AND (" + condition + ")"
+	}
+	m.trigger = write("CREATE TRIGGER " + m.name + " AFTER " + event + " ON {" + t.Name + "} FOR EACH ROW WHEN (" + when + ") EXECUTE FUNCTION {journal_" + t.Name + "}()")
 	return m
 }
 

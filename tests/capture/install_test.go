@@ -18,7 +18,7 @@ import (
 
 // trigger returns the name of one on the table ticket.
 func trigger(dialect string) string {
-	return map[string]string{"sqlite": "journal_ticket_insert", "postgresql": "journal_ticket", "mysql": "journal_ticket_insert"}[dialect]
+	return map[string]string{"sqlite": "journal_ticket_insert", "postgresql": "journal_ticket_insert", "mysql": "journal_ticket_insert"}[dialect]
 }
 
 // TestFoundOut: OpenJournal and Status say which trigger is missing, disabled or stale, and Install
@@ -28,18 +28,15 @@ func TestFoundOut(t *testing.T) {
 		const insert = "INSERT INTO ticket (time, changetime, summary) VALUES (1, 1, 's')"
 		faults := map[string]map[string][]string{
 			"is missing": {
-				"sqlite": {"DROP TRIGGER journal_ticket_insert"}, "postgresql": {"DROP TRIGGER journal_ticket ON ticket"}, "mysql": {"DROP TRIGGER journal_ticket_insert"},
+				"sqlite": {"DROP TRIGGER journal_ticket_insert"}, "postgresql": {"DROP TRIGGER journal_ticket_insert ON ticket"}, "mysql": {"DROP TRIGGER journal_ticket_insert"},
 			},
-			"is disabled": {"postgresql": {"ALTER TABLE ticket DISABLE TRIGGER journal_ticket"}},
+			"is disabled": {"postgresql": {"ALTER TABLE ticket DISABLE TRIGGER journal_ticket_insert"}},
 			"is not the one that this release makes": {
 				"sqlite":     {"DROP TRIGGER journal_ticket_insert", "CREATE TRIGGER journal_ticket_insert AFTER INSERT ON ticket BEGIN SELECT 1; END"},
 				"postgresql": {"CREATE OR REPLACE FUNCTION journal_ticket() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS 'BEGIN RETURN NULL; END'"},
 				"mysql":      {"DROP TRIGGER journal_ticket_insert", "CREATE TRIGGER journal_ticket_insert AFTER INSERT ON ticket FOR EACH ROW SET @x = 1"},
 			},
 			"calls a function without SECURITY DEFINER": {"postgresql": {"ALTER FUNCTION journal_ticket() SECURITY INVOKER"}},
-			"is not called for all that can be done to a row": {
-				"postgresql": {"DROP TRIGGER journal_ticket ON ticket", "CREATE TRIGGER journal_ticket AFTER INSERT ON ticket FOR EACH ROW EXECUTE FUNCTION journal_ticket()"},
-			},
 		}
 		r := newStill(t, s, 0)
 		for want, breaks := range faults {
@@ -53,7 +50,7 @@ func TestFoundOut(t *testing.T) {
 				want := fmt.Sprintf("trigger %s of table ticket %s", trigger(s.Dialect), want)
 				status, err := r.journal.Status(t.Context())
 				require.NoError(t, err)
-				assert.Equal(t, []string{want}, status.Capture.Wrong)
+				assert.Contains(t, status.Capture.Wrong, want)
 				assert.NotContains(t, status.Capture.Captured, "ticket")
 				assert.Contains(t, status.Capture.Captured, "wiki")
 
@@ -177,8 +174,13 @@ func TestCaptureSchema(t *testing.T) {
 // does not make a statement fail that would succeed without.
 func TestTracNeverFails(t *testing.T) {
 	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
-		r := newStill(t, s, 0)
-		conn, err := r.db.Conn(t.Context())
+		name := s.Name()
+		r := &still{t: t, dialect: s.Dialect, db: s.Open(t, s.DSN(name)), bus: tracbus.NewBus("test")}
+		for _, statement := range tracdatabase.Schema(s.Dialect) {
+			r.exec(statement)
+		}
+		r.open(trac.Capture{Install: true})
+		conn, err := s.Open(t, s.DSN(name)).Conn(t.Context()) // of a pool of its own: its session is not fit for others
 		require.NoError(t, err)
 		defer conn.Close()
 		run := func(statement string, args ...any) {
@@ -197,9 +199,16 @@ func TestTracNeverFails(t *testing.T) {
 			run("CREATE ROLE trac LOGIN")
 			run("GRANT SELECT, INSERT, UPDATE, DELETE ON ticket, ticket_custom, ticket_change, wiki, attachment TO trac")
 			run("GRANT USAGE ON SEQUENCE ticket_id_seq TO trac")
-			run("CREATE FUNCTION public.length(text) RETURNS integer LANGUAGE sql AS 'SELECT 1/0'")
+			// Somebody may have put what is called as we call it before what the database has.
+			run("CREATE SCHEMA trap")
+			run("GRANT USAGE ON SCHEMA trap TO trac")
+			for _, f := range []string{"current_setting(text, boolean) RETURNS text", "substr(text, integer, integer) RETURNS text", "replace(text, text, text) RETURNS text", "same(text, text) RETURNS boolean", "joined(text, text) RETURNS text"} {
+				run("CREATE FUNCTION trap." + f + " LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''trapped''; END'")
+			}
+			run("CREATE OPERATOR trap.= (FUNCTION = trap.same, LEFTARG = text, RIGHTARG = text)")
+			run("CREATE OPERATOR trap.|| (FUNCTION = trap.joined, LEFTARG = text, RIGHTARG = text)")
 			run("SET SESSION AUTHORIZATION trac")
-			run("SET search_path = ''")
+			run("SET search_path = trap, pg_catalog")
 			run("SET DateStyle = 'German'")
 			run("SET default_transaction_isolation = 'serializable'")
 		case "mysql":
