@@ -3,6 +3,7 @@ package tracbus
 import (
 	"context"
 	"fmt"
+	"iter"
 	"time"
 
 	"github.com/tracbus/tracbus/internal/capture"
@@ -67,7 +68,8 @@ func (j *Journal) newInbox(ctx context.Context) (err error) {
 		return nil
 	}
 	spec := j.config.Capture.Captured()
-	j.inbox = capture.Of(spec, string(j.dialect), j.store.Schema(), j.realmNames())
+	channel := "tracbus:" + j.store.UUID() + ":inbox"
+	j.inbox = capture.Of(spec, string(j.dialect), j.store.Schema(), j.realmNames(), channel)
 	if spec.Install {
 		if err := j.inbox.Install(ctx, j.db); err != nil {
 			return fmt.Errorf("install what captures: %w", err)
@@ -80,9 +82,13 @@ func (j *Journal) newInbox(ctx context.Context) (err error) {
 	if !found.Inbox {
 		return fmt.Errorf("%w: the table journal_inbox is missing: expected that what captures was installed", ErrSchema)
 	}
-	j.importer = capture.NewImporter(capture.ImporterConfig{
+	config := capture.ImporterConfig{
 		Inbox: j.inbox, DB: j.db, Holder: j.origin, Poll: j.config.PollInterval, Many: j.store.OneWriter(), Take: j.takeIn, Logger: j.config.Logger,
-	}, found)
+	}
+	if w := j.config.Waker; w != nil && spec.Notify && j.dialect == PostgreSQL {
+		config.Hear = func(ctx context.Context) iter.Seq2[string, error] { return w.Hear(ctx, channel) }
+	}
+	j.importer = capture.NewImporter(config, found)
 	return nil
 }
 

@@ -31,11 +31,16 @@ type Capture struct {
 	// That changes Trac's database, and needs the rights of the owner of its tables. Zero means
 	// that they are there already.
 	Install bool
+
+	// Notify has PostgreSQL send a notification when something waits, which a process hears by
+	// [tracbus.JournalConfig].Waker, if that listens to PostgreSQL. Zero means that the inbox is looked at every
+	// PollInterval. With it, transactions of Trac's that commit at the same time wait for each other.
+	Notify bool
 }
 
 // Captured implements [tracbus.Capture].
 func (c Capture) Captured() capture.Spec {
-	return capture.Spec{Tables: intake.Tables(ticketColumns()), Install: c.Install}
+	return capture.Spec{Tables: intake.Tables(ticketColumns()), Install: c.Install, Notify: c.Notify}
 }
 
 // CaptureSchema returns the SQL that makes the inbox and the triggers of all realms, where nothing
@@ -67,7 +72,7 @@ func UninstallCapture(ctx context.Context, db *sql.DB, dialect tracbus.Dialect, 
 			return fmt.Errorf("uninstall what captures: %w", err)
 		}
 	}
-	left, err := capture.Of(Capture{}.Captured(), d, schema, nil).Uninstall(ctx, db)
+	left, err := capture.Of(Capture{}.Captured(), d, schema, nil, "").Uninstall(ctx, db)
 	switch {
 	case err != nil:
 		return fmt.Errorf("uninstall what captures: %w", err)

@@ -83,6 +83,7 @@ func (r Row) With(other Row) bool { return r.Stamp.Equal(other.Stamp) && r.Run =
 type Spec struct {
 	Tables  []Table
 	Install bool // make what is missing
+	Notify  bool // PostgreSQL sends a notification when something waits
 }
 
 // of returns the tables of some realms.

@@ -63,6 +63,11 @@ func (in *Inbox) Look(ctx context.Context, q SQL) (f Found, err error) {
 			f.Captured = append(f.Captured, t.Name)
 		}
 	}
+	if in.channel != "" {
+		if wrong := notifies(in.schema, in.channel).wrong(triggers); wrong != "" {
+			f.Wrong = append(f.Wrong, wrong)
+		}
+	}
 	return f, nil
 }
 
@@ -178,6 +183,11 @@ func (in *Inbox) Install(ctx context.Context, db *sql.DB) error {
 				}
 			}
 		}
+		if m := notifies(in.schema, in.channel); in.channel != "" && m.wrong(triggers) != "" {
+			statements = append(statements, in.again(m, false)...)
+		} else if _, there := triggers[m.name]; in.channel == "" && there && in.words == dialects["postgresql"] {
+			statements = append(statements, in.drop(m.name, m.table))
+		}
 		return in.run(ctx, q, statements)
 	})
 }
@@ -211,7 +221,9 @@ func (in *Inbox) again(m made, there bool) []string {
 }
 
 // ours says whether a trigger is one that this library made.
-func ours(name string, s shown) bool { return strings.HasPrefix(name, "journal_"+s.table) }
+func ours(name string, s shown) bool {
+	return strings.HasPrefix(name, "journal_"+s.table) || s.table == "journal_inbox"
+}
 
 // make returns what makes a trigger.
 func (in *Inbox) make(m made) (statements []string) {
@@ -235,6 +247,7 @@ func (in *Inbox) functions(tables []Table) (statements []string) {
 		for _, t := range tables {
 			statements = append(statements, in.text("DROP FUNCTION IF EXISTS {journal_"+t.Name+"}()"))
 		}
+		statements = append(statements, in.text("DROP FUNCTION IF EXISTS {journal_inbox_notify}()"))
 	}
 	return statements
 }
@@ -332,9 +345,9 @@ func Text(spec Spec, dialect, schema string) (install, uninstall string, err err
 			drops = append(drops, in.drop(m.name, m.table))
 		}
 	}
-	drops = append(drops, in.functions(spec.Tables)...)
 	for _, s := range in.words.drops {
 		drops = append(drops, in.text(s))
 	}
+	drops = append(drops, in.functions(spec.Tables)...)
 	return strings.Join(makes, "\n\n") + "\n", strings.Join(drops, "\n\n") + "\n", nil
 }

@@ -340,6 +340,17 @@ func shapePostgreSQL(_ *words, schema string, t Table, event, condition string, 
 	return m
 }
 
+// notifies sends a notification on a channel for each statement that writes to the inbox: one for
+// each transaction, because PostgreSQL sends the same one once.
+func notifies(schema, channel string) made {
+	m := made{name: "journal_inbox_insert", table: "journal_inbox", when: 4}
+	write := func(text string) string { return sqltext.Of("postgresql").Write(schema, text) }
+	m.body = "\nBEGIN\nPERFORM pg_catalog.pg_notify('" + channel + "', 'inbox');\nRETURN NULL;\nEND "
+	m.function = write("CREATE OR REPLACE FUNCTION {journal_inbox_notify}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$") + m.body + "$$"
+	m.trigger = write("CREATE TRIGGER " + m.name + " AFTER INSERT ON {journal_inbox} FOR EACH STATEMENT EXECUTE FUNCTION {journal_inbox_notify}()")
+	return m
+}
+
 // ownMySQL is true in a transaction of the library's, and in one that it was joined to, whose
 // token goes away if that is rolled back.
 const ownMySQL = "@tracbus_own IS NOT NULL AND (@tracbus_own = '1' OR EXISTS (SELECT 1 FROM {journal_own} WHERE token = CAST(@tracbus_own AS BINARY)))"

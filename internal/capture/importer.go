@@ -3,6 +3,7 @@ package capture
 import (
 	"context"
 	"database/sql"
+	"iter"
 	"log/slog"
 	"maps"
 	"slices"
@@ -23,6 +24,9 @@ type ImporterConfig struct {
 	// Take takes in what waits for some resources, in a transaction of its own.
 	Take   func(ctx context.Context, resources []Resource) error
 	Logger *slog.Logger
+
+	// Hear yields when something waits, and "" when it begins to hear, until ctx ends; nil: nothing says so.
+	Hear func(ctx context.Context) iter.Seq2[string, error]
 }
 
 // Importer takes in what waits, in one process at a time. Run is called by one goroutine at a
@@ -32,6 +36,7 @@ type Importer struct {
 	failed map[Resource]failure
 	wrong  []string // that was said last
 	looked time.Time
+	kick   chan struct{} // holds one token: something may wait
 
 	mu    sync.Mutex // guards what follows
 	err   error
@@ -53,7 +58,7 @@ const (
 
 // NewImporter returns an importer, and logs what is wrong with what was found.
 func NewImporter(config ImporterConfig, found Found) *Importer {
-	i := &Importer{config: config, failed: map[Resource]failure{}, looked: time.Now()}
+	i := &Importer{config: config, failed: map[Resource]failure{}, looked: time.Now(), kick: make(chan struct{}, 1)}
 	i.say(found.Wrong)
 	return i
 }
@@ -101,6 +106,8 @@ func (i *Importer) report(err error) {
 func (i *Importer) Run(ctx context.Context) {
 	var renewed time.Time
 	held := false
+	hearing := func() {}
+	defer func() { hearing() }()
 	for {
 		pause := i.config.Poll
 		if time.Since(renewed) >= renewAfter {
@@ -116,6 +123,13 @@ func (i *Importer) Run(ctx context.Context) {
 			} else if renewed = asked; !held && was {
 				i.report(nil) // another process does it
 			}
+			if held != was {
+				hearing()
+				hearing = func() {}
+			}
+			if held && !was {
+				hearing = i.hear(ctx)
+			}
 		}
 		if held {
 			more, err := i.takeSome(ctx)
@@ -129,7 +143,7 @@ func (i *Importer) Run(ctx context.Context) {
 			pause = max(pause, renewAfter)
 		}
 		i.lookNow(ctx)
-		if !limit.Sleep(ctx, pause) {
+		if !i.wait(ctx, pause) {
 			break
 		}
 	}
@@ -138,6 +152,43 @@ func (i *Importer) Run(ctx context.Context) {
 		defer cancel()
 		_ = i.config.Inbox.Release(ctx, i.config.DB, i.config.Holder) // else it expires
 	}
+}
+
+// wait returns when it is time to look, and false when ctx ends.
+func (i *Importer) wait(ctx context.Context, pause time.Duration) bool {
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-i.kick:
+	case <-timer.C:
+	}
+	return ctx.Err() == nil
+}
+
+// hear has the importer look when something is said to wait, until what it returns is called. What
+// is not heard costs a poll.
+func (i *Importer) hear(ctx context.Context) (stop func()) {
+	if i.config.Hear == nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var hearing sync.WaitGroup
+	hearing.Go(func() {
+		for ctx.Err() == nil {
+			for text, err := range i.config.Hear(ctx) {
+				if err == nil && text != "" {
+					select {
+					case i.kick <- struct{}{}:
+					default:
+					}
+				}
+			}
+			limit.Sleep(ctx, time.Second)
+		}
+	})
+	return func() { cancel(); hearing.Wait() }
 }
 
 func (i *Importer) lease(ctx context.Context) (held bool, err error) {

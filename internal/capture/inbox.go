@@ -29,11 +29,17 @@ type Inbox struct {
 	dialect *sqltext.Dialect
 	words   *words
 	schema  string
+	channel string // of notifications; empty: there are none
 }
 
-// Of returns the inbox of a schema, as far as it is about these realms.
-func Of(spec Spec, dialect, schema string, realms []string) *Inbox {
-	return &Inbox{spec: spec, tables: spec.of(realms), dialect: sqltext.Of(dialect), words: dialects[dialect], schema: schema}
+// Of returns the inbox of a schema, as far as it is about these realms. channel is for notifications,
+// if the database has them and they are wanted.
+func Of(spec Spec, dialect, schema string, realms []string, channel string) *Inbox {
+	in := &Inbox{spec: spec, tables: spec.of(realms), dialect: sqltext.Of(dialect), words: dialects[dialect], schema: schema}
+	if spec.Notify && dialect == "postgresql" {
+		in.channel = channel
+	}
+	return in
 }
 
 func (in *Inbox) text(text string) string { return in.dialect.Write(in.schema, text) }

@@ -31,9 +31,10 @@ func TestCost(t *testing.T) {
 		require.NoError(t, os.WriteFile(file, text, 0o600))
 		out, err := real.Command(filepath.Join("testdata", "cost.py"), e.Path, file, "12", "40").Output()
 		require.NoError(t, err)
-		var took struct{ With, Without float64 }
+		var took struct{ With, Without struct{ Half, Fifth float64 } }
 		require.NoError(t, json.Unmarshal(out, &took), "%s", out)
-		t.Logf("a save of two fields and a comment: median %.0f µs without, %.0f µs with: %.2f", took.Without, took.With, took.With/took.Without)
-		assert.Positive(t, took.Without)
+		t.Logf("a save of two fields and a comment: median %.0f µs without, %.0f µs with: %.2f; the quickest fifth %.0f and %.0f: %.2f",
+			took.Without.Half, took.With.Half, took.With.Half/took.Without.Half, took.Without.Fifth, took.With.Fifth, took.With.Fifth/took.Without.Fifth)
+		assert.Positive(t, took.Without.Fifth)
 	})
 }
