@@ -21,7 +21,7 @@
 // A Trac that runs on the same database learns of new, renamed and deleted
 // pages, and of changed milestones, components and versions, because its caches are
 // invalidated, and of tickets, because it does not cache them. What Trac itself
-// writes does not reach the journal.
+// writes reaches the journal with [Capture], and only then.
 //
 // # Errors
 //
