@@ -54,6 +54,7 @@ func TestCommands(t *testing.T) {
 		e.relay("-install")
 		channels := e.tail("-json", "-n", "2")
 		text := e.tail("-filter", "ticket/changed", "-n", "1")
+		changed := e.tail("-json", "-filter", "ticket/changed", "-n", "1")
 
 		evil := "evil \x1b[2J\u202etxt\u009b31m"
 		e.ticket(evil)
@@ -85,6 +86,9 @@ func TestCommands(t *testing.T) {
 		assert.Equal(t, []any{"joe", "done\a", "1"}, []any{last["author"], last["comment"], last["id"]})
 		assert.Contains(t, last, "tid")
 		assert.Contains(t, last, "entry")
+		assert.Equal(t, 0, changed.code())
+		got = lines(t, changed.out.String())
+		assert.Equal(t, last["payload"], got[len(got)-1]["payload"], "the message as it was sent")
 
 		journal := e.start("tail", "-from", "journal", "-since", "0", "-json", "-n", "4", "-poll", "1ms")
 		e.exec("DELETE FROM ticket WHERE id = 2")

@@ -69,6 +69,12 @@ func TestRelay(t *testing.T) {
 		code, _, said = e.run("relay", "-once")
 		assert.Equal(t, 0, code, said)
 		heard.created("waits")
+		code, _, said = e.run("relay", "-once", "-consumer", "second", "-from-oldest")
+		assert.Equal(t, 0, code, said)
+		for _, summary := range []string{"one", "two", "three", "four", "waits"} {
+			heard.created(summary)
+		}
+		heard.silent()
 
 		code, printed, _ := e.run("uninstall", "-yes")
 		assert.Equal(t, 0, code)
