@@ -71,7 +71,9 @@ func TestRights(t *testing.T) {
 			assert.NotContains(t, p.said.String(), "ERROR")
 
 			if dialect == "postgresql" {
-				e.exec("DROP TRIGGER journal_wiki ON wiki")
+				var name string
+				require.NoError(t, e.db.QueryRowContext(testkit.Within(t), "SELECT min(tgname::text) FROM pg_trigger WHERE tgrelid = 'wiki'::regclass AND NOT tgisinternal").Scan(&name))
+				e.exec("DROP TRIGGER " + name + " ON wiki")
 			} else {
 				e.exec("DROP TRIGGER journal_wiki_insert")
 			}
@@ -80,7 +82,7 @@ func TestRights(t *testing.T) {
 			if dialect == "postgresql" { // on MySQL, who may see triggers may make some
 				code, _, said := e.run("relay", "-install")
 				assert.Equal(t, 1, code)
-				assert.Contains(t, said, "must be owner")
+				assert.Regexp(t, `permission denied|must be owner`, said)
 			}
 		})
 	}
