@@ -82,8 +82,12 @@ func (j *Journal) newInbox(ctx context.Context) (err error) {
 	if !found.Inbox {
 		return fmt.Errorf("%w: the table journal_inbox is missing: expected that what captures was installed", ErrSchema)
 	}
+	poll := j.config.PollInterval
+	if !j.store.OneWriter() {
+		poll /= 4 // one process asks, and nothing wakes it; others are woken by what it commits
+	}
 	config := capture.ImporterConfig{
-		Inbox: j.inbox, DB: j.db, Holder: j.origin, Poll: j.config.PollInterval, Many: j.store.OneWriter(), Take: j.takeIn, Logger: j.config.Logger,
+		Inbox: j.inbox, DB: j.db, Holder: j.origin, Poll: poll, Many: j.store.OneWriter(), Take: j.takeIn, Logger: j.config.Logger,
 	}
 	if w := j.config.Waker; w != nil && spec.Notify && j.dialect == PostgreSQL {
 		config.Hear = func(ctx context.Context) iter.Seq2[string, error] { return w.Hear(ctx, channel) }

@@ -33,8 +33,8 @@ type Capture struct {
 	Install bool
 
 	// Notify has PostgreSQL send a notification when something waits, which a process hears by
-	// [tracbus.JournalConfig].Waker, if that listens to PostgreSQL. Zero means that the inbox is looked at every
-	// PollInterval. With it, transactions of Trac's that commit at the same time wait for each other.
+	// [tracbus.JournalConfig].Waker, if that listens to PostgreSQL. Zero means that the inbox is looked at four
+	// times in a PollInterval. With it, transactions of Trac's that commit at the same time wait for each other.
 	Notify bool
 }
 
