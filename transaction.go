@@ -168,13 +168,13 @@ func errNoModel() error { return errors.New("expected a Model, got nil") }
 
 func (tx *ModelTransaction) change(ctx context.Context, verb string, m Model, do func(context.Context, *ModelTransaction) (Event, error)) error {
 	r := m.Resource()
-	what := verb + " " + r.String()
+	what, lock := verb+" "+r.String(), []Resource{r}
 	if r.ID == "" {
-		what = verb + " a " + string(r.Realm)
+		what, lock = verb+" a "+string(r.Realm), nil
 	}
 	return tx.call(what, func() error {
-		if r.ID != "" {
-			if err := tx.Lock(ctx, r); err != nil {
+		if lock != nil || tx.joined { // which says that what follows is the library's own
+			if err := tx.Lock(ctx, lock...); err != nil {
 				return err
 			}
 		}
