@@ -82,7 +82,7 @@ type ticketWalk struct {
 	before  Ticket // as of before the first pending
 	pending []capture.Row
 	edits   []*edit
-	drop    *drop
+	drops   []*drop
 	steps   []TicketStep
 }
 
@@ -150,7 +150,7 @@ func (w *ticketWalk) take(i int) (next int) {
 		return w.removed(i)
 	case r.Code == HistoryTable:
 		w.history(r)
-	case r.Code == TicketTable && r.Field == changetime && w.ends(r):
+	case r.Code == TicketTable && r.Field == changetime && w.ends(i):
 	default:
 		w.apply(r)
 		w.pending = append(w.pending, r)
@@ -201,13 +201,12 @@ func (w *ticketWalk) add(s TicketStep) {
 func (w *ticketWalk) history(r capture.Row) {
 	switch {
 	case r.Op == capture.Deleted:
-		if w.drop != nil && w.drop.made != r.At {
-			w.dropped(nil)
+		i := slices.IndexFunc(w.drops, func(d *drop) bool { return d.made == r.At })
+		if i < 0 {
+			i = len(w.drops)
+			w.drops = append(w.drops, &drop{made: r.At, step: TicketStep{Step: Step{Kind: ChangeDeleted}, Made: r.At, New: Cells{}, Old: Cells{}}})
 		}
-		if w.drop == nil {
-			w.drop = &drop{made: r.At, step: TicketStep{Step: Step{Kind: ChangeDeleted}, Made: r.At, New: Cells{}, Old: Cells{}}}
-		}
-		s := &w.drop.step
+		s := &w.drops[i].step
 		s.took(r)
 		if r.Field == CommentField {
 			s.Comment = r.New
@@ -245,10 +244,12 @@ func (w *ticketWalk) edited(r capture.Row) bool {
 	return false
 }
 
-// ends says whether a new changetime is the end of an edit or of a deletion.
-func (w *ticketWalk) ends(r capture.Row) bool {
+// ends says whether a new changetime is the end of an edit or of a deletion. These lock the
+// ticket's row with that alone, so others may have changed the ticket since they began.
+func (w *ticketWalk) ends(i int) bool {
+	r := w.rows[i]
 	for i, e := range w.edits {
-		if e.found && e.when == text(r.New) {
+		if e.when == text(r.New) {
 			w.apply(r)
 			e.step.took(r)
 			w.steps = append(w.steps, e.step)
@@ -257,12 +258,25 @@ func (w *ticketWalk) ends(r capture.Row) bool {
 			return true
 		}
 	}
-	if w.drop == nil {
+	if len(w.drops) == 0 || w.begins(i) {
 		return false
 	}
 	w.apply(r)
 	w.dropped(&r)
 	return true
+}
+
+// begins says whether a new changetime is the beginning of save_changes, whose comment has its time.
+func (w *ticketWalk) begins(i int) bool {
+	for _, r := range w.rows[i+1:] {
+		switch {
+		case r.Code == HistoryTable && r.Op == capture.Inserted && r.Field == CommentField:
+			return text(w.rows[i].New) == strconv.FormatInt(r.At, 10)
+		case r.Code == TicketTable && (r.Op != capture.Updated || r.Field == changetime):
+			return false
+		}
+	}
+	return false
 }
 
 // touched notes a changetime that belongs to no pending row.
@@ -272,11 +286,11 @@ func (w *ticketWalk) touched(r capture.Row) {
 	}
 }
 
-// dropped ends the deletion of a change, by setting changetime if end is not nil. What it gave
-// back to the ticket is pending.
+// dropped ends the oldest deletion of a change, by setting changetime if end is not nil. What it
+// gave back to the ticket is pending.
 func (w *ticketWalk) dropped(end *capture.Row) {
-	s := w.drop.step
-	w.drop = nil
+	s := w.drops[0].step
+	w.drops = w.drops[1:]
 	var rest, own []capture.Row
 	for _, r := range w.pending {
 		if old, ok := s.Old[r.Field]; ok && r.Code != HistoryTable && same(old, r.New) {
@@ -394,7 +408,7 @@ func (w *ticketWalk) flush() {
 		w.steps = append(w.steps, e.step)
 	}
 	w.edits = nil
-	if w.drop != nil {
+	for len(w.drops) > 0 {
 		w.dropped(nil)
 	}
 	w.raw()
