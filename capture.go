@@ -2,6 +2,7 @@ package tracbus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"time"
@@ -106,6 +107,10 @@ func (j *Journal) takeIn(ctx context.Context, some []capture.Resource) error {
 		tx.imports = true
 		return tx.Lock(ctx, resources...)
 	})
+	if errors.Is(err, ErrJournalClosed) { // Run is about to be ended
+		<-ctx.Done()
+		return ctx.Err()
+	}
 	return err
 }
 

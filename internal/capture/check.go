@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/tracbus/tracbus/internal/limit"
 	"github.com/tracbus/tracbus/internal/sqltext"
@@ -252,35 +253,47 @@ func (in *Inbox) functions(tables []Table) (statements []string) {
 	return statements
 }
 
+// Who makes or drops a trigger waits for those who write the table, and all others wait behind: so
+// it gives up soon, and tries again after a pause.
+const (
+	lockTries = 10
+	lockPause = time.Second
+)
+
 // alone runs f while no other process makes or drops triggers: in one transaction, where that
 // can make tables.
 func (in *Inbox) alone(ctx context.Context, db *sql.DB, f func(SQL) error) (err error) {
+	for try := 1; ; try++ {
+		if err = in.tryAlone(ctx, db, f); !sqltext.IsLockTimeout(err) || try == lockTries || !limit.Sleep(ctx, lockPause) {
+			return err
+		}
+	}
+}
+
+func (in *Inbox) tryAlone(ctx context.Context, db *sql.DB, f func(SQL) error) (err error) {
 	conn, err := db.Conn(ctx)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	begin, lock, end, undo := []string{"BEGIN"}, "SELECT pg_advisory_xact_lock(7074, 2)", "COMMIT", "ROLLBACK"
+	begin, end, undo := []string{"BEGIN IMMEDIATE"}, []string{"COMMIT"}, []string{"ROLLBACK"}
 	switch in.words {
-	case dialects["sqlite"]:
-		begin, lock = []string{"BEGIN IMMEDIATE"}, ""
+	case dialects["postgresql"]:
+		begin = []string{"BEGIN", "SELECT pg_advisory_xact_lock(7074, 2)", "SELECT set_config('lock_timeout', '2s', true)"}
 	case dialects["mysql"]:
-		begin, lock, end, undo = nil, "DO get_lock(left(concat('tracbus capture ', database()), 64), 60)", "DO release_lock(left(concat('tracbus capture ', database()), 64))", "DO release_lock(left(concat('tracbus capture ', database()), 64))"
+		name := "(left(concat('tracbus capture ', database()), 64)"
+		begin = []string{"DO get_lock" + name + ", 60)", "SET SESSION lock_wait_timeout = 2"}
+		end = []string{"UNLOCK TABLES", "SET SESSION lock_wait_timeout = DEFAULT", "DO release_lock" + name + ")"}
+		undo = end
 	}
-	for _, s := range append(begin, lock) {
-		if s == "" {
-			continue
-		}
-		if _, err := conn.ExecContext(ctx, s); err != nil {
-			return err
-		}
+	if err = in.run(ctx, conn, begin); err == nil {
+		err = f(conn)
 	}
-	if err := f(conn); err != nil {
-		_, _ = conn.ExecContext(context.WithoutCancel(ctx), undo)
+	if err != nil {
+		_ = in.run(context.WithoutCancel(ctx), conn, undo)
 		return err
 	}
-	_, err = conn.ExecContext(ctx, end)
-	return err
+	return in.run(ctx, conn, end)
 }
 
 // Uninstall drops the triggers, and the inbox if nothing waits in it; otherwise left says how

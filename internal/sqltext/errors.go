@@ -42,6 +42,13 @@ func IsConflict(err error) bool {
 	return mysqlNumber(err) == mysqlDeadlock
 }
 
+// IsLockTimeout says whether a statement was given up because another transaction has locked
+// what it needs, on PostgreSQL and MySQL.
+func IsLockTimeout(err error) bool {
+	var pg interface{ SQLState() string }
+	return errors.As(err, &pg) && pg.SQLState() == "55P03" || mysqlNumber(err) == mysqlLockWait
+}
+
 // IsUnreadable says whether PostgreSQL could not read a table because it is not there, or
 // without a column, or locked by somebody, or this role may not.
 func IsUnreadable(err error) bool {

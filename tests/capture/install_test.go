@@ -2,6 +2,7 @@ package capture_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -134,6 +135,47 @@ func quoted(dialect, name string) string {
 		return "`" + name + "`"
 	}
 	return name
+}
+
+// TestInstallHoldsNobodyUp: who installs while a transaction of Trac's is open gives way to others
+// that write, and does it when that has ended.
+func TestInstallHoldsNobodyUp(t *testing.T) {
+	for _, dialect := range []string{"postgresql", "mysql"} {
+		t.Run(dialect, func(t *testing.T) {
+			s := testdatabase.New(t, dialect)
+			name := s.Name()
+			r := &still{t: t, dialect: dialect, db: s.Open(t, s.DSN(name)), bus: tracbus.NewBus("test")}
+			for _, statement := range tracdatabase.Schema(dialect) {
+				r.exec(statement)
+			}
+			long, err := r.db.BeginTx(t.Context(), nil)
+			require.NoError(t, err)
+			_, err = long.ExecContext(t.Context(), "INSERT INTO ticket (time, changetime, summary) VALUES (1, 1, 's')")
+			require.NoError(t, err)
+			opened := make(chan error, 1)
+			go func() {
+				j, err := tracbus.OpenJournal(context.Background(), s.Open(t, s.DSN(name)), tracbus.NewBus("test"), tracbus.JournalConfig{
+					Dialect: tracbus.Dialect(dialect), Capture: trac.Capture{Install: true},
+				})
+				if err == nil {
+					err = j.Close(context.Background())
+				}
+				opened <- err
+			}()
+			text := "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'CREATE TRIGGER%'"
+			if dialect == "mysql" {
+				text = "SELECT count(*) FROM information_schema.processlist WHERE info LIKE 'CREATE TRIGGER%' AND id <> connection_id()"
+			}
+			for waits := 0; waits == 0; {
+				require.NoError(t, r.db.QueryRowContext(t.Context(), text).Scan(&waits))
+			}
+			r.exec("INSERT INTO ticket (time, changetime, summary) VALUES (1, 1, 'other')") // else it would wait until the first one ends
+			require.NoError(t, long.Commit())
+			require.NoError(t, <-opened)
+			r.exec("INSERT INTO ticket (time, changetime, summary) VALUES (1, 1, 'captured')")
+			assert.Equal(t, 1, r.waiting())
+		})
+	}
 }
 
 // TestCaptureSchema: the statements for those who migrate by hand make what Install makes.
