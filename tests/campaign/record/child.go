@@ -28,9 +28,15 @@ type Child struct {
 // what to do there.
 func (c *Child) Begin(t testing.TB, program, test, variable, stderr string) {
 	t.Helper()
-	c.Said, c.Gone = make(chan string, 10), make(chan struct{})
 	c.Cmd = exec.Command(program, "-test.run=^"+test+"$", "-test.timeout=1h")
 	c.Cmd.Env = append(os.Environ(), variable)
+	c.Start(t, stderr)
+}
+
+// Start starts Cmd.
+func (c *Child) Start(t testing.TB, stderr string) {
+	t.Helper()
+	c.Said, c.Gone = make(chan string, 10), make(chan struct{})
 	f, err := os.Create(stderr)
 	if err != nil {
 		t.Fatal(err)
