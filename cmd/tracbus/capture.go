@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/cmd/tracbus/internal/environment"
 	"github.com/tracbus/tracbus/trac"
 )
 
@@ -59,4 +60,21 @@ func uninstallCapture(ctx context.Context, t *terminal, o *opened) error {
 			return fmt.Errorf("import what waits: the journal is not followed any more: %w", errors.Join(err, ctx.Err()))
 		}
 	}
+}
+
+// uninstallAlone drops what captures changes where there is no journal, or not all of one. What
+// waits stays, because nothing can take it in.
+func uninstallAlone(ctx context.Context, t *terminal, env *environment.Environment) error {
+	database, db, err := openDatabase(t, env)
+	if err != nil {
+		return err
+	}
+	err = trac.UninstallCapture(ctx, db, database.Dialect, database.Schema)
+	if errors.Is(err, trac.ErrInboxNotEmpty) {
+		err = fmt.Errorf("%w, and there is no journal to take that in: \"tracbus relay -install -once\" makes one, or drop the tables journal_inbox and journal_capture by hand", err)
+	}
+	if err != nil {
+		err = fmt.Errorf("%s: %w", database.Name, err)
+	}
+	return errors.Join(err, db.Close())
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/cmd/tracbus/internal/plain"
 )
 
 const historyUsage = `usage: tracbus history [-trac DIR] [FLAG...] REALM ID
@@ -74,6 +75,9 @@ func (c *history) run(ctx context.Context, t *terminal, words []string) error {
 		if shown++; shown == c.most {
 			break
 		}
+	}
+	if shown == 0 {
+		t.say("the journal has no change of %s", plain.Quote(of.String()))
 	}
 	return nil
 }

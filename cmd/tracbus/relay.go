@@ -31,7 +31,8 @@ turns: one publishes, and another goes on when it ends or dies.
   -grace DURATION    how long the end may take after a signal (default 10s)
   -log text|json     the form of the log, on stderr (default text)
 
-It ends with code 0 at SIGTERM or an interrupt, and at once at a second one.
+It ends with code 0 at SIGTERM or an interrupt (with -once 1, if all is not done yet), and
+at once at a second one.
 
   tracbus relay -trac /srv/trac/myenv -install -once
   tracbus relay -trac /srv/trac/myenv
@@ -99,7 +100,7 @@ func (r *relay) run(ctx context.Context, t *terminal, words []string) (err error
 	o, err := openJournal(ctx, t, env, bus, r.install, tracbus.JournalConfig{PollInterval: r.poll, Logger: logger})
 	if err != nil && ctx.Err() != nil {
 		logger.Info("the relay is told to end")
-		return nil
+		return r.early()
 	}
 	if err != nil {
 		return err
@@ -114,8 +115,12 @@ func (r *relay) run(ctx context.Context, t *terminal, words []string) (err error
 	}
 	select {
 	case err = <-done:
+		if ctx.Err() != nil {
+			err = r.early()
+		}
 	case <-ctx.Done():
 		logger.Info("the relay is told to end")
+		err = r.early()
 	case err = <-running:
 		err = fmt.Errorf("the journal is not followed any more: %w", err)
 	}
@@ -125,6 +130,15 @@ func (r *relay) run(ctx context.Context, t *terminal, words []string) (err error
 	err = errors.Join(err, o.Close(ending), bus.Close(ending), o.db.Close())
 	logger.Info("the relay ends", "env", env.Config.Env)
 	return err
+}
+
+// early is what an end means that comes before all is done: with -once a failure, because a
+// script goes on with what is not installed or published.
+func (r *relay) early() error {
+	if r.once {
+		return errors.New("it is told to end before all is published")
+	}
+	return nil
 }
 
 // published waits until all that is captured is in the journal, and published, by

@@ -112,8 +112,7 @@ func lineOf(i item) eventLine {
 	if c.Absent&(tracbus.AttrOrigin|tracbus.AttrAddress) == 0 {
 		l.IPNR, l.Authenticated = c.IPNR, &c.Authenticated
 	}
-	if unknown&(tracbus.AttrAuthor|tracbus.AttrActor) == 0 {
-		author := authorOf(i.event)
+	if author, known := authorOf(i.event); known {
 		l.Author = &author
 	}
 	if !unknown.Has(tracbus.AttrComment) {
@@ -122,29 +121,27 @@ func lineOf(i item) eventLine {
 	return l
 }
 
-// authorOf is who made a change. A message of a page has only who wrote its version.
-func authorOf(e tracbus.Event) string {
-	if author := e.About().Author; author != "" {
-		return author
+// authorOf is who made a change, if that is known. A message of a page has only who wrote its
+// version: not who deleted that, or changed its comment.
+func authorOf(e tracbus.Event) (author string, known bool) {
+	c := e.About()
+	switch {
+	case c.Absent.Has(tracbus.AttrActor):
+		return "", false
+	case c.Author != "":
+		return c.Author, true
+	case (c.Absent | c.Null).Has(tracbus.AttrAuthor):
+		return "", false
+	case !c.Absent.Has(tracbus.AttrOrigin) || e.Resource().Realm != tracbus.RealmWiki:
+		return "", true
 	}
-	if p, ok := pageOf(e); ok {
-		return p.Author
-	}
-	return ""
-}
-
-func pageOf(e tracbus.Event) (tracbus.WikiPage, bool) {
 	switch e := e.(type) {
 	case tracbus.WikiPageCreated:
-		return e.Page, true
+		return e.Page.Author, true
 	case tracbus.WikiPageChanged:
-		return e.Page, true
-	case tracbus.WikiPageVersionDeleted:
-		return e.Page, true
-	case tracbus.WikiPageCommentEdited:
-		return e.Page, true
+		return e.Page.Author, true
 	}
-	return tracbus.WikiPage{}, false
+	return "", false
 }
 
 const (
@@ -208,7 +205,7 @@ func (s shower) text(i item) string {
 		colour = red
 	}
 	add(colour, plain.Word(string(i.event.Kind())))
-	if author := authorOf(i.event); author != "" {
+	if author, _ := authorOf(i.event); author != "" {
 		add("", "by "+plain.Word(author))
 	}
 	if c.Comment != "" {

@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
+
+	"github.com/tracbus/tracbus"
 )
 
 const uninstallUsage = `usage: tracbus uninstall [-trac DIR] -yes
@@ -46,13 +49,22 @@ func (c *uninstall) run(ctx context.Context, t *terminal, words []string) error 
 	case !c.yes:
 		return usageError("uninstall: want -yes, for it drops triggers in Trac's database")
 	}
-	o, err := c.site.read(ctx, t)
+	env, err := c.site.load(t)
 	if err != nil {
 		return err
 	}
-	defer o.close()
-	if err := uninstallCapture(ctx, t, o); err != nil {
-		return fmt.Errorf("%s: %w", o.database.Name, err)
+	o, err := read(ctx, t, env)
+	switch {
+	case errors.Is(err, tracbus.ErrSchema): // the triggers must go nevertheless
+		err = uninstallAlone(ctx, t, env)
+	case err == nil:
+		defer o.close()
+		if err = uninstallCapture(ctx, t, o); err != nil {
+			err = fmt.Errorf("%s: %w", o.database.Name, err)
+		}
+	}
+	if err != nil {
+		return err
 	}
 	if c.json {
 		return t.printJSON(map[string]bool{"uninstalled": true})

@@ -24,7 +24,12 @@ func (n noun[T]) payload(e event[T]) (dst []byte, err error) {
 		dst, err2 = appendFields(append(dst, `},"old_values":{`...), old)
 		err = errors.Join(err1, err2)
 		c := e.About()
-		dst = value.AppendString(append(dst, `},"author":`...), c.Author)
+		dst = append(dst, `},"author":`...)
+		if c.Author == "" && c.Null.Has(tracbus.AttrAuthor) {
+			dst = append(dst, "null"...)
+		} else {
+			dst = value.AppendString(dst, c.Author)
+		}
 		dst = value.AppendString(append(dst, `,"comment":`...), c.Comment)
 	}
 	dst = value.AppendString(append(dst, `,"id":`...), e.Resource().ID)
@@ -89,7 +94,7 @@ func (n noun[T]) decode(prefix, channel string, members []value.Member) (tracbus
 		c.Absent |= tracbus.AttrAuthor | tracbus.AttrComment
 		all = p.Fields("id")
 	case kind == tracbus.KindChanged || kind == n.moved:
-		c.Author, c.Comment = p.Text("author", 0), p.Text("comment", 0)
+		c.Author, c.Comment = p.Text("author", wire.Author), p.Text("comment", 0)
 		all, old = p.Object("new_values"), p.Object("old_values")
 	default:
 		return nil, tracbus.ErrUnknownChannel
@@ -97,7 +102,8 @@ func (n noun[T]) decode(prefix, channel string, members []value.Member) (tracbus
 	if p.Err != nil {
 		return nil, p.Err
 	}
-	c.Null = nullOf(all, tracbus.AttrText) | nullOf(old, tracbus.AttrOldText)
+	c.Null |= tracbus.Attrs(p.Null) | nullOf(all, tracbus.AttrText) | nullOf(old, tracbus.AttrOldText)
+	c.Absent |= tracbus.Attrs(p.Absent)
 	e, err := n.made(c, kind, all, old)
 	switch {
 	case err != nil:

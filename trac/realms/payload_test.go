@@ -40,6 +40,21 @@ func TestDecodeUndoesEncode(t *testing.T) {
 	}
 }
 
+// TestAuthorOfNobody: a change that nobody knows who made, as one that Trac's tables say
+// nothing of, has null in its message, and not somebody without a name.
+func TestAuthorOfNobody(t *testing.T) {
+	m := realms.Milestone{Name: "m1"}
+	for null, want := range map[tracbus.Attrs]string{0: `"author":"",`, tracbus.AttrAuthor: `"author":null,`} {
+		e := realms.MilestoneChanged{Change: tracbus.Change{Env: "e", Null: null}, Milestone: m, Old: m}
+		channel, payload, err := tracbus.PublisherConfig{}.Encode(e)
+		require.NoError(t, err)
+		assert.Contains(t, payload, want)
+		back, err := realms.Decode("trac", channel, payload)
+		require.NoError(t, err)
+		assert.Equal(t, null, back.About().Null)
+	}
+}
+
 // carried returns an event as its message has it.
 func carried(e tracbus.Event) tracbus.Event {
 	all := e.About()
