@@ -3,6 +3,7 @@ package capture
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"iter"
 	"log/slog"
 	"maps"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tracbus/tracbus/internal/limit"
+	"github.com/tracbus/tracbus/internal/sqltext"
 )
 
 // ImporterConfig says what an Importer takes in, and how.
@@ -213,6 +215,11 @@ func (i *Importer) takeSome(ctx context.Context) (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	return i.takeThese(ctx, waiting)
+}
+
+// takeThese takes in what waits for resources, but for those that have to be tried later.
+func (i *Importer) takeThese(ctx context.Context, waiting []Resource) (more bool, err error) {
 	maps.DeleteFunc(i.failed, func(r Resource, _ failure) bool { return !slices.Contains(waiting, r) }) // others took it in
 	now := time.Now()
 	waiting = slices.DeleteFunc(waiting, func(r Resource) bool { return now.Before(i.failed[r].until) })
@@ -232,6 +239,9 @@ func (i *Importer) takeSome(ctx context.Context) (more bool, err error) {
 			}
 		} else if failed != nil {
 			i.fails(some[0])
+			if passing(failed) && i.failed[some[0]].pause < time.Second {
+				continue
+			}
 		}
 		if failed != nil {
 			err = failed
@@ -255,6 +265,9 @@ func (i *Importer) takeSome(ctx context.Context) (more bool, err error) {
 	}
 	return more, err
 }
+
+// passing says whether an error is of two who were in each other's way, and one of them was first.
+func passing(err error) bool { return sqltext.IsConflict(err) || errors.Is(err, ErrTaken) }
 
 // fails has a resource be tried again after a pause, which doubles.
 func (i *Importer) fails(r Resource) {
