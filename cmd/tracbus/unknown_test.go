@@ -93,3 +93,28 @@ func TestUninstallWithoutAJournal(t *testing.T) {
 		e.ticket("another")
 	})
 }
+
+// On MySQL, who lacks the right TRIGGER sees no triggers. Then the tables that they fill stay:
+// Trac could not save without.
+func TestUninstallByWhoSeesNoTriggers(t *testing.T) {
+	e := newEnvironment(t, testdatabase.New(t, "mysql"))
+	p := e.relay("-install")
+	p.signal(syscall.SIGTERM)
+	require.Equal(t, 0, p.code())
+	e.exec("CREATE USER reader IDENTIFIED BY '" + databasePassword + "'")
+	e.exec("GRANT SELECT, EXECUTE ON " + e.name + ".* TO reader")
+	for _, table := range []string{"journal_inbox", "journal_capture", "journal_own", "journal_consumer", "journal_change", "journal_decided", "journal_lock"} {
+		e.exec("GRANT ALL ON " + e.name + "." + table + " TO reader")
+	}
+	e.vars = append(e.vars, "TRACBUS_DATABASE="+e.connection("reader"))
+	code, printed, said := e.run("uninstall", "-yes")
+	assert.Equal(t, 1, code)
+	assert.Empty(t, printed)
+	assert.Contains(t, said, "TRIGGER command denied")
+	e.ticket("Trac saves")
+
+	e.exec("GRANT INSERT ON " + e.name + ".ticket TO reader") // then it sees that there are some
+	st, _ := e.status("-consumer", "")
+	assert.Contains(t, st.codes(), "capture_off")
+	assert.Contains(t, st.Problems[0].What, "cannot be read without the right TRIGGER")
+}

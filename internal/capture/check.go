@@ -121,7 +121,8 @@ func (in *Inbox) triggers(ctx context.Context, q SQL) (all map[string]shown, err
 			FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_proc p ON p.oid = t.tgfoid
 			WHERE NOT t.tgisinternal AND n.nspname = ? AND t.tgname LIKE 'journal!_%' ESCAPE '!'`, []any{in.schema}
 	default:
-		text, args = `SELECT trigger_name, event_object_table, action_statement, 0, CASE WHEN action_timing <> 'AFTER' THEN 'is not called after the statement' ELSE '' END, 0
+		text, args = `SELECT trigger_name, event_object_table, COALESCE(action_statement, ''), 0, CASE WHEN action_statement IS NULL THEN 'cannot be read without the right TRIGGER'
+				WHEN action_timing <> 'AFTER' THEN 'is not called after the statement' ELSE '' END, 0
 			FROM information_schema.triggers WHERE trigger_schema = ? AND trigger_name LIKE 'journal!_%' ESCAPE '!'`, []any{in.schema}
 	}
 	rows, err := q.QueryContext(ctx, in.text(text), args...)
@@ -308,13 +309,21 @@ func (in *Inbox) Uninstall(ctx context.Context, db *sql.DB) (left int64, err err
 		if err != nil {
 			return err
 		}
+		var drops []string
 		for name, s := range triggers {
-			if !ours(name, s) {
-				continue
+			if ours(name, s) {
+				drops = append(drops, in.drop(name, s.table))
 			}
-			if err := in.run(ctx, q, []string{in.drop(name, s.table)}); err != nil {
-				return err
+		}
+		if in.words == dialects["mysql"] { // who lacks the right TRIGGER sees none, and is refused here
+			for _, t := range in.spec.Tables {
+				for _, m := range in.words.makes(in.schema, t) {
+					drops = append(drops, in.drop(m.name, m.table))
+				}
 			}
+		}
+		if err := in.run(ctx, q, drops); err != nil {
+			return err
 		}
 		if err := in.run(ctx, q, in.functions(in.spec.Tables)); err != nil {
 			return err
