@@ -2,6 +2,7 @@ package tracbus
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"iter"
@@ -30,8 +31,9 @@ type Capture interface {
 	// Captured says which tables are captured.
 	Captured() capture.Spec
 	// Events calls yield with the event that some rows of the inbox say, and their numbers: with
-	// nil if they say nothing. The tables are as tx sees them.
-	Events(ctx context.Context, tx *ModelTransaction, rows []capture.Row, yield func(e Event, rows []int64) error) error
+	// nil if they say nothing. The tables are as tx sees them; if late is true, that is as they
+	// were when it began, and to see them as they are takes a SELECT FOR UPDATE.
+	Events(ctx context.Context, tx *ModelTransaction, rows []capture.Row, late bool, yield func(e Event, rows []int64) error) error
 }
 
 // CaptureStatus is what a [Capture] does.
@@ -150,7 +152,7 @@ func (tx *ModelTransaction) disown(ctx context.Context) error {
 // transaction has nothing to write: it would make others wait, perhaps for each other.
 func (tx *ModelTransaction) takeIn(ctx context.Context, resources []Resource) error {
 	for _, r := range resources {
-		if r.ID == "" || !tx.captured(r) || tx.tookIn[r] {
+		if r.ID == "" && !tx.imports || !tx.captured(r) || tx.tookIn[r] {
 			continue
 		}
 		in := capture.Resource{Realm: string(r.Realm), ID: r.ID}
@@ -174,12 +176,15 @@ func (tx *ModelTransaction) takeInOne(ctx context.Context, r capture.Resource) e
 	lock := func(other capture.Resource) error {
 		return tx.journal.store.Lock(ctx, tx.q, [2]string{other.Realm, other.ID})
 	}
-	// A transaction of the application may show the tables as they were when it began.
-	rows, err := in.Read(ctx, tx.q, r, tx.joined, lock)
+	var latest *sql.DB
+	if tx.joined { // it may show the tables as they were when it began
+		latest = tx.journal.db
+	}
+	rows, err := in.Read(ctx, tx.q, r, latest, lock)
 	for try := 0; err == nil && len(rows) > 0; try++ {
 		var taken []entry.Entry
 		var numbers []int64
-		err = tx.journal.config.Capture.Events(ctx, tx, rows, func(e Event, some []int64) error {
+		err = tx.journal.config.Capture.Events(ctx, tx, rows, tx.joined && tx.journal.dialect == MySQL, func(e Event, some []int64) error {
 			numbers = append(numbers, some...)
 			if e != nil {
 				taken = append(taken, tx.takenIn(e))
@@ -190,12 +195,12 @@ func (tx *ModelTransaction) takeInOne(ctx context.Context, r capture.Resource) e
 			return err
 		}
 		// The rows and the tables are of one moment if no row has come since.
-		later, err := in.Read(ctx, tx.q, r, tx.joined, lock)
+		later, err := in.Read(ctx, tx.q, r, latest, lock)
 		if err != nil {
 			return err
 		}
 		if capture.Same(rows, later) {
-			if err := in.Take(ctx, tx.q, numbers); err != nil {
+			if err := in.Take(ctx, tx.q, rows, numbers); err != nil {
 				return err
 			}
 			tx.taken = append(tx.taken, taken...)

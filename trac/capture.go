@@ -83,21 +83,27 @@ func UninstallCapture(ctx context.Context, db *sql.DB, dialect tracbus.Dialect, 
 }
 
 // Events implements [tracbus.Capture].
-func (c Capture) Events(ctx context.Context, tx *tracbus.ModelTransaction, rows []capture.Row, yield func(tracbus.Event, []int64) error) error {
+func (c Capture) Events(ctx context.Context, tx *tracbus.ModelTransaction, rows []capture.Row, late bool, yield func(tracbus.Event, []int64) error) error {
 	fields, err := fieldsOf(tx.Realm(tracbus.RealmTicket))
 	if err != nil {
 		return err
 	}
-	return intake.Events(ctx, readAhead{tablesOf(tx)}, ticketFields{fields}, rows, yield)
+	return intake.Events(ctx, readAhead{tablesOf(tx), late}, ticketFields{fields}, rows, yield)
 }
 
 // readAhead has package intake read Trac's tables.
-type readAhead struct{ tables }
+type readAhead struct {
+	tables
+	late bool // it takes FOR UPDATE to see what they are now
+}
 
 func (r readAhead) ReadAll(ctx context.Context, some ...intake.Read) error {
 	all := make([]read, len(some))
 	for i, one := range some {
 		all[i] = read(one)
+		if r.late {
+			all[i].Text += " {FOR UPDATE}"
+		}
 	}
 	return r.tables.ReadAll(ctx, all...)
 }

@@ -19,6 +19,8 @@ type Found struct {
 	Captured []string // tables all of whose changes are captured
 	Wrong    []string // what is missing, disabled or not as this library makes it, each a sentence's part
 	Waiting  int64    // rows of the inbox
+
+	stands bool // journal_capture has its row
 }
 
 // shown is a trigger as the database shows it.
@@ -41,6 +43,9 @@ func (in *Inbox) Look(ctx context.Context, q SQL) (f Found, err error) {
 	if err := limit.QueryRow(ctx, q, in.text("SELECT count(*) FROM {journal_inbox}")).Scan(&f.Waiting); err != nil {
 		return f, err
 	}
+	if f.stands, err = in.stands(ctx, q); err != nil {
+		return f, err
+	}
 	tables, err := in.existing(ctx, q)
 	if err != nil {
 		return f, err
@@ -49,11 +54,14 @@ func (in *Inbox) Look(ctx context.Context, q SQL) (f Found, err error) {
 	if err != nil {
 		return f, err
 	}
+	if !f.stands {
+		f.Wrong = append(f.Wrong, "the row of table journal_capture is missing: nobody takes in what waits")
+	}
 	for _, t := range in.tables {
 		if !slices.Contains(tables, t.Name) {
 			continue // there is nothing to capture
 		}
-		right := true
+		right := f.stands || in.words != dialects["sqlite"] // whose triggers look at that row
 		for _, m := range in.words.makes(in.schema, t) {
 			if wrong := m.wrong(triggers); wrong != "" {
 				f.Wrong = append(f.Wrong, wrong)
@@ -70,6 +78,12 @@ func (in *Inbox) Look(ctx context.Context, q SQL) (f Found, err error) {
 		}
 	}
 	return f, nil
+}
+
+// stands says whether journal_capture has its row.
+func (in *Inbox) stands(ctx context.Context, q SQL) (ok bool, err error) {
+	err = limit.QueryRow(ctx, q, in.text("SELECT count(*) > 0 FROM {journal_capture}")).Scan(&ok)
+	return ok, err
 }
 
 // wrong says what is wrong with a trigger, or nothing.
@@ -155,6 +169,8 @@ func (in *Inbox) Install(ctx context.Context, db *sql.DB) error {
 			for _, s := range in.words.inbox {
 				statements = append(statements, in.text(s))
 			}
+		} else if !f.stands {
+			statements = append(statements, in.text(in.words.inbox[len(in.words.inbox)-1]))
 		}
 		tables, err := in.existing(ctx, q)
 		if err != nil {

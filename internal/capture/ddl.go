@@ -146,14 +146,22 @@ func (w *words) value(t Table, row, column string) string {
 // id returns what names the resource of a row.
 func (w *words) id(t Table, row string) string {
 	last := len(t.ID) - 1
-	text := w.value(t, row, t.ID[last])
+	text := w.part(t, row, t.ID[last])
 	if last > 0 { // see realms.AttachmentResource
 		text = w.called + "replace(" + w.called + "replace(" + text + ", '%', '%25'), '/', '%2F')"
 	}
 	for _, column := range slices.Backward(t.ID[:last]) {
-		text = w.join(w.value(t, row, column), "'/'", text)
+		text = w.join(w.part(t, row, column), "'/'", text)
 	}
 	return text
+}
+
+// part returns a column of an id. On SQLite a key may have anything in it, and also NULL.
+func (w *words) part(t Table, row, column string) string {
+	if w == dialects["sqlite"] {
+		return "coalesce(CAST(" + row + `."` + column + `" AS TEXT), '')`
+	}
+	return w.value(t, row, column)
 }
 
 func (w *words) join(texts ...string) string {
@@ -176,6 +184,9 @@ func (w *words) insert(t Table, row, op, id, field, author, before, after string
 	at := "0"
 	if t.At != "" {
 		at = "coalesce(" + row + `."` + t.At + `", 0)`
+		if w == dialects["sqlite"] { // where a column of numbers may have anything in it
+			at = "CAST(" + at + " AS INTEGER)"
+		}
 	}
 	columns, stamp := "tbl, op, id, at, field, author, old, new", ""
 	if w.stamp != "" {

@@ -36,7 +36,8 @@ type ImporterConfig struct {
 type Importer struct {
 	config ImporterConfig
 	failed map[Resource]failure
-	wrong  []string // that was said last
+	took   map[Resource]bool // when what waits was looked at last
+	wrong  []string          // that was said last
 	looked time.Time
 	kick   chan struct{} // holds one token: something may wait
 
@@ -110,8 +111,9 @@ func (i *Importer) Run(ctx context.Context) {
 	held := false
 	hearing := func() {}
 	defer func() { hearing() }()
+	var next time.Time // to look
 	for {
-		pause := i.config.Poll
+		pause := renewAfter
 		if time.Since(renewed) >= renewAfter {
 			asked := time.Now()
 			was := held
@@ -133,20 +135,25 @@ func (i *Importer) Run(ctx context.Context) {
 				hearing = i.hear(ctx)
 			}
 		}
-		if held {
+		if held && !time.Now().Before(next) {
 			more, err := i.takeSome(ctx)
 			if ctx.Err() == nil {
 				i.report(err)
 			}
-			if more && err == nil {
-				pause = 0
+			if next = time.Now(); !more || err != nil {
+				next = next.Add(i.config.Poll)
 			}
-		} else {
-			pause = max(pause, renewAfter)
+		}
+		if held {
+			pause = min(pause, time.Until(next))
 		}
 		i.lookNow(ctx)
-		if !i.wait(ctx, pause) {
+		kicked, goesOn := i.wait(ctx, pause)
+		if !goesOn {
 			break
+		}
+		if kicked {
+			next = time.Time{}
 		}
 	}
 	if held {
@@ -156,17 +163,17 @@ func (i *Importer) Run(ctx context.Context) {
 	}
 }
 
-// wait returns when it is time to look, and false when ctx ends.
-func (i *Importer) wait(ctx context.Context, pause time.Duration) bool {
+// wait returns after a pause, or when something may wait; goesOn is false when ctx ends.
+func (i *Importer) wait(ctx context.Context, pause time.Duration) (kicked, goesOn bool) {
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
-		return false
 	case <-i.kick:
+		kicked = true
 	case <-timer.C:
 	}
-	return ctx.Err() == nil
+	return kicked, ctx.Err() == nil
 }
 
 // hear has the importer look when something is said to wait, until what it returns is called. What
@@ -179,8 +186,8 @@ func (i *Importer) hear(ctx context.Context) (stop func()) {
 	var hearing sync.WaitGroup
 	hearing.Go(func() {
 		for ctx.Err() == nil {
-			for text, err := range i.config.Hear(ctx) {
-				if err == nil && text != "" {
+			for _, err := range i.config.Hear(ctx) {
+				if err == nil { // also when it begins to hear: what was said before was not heard
 					select {
 					case i.kick <- struct{}{}:
 					default:
@@ -195,6 +202,13 @@ func (i *Importer) hear(ctx context.Context) (stop func()) {
 
 func (i *Importer) lease(ctx context.Context) (held bool, err error) {
 	defer limit.Bound(&ctx, &err, limit.From(ctx).Answer, func() string { return "" })()
+	left, err := i.config.Inbox.Left(ctx, i.config.DB)
+	if left {
+		i.config.Logger.Error("a joined transaction was committed without Flush: what others wrote since then may be told to nobody")
+	}
+	if err != nil {
+		return false, err
+	}
 	return i.config.Inbox.Lease(ctx, i.config.DB, i.config.Holder, leaseFor)
 }
 
@@ -211,22 +225,29 @@ func (i *Importer) lookNow(ctx context.Context) {
 
 // takeSome takes in what the oldest rows are about. more says that there may be more.
 func (i *Importer) takeSome(ctx context.Context) (more bool, err error) {
-	waiting, err := i.waiting(ctx)
+	waiting, err := i.waiting(ctx, i.rests())
 	if err != nil {
 		return false, err
 	}
 	return i.takeThese(ctx, waiting)
 }
 
+// rests returns which resources are not tried now, because they have failed.
+func (i *Importer) rests() func(Resource) bool {
+	now := time.Now()
+	return func(r Resource) bool { return now.Before(i.failed[r].until) }
+}
+
 // takeThese takes in what waits for resources, but for those that have to be tried later.
 func (i *Importer) takeThese(ctx context.Context, waiting []Resource) (more bool, err error) {
 	maps.DeleteFunc(i.failed, func(r Resource, _ failure) bool { return !slices.Contains(waiting, r) }) // others took it in
-	now := time.Now()
-	waiting = slices.DeleteFunc(waiting, func(r Resource) bool { return now.Before(i.failed[r].until) })
+	waiting = slices.DeleteFunc(waiting, i.rests())
 	n := 1
 	if i.config.Many {
 		n = atOnce
 	}
+	took := map[Resource]bool{}
+	defer func() { i.took = took }()
 	for some := range slices.Chunk(waiting, n) {
 		failed := i.config.Take(ctx, some)
 		if failed != nil && len(some) > 1 && ctx.Err() == nil { // one of them may be why
@@ -246,9 +267,10 @@ func (i *Importer) takeThese(ctx context.Context, waiting []Resource) (more bool
 		if failed != nil {
 			err = failed
 		} else {
-			more = true
 			for _, r := range some {
 				delete(i.failed, r)
+				took[r] = true
+				more = more || !i.took[r] // what waits again may wait until the next poll
 			}
 		}
 		if ctx.Err() != nil {
@@ -277,7 +299,7 @@ func (i *Importer) fails(r Resource) {
 	i.failed[r] = f
 }
 
-func (i *Importer) waiting(ctx context.Context) (all []Resource, err error) {
+func (i *Importer) waiting(ctx context.Context, rests func(Resource) bool) (all []Resource, err error) {
 	defer limit.Bound(&ctx, &err, limit.From(ctx).Answer, func() string { return "" })()
-	return i.config.Inbox.Waiting(ctx, i.config.DB)
+	return i.config.Inbox.Waiting(ctx, i.config.DB, rests)
 }

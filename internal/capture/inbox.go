@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -66,26 +67,49 @@ type Resource struct{ Realm, ID string }
 // looked is how many rows are looked at for resources.
 const looked = 1000
 
-// Waiting returns resources that rows are about: those of the oldest.
-func (in *Inbox) Waiting(ctx context.Context, q SQL) (all []Resource, err error) {
-	codes, args := in.codes()
-	rows, err := q.QueryContext(ctx, in.text("SELECT tbl, id FROM {journal_inbox} WHERE tbl IN "+codes+" ORDER BY n LIMIT "+strconv.Itoa(looked)), args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
+// Waiting returns resources that rows are about: those of the oldest, and of as many as it takes to
+// find one that does not rest, so that those that rest keep nobody waiting.
+func (in *Inbox) Waiting(ctx context.Context, q SQL, rests func(Resource) bool) (all []Resource, err error) {
 	seen := map[Resource]bool{}
-	for rows.Next() {
-		var code, id string
-		if err := rows.Scan(&code, &id); err != nil {
+	for after := int64(math.MinInt64); ; {
+		n := 0
+		some, last, err := in.waiting(ctx, q, after, &n)
+		if err != nil {
 			return nil, err
 		}
-		if r := (Resource{in.spec.realmOf(code), id}); !seen[r] {
-			seen[r] = true
+		found := false
+		for _, r := range some {
+			if !seen[r] {
+				seen[r], found = true, found || !rests(r)
+				all = append(all, r)
+			}
+		}
+		if found || n < looked {
+			return all, nil
+		}
+		limit.Progress(ctx)
+		after = last
+	}
+}
+
+// waiting returns what the n rows are about that come after a number, and the number of the last.
+func (in *Inbox) waiting(ctx context.Context, q SQL, after int64, n *int) (all []Resource, last int64, err error) {
+	codes, args := in.codes()
+	rows, err := q.QueryContext(ctx, in.text("SELECT n, tbl, id FROM {journal_inbox} WHERE n > ? AND tbl IN "+codes+" ORDER BY n LIMIT "+strconv.Itoa(looked)), append([]any{after}, args...)...)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer rows.Close()
+	for ; rows.Next(); *n++ {
+		var code, id string
+		if err := rows.Scan(&last, &code, &id); err != nil {
+			return nil, 0, err
+		}
+		if r := (Resource{in.spec.realmOf(code), id}); len(all) == 0 || all[len(all)-1] != r {
 			all = append(all, r)
 		}
 	}
-	return all, errors.Join(rows.Err(), rows.Close())
+	return all, last, errors.Join(rows.Err(), rows.Close())
 }
 
 func (in *Inbox) codes() (list string, args []any) {
@@ -99,9 +123,9 @@ func marks(n int) string { return "(?" + strings.Repeat(", ?", max(n-1, 0)) + ")
 
 // Read returns the rows about a resource, and about those that share rows with it because they
 // were moved to or from it, in their order. lock is called with each of those before their rows
-// are read. With latest it returns those that are committed now, also to a transaction that
-// shows what was when it began.
-func (in *Inbox) Read(ctx context.Context, q SQL, r Resource, latest bool, lock func(Resource) error) (rows []Row, err error) {
+// are read. If latest is not nil, it returns those that are committed now, also to a transaction that
+// shows what was when it began: latest are other connections to the database.
+func (in *Inbox) Read(ctx context.Context, q SQL, r Resource, latest *sql.DB, lock func(Resource) error) (rows []Row, err error) {
 	ids := []string{r.ID}
 	for i := 0; i < len(ids); i++ {
 		if i > 0 {
@@ -129,8 +153,61 @@ func (in *Inbox) Read(ctx context.Context, q SQL, r Resource, latest bool, lock 
 	return rows, nil
 }
 
-func (in *Inbox) rows(ctx context.Context, q SQL, r Resource, latest bool) (all []Row, err error) {
+// numbers returns those of the rows about a resource.
+func (in *Inbox) numbers(ctx context.Context, q SQL, r Resource) (all []any, err error) {
 	codes := in.spec.codes(r.Realm)
+	rows, err := q.QueryContext(ctx, in.text("SELECT n FROM {journal_inbox} WHERE id = ? AND tbl IN "+marks(len(codes))), append([]any{r.ID}, codes...)...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var n int64
+		if err := rows.Scan(&n); err != nil {
+			return nil, err
+		}
+		all = append(all, n)
+	}
+	return all, errors.Join(rows.Err(), rows.Close())
+}
+
+// latest returns a condition on the rows about a resource that are committed now, or were written by
+// q's transaction. On MySQL under REPEATABLE READ, to look for them with FOR UPDATE locks what
+// is between rows too, and then Trac waits for q's transaction to write anything at all. To lock rows by their
+// numbers does not. Without a free connection it is done the other way.
+func (in *Inbox) latest(ctx context.Context, q SQL, r Resource, db *sql.DB) (where string, args []any, err error) {
+	codes := in.spec.codes(r.Realm)
+	where, args = "id = ? AND tbl IN "+marks(len(codes)), append([]any{r.ID}, codes...)
+	if pool := db.Stats(); in.words != dialects["mysql"] || pool.MaxOpenConnections > 0 && pool.InUse >= pool.MaxOpenConnections {
+		return where + " {FOR UPDATE}", args, nil
+	}
+	committed, err := in.numbers(ctx, db, r)
+	if err != nil {
+		return "", nil, err
+	}
+	own, err := in.numbers(ctx, q, r)
+	if err != nil {
+		return "", nil, err
+	}
+	for _, n := range own {
+		if !slices.Contains(committed, n) {
+			committed = append(committed, n)
+		}
+	}
+	if len(committed) == 0 {
+		return "FALSE", nil, nil
+	}
+	return "n IN " + marks(len(committed)) + " {FOR UPDATE}", committed, nil
+}
+
+func (in *Inbox) rows(ctx context.Context, q SQL, r Resource, latest *sql.DB) (all []Row, err error) {
+	codes := in.spec.codes(r.Realm)
+	where, args := "id = ? AND tbl IN "+marks(len(codes)), append([]any{r.ID}, codes...)
+	if latest != nil {
+		if where, args, err = in.latest(ctx, q, r, latest); err != nil {
+			return nil, err
+		}
+	}
 	stamp := "stamp"
 	if in.words.stamp == "" {
 		stamp = "CAST(extract(epoch FROM stamp) * 1000000 AS bigint)"
@@ -139,11 +216,8 @@ func (in *Inbox) rows(ctx context.Context, q SQL, r Resource, latest bool) (all 
 	if in.words.run != "" {
 		run = "run - n"
 	}
-	text := "SELECT n, tbl, op, id, at, field, author, old, new, " + stamp + ", " + run + " FROM {journal_inbox} WHERE id = ? AND tbl IN " + marks(len(codes))
-	if latest {
-		text += " {FOR UPDATE}"
-	}
-	rows, err := q.QueryContext(ctx, in.text(text), append([]any{r.ID}, codes...)...)
+	text := "SELECT n, tbl, op, id, at, field, author, old, new, " + stamp + ", " + run + " FROM {journal_inbox} WHERE " + where
+	rows, err := q.QueryContext(ctx, in.text(text), args...)
 	if err != nil {
 		return nil, err
 	}
@@ -185,14 +259,36 @@ var ErrTaken = errors.New("rows of the inbox were taken in by another process me
 // most is of how many rows one statement is.
 const most = 500
 
-// Take deletes rows, by their numbers: what was committed meanwhile may have lower ones.
-func (in *Inbox) Take(ctx context.Context, q SQL, numbers []int64) error {
-	for some := range slices.Chunk(numbers, most) {
-		args := make([]any, len(some))
-		for i, n := range some {
-			args[i] = n
+// Take deletes those of the rows that have certain numbers, and no others: what was committed
+// meanwhile may have lower ones.
+func (in *Inbox) Take(ctx context.Context, q SQL, rows []Row, numbers []int64) error {
+	if in.words != dialects["postgresql"] {
+		return in.take(ctx, q, "", nil, numbers)
+	}
+	// There n has no index, which each INSERT would have to keep: it would look at all that waits.
+	of := make(map[int64]string, len(rows))
+	for _, r := range rows {
+		of[r.N] = r.ID
+	}
+	ids := map[string][]int64{}
+	for _, n := range numbers {
+		ids[of[n]] = append(ids[of[n]], n)
+	}
+	for id, some := range ids {
+		if err := in.take(ctx, q, "id = ? AND ", []any{id}, some); err != nil {
+			return err
 		}
-		result, err := q.ExecContext(ctx, in.text("DELETE FROM {journal_inbox} WHERE n IN "+marks(len(args))), args...)
+	}
+	return nil
+}
+
+func (in *Inbox) take(ctx context.Context, q SQL, where string, first []any, numbers []int64) error {
+	for some := range slices.Chunk(numbers, most) {
+		args := slices.Clone(first)
+		for _, n := range some {
+			args = append(args, n)
+		}
+		result, err := q.ExecContext(ctx, in.text("DELETE FROM {journal_inbox} WHERE "+where+"n IN "+marks(len(some))), args...)
 		if err != nil {
 			return err
 		}
@@ -262,16 +358,49 @@ func (in *Inbox) Disown(ctx context.Context, q SQL, token string) (err error) {
 	return nil
 }
 
-// Lease acquires or renews the right to take in what waits, which one holder has at a time, and
-// says whether it was. Nothing goes wrong if two believe that they have it.
-func (in *Inbox) Lease(ctx context.Context, q SQL, holder string, span time.Duration) (held bool, err error) {
-	result, err := q.ExecContext(ctx, in.text("UPDATE {journal_capture} SET holder = ?, expires = {NOW} + ? WHERE one = 1 AND (holder = ? OR holder = '' OR expires <= {NOW} OR expires > {NOW} + ?)"),
-		holder, span.Microseconds(), holder, 10*span.Microseconds())
+// Left takes away what Own left behind in a transaction that was committed without Disown, and says
+// whether there was such a thing. What is visible here is committed.
+func (in *Inbox) Left(ctx context.Context, q SQL) (left bool, err error) {
+	switch in.words {
+	case dialects["postgresql"]: // where it ends with the transaction
+		return false, nil
+	case dialects["sqlite"]:
+		var own bool
+		if err := limit.QueryRow(ctx, q, "SELECT own <> 0 FROM journal_capture").Scan(&own); err != nil || !own {
+			return false, err
+		}
+		return in.changes(ctx, q, "UPDATE journal_capture SET own = 0 WHERE own <> 0")
+	}
+	for {
+		var token string
+		switch err := limit.QueryRow(ctx, q, in.text("SELECT token FROM {journal_own} LIMIT 1")).Scan(&token); {
+		case errors.Is(err, sql.ErrNoRows):
+			return left, nil
+		case err != nil:
+			return left, err
+		}
+		removed, err := in.changes(ctx, q, "DELETE FROM {journal_own} WHERE token = ?", token)
+		if left = left || removed; err != nil {
+			return left, err
+		}
+	}
+}
+
+// changes says whether a statement changed rows.
+func (in *Inbox) changes(ctx context.Context, q SQL, text string, args ...any) (any bool, err error) {
+	result, err := q.ExecContext(ctx, in.text(text), args...)
 	if err != nil {
 		return false, err
 	}
 	n, err := result.RowsAffected()
 	return n > 0, err
+}
+
+// Lease acquires or renews the right to take in what waits, which one holder has at a time, and
+// says whether it was. Nothing goes wrong if two believe that they have it.
+func (in *Inbox) Lease(ctx context.Context, q SQL, holder string, span time.Duration) (held bool, err error) {
+	return in.changes(ctx, q, "UPDATE {journal_capture} SET holder = ?, expires = {NOW} + ? WHERE one = 1 AND (holder = ? OR holder = '' OR expires <= {NOW} OR expires > {NOW} + ?)",
+		holder, span.Microseconds(), holder, 10*span.Microseconds())
 }
 
 // Release gives the right up.

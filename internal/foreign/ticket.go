@@ -72,6 +72,22 @@ func Tickets(rows []capture.Row, now Ticket, named func(time int64) []string) []
 	return w.steps
 }
 
+// Numbered says whether a ticket got this number from another one, or gave it away, and then whether
+// there was a ticket with it before all rows. exists says whether there is one now.
+func Numbered(rows []capture.Row, exists bool) (was, moved bool) {
+	known := false
+	for _, r := range rows {
+		if r.Code != TicketTable || r.Op == capture.Updated && r.Field != capture.IDField {
+			continue
+		}
+		if !known {
+			known, was = true, r.Op == capture.Deleted || r.Op == capture.Updated
+		}
+		moved = moved || r.Field == capture.IDField
+	}
+	return known && was || !known && exists, moved
+}
+
 type ticketWalk struct {
 	rows     []capture.Row
 	named    func(time int64) []string

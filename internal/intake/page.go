@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"slices"
+	"strconv"
 
 	"github.com/tracbus/tracbus"
 	"github.com/tracbus/tracbus/internal/capture"
@@ -40,10 +41,12 @@ func readVersions(ctx context.Context, from Source, name string) (foreign.Versio
 	versions := foreign.Versions{}
 	columns := slices.DeleteFunc(foreign.PageColumns(), func(c string) bool { return c == "text" })
 	return versions, from.ReadAll(ctx, Read{`SELECT version, ` + quoted(columns) + ` FROM {wiki} WHERE name = ?`, []any{name}, func(rows *sql.Rows) error {
-		var version int64
+		var text sql.NullString
 		cells := foreign.Cells{}
-		err := scanCells(rows, columns, cells, &version)
-		versions[version] = cells
+		err := scanCells(rows, columns, cells, &text)
+		if version, none := strconv.ParseInt(text.String, 10, 64); none == nil { // SQLite may have anything there
+			versions[version] = cells
+		}
 		return err
 	}})
 }

@@ -12,15 +12,44 @@ import (
 	"github.com/tracbus/tracbus/internal/foreign"
 )
 
-// ticketEvents yields what others did to one ticket.
+// ticketEvents yields what others did to tickets: to one, or to those that rows were moved between.
 func ticketEvents(ctx context.Context, from Source, fields Fields, rows []capture.Row, yield yieldFunc) error {
-	id, err := strconv.ParseInt(rows[0].ID, 10, 64)
-	if err != nil {
-		return err
+	of := map[string][]capture.Row{}
+	var ids []string
+	for _, r := range rows {
+		if of[r.ID] == nil {
+			ids = append(ids, r.ID)
+		}
+		of[r.ID] = append(of[r.ID], r)
 	}
+	for _, text := range ids {
+		id, err := strconv.ParseInt(text, 10, 64)
+		if err != nil { // on SQLite: Trac has no such ticket
+			err = yield(nil, numbers(of[text]))
+		} else {
+			err = oneTicket(ctx, from, fields, id, of[text], yield)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func numbers(rows []capture.Row) (all []int64) {
+	for _, r := range rows {
+		all = append(all, r.N)
+	}
+	return all
+}
+
+func oneTicket(ctx context.Context, from Source, fields Fields, id int64, rows []capture.Row, yield yieldFunc) error {
 	now, named, err := readTicket(ctx, from, fields, id, rows)
 	if err != nil {
 		return err
+	}
+	if was, moved := foreign.Numbered(rows, now.Columns != nil); moved {
+		return numbered(fields, id, rows, was, now, yield)
 	}
 	for _, s := range foreign.Tickets(rows, now, func(time int64) []string { return named[time] }) {
 		if err := yield(ticketEvent(fields, id, s), s.Rows); err != nil {
@@ -47,10 +76,10 @@ func readTicket(ctx context.Context, from Source, fields Fields, id int64, rows 
 			return scanCells(rows, columns, now.Columns)
 		}},
 		{`SELECT name, value FROM {ticket_custom} WHERE ticket = ?`, []any{id}, func(rows *sql.Rows) error {
-			var name string
+			var name sql.NullString // on SQLite
 			var value *string
 			err := rows.Scan(&name, &value)
-			now.Custom[name] = value
+			now.Custom[name.String] = value
 			return err
 		}},
 	}
@@ -68,6 +97,27 @@ func readTicket(ctx context.Context, from Source, fields Fields, id int64, rows 
 	}
 	err = from.ReadAll(ctx, reads...)
 	return now, named, err
+}
+
+// numbered yields that a ticket got another number, by hand: one is gone, and one is there.
+func numbered(fields Fields, id int64, rows []capture.Row, was bool, now foreign.Ticket, yield yieldFunc) error {
+	c := change(foreign.Step{Stamp: rows[len(rows)-1].Stamp}, 0)
+	all := numbers(rows)
+	var told tracbus.Event
+	if was {
+		gone := c
+		gone.Absent |= tracbus.AttrValues
+		told = tracbus.TicketDeleted{Change: gone, ID: id}
+	}
+	if now.Columns == nil {
+		return yield(told, all)
+	}
+	if told != nil {
+		if err := yield(told, nil); err != nil {
+			return err
+		}
+	}
+	return yield(tracbus.TicketCreated{Change: c, ID: id, Values: valuesOf(fields, now)}, all)
 }
 
 func ticketEvent(fields Fields, id int64, s foreign.TicketStep) tracbus.Event {
