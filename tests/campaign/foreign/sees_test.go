@@ -183,18 +183,18 @@ var spoilings = []struct {
 	want  []int // one of these is found
 }{
 	{"rows are deleted in another transaction", []record.Spoiling{
-		{File: "capture.go", Old: "if err := in.Take(ctx, tx.q, numbers); err != nil {", With: `q := tx.q
+		{File: "capture.go", Old: "if err := in.Take(ctx, tx.q, rows, numbers); err != nil {", With: `q := tx.q
 			if !tx.joined { // which has locked them
 				q = tx.journal.db
 			}
-			if err := in.Take(ctx, q, numbers); err != nil {`},
+			if err := in.Take(ctx, q, rows, numbers); err != nil {`},
 	}, []int{isMissing}},
 	{"rows are deleted up to the last one", []record.Spoiling{
-		{File: "internal/capture/inbox.go", Old: `"DELETE FROM {journal_inbox} WHERE n IN "+marks(len(args))), args...)`, With: `"DELETE FROM {journal_inbox} WHERE n <= ?"), args[len(args)-1])`},
+		{File: "internal/capture/inbox.go", Old: `"DELETE FROM {journal_inbox} WHERE "+where+"n IN "+marks(len(some))), args...)`, With: `"DELETE FROM {journal_inbox} WHERE n <= ?"), args[len(args)-1])`},
 		{File: "internal/capture/inbox.go", Old: "n != int64(len(some))", With: "n < 1"},
 	}, []int{isMissing}},
 	{"what waits is not taken in before a change", []record.Spoiling{
-		{File: "capture.go", Old: `if r.ID == "" || !tx.captured(r)`, With: `if r.ID == "" || !tx.imports || !tx.captured(r)`},
+		{File: "capture.go", Old: `if r.ID == "" && !tx.imports || !tx.captured(r)`, With: `if !tx.imports || !tx.captured(r)`},
 	}, []int{isLate, isChain}},
 	{"rows that come meanwhile are overlooked", []record.Spoiling{
 		{File: "capture.go", Old: "if capture.Same(rows, later) {", With: "if later != nil {"},
