@@ -50,8 +50,8 @@ var floors = [][]string{
 	{"internal/consumer"},
 	{"internal/publish"},
 	{""},
-	{"internal/foreign", "internal/nameedit", "trac/realms"},
-	{"internal/intake"},
+	{"internal/foreign", "trac/internal/nameedit", "trac/realms"},
+	{"trac/internal/intake"},
 	{"trac"},
 	{"pages"},
 }

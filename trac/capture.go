@@ -9,7 +9,7 @@ import (
 
 	"github.com/tracbus/tracbus"
 	"github.com/tracbus/tracbus/internal/capture"
-	"github.com/tracbus/tracbus/internal/intake"
+	"github.com/tracbus/tracbus/trac/internal/intake"
 )
 
 // Capture has a journal take in what Trac itself writes, or a script, or somebody by hand: triggers on

@@ -6,7 +6,7 @@ import (
 
 	"github.com/tracbus/tracbus"
 	"github.com/tracbus/tracbus/internal/namedrow"
-	"github.com/tracbus/tracbus/internal/nameedit"
+	"github.com/tracbus/tracbus/trac/internal/nameedit"
 	"github.com/tracbus/tracbus/trac/realms"
 )
 

@@ -147,7 +147,7 @@ func (c command) run(ctx context.Context, t *terminal, args []string) error {
 	return nil
 }
 
-// withoutURL hides what may be a URL in the wrong place, for it may hold a password.
+// withoutURL hides what may be a URL in the wrong place, because it may hold a password.
 func withoutURL(message string) string {
 	if strings.ContainsAny(message, "/@") {
 		return "a flag or value that is not known"

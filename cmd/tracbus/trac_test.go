@@ -138,7 +138,7 @@ func TestTracInTheBrowser(t *testing.T) {
 	})
 }
 
-// An upgrade that makes Trac's tables anew takes the triggers with it: status says so, and
+// An upgrade that makes Trac's tables again takes the triggers with it: status says so, and
 // -install makes them again. What uninstall leaves is Trac's alone.
 func TestUpgradeOfTrac(t *testing.T) {
 	trac := realtrac.Find(t)

@@ -366,7 +366,7 @@ func Text(spec Spec, dialect, schema string) (install, uninstall string, err err
 		return "", "", fmt.Errorf("dialect %q: expected sqlite, postgresql or mysql", dialect)
 	}
 	if dialect == "postgresql" && schema == "" {
-		return "", "", fmt.Errorf("no schema: expected its name, because the functions have a fixed search_path")
+		return "", "", fmt.Errorf("no schema: expected its name, because the functions name their tables with it")
 	}
 	in := &Inbox{spec: spec, tables: spec.Tables, dialect: sqltext.Of(dialect), words: dialects[dialect], schema: schema}
 	var makes, drops []string
