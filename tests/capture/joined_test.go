@@ -98,3 +98,30 @@ func TestJoinedTakesInWhatIsNew(t *testing.T) {
 		assert.Equal(t, "text", events[1].(tracbus.WikiPageCreated).Page.Text)
 	})
 }
+
+// TestJoinedWithTheRightsToRun: a joined transaction takes in what waits with the rights that docs/capture.md lists.
+func TestJoinedWithTheRightsToRun(t *testing.T) {
+	s := testdatabase.New(t, "postgresql")
+	r := newStill(t, s, 0)
+	r.create()
+	for _, statement := range []string{
+		"CREATE ROLE worker", "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO worker", "GRANT USAGE, SELECT, UPDATE ON ALL SEQUENCES IN SCHEMA public TO worker",
+		"REVOKE ALL ON journal_inbox, journal_capture FROM worker", "GRANT SELECT, DELETE ON journal_inbox TO worker", "GRANT SELECT, UPDATE ON journal_capture TO worker",
+		"UPDATE ticket SET owner = 'sue' WHERE id = 1",
+	} {
+		r.exec(statement)
+	}
+	tx, err := r.db.BeginTx(t.Context(), nil)
+	require.NoError(t, err)
+	defer tx.Rollback()
+	_, err = tx.ExecContext(t.Context(), "SET LOCAL ROLE worker")
+	require.NoError(t, err)
+	joined, err := r.journal.Join(tx)
+	require.NoError(t, err)
+	require.NoError(t, joined.Prepare(tracbus.Actor{Author: "go"}, ""))
+	require.NoError(t, joined.Save(t.Context(), trac.TicketEdit{ID: 1, Set: tracbus.Fields{"owner": "ann"}}))
+	_, err = joined.Flush(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, tx.Commit())
+	require.Len(t, r.all(), 3)
+}

@@ -224,13 +224,17 @@ func TestSaveTakesInFirst(t *testing.T) {
 	})
 }
 
+// servers runs a test on the databases in which several transactions write at a time.
+func servers(t *testing.T, f func(t *testing.T, s *testdatabase.Server)) {
+	for _, dialect := range []string{"postgresql", "mysql"} {
+		t.Run(dialect, func(t *testing.T) { f(t, testdatabase.New(t, dialect)) })
+	}
+}
+
 // TestSaveWaitsForTrac: a transaction of Trac's that has locked the ticket comes before the Save that
 // waits for it.
 func TestSaveWaitsForTrac(t *testing.T) {
-	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
-		if s.Dialect == "sqlite" {
-			t.Skip("on SQLite one transaction writes at a time")
-		}
+	servers(t, func(t *testing.T, s *testdatabase.Server) {
 		r := newStill(t, s, 0)
 		r.create()
 		theirs, err := r.db.BeginTx(t.Context(), nil)
@@ -271,10 +275,7 @@ func (r *still) awaitLockWait() {
 // TestPageThatTracWroteMeanwhile: a new version of a page by Trac, which locks nothing, between
 // what is taken in and the commit makes the change a conflict, and not one that comes before it.
 func TestPageThatTracWroteMeanwhile(t *testing.T) {
-	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
-		if s.Dialect == "sqlite" {
-			t.Skip("on SQLite one transaction writes at a time")
-		}
+	servers(t, func(t *testing.T, s *testdatabase.Server) {
 		const insert = "INSERT INTO wiki (name, version, time, author, text, comment, readonly) VALUES ('P', 1, 1, 'trac', 'a', '', 0)"
 		r := newStill(t, s, 0)
 		_, err := r.journal.Update(t.Context(), tracbus.Actor{Author: "go"}, func(tx *tracbus.ModelTransaction) error {

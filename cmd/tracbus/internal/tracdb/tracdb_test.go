@@ -277,7 +277,7 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		if strings.Contains(text, "read_default") || strings.Contains(text, "ssl") { // these read files
-			t.Skip()
+			return
 		}
 		const password = "%68unter-2-hunter" // "hunter-2-hunter"
 		for _, s := range []string{text, strings.Replace(text, "@", ":"+password+"@", 1)} {
