@@ -61,9 +61,14 @@ func (e usageError) Error() string { return string(e) }
 var errProblems = errors.New("something is wrong")
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		signal.Stop(signals) // a second signal ends the process at once
+		cancel()
+	}()
 	redis.SetLogger(silent{})
 	os.Exit(run(ctx, &terminal{os.Stdout, os.Stderr}, os.Args[1:]))
 }

@@ -116,6 +116,7 @@ func TestRelayEndsAtASecondSignal(t *testing.T) {
 	s := testdatabase.New(t, "sqlite")
 	e := newEnvironment(t, s)
 	p := e.relay("-install", "-grace", "1h")
+	testkit.Until(t, "it has the lease", func() bool { return strings.Contains(p.said.String(), "has acquired a consumer's lease") })
 	tx, err := e.db.BeginTx(testkit.Within(t), nil) // its lease cannot be given up
 	require.NoError(t, err)
 	defer tx.Rollback()

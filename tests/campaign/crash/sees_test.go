@@ -14,6 +14,9 @@ var (
 		{File: "internal/progress/move.go", Old: `"tid = ? AND commit_id = ? AND seq = ? AND partial = ? AND " + text`,
 			With: `"(1 = 1 OR tid = ? AND commit_id = ? AND seq = ? AND partial = ?) AND " + text`},
 		{File: "internal/progress/move.go", Old: `WHERE holder <> '' AND (" + strings`, With: `WHERE (" + strings`},
+		{File: "internal/progress/move.go", // of two names in one statement
+			Old:  "WHERE c.holder <> '' AND c.name = m.name AND c.token = m.token AND c.tid = m.from_tid AND c.commit_id = m.from_commit_id AND c.seq = m.from_seq AND c.partial = m.from_partial`",
+			With: "WHERE c.name = m.name`"},
 		{File: "internal/progress/lease.go", Old: `expires = {NOW} + ? WHERE holder <> '' AND "`, With: `expires = {NOW} + ? WHERE "`},
 		{File: "internal/progress/lease.go", Old: `"token = ? AND name IN "`, With: `"(1 = 1 OR token = ?) AND name IN "`},
 	}
