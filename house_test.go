@@ -50,7 +50,7 @@ var floors = [][]string{
 	{"internal/consumer"},
 	{"internal/publish"},
 	{""},
-	{"internal/foreign", "trac/internal/nameedit", "trac/realms"},
+	{"internal/foreign", "trac/internal/nameedit", "trac/realms", "tracbustest"},
 	{"trac/internal/intake"},
 	{"trac"},
 	{"pages"},
