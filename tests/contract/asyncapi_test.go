@@ -1,0 +1,83 @@
+package contract
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/internal/docprogram"
+	"github.com/tracbus/tracbus/internal/testkit"
+	"github.com/tracbus/tracbus/tests/desk"
+	"github.com/tracbus/tracbus/tests/testdatabase"
+	"github.com/tracbus/tracbus/trac"
+	"github.com/tracbus/tracbus/trac/realms"
+)
+
+var update = flag.Bool("update", false, "write docs/asyncapi.yaml instead of comparing it")
+
+var (
+	root     = filepath.Join("..", "..")
+	document = filepath.Join(root, "docs", "asyncapi.yaml")
+)
+
+// docs/asyncapi.yaml is what the event types and the encoder say now.
+func TestAsyncAPI(t *testing.T) {
+	testkit.NoLeaks(t)
+	docprogram.NotCached(t)
+	client := testkit.PatientClient(t, miniredis.RunT(t).Addr())
+	due := time.Date(2020, 5, 1, 0, 0, 0, 0, time.UTC)
+	later := tracbus.TicketChanged{ID: 17, New: tracbus.Fields{"due": due.AddDate(0, 1, 0)}, Old: tracbus.Fields{"due": due}}
+	entries := appended(t, client, tracbus.PublisherConfig{}, append(Examples(), later))
+	made, err := Document(root, entries)
+	require.NoError(t, err)
+	if *update {
+		require.NoError(t, os.WriteFile(document, made, 0o644))
+	}
+	committed, err := os.ReadFile(document)
+	require.NoError(t, err)
+	require.Equal(t, string(committed), string(made),
+		"docs/asyncapi.yaml is not what is sent now. If subscribers can take that: go test ./tests/contract -run TestAsyncAPI -update")
+}
+
+// streamKey is that of the stream of appended.
+const streamKey = "trac:stream"
+
+// appended records events in a journal, and returns the entries that its durable
+// publisher appends to a stream.
+func appended(t *testing.T, client redis.UniversalClient, config tracbus.PublisherConfig, events []tracbus.Event) (entries []map[string]any) {
+	t.Helper()
+	config.StreamKey, config.ExtraEvents, config.Logger = streamKey, true, testkit.Quiet
+	publisher := tracbus.NewPublisher(client, config)
+	t.Cleanup(publisher.Close)
+	s := testdatabase.New(t, "sqlite")
+	var published *tracbus.Registration
+	d := desk.Seat(t, s, s.DSN(s.Name()), desk.Config{
+		Before: func(b *tracbus.Bus) { published = b.All(tracbus.Durable("redis"), publisher) },
+		Journal: tracbus.JournalConfig{Realms: []tracbus.JournalRealm{
+			trac.Tickets{}, tracbus.Pages{}, realms.Milestones{}, realms.Components{}, realms.Versions{}, realms.Attachments{},
+		}},
+	})
+	for _, e := range events {
+		c := e.About()
+		c.Env = ""
+		_, err := d.Update(testkit.Within(t), desk.Joe, func(tx *tracbus.ModelTransaction) error {
+			return tx.Record(testkit.Within(t), e.WithChange(c).(tracbus.Recordable))
+		})
+		require.NoError(t, err, "%T", e)
+	}
+	require.NoError(t, published.Wait(testkit.Within(t)))
+	found, err := client.XRange(testkit.Within(t), streamKey, "-", "+").Result()
+	require.NoError(t, err)
+	require.Len(t, found, len(events))
+	for _, e := range found {
+		entries = append(entries, e.Values)
+	}
+	return entries
+}
