@@ -16,7 +16,7 @@ import (
 	"github.com/tracbus/tracbus/bench/contest"
 	"github.com/tracbus/tracbus/internal/testkit"
 	"github.com/tracbus/tracbus/internal/testserver"
-	"github.com/tracbus/tracbus/tests/notify"
+	"github.com/tracbus/tracbus/pgxbus"
 	"github.com/tracbus/tracbus/tests/testdatabase"
 )
 
@@ -37,10 +37,17 @@ func delays(t *testing.T, dialect string) *contest.Contest {
 	}
 	if dialect == "postgresql" {
 		c.Ways = append(c.Ways, delayed(t, s, "woken by LISTEN and NOTIFY", func(k *tracker) tracbus.JournalConfig {
-			return tracbus.JournalConfig{Waker: notify.Waker{DB: k.db, DSN: k.dsn}}
+			return tracbus.JournalConfig{Waker: k.waker(t)}
 		}), notified(t, s))
 	}
 	return c
+}
+
+// waker is a waker of PostgreSQL.
+func (k *tracker) waker(t *testing.T) *pgxbus.Waker {
+	config, err := pgx.ParseConfig(k.dsn)
+	require.NoError(t, err)
+	return pgxbus.WakerConfig{}.NewWakerDB(k.db, config)
 }
 
 // delayed is a journal that tells another one.

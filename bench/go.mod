@@ -4,6 +4,7 @@ go 1.26.0
 
 replace (
 	github.com/tracbus/tracbus => ../
+	github.com/tracbus/tracbus/pgxbus => ../pgxbus
 	github.com/tracbus/tracbus/tests => ../tests
 )
 
@@ -19,6 +20,7 @@ require (
 	github.com/riverqueue/river/riverdriver/riverdatabasesql v0.51.2
 	github.com/stretchr/testify v1.12.1
 	github.com/tracbus/tracbus v0.0.0
+	github.com/tracbus/tracbus/pgxbus v0.0.0
 	github.com/tracbus/tracbus/tests v0.0.0
 )
 

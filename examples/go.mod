@@ -57,3 +57,5 @@ replace github.com/tracbus/tracbus => ../
 replace github.com/tracbus/tracbus/prom => ../prom
 
 replace github.com/tracbus/tracbus/tests => ../tests
+
+replace github.com/tracbus/tracbus/pgxbus => ../pgxbus

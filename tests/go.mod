@@ -11,6 +11,7 @@ require (
 	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3
 	github.com/stretchr/testify v1.12.1
 	github.com/tracbus/tracbus v0.0.0
+	github.com/tracbus/tracbus/pgxbus v0.0.0
 	github.com/wneessen/go-mail v0.8.1
 	go.yaml.in/yaml/v3 v3.0.6
 	modernc.org/sqlite v1.61.1
@@ -40,3 +41,5 @@ require (
 )
 
 replace github.com/tracbus/tracbus => ../
+
+replace github.com/tracbus/tracbus/pgxbus => ../pgxbus

@@ -8,6 +8,7 @@ require (
 	github.com/redis/go-redis/v9 v9.23.0
 	github.com/stretchr/testify v1.12.1
 	github.com/tracbus/tracbus v0.0.0
+	github.com/tracbus/tracbus/pgxbus v0.0.0
 	github.com/tracbus/tracbus/tests v0.0.0
 	modernc.org/sqlite v1.61.1
 )
@@ -36,3 +37,5 @@ require (
 replace github.com/tracbus/tracbus => ../../
 
 replace github.com/tracbus/tracbus/tests => ../../tests
+
+replace github.com/tracbus/tracbus/pgxbus => ../../pgxbus

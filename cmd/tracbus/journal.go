@@ -89,7 +89,8 @@ func openJournal(ctx context.Context, t *terminal, env *environment.Environment,
 		return nil, err
 	}
 	config.Dialect, config.Schema, config.NoMigrate = database.Dialect, database.Schema, !install
-	config.Capture = trac.Capture{Install: install}
+	config.Capture = trac.Capture{Install: install, Notify: install}
+	config.Waker = database.Waker(db)
 	config.Realms = realmsOf(env.Config)
 	journal, err := tracbus.OpenJournal(ctx, db, bus, config)
 	if err != nil {

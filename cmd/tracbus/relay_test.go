@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"fmt"
 	"net"
 	"path/filepath"
 	"strings"
@@ -83,6 +84,28 @@ func TestRelay(t *testing.T) {
 		st, _ = e.status()
 		assert.Equal(t, []string{"capture_off", "consumer_not_held"}, st.codes())
 	})
+}
+
+// On PostgreSQL, a relay hears of what Trac writes, and need not look: here its poll is an hour
+// away. So does the next relay, which installs nothing.
+func TestRelayIsNotified(t *testing.T) {
+	e := newEnvironment(t, testdatabase.New(t, "postgresql"))
+	heard := e.listen()
+	for i, flags := range [][]string{{"-install"}, nil} {
+		p := e.relay(append([]string{"-poll", "1h"}, flags...)...)
+		testkit.Until(t, "it listens for both", func() (both bool) {
+			require.NoError(t, e.db.QueryRow("SELECT count(*) = 1 FROM pg_stat_activity WHERE query ~ '^LISTEN' AND application_name = 'tracbus'").Scan(&both))
+			return both && p.said.String() != ""
+		})
+		for n := range 3 {
+			summary := fmt.Sprintf("ticket %d of relay %d", n, i)
+			e.ticket(summary)
+			heard.created(summary)
+		}
+		assert.NotContains(t, p.said.String(), "poll")
+		p.signal(syscall.SIGTERM)
+		assert.Equal(t, 0, p.code())
+	}
 }
 
 // Whoever starts a relay is told when it runs, and when it ends.

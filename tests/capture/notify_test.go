@@ -6,11 +6,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus"
-	"github.com/tracbus/tracbus/tests/notify"
+	"github.com/tracbus/tracbus/pgxbus"
 	"github.com/tracbus/tracbus/tests/testdatabase"
 	"github.com/tracbus/tracbus/tests/tracdatabase"
 	"github.com/tracbus/tracbus/trac"
@@ -31,9 +32,11 @@ func TestNotified(t *testing.T) {
 		told <- e
 		return nil
 	})
+	config, err := pgx.ParseConfig(s.DSN(name))
+	require.NoError(t, err)
 	j, err := tracbus.OpenJournal(t.Context(), db, bus, tracbus.JournalConfig{
 		Dialect: tracbus.PostgreSQL, PollInterval: time.Hour, Realms: allRealms(), Capture: trac.Capture{Install: true, Notify: true},
-		Waker: notify.Waker{DB: db, DSN: s.DSN(name)},
+		Waker: pgxbus.WakerConfig{}.NewWakerDB(db, config),
 	})
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -1,21 +1,31 @@
 package journal_test
 
 import (
+	"database/sql"
 	"fmt"
 	"slices"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus"
 	"github.com/tracbus/tracbus/internal/testkit"
 	"github.com/tracbus/tracbus/internal/testserver"
+	"github.com/tracbus/tracbus/pgxbus"
 	"github.com/tracbus/tracbus/tests/desk"
-	"github.com/tracbus/tracbus/tests/notify"
 	"github.com/tracbus/tracbus/tests/testdatabase"
 )
+
+// waker is a waker of a process.
+func waker(t *testing.T, db *sql.DB, dsn string, pingAfter time.Duration) *pgxbus.Waker {
+	t.Helper()
+	config, err := pgx.ParseConfig(dsn)
+	require.NoError(t, err)
+	return pgxbus.WakerConfig{PingAfter: pingAfter}.NewWakerDB(db, config)
+}
 
 // TestWakeByNotify has a poll that comes too late for any test: processes wake each other
 // by LISTEN and NOTIFY, also after the connections that listen were cut.
@@ -25,8 +35,10 @@ func TestWakeByNotify(t *testing.T) {
 	dsn := s.DSN(s.Name())
 	db := s.Open(t, dsn)
 	log := testkit.NewNotes()
-	config := desk.Config{Journal: tracbus.JournalConfig{PollInterval: time.Hour, Waker: notify.Waker{DB: db, DSN: dsn}, Logger: log.Logger()}}
-	a, b := desk.Seat(t, s, dsn, config), desk.Seat(t, s, dsn, config)
+	seat := func() *desk.Desk {
+		return desk.Seat(t, s, dsn, desk.Config{Journal: tracbus.JournalConfig{PollInterval: time.Hour, Waker: waker(t, db, dsn, 0), Logger: log.Logger()}})
+	}
+	a, b := seat(), seat()
 	reaches := func(from, to *desk.Desk, comment string) {
 		t.Helper()
 		from.Say(t, comment, 1)
@@ -54,9 +66,11 @@ func TestWakeByNotifyDeaf(t *testing.T) {
 	name := s.Name()
 	dsn, proxy := s.DSN(name), testserver.Proxy(t, s.Postgres.Addr())
 	log := testkit.NewNotes()
-	waker := notify.Waker{DB: s.Open(t, dsn), DSN: s.DSNVia(proxy.Addr(), name), PingAfter: 50 * time.Millisecond}
-	a := desk.Seat(t, s, dsn, desk.Config{Journal: tracbus.JournalConfig{PollInterval: time.Hour, Waker: waker, Logger: log.Logger()}})
-	b := desk.Seat(t, s, dsn, desk.Config{Journal: tracbus.JournalConfig{PollInterval: time.Hour, Waker: notify.Waker{DB: s.Open(t, dsn), DSN: dsn}}})
+	seat := func(w *pgxbus.Waker) *desk.Desk {
+		return desk.Seat(t, s, dsn, desk.Config{Journal: tracbus.JournalConfig{PollInterval: time.Hour, Waker: w, Logger: log.Logger()}})
+	}
+	a := seat(waker(t, s.Open(t, dsn), s.DSNVia(proxy.Addr(), name), 50*time.Millisecond))
+	b := seat(waker(t, s.Open(t, dsn), dsn, 0))
 	hears := func(comment string) {
 		t.Helper()
 		b.Say(t, comment, 1)

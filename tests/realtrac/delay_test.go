@@ -12,13 +12,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus"
 	"github.com/tracbus/tracbus/internal/testserver"
-	"github.com/tracbus/tracbus/tests/notify"
+	"github.com/tracbus/tracbus/pgxbus"
 	"github.com/tracbus/tracbus/tests/realtrac"
 	"github.com/tracbus/tracbus/tests/testdatabase"
 	"github.com/tracbus/tracbus/trac"
@@ -53,7 +54,9 @@ func delays(t *testing.T, real *realtrac.Trac, s *testdatabase.Server, how strin
 	bus.All(tracbus.Durable("redis"), tracbus.NewPublisher(rdb, tracbus.PublisherConfig{}))
 	config := tracbus.JournalConfig{Dialect: tracbus.Dialect(s.Dialect), Capture: c}
 	if c.Notify {
-		config.Waker = notify.Waker{DB: db, DSN: e.DSN()}
+		listens, err := pgx.ParseConfig(e.DSN())
+		require.NoError(t, err)
+		config.Waker = pgxbus.WakerConfig{}.NewWakerDB(db, listens)
 	}
 	j, err := tracbus.OpenJournal(t.Context(), db, bus, config)
 	require.NoError(t, err)

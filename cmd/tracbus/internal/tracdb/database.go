@@ -14,6 +14,7 @@ import (
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/pgxbus"
 )
 
 // Database is one that can be opened.
@@ -79,6 +80,15 @@ func (d *Database) Open() (*sql.DB, error) {
 	db.SetMaxOpenConns(connections)
 	db.SetMaxIdleConns(connections)
 	return db, nil
+}
+
+// Waker has relays hear of changes without a poll, over a pool that Open has made. It is nil if
+// the database cannot do that.
+func (d *Database) Waker(db *sql.DB) tracbus.Waker {
+	if d.pgx == nil {
+		return nil
+	}
+	return pgxbus.WakerConfig{}.NewWakerDB(db, d.pgx)
 }
 
 // name says which database it is.

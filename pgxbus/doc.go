@@ -1,0 +1,5 @@
+// Package pgxbus is for applications on PostgreSQL with pgx. It is a module of its own, so that
+// an application with another driver does not get pgx.
+//
+// A [Waker] has the processes of a journal wake each other by LISTEN and NOTIFY, without a Redis.
+package pgxbus
