@@ -57,6 +57,9 @@ type BusConfig struct {
 	// up to 64 times that. Zero means 50 ms.
 	Backoff time.Duration
 
+	// Tracer is told of each commit of a journal and each call of a listener. Zero means none.
+	Tracer Tracer
+
 	// Logger gets failures of listeners. Zero means slog.Default().
 	Logger *slog.Logger
 }
@@ -187,7 +190,7 @@ func (b *Bus) register(scope Scope, listener any, wants func(Event) bool, delive
 	} else if d.Load != nil {
 		panic(fmt.Sprintf("tracbus: registering %s under %s: a LoadListener needs Everywhere: its state is of each process", d.Name, scope))
 	} else {
-		r.durable = newDurable(b.ctx, ds, listener, d)
+		r.durable = b.newDurable(ds, listener, d)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()

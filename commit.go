@@ -120,6 +120,8 @@ func (tx *ModelTransaction) Commit(ctx context.Context) (tid int64, err error) {
 
 // commit ends the transaction, after enterEnd.
 func (tx *ModelTransaction) commit(ctx context.Context) (tid int64, err error) {
+	ctx, done := tx.traced(ctx)
+	defer func() { done(tid, err) }()
 	poison := tx.err
 	if poison == nil {
 		poison = tx.lent.Return(errTxEnded, tx.journal.store.Limits().Answer)
@@ -170,6 +172,8 @@ func (tx *ModelTransaction) Flush(ctx context.Context) (tid int64, err error) {
 }
 
 func (tx *ModelTransaction) flush(ctx context.Context) (tid int64, err error) {
+	ctx, done := tx.traced(ctx)
+	defer func() { done(tid, err) }()
 	if tx.err != nil {
 		return 0, fmt.Errorf("the transaction was poisoned by: %w", tx.err)
 	}

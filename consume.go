@@ -128,10 +128,10 @@ type durable struct {
 	memory   *consumer.Memory
 }
 
-func newDurable(ctx context.Context, scope durableScope, l any, d delivery.Listener[Event]) *durable {
-	r := &durable{name: scope.name, config: scope.config, listener: d, invoker: delivery.NewInvoker(ctx, d.Ended), memory: consumer.NewMemory()}
+func (b *Bus) newDurable(scope durableScope, l any, d delivery.Listener[Event]) *durable {
+	r := &durable{name: scope.name, config: scope.config, listener: d, invoker: delivery.NewInvoker(b.ctx, d.Ended), memory: consumer.NewMemory()}
 	if k, ok := l.(offsetKeeper); ok {
-		r.sink = sinkFunc(k.sendSpan)
+		r.sink = b.tracedSink(scope, k)
 	}
 	r.skimmer, _ = l.(skimmer)
 	return r

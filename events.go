@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/tracbus/tracbus/internal/tracecontext"
 	"github.com/tracbus/tracbus/internal/value"
 	"github.com/tracbus/tracbus/internal/wire"
 )
@@ -84,6 +85,10 @@ type Change struct {
 	// Comment is what the author said of it.
 	Comment string
 
+	// Trace is that of the request that made the change, if [BusConfig.Tracer] is set where it
+	// was made. A message has none; the entry of a stream does.
+	Trace Trace
+
 	// Primary says that this process made the change. The bus fills it in.
 	Primary bool
 
@@ -129,6 +134,7 @@ func (c Change) normalized(env string, primary bool) (_ Change, err error) {
 	}
 	c.Env, c.Primary = cmp.Or(env, c.Env), c.Primary || primary
 	c.Author, c.IPNR, c.Comment = value.Text(c.Author), value.Text(c.IPNR), value.Text(c.Comment)
+	c.Trace = Trace(tracecontext.Context(c.Trace).Valid())
 	c.Time, err = value.Time(c.when())
 	return c, err
 }

@@ -41,7 +41,7 @@ type source struct {
 
 // floors says which packages may import which: only those on lower floors.
 var floors = [][]string{
-	{"internal/redisconn/guard", "internal/redisconn/words", "internal/redisconn/setting", "internal/redisconn/quorum", "internal/sqltext", "internal/limit"},
+	{"internal/redisconn/guard", "internal/redisconn/words", "internal/redisconn/setting", "internal/redisconn/quorum", "internal/sqltext", "internal/limit", "internal/tracecontext"},
 	{"internal/value", "internal/store/schema", "internal/store/turns", "internal/delivery", "internal/tracini", "internal/redisconn", "internal/persistent", "internal/question"},
 	{"internal/session", "internal/tombstone", "internal/lazyconn", "internal/chain", "internal/capture", "internal/tracvalue", "internal/tracfile"},
 	{"internal/borrow", "internal/namedrow", "internal/store", "internal/wire", "internal/stream", "internal/publish/pipeline", "internal/publish/script"},
@@ -136,10 +136,10 @@ var houseRules = map[string]func(house) []string{
 			over("lines of "+f.name, f.lines, 350)
 			lines += f.lines
 		}
-		over("files in the root", len(h.files[""]), 23) // with capture.go: what others write
-		over("lines in the root", lines, 6300)
+		over("files in the root", len(h.files[""]), 24) // with capture.go: what others write, and trace.go
+		over("lines in the root", lines, 6440)
 		over("test files in the root", h.tests, 40)
-		over("exported types of the root", len(h.types), 77)
+		over("exported types of the root", len(h.types), 80)
 		over("lines of README.md", h.readme, 220)
 		return wrong
 	},

@@ -129,7 +129,7 @@ func (b *Bus) listenerOf(scope Scope, l any, wants func(Event) bool, deliver fun
 		d.NeedsLoad = func(err error) bool { return errors.Is(err, ErrNeedsLoad) }
 		d.Resync = nil
 	}
-	return d
+	return b.traced(scope, l, d)
 }
 
 // loader returns how a listener is loaded from tables, if there is a journal

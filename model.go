@@ -99,7 +99,7 @@ func (e Entry) NewState() Fields {
 }
 
 // plain returns the entry in the form of package entry, which knows no event. It
-// does not say who committed it.
+// does not say who committed it, nor its trace, which is the transaction's.
 func (e Entry) plain() entry.Entry {
 	c := e.Change
 	return entry.Entry{
@@ -122,7 +122,7 @@ func madeOf(e entry.Entry) Entry {
 		Change: Change{
 			TID: e.TID, Seq: e.Seq, CommitID: e.CommitID, Time: e.Time,
 			Author: e.Author, IPNR: e.IPNR, Authenticated: e.Authenticated, Comment: e.Comment,
-			Null: Attrs(e.Null), Absent: Attrs(e.Absent),
+			Trace: Trace(e.Trace), Null: Attrs(e.Null), Absent: Attrs(e.Absent),
 		},
 		State: e.State, New: e.New, Old: e.Old,
 	}

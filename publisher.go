@@ -15,6 +15,7 @@ import (
 	"github.com/tracbus/tracbus/internal/publish"
 	"github.com/tracbus/tracbus/internal/redisconn"
 	"github.com/tracbus/tracbus/internal/store"
+	"github.com/tracbus/tracbus/internal/tracecontext"
 	"github.com/tracbus/tracbus/internal/value"
 )
 
@@ -127,7 +128,7 @@ func prefixOf(prefix string, none bool) string {
 // transaction's commit id), time (microseconds since 1970; empty if not known),
 // author, ipnr, authenticated (0 or 1), comment, types and old_types (JSON: which
 // fields of the new or all values, and of the old ones, are of type "time"; absent
-// if none is), before (the id of the previous entry in its generation, or 0-0) and
+// if none is), traceparent and tracestate (of [Change.Trace]; absent if there is none), before (the id of the previous entry in its generation, or 0-0) and
 // at (milliseconds, by Redis's clock).
 //
 // The Redis user needs these rights; +script|load can replace +eval; the keys are the
@@ -291,6 +292,7 @@ func (c codec) Entry(e Event) publish.Entry {
 	about := e.About()
 	entry := publish.Entry{
 		Time: about.Time, Author: about.Author, IPNR: about.IPNR, Authenticated: about.Authenticated, Comment: about.Comment,
+		Trace: tracecontext.Context(about.Trace),
 	}
 	if e, ok := e.(sentFields); ok {
 		entry.Values, entry.Old = e.sent(c.config.FullNewValues)

@@ -39,14 +39,19 @@ func TestStreamEntry(t *testing.T) {
 		Change: change, ID: 5,
 		New: Fields{"due": made, "status": "closed", "begun": nil}, Old: Fields{"due": nil, "status": "new", "begun": made},
 	}
-	deleted := WikiPageDeleted{Change: Change{Env: "test", TID: 8, CommitID: at(8).CommitID}, Page: WikiPage{Name: "Start"}}
+	parent := "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	trace := Trace{Parent: parent, State: "rojo=1"}
+	deleted := WikiPageDeleted{Change: Change{Env: "test", TID: 8, CommitID: at(8).CommitID, Trace: trace}, Page: WikiPage{Name: "Start"}}
+	changed := e
+	changed.TID, changed.CommitID, changed.Trace = 9, at(9).CommitID, Trace{Parent: parent}
 	send(6, 6, &consumer.Reset{Expect: consumer.Offset{Empty: true, Generation: -1}})
 	send(6, 7, nil, e)
 	send(7, 8, nil, deleted)
+	send(8, 9, nil, changed)
 
 	entries, err := client.XRange(t.Context(), "changes", "-", "+").Result()
 	require.NoError(t, err)
-	require.Len(t, entries, 2)
+	require.Len(t, entries, 3)
 	channel, payload, err := PublisherConfig{}.Encode(e)
 	require.NoError(t, err)
 	assert.Equal(t, "7-2", entries[0].ID)
@@ -65,6 +70,23 @@ func TestStreamEntry(t *testing.T) {
 	assert.Equal(t, "0", entries[1].Values["authenticated"])
 	assert.NotContains(t, entries[1].Values, "types")
 	assert.NotContains(t, entries[1].Values, "old_types")
+	assert.Equal(t, parent, entries[1].Values["traceparent"])
+	assert.Equal(t, "rojo=1", entries[1].Values["tracestate"])
+	assert.NotContains(t, entries[1].Values["payload"], parent, "a message is the plugin's")
+	assert.Equal(t, parent, entries[2].Values["traceparent"])
+	assert.NotContains(t, entries[2].Values, "tracestate")
+	assert.Equal(t, `{"due":"time"}`, entries[2].Values["types"])
+	assert.Equal(t, "8-0", entries[2].Values["before"])
+
+	var read []Event
+	for step, err := range NewSubscriber(client, SubscriberConfig{}).Stream(t.Context(), "changes", "7-2") {
+		require.NoError(t, err)
+		if read = append(read, step.Event); len(read) == 2 {
+			break
+		}
+	}
+	assert.Equal(t, trace, read[0].About().Trace)
+	assert.Equal(t, Trace{Parent: parent}, read[1].About().Trace)
 }
 
 // A stream's settings that contradict each other are refused at once.

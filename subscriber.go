@@ -289,6 +289,7 @@ func eventOfEntry(prefix string, entry stream.Entry) (Event, error) {
 	c := e.About() // Env, Null and Absent are the message's
 	c.TID, c.Seq, c.CommitID, c.Time = entry.TID, entry.Seq, entry.CommitID, entry.Time
 	c.Author, c.IPNR, c.Authenticated, c.Comment = entry.Author, entry.IPNR, entry.Authenticated, entry.Comment
+	c.Trace = Trace(entry.Trace)
 	c.Absent &^= AttrOrigin
 	restore := func(values Fields, times []string) {
 		if err == nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strings"
 	"testing"
 	"time"
 
@@ -141,15 +142,19 @@ func TestWhatIsNoStreamEntry(t *testing.T) {
 	}
 	for _, but := range [][]string{
 		nil, {"at", "-"}, {"types", "-"}, {"types", ""}, {"types", "{}"}, {"types", `{"none":"time","id":"time","not there":"time"}`}, {"before", "0-0"},
+		{"traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\nx", "tracestate", "a=1"}, {"traceparent", strings.Repeat("0", 1<<20)}, {"tracestate", "a=1"},
 	} {
-		_, err := decodeEntry("9-0", streamedFields(but...))
-		assert.NoError(t, err, "%q", but)
+		e, err := decodeEntry("9-0", streamedFields(but...))
+		if assert.NoError(t, err, "%.200q", but) {
+			assert.Zero(t, e.About().Trace)
+		}
 	}
 }
 
 func FuzzStreamEntry(f *testing.F) {
 	f.Add(uint64(9), uint64(0), "types", `{"due":"time"}`, "time", "1")
 	f.Add(uint64(1)<<63, uint64(1)<<63, "payload", `{"id":7,"due":{}}`, "before", "1-1")
+	f.Add(uint64(9), uint64(0), "traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "tracestate", "a=1")
 	f.Add(uint64(0), uint64(0), "old_types", `{"due":null}`, "channel", "trac.test.ticket.changed.7")
 	f.Fuzz(func(t *testing.T, first, second uint64, name1, value1, name2, value2 string) {
 		fields := streamedFields(name1, value1, name2, value2)

@@ -6,6 +6,7 @@ package entry
 import (
 	"time"
 
+	"github.com/tracbus/tracbus/internal/tracecontext"
 	"github.com/tracbus/tracbus/internal/wire"
 )
 
@@ -22,6 +23,10 @@ type Entry struct {
 	Authenticated bool
 	Comment       string
 	Null, Absent  wire.Attrs
+
+	// Trace is that of the request that made the change, and not compared when two changes
+	// are made one.
+	Trace tracecontext.Context
 
 	// State is what is known of the resource, without the fields in New. New
 	// and Old are the fields that changed, after and before: a field in only

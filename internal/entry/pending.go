@@ -1,5 +1,11 @@
 package entry
 
+import (
+	"slices"
+
+	"github.com/tracbus/tracbus/internal/tracecontext"
+)
+
 // Pending is what a transaction will report, in the order in which its resources
 // were first changed. Two changes of one resource are one to whoever did not see
 // what was between them, and none if the second takes the first back. Changes of
@@ -55,6 +61,20 @@ func (p *Pending) Keep(r Resource) {
 		p.kept = map[Resource]bool{}
 	}
 	p.kept[r] = true
+}
+
+// Any says whether there is anything to be reported.
+func (p *Pending) Any() bool {
+	return slices.ContainsFunc(p.entries, func(e *Entry) bool { return e != nil })
+}
+
+// SetTrace gives all that is to be reported so far the trace of what makes it.
+func (p *Pending) SetTrace(c tracecontext.Context) {
+	for _, e := range p.entries {
+		if e != nil {
+			e.Trace = c
+		}
+	}
 }
 
 // All returns what is to be reported.

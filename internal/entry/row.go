@@ -9,12 +9,13 @@ import (
 	"time"
 
 	"github.com/tracbus/tracbus/internal/store"
+	"github.com/tracbus/tracbus/internal/tracecontext"
 	"github.com/tracbus/tracbus/internal/value"
 	"github.com/tracbus/tracbus/internal/wire"
 )
 
 // A document is {"changed": [[field, old type, old value, new type, new value], …],
-// "state": {field: value, …}}. What changed is written as text with its type, which is null
+// "trace": text, "state": {field: value, …}}, of which trace is absent if there is none. What changed is written as text with its type, which is null
 // where there was no such field: so SQL reads it exactly, see the views in package store.
 
 // The types of values that changed, and of a time in the state.
@@ -43,7 +44,11 @@ func Row(e Entry) (store.Change, error) {
 		b = appendTyped(b, e.Old, name)
 		b = append(appendTyped(b, e.New, name), ']')
 	}
-	b, err := appendState(append(b, `],"state":`...), e.State)
+	b = append(b, ']')
+	if text := e.Trace.Text(); text != "" {
+		b = value.AppendString(append(b, `,"trace":`...), text)
+	}
+	b, err := appendState(append(b, `,"state":`...), e.State)
 	row.Document = string(append(b, '}'))
 	return row, err
 }
@@ -104,7 +109,7 @@ func FromRow(row store.Change) (Entry, error) {
 	}
 	var few [8]value.Changed
 	var fewer [32]value.Member
-	changed, state, err := value.ParseDocument(few[:0], fewer[:0], row.Document)
+	changed, state, trace, err := value.ParseDocument(few[:0], fewer[:0], row.Document)
 	if err != nil {
 		return Entry{}, fmt.Errorf("document: %w", err)
 	}
@@ -113,7 +118,7 @@ func FromRow(row store.Change) (Entry, error) {
 		Resource: Resource{row.Realm, row.ID}, Kind: row.Kind,
 		TID: row.TID, Seq: row.Seq, CommitID: row.CommitID, Time: time.UnixMicro(row.Time).UTC(),
 		Author: row.Author, IPNR: row.IPNR, Authenticated: row.Authenticated, Comment: row.Comment,
-		Null: wire.Attrs(row.Attrs & 0xFFFF), Absent: wire.Attrs(row.Attrs >> 16 & 0xFFFF),
+		Null: wire.Attrs(row.Attrs & 0xFFFF), Absent: wire.Attrs(row.Attrs >> 16 & 0xFFFF), Trace: tracecontext.Parse(trace),
 		State: fieldsFor(shape, 0, len(state)), New: fieldsFor(shape, 1, len(changed)), Old: fieldsFor(shape, 2, len(changed)),
 	}
 	if e.Null.Has(wire.Time) && row.Time == (time.Time{}).UnixMicro() {

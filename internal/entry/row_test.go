@@ -2,12 +2,14 @@ package entry
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/tracbus/tracbus/internal/tracecontext"
 	"github.com/tracbus/tracbus/internal/wire"
 )
 
@@ -23,6 +25,11 @@ func TestRow(t *testing.T) {
 			New:   Fields{"null": nil, "text": "t", "yes": true, "n": json.Number("1.50"), "at": at},
 			Old:   Fields{"null": "was", "gone": false},
 		},
+		"a trace": {
+			Resource: Resource{"wiki", "A"}, Kind: "created", Time: at,
+			Trace: tracecontext.Context{Parent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", State: `rojo=00f067aa0ba902b7,a="b\`},
+			State: Fields{"trace": "a field's"}, New: Fields{}, Old: Fields{},
+		},
 		"nil maps":   {Resource: Resource{"wiki", "A"}, Kind: "created", Time: at},
 		"empty maps": {Resource: Resource{"wiki", "A"}, Kind: "created", Time: at, State: Fields{}, New: Fields{}, Old: Fields{}},
 		"no time":    {Resource: Resource{"wiki", "A"}, Kind: "created", Null: wire.Time},
@@ -34,5 +41,24 @@ func TestRow(t *testing.T) {
 			require.NoError(t, err)
 			assert.Equal(t, e, back)
 		})
+	}
+}
+
+// TestHostileTrace: a trace that no request has, whoever wrote it to the table, is none, and the
+// change is read all the same.
+func TestHostileTrace(t *testing.T) {
+	plain := Entry{Resource: Resource{"wiki", "A"}, Kind: "created", Time: time.UnixMicro(1).UTC(), State: Fields{"a": "b"}}
+	row, err := Row(plain)
+	require.NoError(t, err)
+	for _, trace := range []string{
+		`"x"`, `""`, `null`, `7`, `{"a":"b"}`, `["00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"]`,
+		`"00-00000000000000000000000000000000-b7ad6b7169203331-01"`, `"` + strings.Repeat("0", 1<<20) + `"`,
+	} {
+		hostile := row
+		hostile.Document = strings.Replace(row.Document, `,"state"`, `,"trace":`+trace+`,"state"`, 1)
+		require.NotEqual(t, row.Document, hostile.Document)
+		back, err := FromRow(hostile)
+		require.NoError(t, err, "%.80s", trace)
+		assert.Equal(t, plain, back, "%.80s", trace)
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/tracbus/tracbus/internal/publish/script"
 	"github.com/tracbus/tracbus/internal/stream"
+	"github.com/tracbus/tracbus/internal/tracecontext"
 	"github.com/tracbus/tracbus/internal/value"
 )
 
@@ -19,6 +20,9 @@ type Entry struct {
 	IPNR          string
 	Authenticated bool
 	Comment       string
+
+	// Trace is that of the change. The entry has no field of it if there is none.
+	Trace tracecontext.Context
 
 	// Values and Old are the fields that the payload has, and their old values.
 	// The entry says which of them are times, because JSON does not.
@@ -55,6 +59,8 @@ func appendEntry(b *script.Batch, id uint64, seq int, e Entry) {
 	b.Cut()
 	b.Buffer = appendTypes(b.Buffer, e.Old)
 	b.Cut()
+	b.Text(e.Trace.Parent)
+	b.Text(e.Trace.State)
 }
 
 // appendTypes appends a JSON object of the types that JSON does not have, by the

@@ -7,6 +7,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/tracbus/tracbus/internal/tracecontext"
 	"github.com/tracbus/tracbus/internal/value"
 )
 
@@ -23,6 +24,7 @@ type Entry struct {
 	IPNR          string
 	Authenticated bool
 	Comment       string
+	Trace         tracecontext.Context // what is malformed in it is left out
 
 	// Times and OldTimes name the fields of a ticket that are times, which JSON
 	// does not distinguish from texts; among the new or all values, and among the old
@@ -48,6 +50,7 @@ func ParseEntry(id string, fields map[string]any) (Entry, error) {
 	e.TID, e.Seq = at.tid(), int(at.second)
 	e.CommitID, e.Time = f.text("mark"), f.time("time")
 	e.Author, e.IPNR, e.Authenticated, e.Comment = f.text("author"), f.text("ipnr"), f.flag("authenticated"), f.text("comment")
+	e.Trace = traceOf(fields)
 	e.Times, e.OldTimes = f.times("types"), f.times("old_types")
 	return e, f.err
 }
@@ -82,6 +85,13 @@ func previousOf(fields map[string]any) (ID, bool) {
 func commitOf(fields map[string]any) string {
 	s, _ := fields["mark"].(string)
 	return s
+}
+
+// traceOf returns the trace of an entry, which most do not have.
+func traceOf(fields map[string]any) tracecontext.Context {
+	parent, _ := fields["traceparent"].(string)
+	state, _ := fields["tracestate"].(string)
+	return tracecontext.Context{Parent: parent, State: state}.Valid()
 }
 
 // entryFields reads the fields of an entry and keeps the first error.

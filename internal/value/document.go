@@ -1,5 +1,7 @@
 package value
 
+import "strings"
+
 // Changed is a field of a document that changed: the types and the texts of what it was
 // and what it is. An empty type says that there was no such field.
 type Changed struct {
@@ -9,13 +11,16 @@ type Changed struct {
 }
 
 // ParseDocument reads {"changed":[[name, old type, old text, new type, new text], …],
-// "state":{…}}, appending what changed to changed and the members of the state to state.
-// It is as strict as [ParseObject].
-func ParseDocument(changed []Changed, state []Member, s string) ([]Changed, []Member, error) {
+// "trace":text, "state":{…}}, appending what changed to changed and the members of the state to
+// state. A document need not have a trace; one that is no text is none. It is else as strict as [ParseObject].
+func ParseDocument(changed []Changed, state []Member, s string) (_ []Changed, _ []Member, trace string, err error) {
 	p := parser{in: s}
-	err := p.begin('{', "an object", `"changed"`)
+	err = p.begin('{', "an object", `"changed"`)
 	if err == nil {
 		changed, err = p.changed(changed)
+	}
+	if err == nil {
+		trace, err = p.trace()
 	}
 	if err == nil {
 		err = p.begin(',', "','", `"state"`)
@@ -30,7 +35,7 @@ func ParseDocument(changed []Changed, state []Member, s string) ([]Changed, []Me
 			err = p.want("the end")
 		}
 	}
-	return changed, state, err
+	return changed, state, trace, err
 }
 
 // DropState returns a document without its state, and what is none as it is.
@@ -39,7 +44,34 @@ func DropState(s string) string {
 	if p.begin('{', "an object", `"changed"`) != nil || p.pos == len(s) || s[p.pos] != '[' || p.composite() != nil {
 		return s
 	}
+	if _, err := p.trace(); err != nil {
+		return s
+	}
 	return s[:p.pos] + `,"state":{}}`
+}
+
+// trace consumes the member trace, if it comes next.
+func (p *parser) trace() (string, error) {
+	const name = `"trace"`
+	before := p.pos
+	p.space()
+	if p.take(',') {
+		p.space()
+		if strings.HasPrefix(p.in[p.pos:], name) {
+			p.pos += len(name)
+			if p.space(); !p.take(':') {
+				return "", p.want("':'")
+			}
+			p.space()
+			kind, text, err := p.value()
+			if kind != String {
+				text = ""
+			}
+			return text, err
+		}
+	}
+	p.pos = before
+	return "", nil
 }
 
 // begin consumes a character and the name of a member.

@@ -42,6 +42,7 @@ func TestJournal(t *testing.T) {
 		{"going on behind a change that was seen", testResume},
 		{"prune", testPrune},
 		{"close tells what was committed", testClose},
+		{"the trace of a request is stored with its changes", testTrace},
 	}
 	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
 		for _, test := range tests {

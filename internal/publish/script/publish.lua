@@ -30,8 +30,9 @@
 --   17     number of messages, each of which follows as
 --            seq, channel, payload
 --          and if there is a stream also as
---            id, time, author, ipnr, authenticated, comment, types, old_types
---          where types and old_types may be '' for none
+--            id, time, author, ipnr, authenticated, comment, types, old_types,
+--            traceparent, tracestate
+--          where the last four may be '' for none
 --   then   number of transactions that these are of, each of which follows as
 --            tid, mark, number of its messages
 --
@@ -64,7 +65,7 @@ if not tid then
 end
 
 local messages = tonumber(ARGV[17])
-local width = stream and 11 or 3
+local width = stream and 13 or 3
 local group = 18 + messages * width -- how many transactions
 local transactions = tonumber(ARGV[group])
 
@@ -148,8 +149,8 @@ end
 local published, unheard = 0, 0
 
 local function append(i)
-  local types, old_types = ARGV[i + 9], ARGV[i + 10]
-  if types == '' and old_types == '' then
+  local types, old_types, parent, state = ARGV[i + 9], ARGV[i + 10], ARGV[i + 11], ARGV[i + 12]
+  if types == '' and old_types == '' and parent == '' then
     return pcall('XADD', stream, ARGV[i + 3], 'channel', ARGV[i + 1], 'payload', ARGV[i + 2], 'mark', mark,
       'time', ARGV[i + 4], 'author', ARGV[i + 5], 'ipnr', ARGV[i + 6], 'authenticated', ARGV[i + 7],
       'comment', ARGV[i + 8], 'before', entry, 'at', at)
@@ -164,6 +165,14 @@ local function append(i)
   end
   if old_types ~= '' then
     add[n + 1], add[n + 2] = 'old_types', old_types
+    n = n + 2
+  end
+  if parent ~= '' then
+    add[n + 1], add[n + 2] = 'traceparent', parent
+    n = n + 2
+  end
+  if state ~= '' then
+    add[n + 1], add[n + 2] = 'tracestate', state
     n = n + 2
   end
   add[n + 1], add[n + 2], add[n + 3], add[n + 4] = 'before', entry, 'at', at
