@@ -1,9 +1,11 @@
 package contract
 
 import (
+	"context"
 	"flag"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -46,6 +48,21 @@ func TestAsyncAPI(t *testing.T) {
 		"docs/asyncapi.yaml is not what is sent now. If subscribers can take that: go test ./tests/contract -run TestAsyncAPI -update")
 }
 
+// everyOther is a Tracer by which every other commit has a trace.
+type everyOther struct{ commits atomic.Int64 }
+
+func (o *everyOther) Commit(ctx context.Context, _ string) (context.Context, tracbus.Trace, func(int64, error)) {
+	var trace tracbus.Trace
+	if o.commits.Add(1)%2 == 0 {
+		trace = tracbus.Trace{Parent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", State: "rojo=1"}
+	}
+	return ctx, trace, func(int64, error) {}
+}
+
+func (*everyOther) Call(ctx context.Context, _ tracbus.ListenerCall) (context.Context, func(error)) {
+	return ctx, func(error) {}
+}
+
 // streamKey is that of the stream of appended.
 const streamKey = "trac:stream"
 
@@ -59,6 +76,7 @@ func appended(t *testing.T, client redis.UniversalClient, config tracbus.Publish
 	s := testdatabase.New(t, "sqlite")
 	var published *tracbus.Registration
 	d := desk.Seat(t, s, s.DSN(s.Name()), desk.Config{
+		Bus:    tracbus.BusConfig{Tracer: new(everyOther)},
 		Before: func(b *tracbus.Bus) { published = b.All(tracbus.Durable("redis"), publisher) },
 		Journal: tracbus.JournalConfig{Realms: []tracbus.JournalRealm{
 			trac.Tickets{}, tracbus.Pages{}, realms.Milestones{}, realms.Components{}, realms.Versions{}, realms.Attachments{},

@@ -22,6 +22,8 @@ var entryFields = []struct {
 	{"comment", "What the author said of the change.", nil},
 	{"types", "A JSON object: which fields of a ticket are times, each with the value time. Of those in new_values, or of all.", object{{"contentMediaType", "application/json"}, {"pattern", `^\{`}}},
 	{"old_types", "The same of old_values.", object{{"contentMediaType", "application/json"}, {"pattern", `^\{`}}},
+	{"traceparent", "The trace of the request that made the change, as the header of this name has it in the W3C's Trace Context.", object{{"pattern", `^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$`}}},
+	{"tracestate", "What tracing systems say of that trace, as the header of this name has it.", object{{"minLength", int64(1)}, {"maxLength", int64(512)}}},
 	{"before", "The id of the entry before this one in the same generation, also if it was trimmed since; 0-0 if this is the first. If it is not the last one that you handled, something is missing.", object{{"pattern", `^[0-9]+-[0-9]+$`}}},
 	{"at", "When the entry was appended, in milliseconds since 1970, by the clock of Redis.", object{{"pattern", `^[0-9]+$`}}},
 }
