@@ -527,7 +527,8 @@ func TestMalformedEventsTellNobody(t *testing.T) {
 		{tracbus.TicketChanged{ID: 1, Old: tracbus.Fields{"x": math.NaN()}}, `old value of field "x": number NaN: expected a finite one`},
 		{tracbus.TicketChanged{ID: 1, New: tracbus.Fields{"x": json.Number("01")}}, `new value of field "x": number "01": expected decimal digits as JSON writes them`},
 		{tracbus.TicketDeleted{ID: 1, Values: tracbus.Fields{"due": long}}, `field "due": time in year 12000: expected a year from 1 to 9999`},
-		{tracbus.TicketChanged{ID: 1, Change: tracbus.Change{Env: "other"}}, `env "other": expected that of the bus, "test"`},
+		{tracbus.TicketChanged{ID: 1, Change: tracbus.Change{Env: "a\nb"}}, `env "a\nb": expected UTF-8 without control characters`},
+		{tracbus.TicketChanged{ID: 1, Change: tracbus.Change{Env: "a.created"}}, `env "a.created": expected no part after a dot that is the name of a kind`},
 		{tracbus.TicketChanged{ID: 1, Change: tracbus.Change{Time: long}}, "time in year 12000: expected a year from 1 to 9999"},
 		{wiki(tracbus.WikiPage{Version: 1}), `page name "": not a page name: it has a part ""`},
 		{wiki(tracbus.WikiPage{Name: "/A"}), `page name "/A": not a page name: it has a part ""`},
@@ -548,6 +549,26 @@ func TestMalformedEventsTellNobody(t *testing.T) {
 	require.NoError(t, bus.Close(t.Context()))
 	assert.Empty(t, d.Read(), "all events are taken or none")
 	assert.ErrorIs(t, bus.Notify(comment(1)), tracbus.ErrBusClosed)
+}
+
+// TestEnvOfAnEvent: an event that names an env keeps it, and the others get that of the bus.
+func TestEnvOfAnEvent(t *testing.T) {
+	bus := tracbus.NewBus("test")
+	got := make(chan string, 3)
+	tracbus.On(bus, tracbus.Primary, func(_ context.Context, e tracbus.Event) error {
+		channel, _, err := tracbus.PublisherConfig{}.Encode(e)
+		got <- channel
+		return err
+	})
+	for env, want := range map[string]string{
+		"":            "trac.test.ticket.changed.1",
+		"test":        "trac.test.ticket.changed.1",
+		"my.project ": "trac.my.project .ticket.changed.1",
+	} {
+		require.NoError(t, bus.Notify(tracbus.TicketChanged{ID: 1, Change: tracbus.Change{Env: env}}))
+		assert.Equal(t, want, <-got)
+	}
+	require.NoError(t, bus.Close(t.Context()))
 }
 
 // TestEventsAreNormalised hands in what Go programs have. That itself stays as it is.

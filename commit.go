@@ -1,6 +1,7 @@
 package tracbus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -87,7 +88,7 @@ func (tx *ModelTransaction) Pending(r Resource) (Entry, bool) {
 		return Entry{}, false
 	}
 	made := madeOf(e)
-	made.Change.Env, made.Change.Primary = tx.journal.bus.env, true
+	made.Change.Env, made.Change.Primary = cmp.Or(e.Env, tx.journal.bus.env), true
 	return made, true
 }
 

@@ -2,7 +2,6 @@ package tracbus
 
 import (
 	"cmp"
-	"fmt"
 	"time"
 
 	"github.com/tracbus/tracbus/internal/tracecontext"
@@ -19,7 +18,8 @@ const (
 	RealmWiki   Realm = "wiki"
 )
 
-// Resource is one thing of a realm: a ticket by its number, a page by its name.
+// Resource is one thing of a realm: a ticket by its number, a page by its name. A journal takes
+// changes of one Resource for changes of one thing, whatever their [Change.Env].
 type Resource struct {
 	Realm Realm
 	ID    string
@@ -59,7 +59,10 @@ type Event interface {
 
 // Change is the part that all events share: which commit, by whom, when.
 type Change struct {
-	// Env is the tracker's short name. The bus fills it in.
+	// Env is the second part of the channel: the tracker's short name, or that of one of its
+	// projects. Zero means that of the bus, which fills it in. A name is UTF-8 of 1 to 1,000 bytes
+	// without control characters; a part of it after a dot is not a kind's name. It does not
+	// belong to the [Resource].
 	Env string
 
 	// TID is the journal's transaction id, and Seq the place in that
@@ -126,13 +129,15 @@ const (
 // Has says whether a holds all of b.
 func (a Attrs) Has(b Attrs) bool { return a&b == b }
 
-// normalized returns c as the bus of an env delivers it ("" keeps its own): with valid
-// texts, and a time in whole microseconds, which is now if nobody said when.
+// normalized returns c as the bus of an env delivers it ("" says that it has been on one): with
+// valid texts, and a time in whole microseconds, which is now if nobody said when.
 func (c Change) normalized(env string, primary bool) (_ Change, err error) {
-	if cmp.Or(env, c.Env) != cmp.Or(c.Env, env) {
-		return c, fmt.Errorf("env %q: expected that of the bus, %q", c.Env, env)
+	if c.Env != "" && env != "" && c.Env != env {
+		if err := wire.CheckEnv(c.Env); err != nil {
+			return c, err
+		}
 	}
-	c.Env, c.Primary = cmp.Or(env, c.Env), c.Primary || primary
+	c.Env, c.Primary = cmp.Or(c.Env, env), c.Primary || primary
 	c.Author, c.IPNR, c.Comment = value.Text(c.Author), value.Text(c.IPNR), value.Text(c.Comment)
 	c.Trace = Trace(tracecontext.Context(c.Trace).Valid())
 	c.Time, err = value.Time(c.when())

@@ -1,6 +1,7 @@
 package tracbus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -323,7 +324,7 @@ func joinUnread(a, b Event) Event {
 func (j *Journal) eventOf(row store.Change) (Event, error) {
 	entry, err := entryOf(row)
 	if err == nil {
-		entry.Change.Env, entry.Change.Primary = j.bus.env, row.Origin == j.origin
+		entry.Change.Env, entry.Change.Primary = cmp.Or(row.Env, j.bus.env), row.Origin == j.origin
 		var e Event
 		if e, err = eventOf(j.realm(Realm(row.Realm)), entry); err == nil {
 			return e, nil

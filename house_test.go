@@ -137,7 +137,7 @@ var houseRules = map[string]func(house) []string{
 			lines += f.lines
 		}
 		over("files in the root", len(h.files[""]), 24) // with capture.go: what others write, and trace.go
-		over("lines in the root", lines, 6440)
+		over("lines in the root", lines, 6500)
 		over("test files in the root", h.tests, 40)
 		over("exported types of the root", len(h.types), 80)
 		over("lines of README.md", h.readme, 220)

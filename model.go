@@ -105,7 +105,7 @@ func (e Entry) plain() entry.Entry {
 	return entry.Entry{
 		Resource: plainResource(e.Resource), Kind: string(e.Kind),
 		TID: c.TID, Seq: c.Seq, CommitID: c.CommitID, Time: c.Time,
-		Author: c.Author, IPNR: c.IPNR, Authenticated: c.Authenticated, Comment: c.Comment,
+		Author: c.Author, IPNR: c.IPNR, Authenticated: c.Authenticated, Env: c.Env, Comment: c.Comment,
 		Null: wire.Attrs(c.Null), Absent: wire.Attrs(c.Absent),
 		State: e.State, New: e.New, Old: e.Old,
 	}
@@ -121,7 +121,7 @@ func madeOf(e entry.Entry) Entry {
 		Resource: Resource{Realm(e.Resource.Realm), e.Resource.ID}, Kind: Kind(e.Kind),
 		Change: Change{
 			TID: e.TID, Seq: e.Seq, CommitID: e.CommitID, Time: e.Time,
-			Author: e.Author, IPNR: e.IPNR, Authenticated: e.Authenticated, Comment: e.Comment,
+			Author: e.Author, IPNR: e.IPNR, Authenticated: e.Authenticated, Env: e.Env, Comment: e.Comment,
 			Trace: Trace(e.Trace), Null: Attrs(e.Null), Absent: Attrs(e.Absent),
 		},
 		State: e.State, New: e.New, Old: e.Old,
@@ -269,6 +269,9 @@ func (tx *ModelTransaction) entryOf(e Event, primary bool) (entry.Entry, error) 
 	}
 	made.Change = reported.About()
 	plain := made.plain()
+	if plain.Env == tx.journal.bus.env { // which is not kept
+		plain.Env = ""
+	}
 	plain.New, plain.Old = maps.Clone(plain.New), maps.Clone(plain.Old) // they may be the caller's, who has them again
 	_, normalised := reported.(ownEvent)
 	return plain, plain.Check(normalised, tx.journal.store.CheckText)

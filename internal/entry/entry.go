@@ -21,6 +21,7 @@ type Entry struct {
 	Time          time.Time
 	Author, IPNR  string
 	Authenticated bool
+	Env           string // that the change names; "" is the bus's own
 	Comment       string
 	Null, Absent  wire.Attrs
 

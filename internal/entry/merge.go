@@ -11,6 +11,9 @@ import (
 // merge returns two changes of one resource as one, which is nil if they undo
 // each other. It reports false if they have to stay two.
 func merge(a, b Entry) (_ *Entry, ok bool) {
+	if a.Env != b.Env { // each is told where the other is not
+		return nil, false
+	}
 	switch [2]string{a.Kind, b.Kind} {
 	case [2]string{created, changed}:
 		b.Kind, b.State, b.New, b.Old = created, b.NewState(), nil, nil

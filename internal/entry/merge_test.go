@@ -47,6 +47,15 @@ func TestTwoChangesBecomeOne(t *testing.T) {
 			want:    all(change(nil, f{"a": "1"}, f{"a": "2"}), Entry{Kind: "renamed"}, change(nil, f{"a": "2"}, f{"a": "3"})),
 		},
 
+		"two envs: both, because each is told where the other is not": {
+			changes: all(Entry{Kind: created, Env: "a"}, Entry{Kind: deleted, Env: "b"}),
+			want:    all(Entry{Kind: created, Env: "a"}, Entry{Kind: deleted, Env: "b"}),
+		},
+		"twice one env: one": {
+			changes: all(Entry{Kind: created, Env: "a"}, Entry{Kind: changed, Env: "a", State: f{"a": "1"}}),
+			want:    all(Entry{Kind: created, Env: "a", State: f{"a": "1"}}),
+		},
+
 		// Fields of two changes.
 		"a field changed twice: from the first to the last": {
 			changes: all(change(f{"b": "1"}, f{"a": "1"}, f{"a": "2"}), change(f{"b": "1"}, f{"a": "2"}, f{"a": "3"})),

@@ -9,7 +9,7 @@ import (
 // Pending is what a transaction will report, in the order in which its resources
 // were first changed. Two changes of one resource are one to whoever did not see
 // what was between them, and none if the second takes the first back. Changes of
-// the rarer kinds stay what they are, and so does what is created again after it
+// the rarer kinds and those of different envs stay what they are, and so does what is created again after it
 // was deleted. merge_test.go has an example of each rule.
 type Pending struct {
 	entries []*Entry         // nil: what was undone, or created and deleted again

@@ -32,7 +32,7 @@ const (
 func Row(e Entry) (store.Change, error) {
 	row := store.Change{
 		Realm: e.Resource.Realm, ID: e.Resource.ID, Kind: e.Kind,
-		Time: e.Time.UnixMicro(), Author: e.Author, IPNR: e.IPNR, Authenticated: e.Authenticated, Comment: e.Comment,
+		Time: e.Time.UnixMicro(), Author: e.Author, IPNR: e.IPNR, Authenticated: e.Authenticated, Env: e.Env, Comment: e.Comment,
 		Attrs: int64(e.Null) | int64(e.Absent)<<16 | shape(e)<<32,
 	}
 	b := append(make([]byte, 0, 512), `{"changed":[`...)
@@ -107,6 +107,11 @@ func FromRow(row store.Change) (Entry, error) {
 	if row.Damage != nil {
 		return Entry{}, row.Damage
 	}
+	if row.Env != "" {
+		if err := wire.CheckEnv(row.Env); err != nil {
+			return Entry{}, err
+		}
+	}
 	var few [8]value.Changed
 	var fewer [32]value.Member
 	changed, state, trace, err := value.ParseDocument(few[:0], fewer[:0], row.Document)
@@ -117,7 +122,7 @@ func FromRow(row store.Change) (Entry, error) {
 	e := Entry{
 		Resource: Resource{row.Realm, row.ID}, Kind: row.Kind,
 		TID: row.TID, Seq: row.Seq, CommitID: row.CommitID, Time: time.UnixMicro(row.Time).UTC(),
-		Author: row.Author, IPNR: row.IPNR, Authenticated: row.Authenticated, Comment: row.Comment,
+		Author: row.Author, IPNR: row.IPNR, Authenticated: row.Authenticated, Env: row.Env, Comment: row.Comment,
 		Null: wire.Attrs(row.Attrs & 0xFFFF), Absent: wire.Attrs(row.Attrs >> 16 & 0xFFFF), Trace: tracecontext.Parse(trace),
 		State: fieldsFor(shape, 0, len(state)), New: fieldsFor(shape, 1, len(changed)), Old: fieldsFor(shape, 2, len(changed)),
 	}

@@ -19,7 +19,7 @@ func TestRow(t *testing.T) {
 	at := time.UnixMicro(1_700_000_000_123_456).UTC()
 	for name, e := range map[string]Entry{
 		"all values": {
-			Resource: Resource{"ticket", "7"}, Kind: "changed", Time: at, Author: "joe", IPNR: "::1", Authenticated: true, Comment: "why",
+			Resource: Resource{"ticket", "7"}, Kind: "changed", Time: at, Author: "joe", IPNR: "::1", Authenticated: true, Comment: "why", Env: "project",
 			Null: wire.OldText, Absent: wire.Values,
 			State: Fields{"null": nil, "text": "t", "yes": true, "n": json.Number("1.50"), "at": at},
 			New:   Fields{"null": nil, "text": "t", "yes": true, "n": json.Number("1.50"), "at": at},
@@ -61,4 +61,13 @@ func TestHostileTrace(t *testing.T) {
 		require.NoError(t, err, "%.80s", trace)
 		assert.Equal(t, plain, back, "%.80s", trace)
 	}
+}
+
+// TestRowOfAnotherEnv: a row that was written by hand has an env that no channel could have.
+func TestRowOfAnotherEnv(t *testing.T) {
+	row, err := Row(Entry{Resource: Resource{"ticket", "7"}, Kind: "changed"})
+	require.NoError(t, err)
+	row.Env = "a\nb"
+	_, err = FromRow(row)
+	assert.ErrorContains(t, err, `env "a\nb": expected UTF-8 without control characters`)
 }

@@ -6,12 +6,13 @@ import (
 	"strings"
 
 	"github.com/tracbus/tracbus/internal/limit"
+	"github.com/tracbus/tracbus/internal/sqltext"
 )
 
 // insertInto begins an INSERT of changes; their values are of the columns after the tid.
 const (
-	insertInto = `INSERT INTO {journal_change} (tid, seq, changes, commit_id, origin, realm, id, "change", time, author, ipnr, authenticated, comment, parts, document) `
-	values     = 14
+	insertInto = `INSERT INTO {journal_change} (tid, seq, changes, commit_id, origin, realm, id, "change", time, author, ipnr, authenticated, env, comment, parts, document) `
+	values     = 15
 )
 
 // chunk is how many values one statement may have; the databases' own limits
@@ -40,16 +41,9 @@ func (s *Store) Append(ctx context.Context, q SQL, commitID, origin string, chan
 	}
 	rows := make([][]any, len(changes))
 	for i, c := range changes {
-		rows[i] = []any{i, len(changes), commitID, cmp.Or(c.Origin, origin), c.Realm, c.ID, c.Kind, c.Time, c.Author, c.IPNR, number(c.Authenticated), c.Comment, c.Attrs, c.Document}
+		rows[i] = []any{i, len(changes), commitID, cmp.Or(c.Origin, origin), c.Realm, c.ID, c.Kind, c.Time, c.Author, c.IPNR, sqltext.Number(c.Authenticated), sqltext.OrNull(c.Env), c.Comment, c.Attrs, c.Document}
 	}
 	return s.dialect.append(s, ctx, q, slots, rows, end)
-}
-
-func number(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }
 
 // split returns as many of the first rows as one statement takes, and the others.

@@ -16,6 +16,7 @@ type Change struct {
 	Author        string
 	IPNR          string
 	Authenticated bool
+	Env           string // that the change names; "" if it names none
 	Comment       string
 	Attrs         int64
 	Document      string // the fields that changed, and the state of those that did not

@@ -13,7 +13,7 @@ import (
 
 // callMySQL has journal_append take a tid and write a row. Its CASE makes a number null if
 // the session bends results, and so the table refuses the row.
-const callMySQL = "CALL {journal_append}(?, ?, ?, CASE WHEN STRAIGHT THEN ? END, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+const callMySQL = "CALL {journal_append}(?, ?, ?, CASE WHEN STRAIGHT THEN ? END, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 // appendMySQL calls the procedure. The rows that the transaction has besides go with it in
 // one round trip, and so does COMMIT, if the connection can do that and it is not too long:

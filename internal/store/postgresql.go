@@ -97,7 +97,7 @@ func (s *Store) setCounterPostgreSQL(ctx context.Context, q SQL, tid int64) erro
 
 // typed has a placeholder for each value, of which PostgreSQL cannot guess the type.
 const typed = `CAST(? AS integer), CAST(? AS integer), CAST(? AS text), CAST(? AS text), CAST(? AS text), CAST(? AS text), CAST(? AS text), CAST(? AS bigint),
-	CAST(? AS text), CAST(? AS text), CAST(? AS integer), CAST(? AS text), CAST(? AS bigint), CAST(? AS text)`
+	CAST(? AS text), CAST(? AS text), CAST(? AS integer), CAST(? AS text), CAST(? AS text), CAST(? AS bigint), CAST(? AS text)`
 
 // What the append's text has for BEFORE and IF. The library's own transactions are those that
 // are deferrable, because one that the application began after it had ended ours is not.

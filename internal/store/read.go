@@ -156,7 +156,7 @@ func (s *Store) PrunedTo(ctx context.Context, q SQL) (floor int64, err error) {
 
 // selectChanges is followed by the document, which need not be read.
 const (
-	selectChanges = `SELECT tid, seq, changes, commit_id, origin, realm, {BYTES id}, "change", time, {BYTES author}, {BYTES ipnr}, authenticated, {BYTES comment}, parts`
+	selectChanges = `SELECT tid, seq, changes, commit_id, origin, realm, {BYTES id}, "change", time, {BYTES author}, {BYTES ipnr}, authenticated, {BYTES env}, {BYTES comment}, parts`
 	fromChanges   = ", {BYTES document} FROM {journal_change} "
 )
 
@@ -253,12 +253,12 @@ func (t group) all(realms []string) []Change {
 // scanChange reads a change, and how many its transaction has. SQLite's columns can hold
 // what does not fit their type: that is Damage.
 func scanChange(rows *sql.Rows) (c Change, size int, err error) {
-	var document sql.NullString
-	err = rows.Scan(&c.TID, &c.Seq, &size, &c.CommitID, &c.Origin, &c.Realm, &c.ID, &c.Kind, &c.Time, &c.Author, &c.IPNR, &c.Authenticated, &c.Comment, &c.Attrs, &document)
-	c.Document = document.String
+	var env, document sql.NullString
+	err = rows.Scan(&c.TID, &c.Seq, &size, &c.CommitID, &c.Origin, &c.Realm, &c.ID, &c.Kind, &c.Time, &c.Author, &c.IPNR, &c.Authenticated, &env, &c.Comment, &c.Attrs, &document)
+	c.Env, c.Document = env.String, document.String
 	if err != nil {
 		damaged := Change{Damage: err}
-		var rest [9]any
+		var rest [10]any
 		all := []any{&damaged.TID, &damaged.Seq, &size, &damaged.CommitID, &damaged.Origin, &damaged.Realm}
 		for i := range rest {
 			all = append(all, &rest[i])

@@ -2,7 +2,13 @@
 // channels, and the payloads of tickets and pages, from plain data.
 package wire
 
-import "strings"
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
 
 // Channel is a Redis channel in its parts:
 //
@@ -35,6 +41,24 @@ func known(kind string) bool {
 	}
 	return false
 }
+
+// CheckEnv says why a name cannot be the env of a channel: what it may hold, and that no part of
+// it but the first is a kind's name, because then the channel could be taken apart in two ways.
+func CheckEnv(env string) error {
+	parts := strings.Split(env, ".")
+	switch {
+	case env == "" || len(env) > maxEnv:
+		return fmt.Errorf("env of %d bytes: expected 1 to %d", len(env), maxEnv)
+	case !utf8.ValidString(env) || strings.ContainsFunc(env, unicode.IsControl):
+		return fmt.Errorf("env %.60q: expected UTF-8 without control characters", env)
+	case slices.ContainsFunc(parts[1:], known):
+		return fmt.Errorf("env %.60q: expected no part after a dot that is the name of a kind, such as %q", env, Created)
+	}
+	return nil
+}
+
+// maxEnv is how many bytes the journal's tables have room for, on all databases.
+const maxEnv = 1000
 
 // HasID says whether the channel of a kind ends in the resource's id.
 func HasID(kind string) bool { return kind != Created && kind != Deleted }

@@ -35,6 +35,43 @@ func FuzzParseChannel(f *testing.F) {
 	})
 }
 
+// FuzzEnv: the channel of an env that is taken comes apart into that env, whatever the resource
+// is called.
+func FuzzEnv(f *testing.F) {
+	for _, s := range [][3]string{
+		{"a", "wiki", "wiki.created"}, {"x.wiki", "wiki", "created"}, {"a.b.c", "ticket", "1"},
+		{"changed", "wiki", "wiki.created"}, {"x.changed", "wiki", "wiki.created"}, {"wiki.wiki.wiki", "wiki", "created"},
+	} {
+		f.Add(s[0], s[1], s[2])
+	}
+	f.Fuzz(func(t *testing.T, env, realm, id string) {
+		if CheckEnv(env) != nil || realm == "" || strings.Contains(realm, ".") || id == "" || len(realm)+len(id) > 1000 {
+			return
+		}
+		for _, kind := range []string{Created, Changed, Deleted, Renamed} {
+			c := Channel{"trac", env, realm, kind, id}
+			got, ok := ParseChannel(c.String(), "trac", realm, id)
+			require.True(t, ok, "%+v", c)
+			require.Equal(t, c, got)
+		}
+	})
+}
+
+func TestEnvs(t *testing.T) {
+	for _, env := range []string{"a", "my.env", "a b", "ü", "trac", "changed", "created.x", strings.Repeat("a", 1000), "*", "a..b", "."} {
+		assert.NoError(t, CheckEnv(env), env)
+	}
+	for env, want := range map[string]string{
+		"":                        "env of 0 bytes: expected 1 to 1000",
+		strings.Repeat("a", 1001): "env of 1001 bytes: expected 1 to 1000",
+		"a\xff":                   "expected UTF-8",
+		"a\x00":                   "without control characters",
+		"x.wiki.changed":          `expected no part after a dot that is the name of a kind, such as "created"`,
+	} {
+		assert.ErrorContains(t, CheckEnv(env), want)
+	}
+}
+
 func TestChannels(t *testing.T) {
 	for name, c := range map[string]struct {
 		prefix string

@@ -119,7 +119,7 @@ func testRefusedEvents(t *testing.T, s *testdatabase.Server, dsn string) {
 		{`no realm "milestone"`, MilestoneDeleted{Milestone: Milestone{Name: "m"}}},
 		{`no realm ""`, tracbus.Resync{}},
 		{"a method Entry", dumb{}},
-		{"env", tracbus.TicketDeleted{Change: tracbus.Change{Env: "other"}, ID: 1}},
+		{"env", tracbus.TicketDeleted{Change: tracbus.Change{Env: "a\nb"}, ID: 1}},
 		{"ticket 0", tracbus.TicketDeleted{}},
 		{"ticket -1", tracbus.TicketCreated{ID: -1}},
 		{`field "a": value of type struct {}`, changeOf(tracbus.Fields{"a": struct{}{}})},

@@ -3,7 +3,7 @@
 -- first, or each would be read for each of those rows.
 CREATE OR REPLACE VIEW {REALM_journal} AS
 SELECT tid, seq, id, "change", time, author, ipnr, authenticated, comment, parts,
-	CASE WHEN JSON_VALID(document) THEN JSON_EXTRACT(document, '$.state') END AS state
+	CASE WHEN JSON_VALID(document) THEN JSON_EXTRACT(document, '$.state') END AS state, env
 FROM {journal_change} WHERE realm = 'REALM';
 
 CREATE OR REPLACE VIEW {REALM_history} AS

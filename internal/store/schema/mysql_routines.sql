@@ -23,7 +23,7 @@ DROP PROCEDURE IF EXISTS {journal_append};
 
 CREATE PROCEDURE {journal_append}(
 	p_own BOOLEAN, p_session BIGINT, p_slot INTEGER, p_changes INTEGER, p_commit_id LONGBLOB, p_origin LONGBLOB, p_realm LONGBLOB, p_id LONGBLOB, p_change LONGBLOB, p_time BIGINT,
-	p_author LONGTEXT CHARACTER SET utf8mb4, p_ipnr LONGTEXT CHARACTER SET utf8mb4, p_authenticated INTEGER, p_comment LONGTEXT CHARACTER SET utf8mb4, p_parts BIGINT, p_document LONGTEXT CHARACTER SET utf8mb4
+	p_author LONGTEXT CHARACTER SET utf8mb4, p_ipnr LONGTEXT CHARACTER SET utf8mb4, p_authenticated INTEGER, p_env LONGBLOB, p_comment LONGTEXT CHARACTER SET utf8mb4, p_parts BIGINT, p_document LONGTEXT CHARACTER SET utf8mb4
 )
 MODIFIES SQL DATA SQL SECURITY INVOKER
 BEGIN
@@ -48,8 +48,8 @@ BEGIN
 	END IF;
 	REPEAT
 		SET tries = tries + 1;
-		INSERT INTO journal_change (seq, changes, commit_id, origin, realm, id, "change", time, author, ipnr, authenticated, comment, parts, document, session)
-		VALUES (0, CASE WHEN locked <=> p_slot AND coalesce(p_session = connection_id(), TRUE) THEN p_changes END, p_commit_id, p_origin, p_realm, p_id, p_change, p_time, p_author, p_ipnr, p_authenticated, p_comment, p_parts, p_document, connection_id());
+		INSERT INTO journal_change (seq, changes, commit_id, origin, realm, id, "change", time, author, ipnr, authenticated, env, comment, parts, document, session)
+		VALUES (0, CASE WHEN locked <=> p_slot AND coalesce(p_session = connection_id(), TRUE) THEN p_changes END, p_commit_id, p_origin, p_realm, p_id, p_change, p_time, p_author, p_ipnr, p_authenticated, p_env, p_comment, p_parts, p_document, connection_id());
 	UNTIL closed < tries END REPEAT;
 	SELECT floor INTO pruned FROM journal_facts WHERE one = 1;
 	IF NOT coalesce(last_insert_id() > pruned, FALSE) THEN

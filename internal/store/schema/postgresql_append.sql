@@ -6,7 +6,7 @@
 -- is seen. In a serializable transaction the statement does not look at the changes of others:
 -- two that both do, and both add one, are refused by the database. It stores nothing if IF is
 -- false, or if the tid is not above those of the tables.
-INSERT INTO {journal_change} (tid, seq, changes, commit_id, origin, realm, id, "change", time, author, ipnr, authenticated, comment, parts, document)
+INSERT INTO {journal_change} (tid, seq, changes, commit_id, origin, realm, id, "change", time, author, ipnr, authenticated, env, comment, parts, document)
 SELECT t.tid, TYPED
 FROM (
 	SELECT b.had, CASE WHEN b.held IS NOT NULL THEN nextval('{journal_tid}'::regclass) END AS tid FROM (

@@ -1,6 +1,6 @@
 -- Views for people and tools: a change, and its fields.
 CREATE OR REPLACE VIEW {REALM_journal} AS
-SELECT tid, seq, id, change, time, author, ipnr, authenticated, comment, parts, (nullif(document, '')::json -> 'state')::text AS state
+SELECT tid, seq, id, change, time, author, ipnr, authenticated, comment, parts, (nullif(document, '')::json -> 'state')::text AS state, env
 FROM {journal_change} WHERE realm = 'REALM';
 
 CREATE OR REPLACE VIEW {REALM_history} AS

@@ -1,7 +1,7 @@
 -- Views for people and tools: a change, and its fields.
 CREATE VIEW IF NOT EXISTS {REALM_journal} AS
 SELECT tid, seq, id, change, time, author, ipnr, authenticated, comment, parts,
-	CASE WHEN json_valid(document) THEN json_extract(document, '$.state') END AS state
+	CASE WHEN json_valid(document) THEN json_extract(document, '$.state') END AS state, env
 FROM {journal_change} WHERE realm = 'REALM';
 
 CREATE VIEW IF NOT EXISTS {REALM_history} AS
