@@ -3,8 +3,10 @@ package contract
 import (
 	"context"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -44,7 +46,7 @@ func TestAsyncAPI(t *testing.T) {
 	}
 	committed, err := os.ReadFile(document)
 	require.NoError(t, err)
-	require.Equal(t, string(committed), string(made),
+	require.Empty(t, firstDifference(string(committed), string(made)),
 		"docs/asyncapi.yaml is not what is sent now. If subscribers can take that: go test ./tests/contract -run TestAsyncAPI -update")
 }
 
@@ -61,6 +63,18 @@ func (o *everyOther) Commit(ctx context.Context, _ string) (context.Context, tra
 
 func (*everyOther) Call(ctx context.Context, _ tracbus.ListenerCall) (context.Context, func(error)) {
 	return ctx, func(error) {}
+}
+
+// firstDifference returns the first lines that differ, or nothing.
+func firstDifference(committed, made string) string {
+	want, got := strings.Split(committed, "\n"), strings.Split(made, "\n")
+	for i := range max(len(want), len(got)) {
+		part := func(lines []string) string { return strings.Join(lines[min(i, len(lines)):min(i+5, len(lines))], "\n") }
+		if i >= len(want) || i >= len(got) || want[i] != got[i] {
+			return fmt.Sprintf("from line %d, committed:\n%s\nmade now:\n%s", i+1, part(want), part(got))
+		}
+	}
+	return ""
 }
 
 // streamKey is that of the stream of appended.
@@ -84,7 +98,9 @@ func appended(t *testing.T, client redis.UniversalClient, config tracbus.Publish
 	})
 	for _, e := range events {
 		c := e.About()
-		c.Env = ""
+		if c.Env == "myenv" {
+			c.Env = "" // that of the desk's bus
+		}
 		_, err := d.Update(testkit.Within(t), desk.Joe, func(tx *tracbus.ModelTransaction) error {
 			return tx.Record(testkit.Within(t), e.WithChange(c).(tracbus.Recordable))
 		})

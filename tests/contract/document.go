@@ -19,7 +19,8 @@ of a channel is as it is, with spaces, dots, slashes and stars: take it from the
 there is no leading dot.
 
 Messages with the tag extra are sent only if the publisher is so configured (ExtraEvents, in trac.ini rare_events).
-There may be other channels: events of realms that the tracker itself has. Ignore the channels that you do not know.
+There may be other channels: events of realms that the tracker itself has. A later version may have more members, and
+this document will then name them. So ignore the channels and the members that you do not know.
 
 x-absent-with names the attribute of an event without which the member is left out. The library
 always has all of them; only a program can leave them out that publishes events which it made by tracbus.Decode
@@ -206,7 +207,7 @@ func exampleOf(payload map[string]any) (o object) {
 func parameters() object {
 	return object{
 		{"prefix", object{{"description", "The first part of every channel, as configured."}, {"default", tracbus.DefaultPrefix}}},
-		{"env", object{{"description", "The short name of the tracker; of a Trac environment, the name of its folder."}}},
+		{"env", object{{"description", "The short name of the tracker, or of one of its projects; of a Trac environment, the name of its folder. It may have dots."}}},
 		{"id", object{{"description", "The id of the resource, as it is: the payload says where it begins."}}},
 		{"stream", object{{"description", "The key of the stream, as configured."}, {"default", "trac:stream"}}},
 	}

@@ -19,6 +19,7 @@ import (
 type contract struct {
 	channels map[string]channel // by their names
 	schemas  map[string]*jsonschema.Schema
+	examples map[string]string            // of messages
 	absent   map[string]map[string]string // the attribute without which a member is left out
 }
 
@@ -44,8 +45,11 @@ func readContract(t *testing.T) *contract {
 			Messages map[string]any
 		}
 		Components struct {
-			Messages map[string]struct{ Tags []struct{ Name string } }
-			Schemas  map[string]struct {
+			Messages map[string]struct {
+				Tags     []struct{ Name string }
+				Examples []struct{ Payload json.RawMessage }
+			}
+			Schemas map[string]struct {
 				Properties map[string]struct {
 					Absent string `json:"x-absent-with"`
 				}
@@ -53,7 +57,7 @@ func readContract(t *testing.T) *contract {
 		}
 	}
 	require.NoError(t, json.Unmarshal(asJSON, &d))
-	c := &contract{map[string]channel{}, map[string]*jsonschema.Schema{}, map[string]map[string]string{}}
+	c := &contract{map[string]channel{}, map[string]*jsonschema.Schema{}, map[string]string{}, map[string]map[string]string{}}
 	compiler := jsonschema.NewCompiler()
 	compiler.DefaultDraft(jsonschema.Draft7)
 	require.NoError(t, compiler.AddResource("asyncapi.json", whole))
@@ -67,6 +71,10 @@ func readContract(t *testing.T) *contract {
 			}
 		}
 	}
+	for name, message := range d.Components.Messages {
+		require.Len(t, message.Examples, 1, name)
+		c.examples[name] = string(message.Examples[0].Payload)
+	}
 	for name, ch := range d.Channels {
 		require.Len(t, ch.Messages, 1, name)
 		message := slices.Collect(maps.Keys(ch.Messages))[0]
@@ -77,12 +85,11 @@ func readContract(t *testing.T) *contract {
 
 // matches says whether a channel of Redis is one of this address, with a prefix and an env.
 func (c channel) matches(name, prefix, env string) bool {
-	address := strings.ReplaceAll(c.address, "{env}", env)
+	address := c.address
 	if prefix == "" {
 		address = strings.TrimPrefix(address, "{prefix}.")
-	} else {
-		address = strings.ReplaceAll(address, "{prefix}", prefix)
 	}
+	address = strings.NewReplacer("{prefix}", prefix, "{env}", env).Replace(address)
 	pattern := strings.ReplaceAll(regexp.QuoteMeta(address), `\{id\}`, `(?s:.*)`)
 	return regexp.MustCompile(`^` + pattern + `$`).MatchString(name)
 }
