@@ -116,7 +116,7 @@ func (c realmCheck) comesBack(e tracbus.Event, lenient bool) error {
 	case err != nil:
 		return err
 	}
-	about.Env, about.Primary = got.About().Env, got.About().Primary // which a journal fills in
+	about.Primary = got.About().Primary // which a journal fills in
 	if d := difference(e.WithChange(about), got); d != "" {
 		return errors.New(d)
 	}
@@ -149,7 +149,11 @@ func (c realmCheck) common(e tracbus.Event) {
 		"hostile texts": func(a *tracbus.Change) {
 			a.Author, a.IPNR, a.Comment = hostileTexts[0], hostileTexts[5], hostileTexts[6]
 		},
-		"before 1970":        func(a *tracbus.Change) { a.Time = time.UnixMicro(-1_234_567).UTC() },
+		"before 1970":       func(a *tracbus.Change) { a.Time = time.UnixMicro(-1_234_567).UTC() },
+		"an env of its own": func(a *tracbus.Change) { a.Env = "project" },
+		"a trace": func(a *tracbus.Change) {
+			a.Trace = tracbus.Trace{Parent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", State: "a=b"}
+		},
 		"a null author":      func(a *tracbus.Change) { a.Author, a.Null = "", a.Null|tracbus.AttrAuthor },
 		"a null comment":     func(a *tracbus.Change) { a.Comment, a.Null = "", a.Null|tracbus.AttrComment },
 		"a null time":        func(a *tracbus.Change) { a.Time, a.Null = time.Time{}, a.Null|tracbus.AttrTime },

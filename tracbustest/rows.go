@@ -7,6 +7,7 @@ import (
 
 	"github.com/tracbus/tracbus"
 	"github.com/tracbus/tracbus/internal/entry"
+	"github.com/tracbus/tracbus/internal/tracecontext"
 	"github.com/tracbus/tracbus/internal/wire"
 )
 
@@ -64,8 +65,8 @@ func plainOf(e tracbus.Entry) entry.Entry {
 	return entry.Entry{
 		Resource: entry.Resource{Realm: string(e.Resource.Realm), ID: e.Resource.ID}, Kind: string(e.Kind),
 		TID: c.TID, Seq: c.Seq, CommitID: c.CommitID, Time: c.Time,
-		Author: c.Author, IPNR: c.IPNR, Authenticated: c.Authenticated, Comment: c.Comment,
-		Null: wire.Attrs(c.Null), Absent: wire.Attrs(c.Absent),
+		Author: c.Author, IPNR: c.IPNR, Authenticated: c.Authenticated, Env: c.Env, Comment: c.Comment,
+		Trace: tracecontext.Context(c.Trace), Null: wire.Attrs(c.Null), Absent: wire.Attrs(c.Absent),
 		State: e.State, New: e.New, Old: e.Old,
 	}
 }
@@ -76,8 +77,8 @@ func entryOf(e entry.Entry) tracbus.Entry {
 		Resource: tracbus.Resource{Realm: tracbus.Realm(e.Resource.Realm), ID: e.Resource.ID}, Kind: tracbus.Kind(e.Kind),
 		Change: tracbus.Change{
 			TID: e.TID, Seq: e.Seq, CommitID: e.CommitID, Time: e.Time,
-			Author: e.Author, IPNR: e.IPNR, Authenticated: e.Authenticated, Comment: e.Comment,
-			Null: tracbus.Attrs(e.Null), Absent: tracbus.Attrs(e.Absent),
+			Author: e.Author, IPNR: e.IPNR, Authenticated: e.Authenticated, Env: e.Env, Comment: e.Comment,
+			Trace: tracbus.Trace(e.Trace), Null: tracbus.Attrs(e.Null), Absent: tracbus.Attrs(e.Absent),
 		},
 		State: e.State, New: e.New, Old: e.Old,
 	}
