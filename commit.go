@@ -153,49 +153,6 @@ func (tx *ModelTransaction) commit(ctx context.Context) (tid int64, err error) {
 	return tid, nil
 }
 
-// Flush writes the journal's rows into a joined transaction. Whatever the
-// application writes after it comes too late to be ordered by it. The commit should
-// follow immediately, because what others commit is not delivered before. tid is 0 if
-// there was nothing to deliver.
-func (tx *ModelTransaction) Flush(ctx context.Context) (tid int64, err error) {
-	if !tx.joined {
-		return 0, errors.New("flush: the journal began this transaction: expected Commit")
-	}
-	if err := tx.enterEnd("flush"); err != nil {
-		return 0, err
-	}
-	tid, err = tx.flush(ctx)
-	tx.leave("flush", err)
-	if err != nil {
-		return 0, fmt.Errorf("flush: %w", err)
-	}
-	return tid, nil
-}
-
-func (tx *ModelTransaction) flush(ctx context.Context) (tid int64, err error) {
-	ctx, done := tx.traced(ctx)
-	defer func() { done(tid, err) }()
-	if tx.err != nil {
-		return 0, fmt.Errorf("the transaction was poisoned by: %w", tx.err)
-	}
-	err = tx.lent.Return(errTxEnded, tx.journal.store.Limits().Answer)
-	if err == nil && (tx.touched || tx.journal.store.OneWriter()) {
-		err = tx.journal.store.JoinedStillOpen(ctx, tx.q)
-	}
-	if err == nil {
-		err = tx.disown(ctx)
-	}
-	if err == nil {
-		tid, _, err = tx.write(ctx, false)
-	}
-	if err != nil {
-		return 0, err
-	}
-	tx.note(txFlushed, tid)
-	tx.journal.flushed(tx, tid)
-	return tid, nil
-}
-
 // write writes the journal's rows, if there is something to deliver.
 func (tx *ModelTransaction) write(ctx context.Context, end bool) (tid int64, committed bool, err error) {
 	entries := slices.Concat(tx.taken, tx.pending.All())

@@ -136,10 +136,10 @@ var houseRules = map[string]func(house) []string{
 			over("lines of "+f.name, f.lines, 350)
 			lines += f.lines
 		}
-		over("files in the root", len(h.files[""]), 24) // with capture.go: what others write, and trace.go
-		over("lines in the root", lines, 6500)
+		over("files in the root", len(h.files[""]), 28) // with what embedding took: join.go, savepoint.go, state.go, resource.go, trace.go
+		over("lines in the root", lines, 7300)
 		over("test files in the root", h.tests, 40)
-		over("exported types of the root", len(h.types), 80)
+		over("exported types of the root", len(h.types), 89)
 		over("lines of README.md", h.readme, 220)
 		return wrong
 	},

@@ -2,7 +2,6 @@ package tracbus
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"sync"
@@ -84,30 +83,6 @@ func (j *Journal) Begin(ctx context.Context) (*ModelTransaction, error) {
 		return nil, fmt.Errorf("begin: %w", err)
 	}
 	tx.lend(tx.conn)
-	return tx, nil
-}
-
-// Join makes a ModelTransaction of a transaction that the application began and
-// will commit, as *sql.Tx or *sql.Conn: with pgx through its stdlib package and
-// OpenDBFromPool. Call [ModelTransaction.Flush] as the last thing before the
-// application's commit, and Notify after it. On SQLite, begin with BEGIN
-// IMMEDIATE: a transaction that begins by reading cannot write once somebody
-// else has. On PostgreSQL and MySQL, READ COMMITTED suits best; stricter ones
-// make the database refuse what others changed meanwhile.
-func (j *Journal) Join(q SQL) (*ModelTransaction, error) {
-	tx, err := j.newTransaction()
-	if err != nil {
-		return nil, fmt.Errorf("join: %w", err)
-	}
-	j.ended() // nothing to wait for: the application ends it
-	switch q := q.(type) {
-	case *borrow.Loan:
-		return nil, errors.New("join: it is the SQL of a ModelTransaction or a Snapshot: use that one")
-	case nil, *sql.DB:
-		return nil, fmt.Errorf("join: expected a transaction that was begun, such as *sql.Tx, got %T", q)
-	}
-	tx.joined = true
-	tx.lend(q)
 	return tx, nil
 }
 
