@@ -152,7 +152,7 @@ func (tx *ModelTransaction) disown(ctx context.Context) error {
 // transaction has nothing to write: it would make others wait, perhaps for each other.
 func (tx *ModelTransaction) takeIn(ctx context.Context, resources []Resource) error {
 	for _, r := range resources {
-		if r.ID == "" && !tx.imports || !tx.captured(r) || tx.tookIn[r] {
+		if r.ID == "" && !tx.imports || !tx.captured(r) || tx.hasTakenIn(r) {
 			continue
 		}
 		in := capture.Resource{Realm: string(r.Realm), ID: r.ID}
@@ -166,6 +166,17 @@ func (tx *ModelTransaction) takeIn(ctx context.Context, resources []Resource) er
 		}
 	}
 	return nil
+}
+
+func (tx *ModelTransaction) hasTakenIn(r Resource) bool {
+	_, has := tx.tookIn[r]
+	return has
+}
+
+// takenIn is a change that others made, and the mark after which it was taken in.
+type takenIn struct {
+	entry entry.Entry
+	mark  int
 }
 
 // unsteady is how often the tables are read again because somebody wrote meanwhile.
@@ -187,7 +198,7 @@ func (tx *ModelTransaction) takeInOne(ctx context.Context, r capture.Resource) e
 		err = tx.journal.config.Capture.Events(ctx, tx, rows, tx.joined && tx.journal.dialect == MySQL, func(e Event, some []int64) error {
 			numbers = append(numbers, some...)
 			if e != nil {
-				taken = append(taken, tx.takenIn(e))
+				taken = append(taken, tx.foreignEntry(e))
 			}
 			return nil
 		})
@@ -203,7 +214,9 @@ func (tx *ModelTransaction) takeInOne(ctx context.Context, r capture.Resource) e
 			if err := in.Take(ctx, tx.q, rows, numbers); err != nil {
 				return err
 			}
-			tx.taken = append(tx.taken, taken...)
+			for _, e := range taken {
+				tx.taken = append(tx.taken, takenIn{e, tx.mark})
+			}
 			break
 		}
 		if rows = later; try == unsteady {
@@ -214,16 +227,16 @@ func (tx *ModelTransaction) takeInOne(ctx context.Context, r capture.Resource) e
 		return err
 	}
 	if tx.tookIn == nil {
-		tx.tookIn = map[Resource]bool{}
+		tx.tookIn = map[Resource]int{}
 	}
-	tx.tookIn[Resource{Realm(r.Realm), r.ID}] = true
+	tx.tookIn[Resource{Realm(r.Realm), r.ID}] = tx.mark
 	return nil
 }
 
-// takenIn returns the entry of what others did. If the journal cannot keep that, as a page with
+// foreignEntry returns the entry of what others did. If the journal cannot keep that, as a page with
 // a name that is none, it keeps an entry that no realm can read: so every listener hears that a
 // change was missed.
-func (tx *ModelTransaction) takenIn(e Event) entry.Entry {
+func (tx *ModelTransaction) foreignEntry(e Event) entry.Entry {
 	made, err := tx.entryOf(e, false)
 	if err == nil {
 		return made

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/tracbus/tracbus/internal/entry"
@@ -76,6 +75,7 @@ func (tx *ModelTransaction) report(e Event) error {
 	plain, err := tx.entryOf(e.WithChange(c), true)
 	if err == nil {
 		tx.pending.Add(plain)
+		tx.fate.record(e.Resource())
 	}
 	return err
 }
@@ -121,14 +121,12 @@ func (tx *ModelTransaction) Commit(ctx context.Context) (tid int64, err error) {
 
 // commit ends the transaction, after enterEnd.
 func (tx *ModelTransaction) commit(ctx context.Context) (tid int64, err error) {
+	poison := tx.lent.Return(errTxEnded, tx.journal.store.Limits().Answer)
+	if broken := tx.settle(ctx); broken != nil {
+		poison = broken
+	}
 	ctx, done := tx.traced(ctx)
 	defer func() { done(tid, err) }()
-	poison := tx.err
-	if poison == nil {
-		poison = tx.lent.Return(errTxEnded, tx.journal.store.Limits().Answer)
-	} else {
-		poison = fmt.Errorf("the transaction was poisoned by: %w", poison)
-	}
 	if poison != nil {
 		tx.end(txRolledBack, (*store.Conn).Rollback)
 		return 0, fmt.Errorf("commit: %w: %w", ErrNotCommitted, poison)
@@ -155,7 +153,11 @@ func (tx *ModelTransaction) commit(ctx context.Context) (tid int64, err error) {
 
 // write writes the journal's rows, if there is something to deliver.
 func (tx *ModelTransaction) write(ctx context.Context, end bool) (tid int64, committed bool, err error) {
-	entries := slices.Concat(tx.taken, tx.pending.All())
+	var entries []entry.Entry
+	for _, t := range tx.taken {
+		entries = append(entries, t.entry)
+	}
+	entries = append(entries, tx.pending.All()...)
 	ordered := len(entries) > 0
 	if end && tx.journal.store.MustCheckOpen(ordered) {
 		if err := tx.journal.store.StillOpen(ctx, tx.conn); err != nil {
@@ -182,6 +184,16 @@ func (tx *ModelTransaction) write(ctx context.Context, end bool) (tid int64, com
 // that it never will.
 func (tx *ModelTransaction) clearUp(ctx context.Context, lost error) (tid int64, err error) {
 	tx.end(txUnknown, (*store.Conn).Break)
+	ctx, cancel := tx.longer(ctx)
+	defer cancel()
+	if tid, err = tx.Outcome(ctx); err != nil {
+		return 0, fmt.Errorf("commit: %w (%w)", err, lost)
+	}
+	return tid, nil
+}
+
+// longer returns ctx with time to find out what became of a commit.
+func (tx *ModelTransaction) longer(ctx context.Context) (context.Context, context.CancelFunc) {
 	// A deadline that is over, or nearly, must not be the reason not to know.
 	grace := commitGrace
 	if end, ok := ctx.Deadline(); ok {
@@ -189,12 +201,7 @@ func (tx *ModelTransaction) clearUp(ctx context.Context, lost error) (tid int64,
 	} else if ctx.Err() == nil {
 		grace = tx.journal.store.Limits().Commit
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
-	defer cancel()
-	if tid, err = tx.Outcome(ctx); err != nil {
-		return 0, fmt.Errorf("commit: %w (%w)", err, lost)
-	}
-	return tid, nil
+	return context.WithTimeout(context.WithoutCancel(ctx), grace)
 }
 
 // Outcome says what became of the transaction, by its commit id: nil if it was
@@ -247,9 +254,11 @@ func (tx *ModelTransaction) Outcome(ctx context.Context) (tid int64, err error) 
 }
 
 // Notify hints that the transaction was committed, so that it is delivered
-// immediately and not at the next poll, here and in other processes.
+// immediately and not at the next poll, here and in other processes. If the transaction was
+// joined, and has changes that were never flushed, the log says that they are lost.
 func (tx *ModelTransaction) Notify() {
 	state, tid, busy := tx.known()
+	tx.fate.notified()
 	switch {
 	case tid == 0 || busy:
 	case state == txCommitted:
@@ -260,8 +269,10 @@ func (tx *ModelTransaction) Notify() {
 }
 
 // Rollback ends a transaction that was not committed; after Commit it does
-// nothing, and nothing to a joined transaction, which the application ends.
+// nothing. A joined transaction is the application's to end: Rollback says that it is not
+// going to be committed, so that nobody misses its Flush.
 func (tx *ModelTransaction) Rollback() {
+	tx.fate.settle()
 	tx.mu.Lock()
 	tx.doomed = true
 	over := tx.busy || tx.state > txFlushed || tx.joined // the call that goes on ends it

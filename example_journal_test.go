@@ -75,33 +75,13 @@ func (t *tracker) setStatusInOwn(ctx context.Context, user string, id int64, sta
 	if _, err := tx.ExecContext(ctx, `UPDATE issue SET status = ? WHERE id = ?`, status, id); err != nil {
 		return err
 	}
-	// Added: what changed, as the last thing before the commit.
-	joined, err := t.journal.Join(tx)
-	if err != nil {
-		return err
-	}
-	if err := joined.Prepare(tracbus.Actor{Author: user}, ""); err != nil {
-		return err
-	}
-	err = joined.Record(ctx, tracbus.TicketChanged{
+	// Was: return tx.Commit()
+	_, err = t.journal.CommitWith(ctx, tx, tracbus.Actor{Author: user}, tx.Commit, tracbus.TicketChanged{
 		ID:     id,
 		Values: tracbus.Fields{"title": title, "status": status},
 		Old:    tracbus.Fields{"status": old},
 	})
-	if err != nil {
-		return err
-	}
-	if _, err := joined.Flush(ctx); err != nil {
-		return err
-	}
-	// As before.
-	if err := tx.Commit(); err != nil {
-		return err
-	}
-	// Added: without it, the change is delivered at the next poll.
-	joined.Notify()
-	// As before.
-	return nil
+	return err
 }
 
 func (t *tracker) close(ctx context.Context) error {
@@ -137,9 +117,9 @@ func ExampleJournal() {
 	// mail: joe changed ticket 17: map[status:closed], before map[status:open]
 }
 
-// An application that begins and commits its transactions itself lets the journal
-// join them.
-func ExampleJournal_Join() {
+// An application that begins and commits its transactions itself commits them with what the
+// journal has to keep.
+func ExampleJournal_CommitWith() {
 	ctx := context.Background()
 	db, remove := issues()
 	defer remove()

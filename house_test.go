@@ -43,7 +43,7 @@ type source struct {
 var floors = [][]string{
 	{"internal/redisconn/guard", "internal/redisconn/words", "internal/redisconn/setting", "internal/redisconn/quorum", "internal/sqltext", "internal/limit", "internal/tracecontext"},
 	{"internal/value", "internal/store/schema", "internal/store/turns", "internal/delivery", "internal/tracini", "internal/redisconn", "internal/persistent", "internal/question"},
-	{"internal/session", "internal/tombstone", "internal/lazyconn", "internal/chain", "internal/capture", "internal/tracvalue", "internal/tracfile"},
+	{"internal/session", "internal/tombstone", "internal/mark", "internal/lazyconn", "internal/chain", "internal/capture", "internal/tracvalue", "internal/tracfile"},
 	{"internal/borrow", "internal/namedrow", "internal/store", "internal/wire", "internal/stream", "internal/publish/pipeline", "internal/publish/script"},
 	{"internal/checkpoint", "internal/retention", "internal/recent", "internal/probe", "internal/tracsql"},
 	{"internal/entry", "internal/follow", "internal/progress"},

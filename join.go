@@ -5,14 +5,70 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"log/slog"
+	"runtime"
+	"sync"
 
 	"github.com/tracbus/tracbus/internal/borrow"
 )
 
+// CommitWith commits a transaction that the application began, with the journal's rows about
+// what it has changed:
+//
+//	tid, err := j.CommitWith(ctx, tx, tracbus.Actor{Author: "joe"}, tx.Commit, tracbus.TicketCreated{ID: 17, Values: values})
+//
+// q is the transaction, such as a *sql.Tx, under the conditions of [Journal.Join], and commit
+// commits it. The events are as [ModelTransaction.Record] takes them. nil says that the commit
+// holds, whatever happens to delivery; tid is 0 if there was nothing to deliver. An error that
+// wraps [ErrNotCommitted] says that it does not hold: the application rolls back, as with a
+// deferred tx.Rollback(). If commit failed and it could not be found out whether the commit
+// holds, the error is a [*CommitUnknownError]. An error of commit itself is wrapped.
+func (j *Journal) CommitWith(ctx context.Context, q SQL, who Actor, commit func() error, events ...Event) (tid int64, err error) {
+	tx, err := j.Join(q)
+	if err == nil {
+		tx.whole = true
+		defer tx.fate.settle() // an error says it
+		err = tx.Prepare(who, "")
+	}
+	for _, e := range events {
+		if err == nil {
+			err = tx.Record(ctx, e)
+		}
+	}
+	if err == nil {
+		tid, err = tx.Flush(ctx)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("commit with: %w: %w", ErrNotCommitted, err)
+	}
+	if err := commit(); err != nil {
+		return tx.afterFailedCommit(ctx, err)
+	}
+	tx.Notify()
+	return tid, nil
+}
+
+// afterFailedCommit finds out what became of a transaction whose commit, by the application,
+// failed.
+func (tx *ModelTransaction) afterFailedCommit(ctx context.Context, failed error) (tid int64, err error) {
+	ctx, cancel := tx.longer(ctx)
+	defer cancel()
+	if tx.journal.store.InTransaction(ctx, tx.q) == nil {
+		return 0, fmt.Errorf("commit with: %w: commit has not ended the transaction: %w", ErrNotCommitted, failed)
+	}
+	if tid, err = tx.Outcome(ctx); err != nil {
+		return 0, fmt.Errorf("commit with: %w (%w)", err, failed)
+	}
+	return tid, nil
+}
+
 // Join makes a ModelTransaction of a transaction that the application began and
 // will commit, as *sql.Tx or *sql.Conn: with pgx through its stdlib package and
 // OpenDBFromPool. Call [ModelTransaction.Flush] as the last thing before the
-// application's commit, and Notify after it. On SQLite, begin with BEGIN
+// application's commit, and Notify after it, or Rollback if it is rolled back. One that is
+// dropped without any of them is logged, because its changes may be lost. A transaction can be
+// joined several times, and may have savepoints: a change that was saved or recorded after one
+// is not delivered if the application rolls back to it, and is if it releases it. On SQLite, begin with BEGIN
 // IMMEDIATE: a transaction that begins by reading cannot write once somebody
 // else has. On PostgreSQL and MySQL, READ COMMITTED suits best; stricter ones
 // make the database refuse what others changed meanwhile.
@@ -30,7 +86,59 @@ func (j *Journal) Join(q SQL) (*ModelTransaction, error) {
 	}
 	tx.joined = true
 	tx.lend(q)
+	tx.fate = &fate{logger: j.config.Logger}
+	runtime.AddCleanup(tx, (*fate).lost, tx.fate)
 	return tx, nil
+}
+
+// fate is what a joined transaction has to tell when it is forgotten. It does not refer to it.
+type fate struct {
+	logger *slog.Logger
+
+	mu      sync.Mutex
+	first   Resource // that it would tell of; zero: nothing
+	settled bool     // it is flushed, or known to be rolled back, or somebody has heard
+}
+
+// Of a transaction that was not joined there is none, and nothing to say.
+
+func (f *fate) record(r Resource) {
+	if f == nil {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.first == (Resource{}) {
+		f.first = r
+	}
+}
+
+func (f *fate) settle() { f.end() }
+
+// notified says that the application has committed.
+func (f *fate) notified() {
+	if r, open := f.end(); open {
+		f.logger.Error("a joined transaction was committed without Flush: its changes are not in the journal, and nobody is told", "resource", r.String())
+	}
+}
+
+// lost says that nobody refers to the transaction any more.
+func (f *fate) lost() {
+	if r, open := f.end(); open {
+		f.logger.Error("a joined transaction was dropped without Flush or Rollback: if it was committed, its changes are not in the journal, and nobody is told", "resource", r.String())
+	}
+}
+
+// end settles it, and returns what it would have told of, if that was still open.
+func (f *fate) end() (r Resource, open bool) {
+	if f == nil {
+		return r, false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	open = !f.settled && f.first != (Resource{})
+	f.settled = true
+	return f.first, open
 }
 
 // Flush writes the journal's rows into a joined transaction. Whatever the
@@ -45,6 +153,7 @@ func (tx *ModelTransaction) Flush(ctx context.Context) (tid int64, err error) {
 		return 0, err
 	}
 	tid, err = tx.flush(ctx)
+	tx.mark = 0 // what poisons it now cannot be rolled back alone
 	tx.leave("flush", err)
 	if err != nil {
 		return 0, fmt.Errorf("flush: %w", err)
@@ -53,14 +162,14 @@ func (tx *ModelTransaction) Flush(ctx context.Context) (tid int64, err error) {
 }
 
 func (tx *ModelTransaction) flush(ctx context.Context) (tid int64, err error) {
+	err = tx.lent.Return(errTxEnded, tx.journal.store.Limits().Answer)
+	if broken := tx.settle(ctx); broken != nil {
+		err = broken
+	}
 	ctx, done := tx.traced(ctx)
 	defer func() { done(tid, err) }()
-	if tx.err != nil {
-		return 0, fmt.Errorf("the transaction was poisoned by: %w", tx.err)
-	}
-	err = tx.lent.Return(errTxEnded, tx.journal.store.Limits().Answer)
-	if err == nil && (tx.touched || tx.journal.store.OneWriter()) {
-		err = tx.journal.store.JoinedStillOpen(ctx, tx.q)
+	if err == nil && !tx.marks.Prove() && (tx.marks.Used() || tx.touched || tx.journal.store.OneWriter()) {
+		err = tx.journal.store.InTransaction(ctx, tx.q)
 	}
 	if err == nil {
 		err = tx.disown(ctx)
@@ -71,6 +180,7 @@ func (tx *ModelTransaction) flush(ctx context.Context) (tid int64, err error) {
 	if err != nil {
 		return 0, err
 	}
+	tx.fate.settle()
 	tx.note(txFlushed, tid)
 	tx.journal.flushed(tx, tid)
 	return tid, nil

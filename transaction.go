@@ -9,6 +9,7 @@ import (
 
 	"github.com/tracbus/tracbus/internal/borrow"
 	"github.com/tracbus/tracbus/internal/entry"
+	"github.com/tracbus/tracbus/internal/mark"
 	"github.com/tracbus/tracbus/internal/store"
 	"github.com/tracbus/tracbus/internal/value"
 )
@@ -42,17 +43,24 @@ type ModelTransaction struct {
 	after    store.Place // to which the journal was read when it began, after a number of rewinds
 	rewinds  int
 	inside   bool // an Update, which ends it
-	touched  bool // a joined one: its place is noted
+	touched  bool // a joined one: capture was told, after the mark touchedAt
 	pending  entry.Pending
-	taken    []entry.Entry // that others made: see takeIn
-	tookIn   map[Resource]bool
-	imports  bool // it is no more than that
+	taken    []takenIn        // see takeIn
+	tookIn   map[Resource]int // the mark after which it was
+	imports  bool             // it is no more than that
+
+	marks     *mark.Marks // of its changes: see savepoint.go
+	mark      int         // the last one
+	touchedAt int
+	whole     bool  // a joined one: nothing of the application comes before its commit
+	fate      *fate // of a joined one
 
 	mu     sync.Mutex // guards what follows against misuse by goroutines
 	state  txState
 	busy   bool  // in a call: who has set it ends the transaction, or resets it
 	doomed bool  // Rollback was called meanwhile
 	err    error // that poisoned it
+	errAt  int   // the mark after which it did
 	tid    int64
 }
 
@@ -126,7 +134,7 @@ func (tx *ModelTransaction) Prepare(who Actor, kind Kind) error {
 // if m does, or if they contradict what was prepared.
 func (tx *ModelTransaction) Save(ctx context.Context, m Model) error {
 	if m == nil {
-		return tx.call("save", errNoModel)
+		return tx.call(ctx, "save", errNoModel)
 	}
 	return tx.change(ctx, "save", m, m.Save)
 }
@@ -134,7 +142,7 @@ func (tx *ModelTransaction) Save(ctx context.Context, m Model) error {
 // Delete deletes what m names, like Save.
 func (tx *ModelTransaction) Delete(ctx context.Context, m Model) error {
 	if m == nil {
-		return tx.call("delete", errNoModel)
+		return tx.call(ctx, "delete", errNoModel)
 	}
 	return tx.change(ctx, "delete", m, m.Delete)
 }
@@ -147,9 +155,9 @@ func (tx *ModelTransaction) change(ctx context.Context, verb string, m Model, do
 	if r.ID == "" {
 		what, lock = verb+" a "+string(r.Realm), nil
 	}
-	return tx.call(what, func() error {
+	return tx.call(ctx, what, func() error {
 		if lock != nil || tx.joined { // which says that what follows is the library's own
-			if err := tx.Lock(ctx, lock...); err != nil {
+			if err := tx.lock(ctx, lock...); err != nil {
 				return err
 			}
 		}
@@ -176,12 +184,12 @@ func (tx *ModelTransaction) change(ctx context.Context, verb string, m Model, do
 // Fields of this package's events are the caller's again when Record returns.
 func (tx *ModelTransaction) Record(ctx context.Context, e Event) error {
 	if err := checkType(e); err != nil {
-		return tx.call("record", func() error { return err })
+		return tx.call(ctx, "record", func() error { return err })
 	}
-	return tx.call("record "+e.Resource().String(), func() error {
+	return tx.call(ctx, "record "+e.Resource().String(), func() error {
 		if r := e.Resource(); tx.conn != nil && tx.lent.Ready() == nil && !tx.captured(r) {
 			tx.conn.LockLater([2]string{string(r.Realm), r.ID})
-		} else if err := tx.Lock(ctx, r); err != nil {
+		} else if err := tx.lock(ctx, r); err != nil {
 			return err
 		}
 		return tx.report(e)
@@ -191,13 +199,18 @@ func (tx *ModelTransaction) Record(ctx context.Context, e Event) error {
 // call runs one call of the transaction. It refuses a second one meanwhile, and one
 // that makes no sense in the transaction's state. A call that fails or panics
 // poisons the transaction.
-func (tx *ModelTransaction) call(what string, f func() error) error {
+func (tx *ModelTransaction) call(ctx context.Context, what string, f func() error) error {
 	if err := tx.enter(txPrepared, "is prepared"); err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	err := errPanicked // unless f returns
 	defer func() { tx.leave(what, err) }()
-	if err = f(); err != nil {
+	if unmarked := tx.setMark(ctx); unmarked != nil {
+		err = unmarked
+	} else {
+		err = f()
+	}
+	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	return nil
@@ -213,8 +226,8 @@ func (tx *ModelTransaction) enter(want txState, that string) error {
 	switch {
 	case tx.busy:
 		return errors.New("another call of this transaction goes on: it is for one goroutine, and a Model must not save others")
-	case tx.err != nil:
-		return fmt.Errorf("the transaction was poisoned by: %w", tx.err)
+	case tx.err != nil && tx.errAt == 0:
+		return tx.poisoned()
 	case tx.state != want:
 		return fmt.Errorf("the transaction is %s: expected one that %s", tx.state, that)
 	}
@@ -257,7 +270,7 @@ func (tx *ModelTransaction) known() (state txState, tid int64, busy bool) {
 func (tx *ModelTransaction) leave(what string, err error) {
 	tx.mu.Lock()
 	if err != nil && tx.err == nil {
-		tx.err = fmt.Errorf("%s: %w", what, err)
+		tx.err, tx.errAt = fmt.Errorf("%s: %w", what, err), tx.mark
 	}
 	tx.busy = tx.doomed && !tx.joined && tx.state <= txPrepared
 	doomed := tx.busy
@@ -272,6 +285,15 @@ func (tx *ModelTransaction) leave(what string, err error) {
 // transaction write at a time needs no more than that. With [JournalConfig.Capture] the
 // journal first gets what others wrote to them and it does not have yet.
 func (tx *ModelTransaction) Lock(ctx context.Context, resources ...Resource) error {
+	if _, _, busy := tx.known(); !busy {
+		if err := tx.setMark(ctx); err != nil {
+			return fmt.Errorf("lock: %w", err)
+		}
+	}
+	return tx.lock(ctx, resources...)
+}
+
+func (tx *ModelTransaction) lock(ctx context.Context, resources ...Resource) error {
 	pairs := make([][2]string, len(resources))
 	for i, r := range resources {
 		pairs[i] = [2]string{string(r.Realm), r.ID}
@@ -280,13 +302,10 @@ func (tx *ModelTransaction) Lock(ctx context.Context, resources ...Resource) err
 		return fmt.Errorf("lock: %w", err)
 	}
 	if tx.joined && !tx.touched {
-		if err := tx.journal.store.Joined(ctx, tx.q); err != nil {
-			return fmt.Errorf("join: expected a transaction that was begun: %w", err)
-		}
-		tx.touched = true
 		if err := tx.own(ctx); err != nil {
 			return fmt.Errorf("join: %w", err)
 		}
+		tx.touched, tx.touchedAt = true, tx.mark
 	}
 	if err := tx.journal.store.Lock(ctx, tx.q, pairs...); err != nil {
 		return fmt.Errorf("lock: %w", err)
@@ -296,8 +315,8 @@ func (tx *ModelTransaction) Lock(ctx context.Context, resources ...Resource) err
 
 // SQL runs the application's own statements within the transaction: its methods
 // are those that GORM and sqlc ask for. Statements that begin or end a
-// transaction must not be among them, nor ROLLBACK TO a savepoint that was set
-// before a change was saved or recorded: the change would be delivered all the same.
+// transaction must not be among them. Savepoints may be: a change that was saved or recorded
+// after one is not delivered if the application rolls back to it, and is if it releases it.
 // Rows have to be closed before the next statement, except on SQLite. Rows and statements
 // that are still open at the commit are closed: what is left of rows is read, and the
 // transaction is rolled back if that takes more than 15 s. On SQLite, where work of others is to be

@@ -9,6 +9,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -40,6 +41,7 @@ type Loan struct {
 	kill   context.CancelFunc
 
 	mu       sync.Mutex     // guards what follows
+	nested   bool           // a statement may have set a savepoint
 	returned error          // nil until it is
 	rows     map[*rows]bool // that are open
 	stmts    map[*stmt]bool
@@ -77,6 +79,7 @@ func Of(q SQL, before func(context.Context) error, drains bool, most time.Durati
 
 // ExecContext runs a statement.
 func (l *Loan) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	l.read(query)
 	if err := l.ask(ctx); err != nil {
 		return nil, err
 	}
@@ -89,6 +92,25 @@ func (l *Loan) ExecContext(ctx context.Context, query string, args ...any) (sql.
 	}
 	result, err := exec(w.ctx, query, args...)
 	return result, w.explain(err)
+}
+
+// Nested says whether the application may have set a savepoint: a statement has the word.
+func (l *Loan) Nested() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.nested
+}
+
+func (l *Loan) read(query string) {
+	const word = "savepoint"
+	for i := 0; i+len(word) <= len(query); i++ {
+		if query[i]|0x20 == word[0] && strings.EqualFold(query[i:i+len(word)], word) {
+			l.mu.Lock()
+			l.nested = true
+			l.mu.Unlock()
+			return
+		}
+	}
 }
 
 func (l *Loan) failed() {

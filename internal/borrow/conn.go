@@ -22,6 +22,7 @@ func (c conn) QueryContext(ctx context.Context, query string, args []driver.Name
 	if once, ok := ctx.(atOnce); ok {
 		ctx = once.caller
 	}
+	c.loan.read(query)
 	return c.loan.open(ctx, func(ctx context.Context) (*sql.Rows, error) {
 		if c.loan.alone() {
 			return c.loan.keeper.QueryKept(ctx, query, values(args)...)
@@ -32,6 +33,7 @@ func (c conn) QueryContext(ctx context.Context, query string, args []driver.Name
 
 // PrepareContext implements [driver.ConnPrepareContext].
 func (c conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
+	c.loan.read(query)
 	if err := c.loan.ask(ctx); err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package entry
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/tracbus/tracbus/internal/tracecontext"
@@ -12,23 +13,72 @@ import (
 // the rarer kinds and those of different envs stay what they are, and so does what is created again after it
 // was deleted. merge_test.go has an example of each rule.
 type Pending struct {
+	now   reported
+	mark  int      // of what comes next; 0: nothing has been marked
+	first reported // before the first mark
+	since []step   // that led from there to now
+}
+
+// reported is what is to be reported.
+type reported struct {
 	entries []*Entry         // nil: what was undone, or created and deleted again
 	latest  map[Resource]int // in entries
 	kept    map[Resource]bool
 }
 
+// step is what came after a mark.
+type step struct {
+	mark int
+	do   func(*reported)
+}
+
+// Mark says that what comes now is to be kept if a mark holds. Marks rise.
+func (p *Pending) Mark(mark int) {
+	if p.mark == 0 {
+		p.first = p.now.clone()
+	}
+	p.mark = mark
+}
+
+// Hold forgets what came after marks that do not hold.
+func (p *Pending) Hold(holds func(mark int) bool) {
+	before := len(p.since)
+	p.since = slices.DeleteFunc(p.since, func(s step) bool { return !holds(s.mark) })
+	if len(p.since) == before {
+		return
+	}
+	p.now = p.first.clone()
+	for _, s := range p.since {
+		s.do(&p.now)
+	}
+}
+
+// clone returns a copy. What it shares is never changed.
+func (p reported) clone() reported {
+	return reported{slices.Clone(p.entries), maps.Clone(p.latest), maps.Clone(p.kept)}
+}
+
+func (p *Pending) step(do func(*reported)) {
+	do(&p.now)
+	if p.mark != 0 {
+		p.since = append(p.since, step{p.mark, do})
+	}
+}
+
 // Of returns what is to be reported of a resource so far: of its last change, if
 // there are several.
 func (p *Pending) Of(r Resource) (Entry, bool) {
-	i, ok := p.latest[r]
-	if !ok || p.entries[i] == nil {
+	i, ok := p.now.latest[r]
+	if !ok || p.now.entries[i] == nil {
 		return Entry{}, false
 	}
-	return *p.entries[i], true
+	return *p.now.entries[i], true
 }
 
 // Add takes one more change.
-func (p *Pending) Add(e Entry) {
+func (p *Pending) Add(e Entry) { p.step(func(r *reported) { r.add(e) }) }
+
+func (p *reported) add(e Entry) {
 	if i, ok := p.latest[e.Resource]; ok && p.entries[i] != nil {
 		before := *p.entries[i]
 		if merged, ok := merge(before, e); ok {
@@ -47,7 +97,9 @@ func (p *Pending) Add(e Entry) {
 }
 
 // Retract takes back what was to be reported of a resource.
-func (p *Pending) Retract(r Resource) {
+func (p *Pending) Retract(r Resource) { p.step(func(all *reported) { all.retract(r) }) }
+
+func (p *reported) retract(r Resource) {
 	if i, ok := p.latest[r]; ok {
 		p.entries[i] = nil
 	}
@@ -56,7 +108,9 @@ func (p *Pending) Retract(r Resource) {
 
 // Keep says that the tables of a resource keep its change in their history, such as
 // a version of a page. It is reported even if the next change undoes it.
-func (p *Pending) Keep(r Resource) {
+func (p *Pending) Keep(r Resource) { p.step(func(all *reported) { all.keep(r) }) }
+
+func (p *reported) keep(r Resource) {
 	if p.kept == nil {
 		p.kept = map[Resource]bool{}
 	}
@@ -65,12 +119,12 @@ func (p *Pending) Keep(r Resource) {
 
 // Any says whether there is anything to be reported.
 func (p *Pending) Any() bool {
-	return slices.ContainsFunc(p.entries, func(e *Entry) bool { return e != nil })
+	return slices.ContainsFunc(p.now.entries, func(e *Entry) bool { return e != nil })
 }
 
 // SetTrace gives all that is to be reported so far the trace of what makes it.
 func (p *Pending) SetTrace(c tracecontext.Context) {
-	for _, e := range p.entries {
+	for _, e := range p.now.entries {
 		if e != nil {
 			e.Trace = c
 		}
@@ -79,7 +133,7 @@ func (p *Pending) SetTrace(c tracecontext.Context) {
 
 // All returns what is to be reported.
 func (p *Pending) All() (all []Entry) {
-	for _, e := range p.entries {
+	for _, e := range p.now.entries {
 		if e != nil {
 			all = append(all, *e)
 		}

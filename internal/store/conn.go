@@ -82,7 +82,7 @@ func (s *Store) beginOf(ctx context.Context, own string) (c *Conn, err error) {
 	}
 	begins := strings.Replace(s.begins, "OWN", own, 1)
 	if s.batches && fresh { // else it is to be known that the connection lives
-		c.own.Lazily(begins, "RELEASE SAVEPOINT tracbus; SAVEPOINT tracbus")
+		c.own.Lazily(begins, "RELEASE SAVEPOINT tracbus_begun; SAVEPOINT tracbus_begun")
 	} else if _, err := c.ExecContext(ctx, begins); err != nil {
 		c.Rollback()
 		return nil, err
@@ -121,25 +121,17 @@ func (s *Store) begin(ctx context.Context, most time.Duration, statements []stri
 	return c, nil
 }
 
-// Joined sets a savepoint in an application's transaction, so that
-// [Store.JoinedStillOpen] knows whether it is still the same.
-func (s *Store) Joined(ctx context.Context, q SQL) (err error) {
-	defer s.Within(s.limits.Answer, &ctx, &err)()
-	if s.dialect.oneWriter {
-		return nil
-	}
-	_, err = q.ExecContext(ctx, "SAVEPOINT tracbus")
-	return err
-}
-
-// JoinedStillOpen is StillOpen for a transaction of the application.
-func (s *Store) JoinedStillOpen(ctx context.Context, q SQL) (err error) {
+// InTransaction returns an error unless q, which is an application's, is in a transaction. The
+// name of the savepoint is not one that an application would give to its own.
+func (s *Store) InTransaction(ctx context.Context, q SQL) (err error) {
 	defer s.Within(s.limits.Answer, &ctx, &err)()
 	if s.dialect.oneWriter {
 		return s.beginFails(ctx, q)
 	}
-	if _, err := q.ExecContext(ctx, "RELEASE SAVEPOINT tracbus"); err != nil {
-		return fmt.Errorf("it is no transaction, or another one than at first: %w", err)
+	for _, text := range []string{"SAVEPOINT tracbus_in_transaction", "RELEASE SAVEPOINT tracbus_in_transaction"} {
+		if _, err := q.ExecContext(ctx, text); err != nil {
+			return fmt.Errorf("it is no transaction, or another one than at first: %w", err)
+		}
 	}
 	return nil
 }

@@ -21,9 +21,9 @@ import (
 var mysql = &dialect{
 	text: sqltext.Of("mysql"), title: "MySQL", lingers: true, schemas: true, gapless: true,
 
-	begin:          []string{"SET TRANSACTION ISOLATION LEVEL READ COMMITTED", "START TRANSACTION READ WRITE", "SAVEPOINT tracbus"},
+	begin:          []string{"SET TRANSACTION ISOLATION LEVEL READ COMMITTED", "START TRANSACTION READ WRITE", "SAVEPOINT tracbus_begun"},
 	snapshot:       []string{"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"},
-	stillOpen:      "RELEASE SAVEPOINT tracbus", // a deadlock ends a whole transaction
+	stillOpen:      "RELEASE SAVEPOINT tracbus_begun", // a deadlock ends a whole transaction
 	checksOnAppend: true,
 	lock:           (*Store).lockMySQL,
 

@@ -67,6 +67,9 @@ func (s *Store) migrate(ctx context.Context, manual bool) (err error) {
 	if err != nil {
 		return err
 	}
+	if text := s.dialect.sql().Marks(); text != "" && !manual && !l.table("journal_mark") {
+		_, _ = s.db.ExecContext(ctx, s.SQL(text)) // who may not do it, and has savepoints, is told so by their first statement
+	}
 	if err := s.readFacts(ctx); err != nil {
 		return err
 	}
@@ -113,7 +116,7 @@ func (s *Store) look(ctx context.Context, q SQL, old ...string) (l looked, err e
 	for _, realm := range s.realms {
 		wanted = append(wanted, viewsOf(realm)...)
 	}
-	names := append(slices.Clone(wanted), "journal_transaction", "journal_transaction_2", "journal_once", "journal_aside")
+	names := append(slices.Clone(wanted), "journal_transaction", "journal_transaction_2", "journal_once", "journal_aside", "journal_mark")
 	for _, realm := range old {
 		names = append(names, realm+"_journal", realm+"_history", realm+"_journal_2")
 	}

@@ -30,7 +30,7 @@ func TestBeginFails(t *testing.T) {
 			IF EXISTS (SELECT 1 FROM fault WHERE how = 'at once') THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'at once'; END IF;
 			START TRANSACTION;
 			IF EXISTS (SELECT 1 FROM fault WHERE how = 'half way') THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'half way'; END IF;
-			SAVEPOINT tracbus;
+			SAVEPOINT tracbus_begun;
 		END`} {
 		exec(text)
 	}

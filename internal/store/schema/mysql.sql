@@ -74,6 +74,14 @@ CREATE TABLE IF NOT EXISTS {journal_dead_letter} (
 	PRIMARY KEY (name, tid, seq)
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC;
 
+-- Which changes of a transaction that its application began still hold, after savepoints were
+-- rolled back to. A row is removed before the commit: one that others see is of a transaction that
+-- was committed without Flush.
+CREATE TABLE IF NOT EXISTS {journal_mark} (
+	commit_id VARBINARY(64) NOT NULL PRIMARY KEY,
+	marks     LONGBLOB      NOT NULL -- numbers, such as 1-5,8
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC;
+
 -- Last, for its row says that the others are there.
 CREATE TABLE IF NOT EXISTS {journal_facts} (
 	one            INTEGER       NOT NULL PRIMARY KEY,

@@ -35,6 +35,17 @@ func (d Of) read(name string) []string {
 // Tables returns what makes the tables.
 func (d Of) Tables() []string { return d.read(".sql") }
 
+// Marks returns what makes the table of package mark, if there is one: rows are in it within
+// transactions alone, and so it can be made at any time.
+func (d Of) Marks() string {
+	for _, makes := range d.Tables() {
+		if strings.Contains(makes, "{journal_mark}") {
+			return makes
+		}
+	}
+	return ""
+}
+
 // Routines returns what makes the procedures. It can be repeated.
 func (d Of) Routines() []string {
 	if d != "mysql" {

@@ -61,3 +61,11 @@ CREATE TABLE {journal_dead_letter} (
 	redeliver INTEGER NOT NULL, -- 1: the consumer is to be called with it again
 	PRIMARY KEY (name, tid, seq)
 );
+
+-- Which changes of a transaction that its application began still hold, after savepoints were
+-- rolled back to. A row is removed before the commit: one that others see is of a transaction that
+-- was committed without Flush.
+CREATE TABLE IF NOT EXISTS {journal_mark} (
+	commit_id TEXT NOT NULL PRIMARY KEY,
+	marks     TEXT NOT NULL -- numbers, such as 1-5,8
+) WITHOUT ROWID;
