@@ -12,16 +12,22 @@ import (
 	"github.com/tracbus/tracbus/internal/wire"
 )
 
-// WikiPage is one version of a page.
+// WikiPage is one version of a page. What an event leaves zero, the bus fills in by the same rules
+// under all kinds, unless the event's Null or Absent says that nobody knows it. So a tracker
+// without versions gives Name and Text, and says who and when in the transaction alone.
 type WikiPage struct {
-	Name     string
-	Version  int64 // from 1; 0 of a page that has no text yet, but is read-only
+	Name string
+
+	// Version counts from 1. Zero means that the tracker counts none, which is [AttrVersion] in
+	// Null; but 0 of a page that has no text, and was not created just now, is a number: Trac's of
+	// a page that is read-only before it is written.
+	Version  int64
 	Text     string
 	Readonly bool
 
-	// Who made this version, when, and what was said of it. In events about that
-	// very version, the bus takes what is zero here from the event's Change, and the
-	// other way round.
+	// Who made this version, when, and what was said of it. In [WikiPageCreated] and
+	// [WikiPageChanged] the bus takes what is zero here from the event's Change, and the other way
+	// round. In the others a Time of zero, with an empty Author, becomes that of the Change.
 	Time    time.Time
 	Author  string
 	Comment string
@@ -167,18 +173,19 @@ func ValidatePageName(name string) error {
 
 func (e WikiPageCreated) normalized(c Change) (_ Event, err error) {
 	e.Change, e.Page, err = same(e.Change, c, e.Page)
+	e.Null |= e.Page.unnumbered(e.Change, true)
 	return e, err
 }
 
 func (e WikiPageChanged) normalized(c Change) (_ Event, err error) {
 	e.OldText = value.Text(e.OldText)
 	e.Change, e.Page, err = same(e.Change, c, e.Page)
+	e.Null |= e.Page.unnumbered(e.Change, false)
 	return e, err
 }
 
 func (e WikiPageDeleted) normalized(c Change) (_ Event, err error) {
-	e.Change = c
-	e.Page, err = e.Page.normalized()
+	e.Change, e.Page, err = beside(c, e.Page)
 	return e, err
 }
 
@@ -211,24 +218,45 @@ func same(said, c Change, p WikiPage) (Change, WikiPage, error) {
 	return c, p, err
 }
 
+// beside fills in what nobody has said of a version which another change than c made.
+func beside(c Change, p WikiPage) (Change, WikiPage, error) {
+	p, err := p.normalized()
+	unknown := c.Null | c.Absent
+	if p.Time.IsZero() && !unknown.Has(AttrTime) {
+		p.Time = c.Time
+		if !unknown.Has(AttrAuthor) {
+			p.Author = cmp.Or(p.Author, c.Author)
+		}
+	}
+	c.Null |= p.unnumbered(c, false)
+	return c, p, err
+}
+
+// unnumbered returns AttrVersion if the tracker has no number for a version. What a message
+// says, which has no origin, stays as it is.
+func (p WikiPage) unnumbered(c Change, created bool) Attrs {
+	if p.Version > 0 || p.Text == "" && !created || c.Absent.Has(AttrVersion) || c.Absent.Has(AttrOrigin) {
+		return 0
+	}
+	return AttrVersion
+}
+
 func (e WikiPageRenamed) normalized(c Change) (_ Event, err error) {
-	e.Change = c
 	if err := ValidatePageName(e.OldName); err != nil {
 		return nil, fmt.Errorf("old %w", err)
 	}
-	e.Page, err = e.Page.normalized()
+	e.Change, e.Page, err = beside(c, e.Page)
 	return e, err
 }
 
 func (e WikiPageVersionDeleted) normalized(c Change) (_ Event, err error) {
-	e.Change = c
-	e.Page, err = e.Page.normalized()
+	e.Change, e.Page, err = beside(c, e.Page)
 	return e, err
 }
 
 func (e WikiPageCommentEdited) normalized(c Change) (_ Event, err error) {
-	e.Change, e.OldComment = c, value.Text(e.OldComment)
-	e.Page, err = e.Page.normalized()
+	e.OldComment = value.Text(e.OldComment)
+	e.Change, e.Page, err = beside(c, e.Page)
 	return e, err
 }
 

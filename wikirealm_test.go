@@ -1,6 +1,7 @@
 package tracbus
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -107,5 +108,54 @@ func TestEntriesThatAreNoPages(t *testing.T) {
 		e, err := Pages{}.Event(entry)
 		assert.Nil(t, e)
 		assert.EqualError(t, err, fmt.Sprintf("%s %s: %s", entry.Kind, entry.Resource, want))
+	}
+}
+
+// TestPagesWithoutVersions: a tracker that keeps pages, and no versions of them, says which page
+// it is, its text, and who and when of the change. What is left is filled in by one rule under all
+// kinds, and not at all if the event says that nobody knows it.
+func TestPagesWithoutVersions(t *testing.T) {
+	at := time.Date(2020, 1, 2, 3, 4, 5, 0, time.UTC)
+	earlier := at.Add(-time.Hour)
+	said := Change{Author: "joe", Time: at}
+	unknown := said
+	unknown.Null = AttrTime | AttrAuthor
+	page := WikiPage{Name: "A", Text: "x"}
+	const filled = `"version":null,"time":"2020-01-02T03:04:05+00:00","author":"joe","text":"x","comment":"","readonly":0`
+	for name, test := range map[string]struct {
+		event Event
+		want  string
+	}{
+		"created":         {WikiPageCreated{Change: said, Page: page}, filled},
+		"changed":         {WikiPageChanged{Change: said, Page: page}, filled + `,"old_text":""`},
+		"deleted":         {WikiPageDeleted{Change: said, Page: page}, filled},
+		"renamed":         {WikiPageRenamed{Change: said, Page: page, OldName: "B"}, filled + `,"old_name":"B"`},
+		"version deleted": {WikiPageVersionDeleted{Change: said, Page: page}, filled},
+		"comment edited":  {WikiPageCommentEdited{Change: said, Page: page}, filled + `,"old_comment":""`},
+
+		"created without a text": {WikiPageCreated{Change: said, Page: WikiPage{Name: "A"}}, `"version":null,"time":"2020-01-02T03:04:05+00:00","author":"joe","text":"","comment":"","readonly":0`},
+		"Trac's version 0":       {WikiPageChanged{Change: said, Page: WikiPage{Name: "A", Readonly: true}}, `"version":0,"time":"2020-01-02T03:04:05+00:00","author":"joe","text":"","comment":"","readonly":1,"old_text":""`},
+		"who is said, and when":  {WikiPageDeleted{Change: said, Page: WikiPage{Name: "A", Version: 3, Time: earlier, Author: "jane"}}, `"version":3,"time":"2020-01-02T02:04:05+00:00","author":"jane","text":"","comment":"","readonly":0`},
+		"when, and that it was nobody": {WikiPageDeleted{Change: said, Page: WikiPage{Name: "A", Version: 3, Time: earlier}},
+			`"version":3,"time":"2020-01-02T02:04:05+00:00","author":"","text":"","comment":"","readonly":0`},
+		"who only":        {WikiPageRenamed{Change: said, Page: WikiPage{Name: "A", Version: 3, Author: "jane"}, OldName: "B"}, `"version":3,"time":"2020-01-02T03:04:05+00:00","author":"jane","text":"","comment":"","readonly":0,"old_name":"B"`},
+		"nobody knows":    {WikiPageDeleted{Change: unknown, Page: page}, `"version":null,"time":null,"author":null,"text":"x","comment":"","readonly":0`},
+		"a comment of it": {WikiPageDeleted{Change: Change{Author: "joe", Time: at, Comment: "why it went"}, Page: page}, filled},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bus := NewBus("test")
+			got := make(chan Event, 1)
+			On(bus, Primary, func(_ context.Context, e Event) error { got <- e; return nil })
+			require.NoError(t, bus.Notify(test.event))
+			e := <-got
+			_, payload, err := PublisherConfig{}.Encode(e)
+			require.NoError(t, err)
+			assert.Equal(t, `{"name":"A",`+test.want+`}`, payload)
+			entry := e.(Recordable).Entry()
+			back, err := Pages{}.Event(entry)
+			require.NoError(t, err)
+			assert.Equal(t, e, back, "from the journal it comes as it was told")
+			require.NoError(t, bus.Close(t.Context()))
+		})
 	}
 }

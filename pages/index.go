@@ -58,7 +58,7 @@ func (x *Index) WikiPageCreated(_ context.Context, e tracbus.WikiPageCreated) er
 // WikiPageChanged implements [tracbus.WikiListener]. A page without a version may
 // be read-only, but does not exist.
 func (x *Index) WikiPageChanged(_ context.Context, e tracbus.WikiPageChanged) error {
-	if e.Page.Version > 0 || e.Absent.Has(tracbus.AttrVersion) {
+	if e.Page.Version > 0 || (e.Absent | e.Null).Has(tracbus.AttrVersion) {
 		x.pages.Store(x.Get().with(e.Page.Name))
 	}
 	return nil
