@@ -9,7 +9,7 @@
 //	client := redis.NewClient(&redis.Options{Addr: proxy.Addr()})
 //
 // There are [Redis], [Sentinel], [Cluster], [HAProxy], [Postgres] and [MariaDB].
-// [Python], [Node] and [Chromium] find programs that tests run themselves.
+// [Python] and [Chromium] find programs that tests run themselves.
 //
 // Faults come in two kinds. A server can be killed, restarted, stopped and
 // continued, and a database be put back to a backup; a [TCPProxy] in front of it

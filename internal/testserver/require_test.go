@@ -23,8 +23,6 @@ func TestWhatIsMissingSkipsOrFails(t *testing.T) {
 			"skip: TestX skipped: it needs mariadb, which is not installed"},
 		{"browser", "", func(t testing.TB) { Chromium(t) },
 			"skip: TestX skipped: it needs chromium, which is not installed"},
-		{"node", "", func(t testing.TB) { Node(t, "npm") },
-			"skip: TestX skipped: it needs node, which is not installed"},
 		{"server required", "no", func(t testing.TB) { Redis(t, RedisOptions{}) },
 			"fatal: TestX needs redis-server, which is not installed, and TRACBUS_REQUIRE_SERVERS is set"},
 		{"module", "", func(t testing.TB) { missing(t, "python3-redis") },
@@ -58,26 +56,6 @@ func TestProgramsAreFoundBesidePATH(t *testing.T) {
 	t.Setenv("PATH", filepath.Join(dir, "14", "bin"))
 	if got, want := require(t, "tracbus-program", pattern), filepath.Join(dir, "14", "bin", "tracbus-program"); got != want {
 		t.Errorf("program on PATH\n got %s\nwant %s", got, want)
-	}
-}
-
-func TestNodeNeedsPackages(t *testing.T) {
-	bin, folder := t.TempDir(), t.TempDir()
-	node := filepath.Join(bin, "node")
-	if err := os.WriteFile(node, nil, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv("PATH", bin)
-	t.Setenv(requireEnv, "")
-	want := "skip: TestX skipped: it needs the packages of npm (" + folder + "/package.json), which is not installed"
-	if got := ended(func(t testing.TB) { Node(t, folder) }); got != want {
-		t.Errorf("end of the test\n got %s\nwant %s", got, want)
-	}
-	if err := os.Mkdir(filepath.Join(folder, "node_modules"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if got := Node(t, folder); got != node {
-		t.Errorf("node\n got %s\nwant %s", got, node)
 	}
 }
 

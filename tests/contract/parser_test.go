@@ -13,16 +13,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus/internal/docprogram"
-	"github.com/tracbus/tracbus/internal/testserver"
 )
-
-// npm is the folder whose package.json names what tests need of npm.
-var npm = filepath.Join("testdata", "npm")
 
 // AsyncAPI's own parser finds nothing wrong with the document, and finds what is spoiled.
 func TestParser(t *testing.T) {
 	docprogram.NotCached(t)
-	node := testserver.Node(t, npm)
 	text, err := os.ReadFile(document)
 	require.NoError(t, err)
 	spoiled, want := string(text), []string(nil)
@@ -37,7 +32,7 @@ func TestParser(t *testing.T) {
 
 	input, err := json.Marshal([]string{string(text), spoiled})
 	require.NoError(t, err)
-	command := exec.Command(node, filepath.Join(npm, "parse.js"))
+	command := exec.Command(node(t), filepath.Join(npm, "parse.js"))
 	var errs strings.Builder
 	command.Stdin, command.Stderr = bytes.NewReader(input), &errs
 	output, err := command.Output()
