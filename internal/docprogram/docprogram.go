@@ -1,4 +1,4 @@
-// Package docprogram finds the Go programs in Markdown files and builds them, so that
+// Package docprogram finds the programs in Markdown files and builds those in Go, so that
 // the documentation has no code that does not compile. Only tests use it.
 package docprogram
 
@@ -16,7 +16,8 @@ import (
 	"strings"
 )
 
-// Program is one block of Go in a Markdown file: a whole file, with its package clause.
+// Program is one block of code in a Markdown file. In Go it is a whole file, with its
+// package clause.
 type Program struct {
 	File   string // the Markdown file
 	Line   int    // of the block's first line, from 1
@@ -24,26 +25,32 @@ type Program struct {
 	Output string // the block of text that follows at once; empty if none does
 }
 
-// Find returns the programs of Markdown files, in their order. An error says which block
-// is not a whole Go file, or not formatted by gofmt.
+// Find returns the programs in Go of Markdown files, in their order. An error says which
+// block is not a whole Go file, or not formatted by gofmt.
 func Find(files ...string) ([]Program, error) {
+	found, err := FindIn("go", files...)
+	for _, p := range found {
+		if err := p.check(); err != nil {
+			return nil, fmt.Errorf("%s:%d: %w", p.File, p.Line, err)
+		}
+	}
+	return found, err
+}
+
+// FindIn returns the blocks that are marked with the name of a language.
+func FindIn(language string, files ...string) ([]Program, error) {
 	var found []Program
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			return nil, err
 		}
-		programs, err := find(file, string(text))
-		if err != nil {
-			return nil, err
-		}
-		found = append(found, programs...)
+		found = append(found, find(language, file, string(text))...)
 	}
 	return found, nil
 }
 
-func find(file, text string) ([]Program, error) {
-	var found []Program
+func find(wanted, file, text string) (found []Program) {
 	language, begin, end := "", 0, 0 // of the block that is open, or was the last
 	var block strings.Builder
 	for i, line := range strings.SplitAfter(text, "\n") {
@@ -56,19 +63,15 @@ func find(file, text string) ([]Program, error) {
 			block.Reset()
 		case isFence:
 			switch {
-			case language == "go ":
-				p := Program{File: file, Line: begin, Source: block.String()}
-				if err := p.check(); err != nil {
-					return nil, fmt.Errorf("%s:%d: %w", file, begin, err)
-				}
-				found, end = append(found, p), i
+			case language == wanted+" ":
+				found, end = append(found, Program{File: file, Line: begin, Source: block.String()}), i
 			case language == "text " && len(found) > 0 && begin-end <= 4:
 				found[len(found)-1].Output = block.String()
 			}
 			language = ""
 		}
 	}
-	return found, nil
+	return found
 }
 
 func (p Program) check() error {
