@@ -10,7 +10,7 @@ import (
 // hostileTexts are texts that a program meets sooner or later, and that code which splits,
 // trims, quotes or counts breaks on.
 var hostileTexts = []string{
-	" spaces around it\t", "two\nlines\r\n", `quotes ' " and a back\slash`, `{"time":1}`, "=not a field",
+	" spaces around it\t", "two\nlines\r\n", `quotes ' " and a back\slash`, `{"time":1}`, `x' OR '1'='1`, "=not a field",
 	"%s ? $1 :name --", "ünïcödé, 日本語, 🎫, \u202e reversed", "null", "0", "a/b.c:d*e[f]", "\u007f\u0001",
 }
 

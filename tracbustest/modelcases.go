@@ -1,0 +1,355 @@
+package tracbustest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/tracbus/tracbus"
+)
+
+// check runs the cases, of which each leaves the resource with a text that it knows.
+func (m *modelCheck) check(ctx context.Context) {
+	m.t.Helper()
+	r, other, third := m.create(ctx), m.create(ctx), m.create(ctx)
+	if r.ID == "" || other.ID == "" || third.ID == "" {
+		return // it was said
+	}
+	for _, f := range []func(context.Context, tracbus.Resource){m.once, m.nothing, m.twice, m.conflict, m.rolledBack, m.texts, m.ended} {
+		f(ctx, r)
+	}
+	m.undone(ctx, third) // whose version may be a new one, of which no event tells
+	m.othersDoNotWait(ctx, r, other)
+	m.together(ctx, r, other)
+	m.history(ctx, r, other)
+	m.deleted(ctx, other)
+}
+
+// set gives the resource a text. It returns false if that fails, which was said.
+func (m *modelCheck) set(ctx context.Context, p promise, r tracbus.Resource, text string) bool {
+	m.t.Helper()
+	if _, err := m.save(ctx, m.edit(r, text)); err != nil {
+		m.broken(p, "%s: Save of an edit to %q: %v", r, text, err)
+		return false
+	}
+	return true
+}
+
+// one returns the only event of a resource.
+func (m *modelCheck) one(p promise, r tracbus.Resource, events []tracbus.Event, err error) tracbus.Event {
+	m.t.Helper()
+	var of []tracbus.Event
+	for _, e := range events {
+		if e.Resource() == r {
+			of = append(of, e)
+		}
+	}
+	if err != nil || len(of) != 1 {
+		m.broken(p, "%s: the error was %v, and %d events were delivered, expected one: %s", r, err, len(of), listed(events))
+		return nil
+	}
+	return of[0]
+}
+
+func (m *modelCheck) once(ctx context.Context, r tracbus.Resource) {
+	m.t.Helper()
+	before, _, _ := m.field(m.seen(r))
+	for _, text := range []string{"one", "two"} {
+		events, err := m.save(ctx, m.edit(r, text))
+		e := m.one(promiseTrueOld, r, events, err)
+		if e == nil {
+			return
+		}
+		now, was, changed := m.field(e)
+		if d := difference(before, was); !changed || d != "" && !(before == nil && was == "") {
+			m.broken(promiseTrueOld, "%s, to %q: the entry has %q in Old, and before it was %q", called(e), text, fmt.Sprint(was), fmt.Sprint(before))
+		}
+		m.stored(ctx, promiseTrueOld, r, now)
+		before = now
+	}
+}
+
+func (m *modelCheck) nothing(ctx context.Context, r tracbus.Resource) {
+	m.t.Helper()
+	if !m.set(ctx, promiseNothing, r, "the same") {
+		return
+	}
+	before, err := m.dump(ctx)
+	if err != nil {
+		m.broken(promiseNothing, "tables: %v", err)
+		return
+	}
+	events, err := m.save(ctx, m.edit(r, "the same"))
+	if err != nil || len(events) > 0 {
+		m.broken(promiseNothing, "%s: Save of the text that it has: the error was %v, and delivered was: %s", r, err, listed(events))
+		return
+	}
+	m.same(ctx, promiseNothing, before, "Save of the text that it has")
+}
+
+func (m *modelCheck) undone(ctx context.Context, r tracbus.Resource) {
+	m.t.Helper()
+	if !m.set(ctx, promiseUndone, r, "as before") {
+		return
+	}
+	events, err := m.save(ctx, m.edit(r, "for a moment"), m.edit(r, "as before"))
+	if err != nil {
+		m.broken(promiseUndone, "%s: %v", r, err)
+	}
+	for _, e := range events {
+		if now, was, changed := m.field(e); e.Resource() == r && changed {
+			m.broken(promiseUndone, "%s says that the field %q was %q and is %q", called(e), m.config.Field, fmt.Sprint(was), fmt.Sprint(now))
+		}
+	}
+	m.stored(ctx, promiseUndone, r, "as before")
+}
+
+func (m *modelCheck) twice(ctx context.Context, r tracbus.Resource) {
+	m.t.Helper()
+	if !m.set(ctx, promiseTwice, r, "first") {
+		return
+	}
+	events, err := m.save(ctx, m.edit(r, "second"), m.edit(r, "third"))
+	if e := m.one(promiseTwice, r, events, err); e != nil {
+		if now, was, _ := m.field(e); now != "third" || was != "first" {
+			m.broken(promiseTwice, "%s says that the field %q was %q and is %q, expected \"first\" and \"third\"", called(e), m.config.Field, fmt.Sprint(was), fmt.Sprint(now))
+		}
+		m.stored(ctx, promiseTwice, r, "third")
+	}
+}
+
+func (m *modelCheck) conflict(ctx context.Context, r tracbus.Resource) {
+	m.t.Helper()
+	if !m.config.Conflicts {
+		return
+	}
+	seen := m.seen(r)
+	if !m.set(ctx, promiseConflict, r, "of the faster one") {
+		return
+	}
+	before, err := m.dump(ctx)
+	if err != nil {
+		m.broken(promiseConflict, "tables: %v", err)
+	}
+	events, err := m.save(ctx, func(*tracbus.ModelTransaction) tracbus.Model { return m.config.Edit(seen, "of the slower one") })
+	if !errors.Is(err, tracbus.ErrConflict) {
+		m.broken(promiseConflict, "%s: the edit was made from tid %d, and tid %d is the latest; the error was %v, and delivered was: %s",
+			r, seen.About().TID, m.seen(r).About().TID, err, listed(events))
+	}
+	m.same(ctx, promiseConflict, before, "after the conflict")
+}
+
+func (m *modelCheck) rolledBack(ctx context.Context, r tracbus.Resource) {
+	m.t.Helper()
+	if !m.set(ctx, promiseRollback, r, "before") {
+		return
+	}
+	before, err := m.dump(ctx)
+	if err != nil {
+		m.broken(promiseRollback, "tables: %v", err)
+		return
+	}
+	n := m.delivered()
+	if _, err = m.update(ctx, func(tx *tracbus.ModelTransaction) error {
+		return errors.Join(guarded(func() error { return tx.Save(ctx, m.edit(r, "rolled back")(tx)) }), errOnPurpose)
+	}); !errors.Is(err, errOnPurpose) || !errors.Is(err, tracbus.ErrNotCommitted) {
+		m.broken(promiseRollback, "%s: the function of Update failed, and its error was %v", r, err)
+	}
+	m.same(ctx, promiseRollback, before, "after a rollback")
+	if !m.set(ctx, promiseRollback, r, "after") { // what comes before it would have come by now
+		return
+	}
+	if events := m.after(n); len(events) > 1 {
+		m.broken(promiseRollback, "%s: after a rollback and a change, delivered was: %s", r, listed(events))
+	}
+}
+
+func (m *modelCheck) texts(ctx context.Context, r tracbus.Resource) {
+	m.t.Helper()
+	for _, text := range hostileTexts {
+		events, err := m.save(ctx, m.edit(r, text))
+		switch {
+		case errors.As(err, new(*panicked)) || isSyntax(err):
+			m.broken(promiseAnyText, "%s: Save of an edit to %q: %v", r, text, err)
+		case err != nil:
+			m.t.Logf("model: refused, which is no failure: an edit to %q: %v", text, err)
+		default:
+			for _, e := range events {
+				if e.Resource() == r {
+					now, _, _ := m.field(e)
+					m.stored(ctx, promiseAnyText, r, now)
+				}
+			}
+		}
+	}
+}
+
+// isSyntax says whether a database did not understand a statement.
+func isSyntax(err error) bool {
+	return err != nil && (strings.Contains(err.Error(), "syntax") || strings.Contains(err.Error(), "unrecognized token"))
+}
+
+// ended saves under a context that ends when the model looks at it.
+func (m *modelCheck) ended(ctx context.Context, r tracbus.Resource) {
+	m.t.Helper()
+	before, err := m.dump(ctx)
+	if err != nil {
+		m.broken(promiseEnds, "tables: %v", err)
+		return
+	}
+	returned := make(chan error, 1)
+	go func() {
+		over, cancel := context.WithCancel(ctx)
+		defer cancel()
+		_, err := m.update(ctx, func(tx *tracbus.ModelTransaction) error {
+			model := m.edit(r, "in a context that has ended")(tx)
+			cancel()
+			return errors.Join(guarded(func() error { return tx.Save(over, model) }), errOnPurpose)
+		})
+		returned <- err
+	}()
+	select {
+	case err := <-returned:
+		if errors.As(err, new(*panicked)) {
+			m.broken(promiseEnds, "%s: %v", r, err)
+		}
+	case <-time.After(soon):
+		m.broken(promiseEnds, "%s: Save has not returned %v after its context had ended", r, soon)
+		<-returned
+	}
+	m.same(ctx, promiseEnds, before, "after a context had ended")
+}
+
+// soon is how long something may take on a busy machine that takes no time.
+const soon = 10 * time.Second
+
+// othersDoNotWait changes a resource while a transaction that has changed another one is open.
+func (m *modelCheck) othersDoNotWait(ctx context.Context, r, other tracbus.Resource) {
+	m.t.Helper()
+	if m.config.Journal.Dialect == tracbus.SQLite {
+		return // where one transaction writes at a time
+	}
+	_, err := m.update(ctx, func(tx *tracbus.ModelTransaction) error {
+		if err := guarded(func() error { return tx.Save(ctx, m.edit(r, "held open")(tx)) }); err != nil {
+			return err
+		}
+		within, cancel := context.WithTimeout(ctx, soon)
+		defer cancel()
+		_, err := m.journal.Update(within, tracbus.Actor{Author: "tracbustest"}, func(tx *tracbus.ModelTransaction) error {
+			return guarded(func() error { return tx.Save(within, m.edit(other, "meanwhile")(tx)) })
+		})
+		return err
+	})
+	if err != nil {
+		m.broken(promiseOthers, "while a transaction that has changed %s was open, %s could not be changed within %v: %v", r, other, soon, err)
+	}
+}
+
+// writers and edits are how many try to get in each other's way.
+const writers, edits = 4, 8
+
+// together changes two resources in each transaction, from several goroutines.
+func (m *modelCheck) together(ctx context.Context, r, other tracbus.Resource) {
+	m.t.Helper()
+	var all sync.WaitGroup
+	failed := make(chan error, writers*edits)
+	for w := range writers {
+		all.Go(func() {
+			for n := range edits {
+				first, second := r, other
+				if (w+n)%2 == 0 {
+					first, second = other, r
+				}
+				text := fmt.Sprintf("writer %d, edit %d", w, n)
+				if err := m.both(ctx, first, second, text); err != nil {
+					failed <- fmt.Errorf("%s and %s, to %q: %w", first, second, text, err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	close(failed)
+	for err := range failed {
+		m.broken(promiseTogether, "%v", err)
+		return // the others say the same
+	}
+}
+
+// both saves two resources, from what is seen of them when both are locked.
+func (m *modelCheck) both(ctx context.Context, first, second tracbus.Resource, text string) error {
+	for try := 1; ; try++ {
+		tid, err := m.journal.Update(ctx, tracbus.Actor{Author: "tracbustest"}, func(tx *tracbus.ModelTransaction) error {
+			if err := tx.Lock(ctx, first, second); err != nil { // which it does in an order of its own
+				return err
+			}
+			if err := guarded(func() error { return tx.Save(ctx, m.edit(first, text)(tx)) }); err != nil {
+				return err
+			}
+			return guarded(func() error { return tx.Save(ctx, m.edit(second, text)(tx)) })
+		})
+		if m.config.Conflicts && errors.Is(err, tracbus.ErrConflict) && try < 1000 {
+			select { // the faster one's event was not delivered yet
+			case <-time.After(2 * time.Millisecond):
+			case <-ctx.Done():
+			}
+			continue
+		}
+		if err == nil {
+			err = m.journal.Wait(ctx, tid)
+		}
+		return err
+	}
+}
+
+// history looks whether each event of a resource has in Old what the one before it had.
+func (m *modelCheck) history(ctx context.Context, resources ...tracbus.Resource) {
+	m.t.Helper()
+	for _, r := range resources {
+		var before any
+		var last tracbus.Event
+		for e, err := range m.journal.History(ctx, r) {
+			if err != nil {
+				m.broken(promiseTrueOld, "history of %s: %v", r, err)
+				return
+			}
+			now, was, changed := m.field(e)
+			if last != nil && changed && difference(before, was) != "" && !(before == nil && was == "") {
+				m.broken(promiseTrueOld, "%s, tid %d: the entry has %q in Old, and the event before it, tid %d, has %q",
+					called(e), e.About().TID, fmt.Sprint(was), last.About().TID, fmt.Sprint(before))
+				break // the others follow from it
+			}
+			before, last = now, e
+		}
+		m.stored(ctx, promiseTrueOld, r, before)
+	}
+}
+
+func (m *modelCheck) deleted(ctx context.Context, r tracbus.Resource) {
+	m.t.Helper()
+	if m.config.Delete == nil {
+		return
+	}
+	seen := m.seen(r)
+	before, _, _ := m.field(seen)
+	events, err := m.update(ctx, func(tx *tracbus.ModelTransaction) error {
+		return guarded(func() error { return tx.Delete(ctx, m.config.Delete(seen)) })
+	})
+	e := m.one(promiseDeletes, r, events, err)
+	if e == nil {
+		return
+	}
+	now, _, _ := m.field(e)
+	if e.Kind() != tracbus.KindDeleted || difference(before, now) != "" {
+		m.broken(promiseDeletes, "%s is of the kind %q, and has %q in the field %q; before it was %q", called(e), e.Kind(), fmt.Sprint(now), m.config.Field, fmt.Sprint(before))
+	}
+	events, err = m.save(ctx, func(*tracbus.ModelTransaction) tracbus.Model { return m.config.Edit(seen, "after it was deleted") })
+	switch {
+	case errors.Is(err, tracbus.ErrNotFound) || errors.Is(err, tracbus.ErrConflict):
+	case err == nil && len(events) > 0 && events[0].Kind() == tracbus.KindCreated:
+	default:
+		m.broken(promiseDeletes, "an edit of %s after it was deleted: the error was %v, and delivered was: %s", r, err, listed(events))
+	}
+}
