@@ -52,13 +52,14 @@ func (v *verdict) tell(r report) {
 	}
 }
 
-// verdict compares what writers know, what the tables have, and what was delivered.
+// verdict compares what writers know, what the tables have, and what was delivered, as far as
+// that can be read.
 func (s *storm) verdict(ctx context.Context) (*verdict, error) {
+	v := &verdict{}
 	done, err := s.tokens(ctx)
 	if err != nil {
-		return nil, err
+		return v, err
 	}
-	v := &verdict{}
 	s.judgeAnswers(v, done)
 	for i := range s.group {
 		s.judgeDelivery(v, i, done)
