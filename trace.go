@@ -32,7 +32,8 @@ type Tracer interface {
 	// Call is called before each call of a listener, and each repetition; not before one of Load
 	// or Resync. It returns the context that the listener gets, and a function, which is called
 	// once when the listener has returned: with its error, or with one that says that it panicked
-	// or ended its goroutine.
+	// or ended its goroutine. A call by which a Publisher found that Redis is at another place is
+	// no failure; another follows.
 	Call(ctx context.Context, call ListenerCall) (context.Context, func(error))
 }
 
@@ -112,8 +113,11 @@ var errNoReturn = errors.New("the listener panicked, or ended its goroutine")
 // tracedCall calls f, with the Tracer told before and after.
 func (b *Bus) tracedCall(ctx context.Context, call ListenerCall, f func(context.Context) error) error {
 	ctx, done := b.config.Tracer.Call(ctx, call)
-	err := errNoReturn // unless f returns
-	defer func() { done(err) }()
-	err = f(ctx)
+	told := errNoReturn // unless f returns
+	defer func() { done(told) }()
+	err := f(ctx)
+	if told = err; errors.As(err, new(*consumer.Mismatch)) {
+		told = nil // nothing was done, and the consumer finds the way
+	}
 	return err
 }
