@@ -267,14 +267,6 @@ func (j *Journal) flushed(tx *ModelTransaction, tid int64) {
 	j.follower.NoteFlush(store.Place{TID: tid, CommitID: tx.commitID}, tx.rewinds)
 }
 
-// signal leaves a token, unless one is there.
-func signal(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
-}
-
 // The errors of a journal, which are wrapped in one that says what was done.
 var (
 	// ErrNotCommitted: the transaction was rolled back; nothing was stored and

@@ -13,7 +13,7 @@ import (
 
 // Wake is how the processes of a journal wake each other after a commit: by a
 // message of Redis pub/sub on tracbus:<uuid>:wake, which callOthers and hearOthers
-// in the root's follow.go send and receive, or by a [Waker]. Without it, and if a
+// in the root's wake.go send and receive, or by a [Waker]. Without it, and if a
 // message is lost, a process learns of the commit at its next poll: see wait (run.go)
 // and Config.Poll.
 type Wake struct {
