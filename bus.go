@@ -196,6 +196,8 @@ func (b *Bus) register(scope Scope, listener any, wants func(Event) bool, delive
 	defer b.mu.Unlock()
 	if b.closed {
 		panic(fmt.Sprintf("tracbus: registering %s on a bus that is closed", r.name))
+	} else if b.journal != nil && b.journal.config.WriteOnly && r.queue != nil {
+		panic(fmt.Sprintf("tracbus: registering %s under %s: %v", r.name, scope, errWriteOnly))
 	}
 	// New slices, because others may be walking the old ones.
 	if r.durable != nil {
@@ -245,6 +247,8 @@ func (b *Bus) attach(j *Journal, at store.Place) error {
 		return ErrBusClosed
 	case b.journal != nil:
 		return errors.New("the bus has a journal already")
+	case j.config.WriteOnly && len(b.queues) > 0:
+		return fmt.Errorf("%w: expected no listener such as %s but those with the scope Durable", errWriteOnly, b.queues[0].Name())
 	}
 	b.journal, b.fed = j, at
 	for _, r := range b.registrations {

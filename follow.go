@@ -16,8 +16,12 @@ import (
 // Run follows the journal and delivers to the bus what was committed since
 // [OpenJournal], in one order, until ctx ends or [Journal.Close] is called; then
 // it returns nil. One call at a time. While the database is away, it waits and
-// tries again. Then it goes on exactly where it stopped.
+// tries again. Then it goes on exactly where it stopped. With [JournalConfig.WriteOnly] it
+// returns an error at once.
 func (j *Journal) Run(ctx context.Context) error {
+	if j.config.WriteOnly {
+		return fmt.Errorf("run: %w", errWriteOnly)
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	j.mu.Lock()
@@ -53,6 +57,9 @@ func (j *Journal) Run(ctx context.Context) error {
 	return nil
 }
 
+// errWriteOnly is what is returned for what needs a journal that delivers.
+var errWriteOnly = errors.New("the journal is WriteOnly: it delivers nothing in this process")
+
 // Wait returns when all changes up to a tid were delivered to every listener of
 // this process, whether it could handle them or not; or when ctx ends; or with an error
 // if Run has not been able to read the journal for a minute. The tid is one of the
@@ -63,6 +70,9 @@ func (j *Journal) Run(ctx context.Context) error {
 // listeners with the scope [Durable]: see [Registration.Wait]. A listener that calls
 // it waits for itself.
 func (j *Journal) Wait(ctx context.Context, tid int64) error {
+	if j.config.WriteOnly {
+		return fmt.Errorf("wait for tid %d: %w", tid, errWriteOnly)
+	}
 	if err := j.follower.Reach(ctx, tid); err != nil {
 		return fmt.Errorf("wait for tid %d: %w", tid, err)
 	}
@@ -76,7 +86,8 @@ func (j *Journal) Wait(ctx context.Context, tid int64) error {
 
 // Close refuses new transactions, waits for open ones, and ends Run. It delivers to
 // the bus what this process committed and Run has not delivered, even if Run had
-// ended before. It returns by the deadline of ctx, and then says what was not done.
+// ended before; with [JournalConfig.WriteOnly] it wakes the others, and delivers nothing. It
+// returns by the deadline of ctx, and then says what was not done.
 // The bus and the database stay open: close the bus next, and then the database.
 func (j *Journal) Close(ctx context.Context) error {
 	j.mu.Lock()
@@ -108,6 +119,9 @@ func (j *Journal) Close(ctx context.Context) error {
 	}
 	if err := j.follower.Finish(ctx); err != nil {
 		return fmt.Errorf("close journal: %w", err)
+	}
+	if j.config.WriteOnly && j.caller != nil { // else Run has closed it
+		j.caller.Close()
 	}
 	return nil
 }

@@ -62,6 +62,11 @@ type JournalConfig struct {
 	// [JournalSchema]. Zero means that OpenJournal makes those that are missing.
 	NoMigrate bool
 
+	// WriteOnly is for processes that soon end, such as hooks and commands: the journal takes
+	// what they write and delivers nothing to them. Run, leases and consumers are left to others,
+	// which are woken before Close returns. Zero means that it delivers to its bus.
+	WriteOnly bool
+
 	// PollInterval is how often the database is asked for changes of other
 	// processes, if nothing wakes this one. Zero means 100 ms, but 5 ms on SQLite,
 	// because asking costs next to nothing there.
@@ -132,12 +137,16 @@ type Journal struct {
 // show who is about to commit. On MySQL (8) and MariaDB (10.3), sql_mode must be
 // strict; with multiStatements=true and interpolateParams=true in the data
 // source name, the journal's rows and COMMIT go in one round trip.
+//
+// With [JournalConfig.WriteOnly] nothing is delivered in this process, so that it is an error if
+// the bus has a listener with another scope than [Durable]: what is Primary to this process is
+// handled by nobody. A Durable listener is called where somebody runs the journal.
 func OpenJournal(ctx context.Context, db *sql.DB, bus *Bus, config JournalConfig) (*Journal, error) {
 	j, err := newJournal(db, bus, config)
 	if err == nil {
 		err = j.connect(ctx)
 	}
-	if err == nil {
+	if err == nil && !config.WriteOnly {
 		err = j.createConsumers(ctx, j.follower.Place())
 	}
 	if err == nil {
@@ -188,7 +197,7 @@ func (j *Journal) connect(ctx context.Context) (err error) {
 	}
 	j.tables = progress.Of(j.store, j.db)
 	j.retention = retention.Of(j.store, j.db)
-	if j.store.OneWriter() {
+	if j.store.OneWriter() && !j.config.WriteOnly {
 		if lack, err := tracfile.CopiesLack(ctx, j.db); err != nil {
 			return err
 		} else if lack {

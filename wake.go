@@ -15,7 +15,7 @@ import (
 func (j *Journal) newFollower(ctx context.Context) (err error) {
 	config := follow.Config{
 		Store: j.store, DB: j.db, Origin: j.origin, Realms: j.realmNames(),
-		Poll: j.config.PollInterval, Batch: j.config.BatchSize, Logger: j.config.Logger,
+		Poll: j.config.PollInterval, Batch: j.config.BatchSize, Logger: j.config.Logger, WriteOnly: j.config.WriteOnly,
 	}
 	if j.config.Waker != nil {
 		config.Wake = follow.WakeBy(j.config.Waker, j.wakeChannel(), j.origin, j.store.Limits().Answer)

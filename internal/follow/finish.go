@@ -12,6 +12,9 @@ import (
 // Finish feeds the sink what this process committed, in the place of Run, which
 // has ended for good.
 func (f *Follower) Finish(ctx context.Context) error {
+	if f.config.WriteOnly {
+		return f.hush(ctx)
+	}
 	select {
 	case f.finishing <- struct{}{}:
 		defer func() { <-f.finishing }()

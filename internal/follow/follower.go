@@ -25,6 +25,9 @@ type Config struct {
 	Batch  int           // how many transactions are read at once at most
 	Wake   *Wake         // nil: the processes do not wake each other
 	Logger *slog.Logger
+
+	// WriteOnly is of a process that reads nothing, and whose Run is not called: see cry.
+	WriteOnly bool
 }
 
 // Follower follows one journal, on behalf of one process. Its methods may be
@@ -39,6 +42,7 @@ type Follower struct {
 	hurry    chan struct{} // holds one token: somebody waits for what is read next
 
 	finishing chan struct{} // holds a token while a Finish reads
+	crier     crier
 
 	// Only the goroutine that reads uses these.
 	passed  checkpoint.List
@@ -70,6 +74,9 @@ func New(ctx context.Context, config Config, sink Sink) (*Follower, error) {
 	var err error
 	if f.place, err = config.Store.End(ctx, config.DB); err != nil {
 		return nil, err
+	}
+	if config.WriteOnly {
+		return f, nil
 	}
 	return f, f.passed.Begin(ctx, config.Store, config.DB, f.place)
 }
@@ -174,6 +181,9 @@ func (f *Follower) noteRead(b store.Batch) {
 func (f *Follower) Hint() {
 	signal(f.kick)
 	signal(f.announce)
+	if f.config.WriteOnly && f.config.Wake != nil {
+		f.cry()
+	}
 }
 
 // Announce is Hint for when what committed may end now: then it calls the others itself.

@@ -128,3 +128,6 @@ func (s *Server) New(t testing.TB) *sql.DB {
 	t.Helper()
 	return s.Open(t, s.DSN(s.Name()))
 }
+
+// OpenPool opens a database for a process that is no test.
+func (s *Server) OpenPool(dsn string) (*sql.DB, error) { return sql.Open(s.Driver, dsn) }
