@@ -170,6 +170,7 @@ func (k kindOf) message() (object, error) {
 	}
 	o := object{
 		{"name", k.name},
+		{"title", strings.ReplaceAll(fmt.Sprintf("%s %s", k.event.Resource().Realm, k.event.Kind()), "_", " ")},
 		{"summary", firstSentence(k.comment)},
 	}
 	if rest := strings.TrimSpace(strings.TrimPrefix(k.comment, firstSentence(k.comment))); rest != "" {

@@ -42,6 +42,9 @@ func (d dice) event(t *testing.T, like tracbus.Event) tracbus.Event {
 		c := e.About()
 		c.Env = []string{"myenv", "kernel", "kernel.next", "Ünïts *"}[d.IntN(4)]
 		c.Null = tracbus.Attrs(d.Uint32()) & (1<<len(attributes) - 1)
+		if !d.stored && d.IntN(4) == 0 {
+			c.Absent = tracbus.Attrs(d.Uint32()) & (1<<len(attributes) - 1)
+		}
 		if e = e.WithChange(c); e.Kind() == like.Kind() {
 			return e
 		}
