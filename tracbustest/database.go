@@ -48,8 +48,8 @@ type DatabaseConfig struct {
 // with "tracbustest_", works in that alone, and drops it. The user needs the right to make
 // one. On SQLite it takes a file that has no tables, and leaves none.
 //
-// Processes write concurrently. Some of their transactions are rolled back, held open, or
-// joined, and on PostgreSQL, MySQL and MariaDB some of their connections are killed. Then it
+// Processes write concurrently. Some of their transactions are rolled back, held open, joined,
+// or have savepoints, and on PostgreSQL, MySQL and MariaDB some of their connections are killed. Then it
 // compares what was committed with what each process received, and with what the journal
 // has: see the promises in docs/testing.md.
 func Database(t T, dialect tracbus.Dialect, open func() (*sql.DB, error)) {
@@ -95,6 +95,7 @@ var (
 	promiseCommits     = promise{"a change is committed", "A transaction that changes one row is committed, if need be when it is tried again.", "Requests of users would fail."}
 	promiseAnswers     = promise{"the answer is true", "If Update or Commit returns nil, the commit holds. An error that wraps ErrNotCommitted says that it does not, and never will. Anything else wraps ErrCommitUnknown.", "The application tells the user that the change is saved, or asks for it again."}
 	promiseOnce        = promise{"exactly what is committed, once", "Each process receives every committed change exactly once, and nothing of a transaction that was rolled back.", "A cache goes stale or an e-mail is sent twice, or about what never happened."}
+	promiseSavepoints  = promise{"savepoints", "What a transaction changes after a savepoint is told if the savepoint is released, and is not if the transaction is rolled back to it.", "Frameworks that nest transactions use savepoints: listeners would hear of what never was, or not of what is."}
 	promiseOrder       = promise{"one order", "All processes receive the changes in the order of the tids, which is the same for all, and the changes of one resource in the order of their commits.", "Who applies changes in another order ends with another state."}
 	promisePrimary     = promise{"primary in one process", "A change is primary in the process that committed it, and secondary in all others.", "Listeners with the scope Primary send an e-mail for each change, one of all processes does."}
 	promiseReadBack    = promise{"the journal has the same", "Since yields what was delivered, in the same order, and History what was delivered of a resource.", "Who was away reads on from the journal."}

@@ -5,10 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/tracbustest/internal/compare"
+	"github.com/tracbus/tracbus/tracbustest/internal/hostile"
 )
 
 // check runs the cases, of which each leaves the resource with a text that it knows.
@@ -18,7 +19,7 @@ func (m *modelCheck) check(ctx context.Context) {
 	if r.ID == "" || other.ID == "" || third.ID == "" {
 		return // it was said
 	}
-	for _, f := range []func(context.Context, tracbus.Resource){m.once, m.nothing, m.twice, m.conflict, m.rolledBack, m.texts, m.ended} {
+	for _, f := range []func(context.Context, tracbus.Resource){m.once, m.nothing, m.twice, m.conflict, m.rolledBack, m.savepoints, m.texts, m.ended} {
 		f(ctx, r)
 	}
 	m.undone(ctx, third) // whose version may be a new one, of which no event tells
@@ -64,7 +65,7 @@ func (m *modelCheck) once(ctx context.Context, r tracbus.Resource) {
 			return
 		}
 		now, was, changed := m.field(e)
-		if d := difference(before, was); !changed || d != "" && !(before == nil && was == "") {
+		if d := compare.Difference(before, was); !changed || d != "" && !(before == nil && was == "") {
 			m.broken(promiseTrueOld, "%s, to %q: the entry has %q in Old, and before it was %q", called(e), text, fmt.Sprint(was), fmt.Sprint(before))
 		}
 		m.stored(ctx, promiseTrueOld, r, now)
@@ -167,9 +168,52 @@ func (m *modelCheck) rolledBack(ctx context.Context, r tracbus.Resource) {
 	}
 }
 
+// savepoints edits the resource after a savepoint that is rolled back to, and after one that
+// is released.
+func (m *modelCheck) savepoints(ctx context.Context, r tracbus.Resource) {
+	m.t.Helper()
+	if !m.set(ctx, promiseNested, r, "before all") {
+		return
+	}
+	for _, c := range []struct{ end, want string }{
+		{"ROLLBACK TO SAVEPOINT tracbustest_inner", "kept"},
+		{"RELEASE SAVEPOINT tracbustest_inner", "nested"},
+	} {
+		before, _, _ := m.field(m.seen(r))
+		events, err := m.update(ctx, func(tx *tracbus.ModelTransaction) error {
+			save := func(text string) error {
+				return guarded(func() error { return tx.Save(ctx, m.edit(r, text)(tx)) })
+			}
+			exec := func(statement string) error { _, err := tx.SQL().ExecContext(ctx, statement); return err }
+			for _, step := range []func() error{
+				func() error { return save("kept") },
+				func() error { return exec("SAVEPOINT tracbustest_inner") },
+				func() error { return save("nested") },
+				func() error { return exec(c.end) },
+			} {
+				if err := step(); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		e := m.one(promiseNested, r, events, err)
+		if e == nil {
+			return
+		}
+		if now, was, _ := m.field(e); now != c.want || was != before {
+			m.broken(promiseNested, "after %s, %s says that the field %q was %q and is %q; expected %q and %q", c.end, called(e), m.config.Field, fmt.Sprint(was), fmt.Sprint(now), fmt.Sprint(before), c.want)
+		}
+		m.stored(ctx, promiseNested, r, c.want)
+		if !m.set(ctx, promiseNested, r, "between") {
+			return
+		}
+	}
+}
+
 func (m *modelCheck) texts(ctx context.Context, r tracbus.Resource) {
 	m.t.Helper()
-	for _, text := range hostileTexts {
+	for _, text := range hostile.Texts {
 		events, err := m.save(ctx, m.edit(r, text))
 		switch {
 		case errors.As(err, new(*panicked)) || isSyntax(err):
@@ -226,107 +270,6 @@ func (m *modelCheck) ended(ctx context.Context, r tracbus.Resource) {
 // soon is how long something may take on a busy machine that takes no time.
 const soon = 10 * time.Second
 
-// othersDoNotWait changes a resource while a transaction that has changed another one is open.
-func (m *modelCheck) othersDoNotWait(ctx context.Context, r, other tracbus.Resource) {
-	m.t.Helper()
-	if m.config.Journal.Dialect == tracbus.SQLite {
-		return // where one transaction writes at a time
-	}
-	_, err := m.update(ctx, func(tx *tracbus.ModelTransaction) error {
-		if err := guarded(func() error { return tx.Save(ctx, m.edit(r, "held open")(tx)) }); err != nil {
-			return err
-		}
-		within, cancel := context.WithTimeout(ctx, soon)
-		defer cancel()
-		_, err := m.journal.Update(within, tracbus.Actor{Author: "tracbustest"}, func(tx *tracbus.ModelTransaction) error {
-			return guarded(func() error { return tx.Save(within, m.edit(other, "meanwhile")(tx)) })
-		})
-		return err
-	})
-	if err != nil {
-		m.broken(promiseOthers, "while a transaction that has changed %s was open, %s could not be changed within %v: %v", r, other, soon, err)
-	}
-}
-
-// writers and edits are how many try to get in each other's way.
-const writers, edits = 4, 8
-
-// together changes two resources in each transaction, from several goroutines.
-func (m *modelCheck) together(ctx context.Context, r, other tracbus.Resource) {
-	m.t.Helper()
-	var all sync.WaitGroup
-	failed := make(chan error, writers*edits)
-	for w := range writers {
-		all.Go(func() {
-			for n := range edits {
-				first, second := r, other
-				if (w+n)%2 == 0 {
-					first, second = other, r
-				}
-				text := fmt.Sprintf("writer %d, edit %d", w, n)
-				if err := m.both(ctx, first, second, text); err != nil {
-					failed <- fmt.Errorf("%s and %s, to %q: %w", first, second, text, err)
-				}
-			}
-		})
-	}
-	all.Wait()
-	close(failed)
-	for err := range failed {
-		m.broken(promiseTogether, "%v", err)
-		return // the others say the same
-	}
-}
-
-// both saves two resources, from what is seen of them when both are locked.
-func (m *modelCheck) both(ctx context.Context, first, second tracbus.Resource, text string) error {
-	for try := 1; ; try++ {
-		tid, err := m.journal.Update(ctx, tracbus.Actor{Author: "tracbustest"}, func(tx *tracbus.ModelTransaction) error {
-			if err := tx.Lock(ctx, first, second); err != nil { // which it does in an order of its own
-				return err
-			}
-			if err := guarded(func() error { return tx.Save(ctx, m.edit(first, text)(tx)) }); err != nil {
-				return err
-			}
-			return guarded(func() error { return tx.Save(ctx, m.edit(second, text)(tx)) })
-		})
-		if m.config.Conflicts && errors.Is(err, tracbus.ErrConflict) && try < 1000 {
-			select { // the faster one's event was not delivered yet
-			case <-time.After(2 * time.Millisecond):
-			case <-ctx.Done():
-			}
-			continue
-		}
-		if err == nil {
-			err = m.journal.Wait(ctx, tid)
-		}
-		return err
-	}
-}
-
-// history looks whether each event of a resource has in Old what the one before it had.
-func (m *modelCheck) history(ctx context.Context, resources ...tracbus.Resource) {
-	m.t.Helper()
-	for _, r := range resources {
-		var before any
-		var last tracbus.Event
-		for e, err := range m.journal.History(ctx, r) {
-			if err != nil {
-				m.broken(promiseTrueOld, "history of %s: %v", r, err)
-				return
-			}
-			now, was, changed := m.field(e)
-			if last != nil && changed && difference(before, was) != "" && !(before == nil && was == "") {
-				m.broken(promiseTrueOld, "%s, tid %d: the entry has %q in Old, and the event before it, tid %d, has %q",
-					called(e), e.About().TID, fmt.Sprint(was), last.About().TID, fmt.Sprint(before))
-				break // the others follow from it
-			}
-			before, last = now, e
-		}
-		m.stored(ctx, promiseTrueOld, r, before)
-	}
-}
-
 func (m *modelCheck) deleted(ctx context.Context, r tracbus.Resource) {
 	m.t.Helper()
 	if m.config.Delete == nil {
@@ -342,7 +285,7 @@ func (m *modelCheck) deleted(ctx context.Context, r tracbus.Resource) {
 		return
 	}
 	now, _, _ := m.field(e)
-	if e.Kind() != tracbus.KindDeleted || difference(before, now) != "" {
+	if e.Kind() != tracbus.KindDeleted || compare.Difference(before, now) != "" {
 		m.broken(promiseDeletes, "%s is of the kind %q, and has %q in the field %q; before it was %q", called(e), e.Kind(), fmt.Sprint(now), m.config.Field, fmt.Sprint(before))
 	}
 	events, err = m.save(ctx, func(*tracbus.ModelTransaction) tracbus.Model { return m.config.Edit(seen, "after it was deleted") })

@@ -7,6 +7,8 @@ import (
 
 	"github.com/tracbus/tracbus"
 	"github.com/tracbus/tracbus/internal/entry"
+	"github.com/tracbus/tracbus/tracbustest/internal/compare"
+	"github.com/tracbus/tracbus/tracbustest/internal/hostile"
 )
 
 // Realm checks a realm with examples of its events, which need no database: at least one of
@@ -74,7 +76,7 @@ func (c realmCheck) event(e tracbus.Event) tracbus.Event {
 			if other.About() != (tracbus.Change{Author: "somebody else"}) {
 				return fmt.Errorf("WithChange returns an event whose About is %+v", other.About())
 			}
-			if d := difference(e, other.WithChange(e.About())); d != "" {
+			if d := compare.Difference(e, other.WithChange(e.About())); d != "" {
 				return fmt.Errorf("after WithChange, %s", d)
 			}
 			return nil
@@ -101,8 +103,8 @@ func (c realmCheck) comesBack(e tracbus.Event, lenient bool) error {
 	if err != nil {
 		return err
 	}
-	if again, _, err := kept(e); err != nil || difference(made, again) != "" {
-		return fmt.Errorf("the second call of Entry differs: %w%s", err, difference(made, again))
+	if again, _, err := kept(e); err != nil || compare.Difference(made, again) != "" {
+		return fmt.Errorf("the second call of Entry differs: %w%s", err, compare.Difference(made, again))
 	}
 	back, err := throughRows(plain)
 	if err != nil {
@@ -117,7 +119,7 @@ func (c realmCheck) comesBack(e tracbus.Event, lenient bool) error {
 		return err
 	}
 	about.Primary = got.About().Primary // which a journal fills in
-	if d := difference(e.WithChange(about), got); d != "" {
+	if d := compare.Difference(e.WithChange(about), got); d != "" {
 		return errors.New(d)
 	}
 	return nil
@@ -147,7 +149,7 @@ func (c realmCheck) common(e tracbus.Event) {
 		"nothing said": func(a *tracbus.Change) { a.Author, a.IPNR, a.Comment, a.Authenticated = "", "", "", false },
 		"all said":     func(a *tracbus.Change) { a.Author, a.IPNR, a.Comment, a.Authenticated = "joe", "::1", "why", true },
 		"hostile texts": func(a *tracbus.Change) {
-			a.Author, a.IPNR, a.Comment = hostileTexts[0], hostileTexts[5], hostileTexts[6]
+			a.Author, a.IPNR, a.Comment = hostile.Texts[0], hostile.Texts[5], hostile.Texts[6]
 		},
 		"before 1970":       func(a *tracbus.Change) { a.Time = time.UnixMicro(-1_234_567).UTC() },
 		"an env of its own": func(a *tracbus.Change) { a.Env = "project" },
@@ -176,16 +178,16 @@ func (c realmCheck) common(e tracbus.Event) {
 // texts replaces each text of an event, wherever it has it.
 func (c realmCheck) texts(e tracbus.Event) {
 	c.t.Helper()
-	for _, old := range textsOf(e) {
-		for _, text := range hostileTexts {
-			if err := c.comesBack(withText(e, old, text), true); err != nil {
+	for _, old := range hostile.TextsOf(e) {
+		for _, text := range hostile.Texts {
+			if err := c.comesBack(hostile.WithText(e, old, text), true); err != nil {
 				c.broken(promiseTexts, "%s, with %q in the place of %.60q: %v", called(e), text, old, err)
 				break // the others say the same
 			}
 		}
 	}
-	for _, name := range hostileNames {
-		if e, has := withField(e, name); has {
+	for _, name := range hostile.Names {
+		if e, has := hostile.WithField(e, name); has {
 			if err := c.comesBack(e, true); err != nil {
 				c.broken(promiseTexts, "%s, with a field of the name %q: %v", called(e), name, err)
 			}
@@ -277,7 +279,7 @@ func (c realmCheck) standsFor(one entry.Entry) error {
 	whole := func(e tracbus.Entry) [2]tracbus.Fields { // nil and empty are the same here
 		return [2]tracbus.Fields{e.NewState(), tracbus.Entry{New: e.Old}.NewState()}
 	}
-	if d := difference(whole(back), whole(again)); d != "" {
+	if d := compare.Difference(whole(back), whole(again)); d != "" {
 		return fmt.Errorf("of its state after [0] or its old values [1], %s", d)
 	}
 	return nil

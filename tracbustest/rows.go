@@ -9,6 +9,7 @@ import (
 	"github.com/tracbus/tracbus/internal/entry"
 	"github.com/tracbus/tracbus/internal/tracecontext"
 	"github.com/tracbus/tracbus/internal/wire"
+	"github.com/tracbus/tracbus/tracbustest/internal/compare"
 )
 
 // taken returns an event as a bus delivers it, which is what a journal stores: with valid
@@ -37,8 +38,8 @@ func kept(e tracbus.Event) (made tracbus.Entry, plain entry.Entry, err error) {
 	switch {
 	case made.Resource != e.Resource() || made.Kind != e.Kind():
 		return made, plain, fmt.Errorf("the Entry is of %s %s, the event of %s %s", made.Resource, made.Kind, e.Resource(), e.Kind())
-	case difference(made.Change, e.About()) != "":
-		return made, plain, fmt.Errorf("the Entry's Change is not the event's: %s", difference(e.About(), made.Change))
+	case compare.Difference(made.Change, e.About()) != "":
+		return made, plain, fmt.Errorf("the Entry's Change is not the event's: %s", compare.Difference(e.About(), made.Change))
 	}
 	plain = plainOf(made)
 	return made, plain, plain.Check(false, anyText)

@@ -7,17 +7,18 @@ import (
 	"strings"
 
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/tracbustest/internal/hostile"
 )
 
 // checkTexts has the first process record pages with such names and texts, and reads what
 // the last one receives.
 func (c DatabaseConfig) checkTexts(ctx context.Context, r report, g group) {
 	r.t.Helper()
-	texts := append([]string{strings.Repeat("a long text, 長い文. ", 5000), "é", "e\u0301", "É", "e", "e ", "E"}, hostileTexts...)
+	texts := append([]string{strings.Repeat("a long text, 長い文. ", 5000), "é", "e\u0301", "É", "e", "e ", "E"}, hostile.Texts...)
 	pages := map[string]tracbus.WikiPage{}
 	from, to := g[0], g[len(g)-1]
 	before := len(to.delivered())
-	tid, err := from.journal.Update(ctx, tracbus.Actor{Author: hostileTexts[5], IPNR: "::1"}, func(tx *tracbus.ModelTransaction) error {
+	tid, err := from.journal.Update(ctx, tracbus.Actor{Author: hostile.Texts[5], IPNR: "::1"}, func(tx *tracbus.ModelTransaction) error {
 		for _, text := range texts {
 			page := tracbus.WikiPage{Name: text[:min(len(text), 500)], Version: 1, Time: tx.Time(), Text: text, Comment: text}
 			page.Name = strings.ToValidUTF8(page.Name, "")
@@ -41,7 +42,7 @@ func (c DatabaseConfig) checkTexts(ctx context.Context, r report, g group) {
 			continue
 		}
 		page, expected := pages[created.Page.Name]
-		if !expected || created.Page.Text != page.Text || created.Comment != page.Comment || created.Author != hostileTexts[5] {
+		if !expected || created.Page.Text != page.Text || created.Comment != page.Comment || created.Author != hostile.Texts[5] {
 			r.broken(promiseTextsKept, "%.80q came back as %.80q, with the comment %.80q, by %.80q", page.Text, created.Page.Text, created.Comment, created.Author)
 		}
 		delete(pages, created.Page.Name)

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/tracbustest/internal/compare"
 )
 
 // verdict is what was seen after a storm.
@@ -101,6 +102,10 @@ func (s *storm) judgeAnswers(v *verdict, done map[string]bool) {
 			v.add(promiseAnswers, "%s (%s): the answer was that it is committed as tid %d, and the table does not have it", a.token, a.manner, a.tid)
 		case a.err == nil && (a.manner == undoing || a.manner == leaving):
 			v.add(promiseAnswers, "%s (%s): its function failed, and the answer was that it is committed", a.token, a.manner)
+		case a.err == nil && a.manner == nesting && !done[a.token+released]:
+			v.add(promiseSavepoints, "%s: the savepoint was released, and the table does not have its change", a.token)
+		case done[a.token+undone]:
+			v.add(promiseSavepoints, "%s: the transaction was rolled back to the savepoint, and the table has its change", a.token)
 		case a.err != nil && errors.Is(a.err, tracbus.ErrNotCommitted) && done[a.token]:
 			v.add(promiseAnswers, "%s (%s): the answer was %q, and the table has it", a.token, a.manner, a.err)
 		case a.err != nil && !errors.Is(a.err, tracbus.ErrNotCommitted) && !errors.Is(a.err, tracbus.ErrCommitUnknown):
@@ -147,7 +152,7 @@ func cmpOr(a, b error) error {
 // one received.
 func (s *storm) judgeDelivery(v *verdict, i int, done map[string]bool) {
 	name, events := s.group[i].name, s.group[i].delivered()
-	seen, last, counted := map[string]bool{}, int64(0), map[int64]int64{}
+	seen, last, counted := map[string]bool{}, spot{}, map[int64]int64{}
 	for _, e := range events {
 		change, ok := e.(tracbus.TicketChanged)
 		if !ok {
@@ -157,14 +162,17 @@ func (s *storm) judgeDelivery(v *verdict, i int, done map[string]bool) {
 		switch {
 		case seen[change.Comment]:
 			v.add(promiseOnce, "%s received %s again, as tid %d", name, change.Comment, change.TID)
+		case strings.HasSuffix(change.Comment, undone) && !done[change.Comment]:
+			v.add(promiseSavepoints, "%s received %s, as tid %d, which was rolled back to a savepoint", name, change.Comment, change.TID)
 		case !done[change.Comment]:
 			v.add(promiseOnce, "%s received %s, as tid %d, which was not committed", name, change.Comment, change.TID)
 		}
 		seen[change.Comment] = true
-		if change.TID <= last {
-			v.add(promiseOrder, "%s received tid %d after tid %d", name, change.TID, last)
+		at := spot{change.TID, change.Seq}
+		if !last.before(at) {
+			v.add(promiseOrder, "%s received tid %s after tid %s", name, at, last)
 		}
-		last = max(last, change.TID)
+		last = at
 		n, _ := change.Values["n"].(json.Number)
 		if got, _ := n.Int64(); got != counted[change.ID]+1 {
 			v.add(promiseOrder, "%s received change %s of ticket %d, %s, after change %d", name, n, change.ID, change.Comment, counted[change.ID])
@@ -172,8 +180,11 @@ func (s *storm) judgeDelivery(v *verdict, i int, done map[string]bool) {
 		counted[change.ID]++
 	}
 	for _, token := range slices.Sorted(maps.Keys(done)) {
-		if !seen[token] {
-			v.add(promiseOnce, "%s did not receive %s, which was committed", name, token)
+		if p := promiseOnce; !seen[token] {
+			if strings.HasSuffix(token, released) {
+				p = promiseSavepoints
+			}
+			v.add(p, "%s did not receive %s, which was committed", name, token)
 		}
 	}
 	if i > 0 {
@@ -203,8 +214,8 @@ func (s *storm) judgePrimary(v *verdict) {
 		for _, e := range m.delivered() {
 			if c := e.About(); c.Primary {
 				primary[c.Comment]++
-				if i != writers[c.Comment] {
-					v.add(promisePrimary, "%s is primary in %s, and %s made it", c.Comment, m.name, s.group[writers[c.Comment]].name)
+				if writer := writers[strings.TrimSuffix(c.Comment, released)]; i != writer {
+					v.add(promisePrimary, "%s is primary in %s, and %s made it", c.Comment, m.name, s.group[writer].name)
 				}
 			}
 		}
@@ -227,11 +238,11 @@ func (s *storm) judgeJournal(ctx context.Context, v *verdict) error {
 			since = append(since, e)
 		}
 		delivered := m.delivered()
-		if d := difference(delivered, since); d != "" {
+		if d := compare.Difference(delivered, since); d != "" {
 			v.add(promiseReadBack, "%s: of what was delivered and what Since yields, %s", m.name, d)
 		}
 	}
-	for item := range int64(items) {
+	for item := range int64(2 * items) {
 		r := tracbus.TicketResource(item + 1)
 		var history, delivered []tracbus.Event
 		for e, err := range s.group[0].journal.History(ctx, r) {
@@ -245,7 +256,7 @@ func (s *storm) judgeJournal(ctx context.Context, v *verdict) error {
 				delivered = append(delivered, e)
 			}
 		}
-		if d := difference(delivered, history); d != "" {
+		if d := compare.Difference(delivered, history); d != "" {
 			v.add(promiseReadBack, "%s: of what was delivered and what History yields, %s", r, d)
 		}
 	}

@@ -66,6 +66,16 @@ func TestVerdictSeesFaults(t *testing.T) {
 		"an answer that says nothing": {func(s *storm, _ map[string]bool) {
 			s.attempts[4].err = errors.New("bad connection")
 		}, promiseAnswers.name},
+		"rolled back to a savepoint, and stored": {func(s *storm, done map[string]bool) { done["t1"+undone] = true }, promiseSavepoints.name},
+		"rolled back to a savepoint, and told": {func(s *storm, _ map[string]bool) {
+			for _, m := range s.group {
+				e := told(4, 2, 2, m.name == "a").(tracbus.TicketChanged)
+				e.Comment = "t1" + undone
+				m.heard = append(m.heard, e)
+			}
+		}, promiseSavepoints.name},
+		"a released savepoint is not stored": {func(s *storm, _ map[string]bool) { s.attempts[0].manner = nesting }, promiseSavepoints.name},
+		"a released savepoint is not told":   {func(s *storm, done map[string]bool) { done["t1"+released] = true }, promiseSavepoints.name},
 		"no try succeeds": {func(s *storm, _ map[string]bool) {
 			for _, token := range []string{"t7", "t7'"} {
 				s.attempts = append(s.attempts, attempt{token: token, manner: plainly, err: tracbus.ErrNotCommitted})
@@ -96,20 +106,20 @@ func TestVerdictSeesFaults(t *testing.T) {
 
 // The calls of a durable consumer come in order, each again at most until the next one.
 func TestLogbookSeesFaults(t *testing.T) {
-	tids := []int64{1, 2, 4}
+	spots := []spot{{1, 0}, {2, 0}, {2, 1}}
 	for name, c := range map[string]struct {
 		calls []call
 		want  string
 	}{
-		"each once":          {[]call{{"", 1, 1}, {"", 2, 1}, {"", 4, 2}}, ""},
-		"one again":          {[]call{{"", 1, 1}, {"", 2, 1}, {"", 2, 2}, {"", 4, 2}}, ""},
-		"one left out":       {[]call{{"", 1, 1}, {"", 4, 1}}, "after 1 changes, the consumer was called with tid 4"},
-		"back":               {[]call{{"", 1, 1}, {"", 2, 1}, {"", 1, 2}}, "called with tid 1"},
-		"the last one lacks": {[]call{{"", 1, 1}, {"", 2, 1}}, "handled 2 of 3"},
-		"an older lease":     {[]call{{"", 1, 2}, {"", 2, 1}, {"", 4, 2}}, "under the fencing token 1, after 2"},
+		"each once":          {[]call{{"", spots[0], 1}, {"", spots[1], 1}, {"", spots[2], 2}}, ""},
+		"one again":          {[]call{{"", spots[0], 1}, {"", spots[1], 1}, {"", spots[1], 2}, {"", spots[2], 2}}, ""},
+		"one left out":       {[]call{{"", spots[0], 1}, {"", spots[2], 1}}, "after 1 changes, the consumer was called with tid 2.1"},
+		"back":               {[]call{{"", spots[0], 1}, {"", spots[1], 1}, {"", spots[0], 2}}, "called with tid 1.0"},
+		"the last one lacks": {[]call{{"", spots[0], 1}, {"", spots[1], 1}}, "handled 2 of 3"},
+		"an older lease":     {[]call{{"", spots[0], 2}, {"", spots[1], 1}, {"", spots[2], 2}}, "under the fencing token 1, after 2"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := (&logbook{calls: c.calls}).verdict(tids)
+			err := (&logbook{calls: c.calls}).verdict(spots)
 			if c.want == "" {
 				assert.NoError(t, err)
 			} else {
@@ -119,5 +129,5 @@ func TestLogbookSeesFaults(t *testing.T) {
 	}
 	l := &logbook{failing: map[string]bool{}}
 	assert.NoError(t, l.write(t.Context(), told(1, 1, 1, true).(tracbus.TicketChanged)))
-	assert.ErrorContains(t, l.verdict([]int64{1}), "the context of a call has the lease")
+	assert.ErrorContains(t, l.verdict(spots[:1]), "the context of a call has the lease")
 }

@@ -53,10 +53,23 @@ type logbook struct {
 	wrong   []string
 }
 
+// spot is where a change is in the journal.
+type spot struct {
+	tid int64
+	seq int
+}
+
+func (s spot) String() string { return fmt.Sprintf("%d.%d", s.tid, s.seq) }
+
+// before says whether s comes before another.
+func (s spot) before(other spot) bool {
+	return s.tid < other.tid || s.tid == other.tid && s.seq < other.seq
+}
+
 // call is one call of a durable consumer that succeeded.
 type call struct {
 	token string // of the change
-	tid   int64
+	spot  spot
 	lease int64
 }
 
@@ -72,7 +85,7 @@ func (l *logbook) write(ctx context.Context, e tracbus.TicketChanged) error {
 		l.failing[e.Comment] = true
 		return errOnPurpose
 	}
-	l.calls = append(l.calls, call{e.Comment, e.TID, lease.Token})
+	l.calls = append(l.calls, call{e.Comment, spot{e.TID, e.Seq}, lease.Token})
 	return nil
 }
 
@@ -104,20 +117,20 @@ func (l *logbook) handOver(ctx context.Context, s *storm) error {
 	if err := s.group[other].bus.Wait(ctx); err != nil { // also for the consumer
 		return err
 	}
-	var tids []int64
+	var spots []spot
 	for e, err := range s.group[other].journal.Since(ctx, 0) {
 		if err != nil {
 			return err
 		}
-		if _, ok := e.(tracbus.TicketChanged); ok {
-			tids = append(tids, e.About().TID)
+		if change, ok := e.(tracbus.TicketChanged); ok {
+			spots = append(spots, spot{change.TID, change.Seq})
 		}
 	}
-	return l.verdict(tids)
+	return l.verdict(spots)
 }
 
 // verdict says what is wrong with the calls, given the changes in their order.
-func (l *logbook) verdict(tids []int64) error {
+func (l *logbook) verdict(spots []spot) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var errs []error
@@ -127,19 +140,19 @@ func (l *logbook) verdict(tids []int64) error {
 	next, lease := 0, int64(0)
 	for _, c := range l.calls {
 		switch {
-		case next < len(tids) && c.tid == tids[next]:
+		case next < len(spots) && c.spot == spots[next]:
 			next++
-		case next > 0 && c.tid == tids[next-1]: // the last call again
+		case next > 0 && c.spot == spots[next-1]: // the last call again
 		default:
-			return errors.Join(append(errs, fmt.Errorf("after %d changes, the consumer was called with tid %d (%s)", next, c.tid, c.token))...)
+			return errors.Join(append(errs, fmt.Errorf("after %d changes, the consumer was called with tid %s (%s)", next, c.spot, c.token))...)
 		}
 		if c.lease < lease {
-			errs = append(errs, fmt.Errorf("tid %d was handled under the fencing token %d, after %d", c.tid, c.lease, lease))
+			errs = append(errs, fmt.Errorf("tid %s was handled under the fencing token %d, after %d", c.spot, c.lease, lease))
 		}
 		lease = max(lease, c.lease)
 	}
-	if next < len(tids) {
-		errs = append(errs, fmt.Errorf("the consumer has handled %d of %d changes; the next one is tid %d", next, len(tids), tids[next]))
+	if next < len(spots) {
+		errs = append(errs, fmt.Errorf("the consumer has handled %d of %d changes; the next one is tid %s", next, len(spots), spots[next]))
 	}
 	return errors.Join(errs...)
 }

@@ -1,4 +1,5 @@
-package tracbustest
+// Package hostile has texts that code breaks on, and puts them into events.
+package hostile
 
 import (
 	"reflect"
@@ -7,15 +8,15 @@ import (
 	"github.com/tracbus/tracbus"
 )
 
-// hostileTexts are texts that a program meets sooner or later, and that code which splits,
+// Texts are texts that a program meets sooner or later, and that code which splits,
 // trims, quotes or counts breaks on.
-var hostileTexts = []string{
+var Texts = []string{
 	" spaces around it\t", "two\nlines\r\n", `quotes ' " and a back\slash`, `{"time":1}`, `x' OR '1'='1`, "=not a field",
 	"%s ? $1 :name --", "ünïcödé, 日本語, 🎫, \u202e reversed", "null", "0", "a/b.c:d*e[f]", "\u007f\u0001",
 }
 
-// hostileNames are names of fields of the same sort.
-var hostileNames = []string{"=", "=name", "==name", "a.b", `"`, "state", "ü"}
+// Names are names of fields of the same sort.
+var Names = []string{"=", "=name", "==name", "a.b", `"`, "state", "ü"}
 
 var (
 	changeType = reflect.TypeFor[tracbus.Change]()
@@ -23,8 +24,8 @@ var (
 	textType   = reflect.TypeFor[string]()
 )
 
-// textsOf returns the different texts of an event beside its Change, in their order.
-func textsOf(e tracbus.Event) (texts []string) {
+// TextsOf returns the different texts of an event beside its Change, in their order.
+func TextsOf(e tracbus.Event) (texts []string) {
 	walk(copied(e), func(v reflect.Value) {
 		if v.Type() == textType && v.String() != "" && !slices.Contains(texts, v.String()) {
 			texts = append(texts, v.String())
@@ -33,9 +34,9 @@ func textsOf(e tracbus.Event) (texts []string) {
 	return texts
 }
 
-// withText returns a copy of an event that has another text in the place of one, wherever
+// WithText returns a copy of an event that has another text in the place of one, wherever
 // that is: so what is the same before is the same after.
-func withText(e tracbus.Event, old, text string) tracbus.Event {
+func WithText(e tracbus.Event, old, text string) tracbus.Event {
 	c := copied(e)
 	walk(c, func(v reflect.Value) {
 		if v.Type() == textType && v.String() == old {
@@ -45,9 +46,9 @@ func withText(e tracbus.Event, old, text string) tracbus.Event {
 	return c.Interface().(tracbus.Event)
 }
 
-// withField returns a copy of an event that has one field more in all of its Fields that
+// WithField returns a copy of an event that has one field more in all of its Fields that
 // are not nil, and whether there is one.
-func withField(e tracbus.Event, name string) (_ tracbus.Event, found bool) {
+func WithField(e tracbus.Event, name string) (_ tracbus.Event, found bool) {
 	c := copied(e)
 	walk(c, func(v reflect.Value) {
 		if v.Type() == fieldsType && !v.IsNil() {

@@ -1,4 +1,5 @@
-package tracbustest
+// Package compare says where two values differ, in words that lead to the place.
+package compare
 
 import (
 	"fmt"
@@ -7,9 +8,9 @@ import (
 	"time"
 )
 
-// difference says where b is not what a is, or returns "". Times are equal if they are the
+// Difference says where b is not what a is, or returns "". Times are equal if they are the
 // same moment, and functions are not compared.
-func difference(a, b any) string {
+func Difference(a, b any) string {
 	return differ("", reflect.ValueOf(a), reflect.ValueOf(b))
 }
 
