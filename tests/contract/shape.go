@@ -127,16 +127,22 @@ func (p *probe) variants() []tracbus.Event {
 			}
 		}
 	}
-	same := p.base
-	for _, pair := range p.old {
-		now := reflect.ValueOf(p.base).FieldByIndex(pair[0].index)
-		same = with(same, pair[1:], func(v reflect.Value) { v.Set(now) })
-	}
+	same := p.same()
 	found = append(found, same)
 	for _, pair := range p.old {
 		found = append(found, with(same, pair[1:], vary))
 	}
 	return found
+}
+
+// same returns the event of a change that changed nothing.
+func (p *probe) same() tracbus.Event {
+	e := p.base
+	for _, pair := range p.old {
+		now := reflect.ValueOf(p.base).FieldByIndex(pair[0].index)
+		e = with(e, pair[1:], func(v reflect.Value) { v.Set(now) })
+	}
+	return e
 }
 
 // openObjects finds out which objects have a ticket's fields, and which members they have
@@ -284,11 +290,7 @@ func (p *probe) bounds() {
 
 // naming finds the members of which one must differ for an event to be of its kind.
 func (p *probe) naming() {
-	same := p.base
-	for _, pair := range p.old {
-		now := reflect.ValueOf(p.base).FieldByIndex(pair[0].index)
-		same = with(same, pair[1:], func(v reflect.Value) { v.Set(now) })
-	}
+	same := p.same()
 	if same.Kind() == p.base.Kind() {
 		return
 	}
@@ -301,7 +303,7 @@ func (p *probe) naming() {
 			}
 		}
 	}
-	if len(names) > 1 {
+	if len(names) > 1 { // one alone is required
 		old.anyOf = slices.Sorted(maps.Keys(names))
 	}
 }
