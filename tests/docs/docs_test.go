@@ -19,11 +19,12 @@ import (
 	"github.com/tracbus/tracbus/internal/docprogram"
 )
 
-// needsDriver says whether only this module can build a program.
+// needsDriver says whether only this module can build a program, because of a driver or a system of metrics.
 func needsDriver(p docprogram.Program) bool {
 	return slices.ContainsFunc(p.Imports(), func(path string) bool {
 		return strings.HasPrefix(path, "modernc.org/sqlite") || strings.HasPrefix(path, "github.com/jackc/pgx") ||
-			strings.HasPrefix(path, "github.com/go-sql-driver/mysql")
+			strings.HasPrefix(path, "github.com/go-sql-driver/mysql") ||
+			strings.HasPrefix(path, "go.opentelemetry.io/") || strings.HasPrefix(path, "github.com/prometheus/")
 	})
 }
 
