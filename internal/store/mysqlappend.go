@@ -9,6 +9,7 @@ import (
 
 	sessions "github.com/tracbus/tracbus/internal/session"
 	"github.com/tracbus/tracbus/internal/sqltext"
+	"github.com/tracbus/tracbus/internal/store/insert"
 )
 
 // callMySQL has journal_append take a tid and write a row. Its CASE makes a number null if
@@ -64,9 +65,9 @@ func (s *Store) appendMySQL(ctx context.Context, q SQL, slots []int64, rows [][]
 	if atOnce {
 		for len(rest) > 0 {
 			var some [][]any
-			some, rest = split(rest)
+			some, rest = insert.Split(rest)
 			b.WriteString("; ")
-			args = writeInsert(&b, args, some, "LAST_INSERT_ID()")
+			args = insert.Write(&b, args, some, "LAST_INSERT_ID()")
 		}
 	}
 	if end {
@@ -125,7 +126,7 @@ const maxAtOnce = 8 << 20
 func (s *Store) checkSize(rows [][]any) (all int64, err error) {
 	for rest := rows; len(rest) > 0; {
 		var some [][]any
-		some, rest = split(rest)
+		some, rest = insert.Split(rest)
 		size := int64(5000)
 		for _, row := range some {
 			size += sqltext.MySQLLength(row)

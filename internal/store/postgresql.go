@@ -12,6 +12,7 @@ import (
 	"github.com/tracbus/tracbus/internal/chain"
 	"github.com/tracbus/tracbus/internal/limit"
 	"github.com/tracbus/tracbus/internal/sqltext"
+	"github.com/tracbus/tracbus/internal/store/insert"
 	"github.com/tracbus/tracbus/internal/store/schema"
 )
 
@@ -133,9 +134,9 @@ func (s *Store) appendPostgreSQL(ctx context.Context, q SQL, slots []int64, rows
 	if len(rest) > 0 {
 		var b strings.Builder
 		var some [][]any
-		some, rest = split(rest)
-		b.WriteString("WITH t AS (" + text + "), i AS (" + insertInto + "SELECT t.tid, v.* FROM t, (VALUES (" + typed + ")")
-		b.WriteString(strings.Repeat(", (?"+strings.Repeat(", ?", values-1)+")", len(some)-1))
+		some, rest = insert.Split(rest)
+		b.WriteString("WITH t AS (" + text + "), i AS (" + insert.Into + "SELECT t.tid, v.* FROM t, (VALUES (" + typed + ")")
+		b.WriteString(strings.Repeat(", (?"+strings.Repeat(", ?", insert.Values-1)+")", len(some)-1))
 		text = b.String() + ") v) SELECT tid FROM t"
 		args = slices.Concat(append([][]any{args}, some...)...) // rest goes on behind some
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/tracbus/tracbus/internal/limit"
 	"github.com/tracbus/tracbus/internal/sqltext"
+	"github.com/tracbus/tracbus/internal/store/insert"
 )
 
 // sqlite lets one transaction write at a time, so tids follow the commits, and
@@ -50,7 +51,7 @@ func (s *Store) checkSQLite(ctx context.Context) error {
 
 // appendSQLite takes the tid after the highest, which nobody else can do meanwhile.
 func (s *Store) appendSQLite(ctx context.Context, q SQL, _ []int64, rows [][]any, _ bool) (tid int64, committed bool, err error) {
-	const text = insertInto + "VALUES (1 + " + highest + ", ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING tid"
+	const text = insert.Into + "VALUES (1 + " + highest + ", ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING tid"
 	if err = limit.QueryRow(ctx, kept(q), s.SQL(text), rows[0]...).Scan(&tid); err != nil {
 		return 0, false, err
 	}
