@@ -227,7 +227,7 @@ func (tx *ModelTransaction) Outcome(ctx context.Context) (tid int64, err error) 
 	if len(tx.taken)+len(tx.pending.All()) == 0 {
 		return 0, &CommitUnknownError{tx, errors.New("it changed nothing that leaves a trace in the journal")}
 	}
-	var session store.Session
+	session := tx.session
 	if tx.conn != nil {
 		session = tx.conn.Session
 	}

@@ -45,7 +45,7 @@ var floors = [][]string{
 	{"internal/value", "internal/store/schema", "internal/store/insert", "internal/store/turns", "internal/delivery", "internal/tracini", "internal/redisconn", "internal/persistent", "internal/question"},
 	{"internal/session", "internal/tombstone", "internal/mark", "internal/lazyconn", "internal/chain", "internal/capture", "internal/tracvalue", "internal/tracfile"},
 	{"internal/borrow", "internal/namedrow", "internal/store", "internal/wire", "internal/stream", "internal/publish/pipeline", "internal/publish/script"},
-	{"internal/checkpoint", "internal/retention", "internal/recent", "internal/probe", "internal/tracsql"},
+	{"internal/checkpoint", "internal/retention", "internal/recent", "internal/probe", "internal/tracsql", "internal/batch"},
 	{"internal/entry", "internal/follow", "internal/progress"},
 	{"internal/consumer"},
 	{"internal/publish"},

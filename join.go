@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"sync"
 
+	"github.com/tracbus/tracbus/internal/batch"
 	"github.com/tracbus/tracbus/internal/borrow"
 )
 
@@ -24,6 +25,9 @@ import (
 // deferred tx.Rollback(). If commit failed and it could not be found out whether the commit
 // holds, the error is a [*CommitUnknownError]. An error of commit itself is wrapped.
 func (j *Journal) CommitWith(ctx context.Context, q SQL, who Actor, commit func() error, events ...Event) (tid int64, err error) {
+	if b, batches := q.(batch.Tx); batches && j.inbox == nil {
+		return j.commitBatch(ctx, q, b, who, commit, events)
+	}
 	tx, err := j.Join(q)
 	if err == nil {
 		tx.whole = true

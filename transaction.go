@@ -35,6 +35,7 @@ type ModelTransaction struct {
 	lent    *borrow.Loan // of q: runs the application's
 	conn    *store.Conn  // its own; nil in a joined transaction
 	joined  bool
+	session store.Session // of a joined one, if it was asked for
 
 	who      Actor
 	kind     Kind // that was prepared; "" is any

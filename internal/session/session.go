@@ -1,5 +1,5 @@
-// Package session knows the connections of MySQL and MariaDB. Its secret is how the server
-// names them, and what it says of what they do.
+// Package session knows the connections of MySQL and MariaDB, and the name of those of PostgreSQL. Its
+// secret is how the server names them, and what it says of what they do.
 package session
 
 import (
@@ -15,8 +15,8 @@ import (
 
 // Session is how the server names a connection. Zero is not known.
 type Session struct {
-	ID     int64
-	server int64 // when the server started, by its own clock, in seconds since 1970
+	ID    int64
+	Began int64 // when the server started, by its own clock, in seconds since 1970; on PostgreSQL the session, in microseconds
 }
 
 // Sessions are those of one database. Its methods may be called concurrently.
@@ -128,7 +128,7 @@ func (all *Sessions) WaitUntilGone(ctx context.Context, s Session) error {
 		if err != nil || n == 0 {
 			return err
 		}
-		if now, err := serverStart(ctx, all.DB); err != nil || s.server != 0 && now != s.server {
+		if now, err := serverStart(ctx, all.DB); err != nil || s.Began != 0 && now != s.Began {
 			return err
 		}
 		if !limit.Sleep(ctx, pause) {

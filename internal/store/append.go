@@ -30,12 +30,21 @@ func (s *Store) Append(ctx context.Context, q SQL, commitID, origin string, chan
 	if c, own := q.(*Conn); !own || c.turn == nil { // which waits for nothing now
 		defer s.Within(most, &ctx, &err)()
 	}
+	return s.dialect.append(s, ctx, q, slots, Rows(commitID, origin, changes), end)
+}
+
+// Rows returns the values of changes, without the tid.
+func Rows(commitID, origin string, changes []Change) [][]any {
 	rows := make([][]any, len(changes))
 	for i, c := range changes {
 		rows[i] = []any{i, len(changes), commitID, cmp.Or(c.Origin, origin), c.Realm, c.ID, c.Kind, c.Time, c.Author, c.IPNR, sqltext.Number(c.Authenticated), sqltext.OrNull(c.Env), c.Comment, c.Attrs, c.Document}
 	}
-	return s.dialect.append(s, ctx, q, slots, rows, end)
+	return rows
 }
+
+// Taking returns the statement that takes a tid on PostgreSQL, for [insert.Taking], and the class of
+// the journal's locks.
+func (s *Store) Taking() (template string, class int64) { return s.appends, s.class }
 
 // insertEach sends rows of a tid that is known, statement by statement.
 func (s *Store) insertEach(ctx context.Context, q SQL, tid int64, rows [][]any) error {

@@ -59,7 +59,7 @@ func (s *Store) slots(q SQL, resources ...[2]string) (slots []int64, n int) {
 		defer c.later.mu.Unlock()
 		resources, n = append(resources, c.later.resources...), len(c.later.resources)
 	}
-	return slotsOf(resources), n
+	return Slots(resources), n
 }
 
 // LockFloor locks up to where the journal is pruned, until q's transaction ends: for who
@@ -73,9 +73,9 @@ func (s *Store) LockFloor(ctx context.Context, q SQL) (err error) {
 // room for some 6,400 locks, MySQL's need a row each.
 const slots = 4096
 
-// slotsOf returns the slots of resources, in one order, so that two who lock the same do
+// Slots returns the slots of resources, in one order, so that two who lock the same do
 // not wait for each other.
-func slotsOf(resources [][2]string) (all []int64) {
+func Slots(resources [][2]string) (all []int64) {
 	for _, r := range resources {
 		h := fnv.New32a()
 		_, _ = h.Write([]byte(r[0] + "\x00" + r[1]))

@@ -5,8 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/tracbus/tracbus/internal/chain"
@@ -96,17 +94,9 @@ func (s *Store) setCounterPostgreSQL(ctx context.Context, q SQL, tid int64) erro
 	return limit.Ask(ctx, q, s.SQL("SELECT setval('{journal_tid}'::regclass, CAST(? AS bigint))"), tid)
 }
 
-// typed has a placeholder for each value, of which PostgreSQL cannot guess the type.
-const typed = `CAST(? AS integer), CAST(? AS integer), CAST(? AS text), CAST(? AS text), CAST(? AS text), CAST(? AS text), CAST(? AS text), CAST(? AS bigint),
-	CAST(? AS text), CAST(? AS text), CAST(? AS integer), CAST(? AS text), CAST(? AS text), CAST(? AS bigint), CAST(? AS text)`
-
-// What the append's text has for BEFORE and IF. The library's own transactions are those that
-// are deferrable, because one that the application began after it had ended ours is not.
-const (
-	lockSlot    = "pg_advisory_xact_lock(f.lock_class, CAST(? AS integer))"
-	utf8Session = "current_setting('client_encoding') IN ('UTF8', 'SQL_ASCII')"
-	begunHere   = "current_setting('transaction_deferrable') = 'on' AND current_setting('default_transaction_deferrable') = 'off'"
-)
+// begunHere is true in the library's own transactions: those that are deferrable, because one that
+// the application began after it had ended ours is not.
+const begunHere = "current_setting('transaction_deferrable') = 'on' AND current_setting('default_transaction_deferrable') = 'off'"
 
 // appendPostgreSQL sends all in one statement, if at most one slot is to be locked and the rows
 // are not too many.
@@ -119,27 +109,18 @@ func (s *Store) appendPostgreSQL(ctx context.Context, q SQL, slots []int64, rows
 		}
 		slots = nil
 	}
-	before, only, args, rest := "''", utf8Session, rows[0], rows[1:]
+	before, only, extra := "''", insert.UTF8Session, []any(nil)
 	if len(slots) > 0 {
-		before, args = lockSlot, append(args, slots[0])
+		before, extra = insert.LockSlot, []any{slots[0]}
 	}
 	c, own := q.(*Conn)
 	if own {
 		only += " AND " + begunHere
 	}
 	if own && c.chain.Began() != 0 {
-		only, args = only+" AND "+chain.Began+" = CAST(? AS bigint)", append(args, c.chain.Began())
+		only, extra = only+" AND "+chain.Began+" = CAST(? AS bigint)", append(extra, c.chain.Began())
 	}
-	text := strings.NewReplacer("BEFORE", before, "IF", only, "TYPED", typed).Replace(s.appends)
-	if len(rest) > 0 {
-		var b strings.Builder
-		var some [][]any
-		some, rest = insert.Split(rest)
-		b.WriteString("WITH t AS (" + text + "), i AS (" + insert.Into + "SELECT t.tid, v.* FROM t, (VALUES (" + typed + ")")
-		b.WriteString(strings.Repeat(", (?"+strings.Repeat(", ?", insert.Values-1)+")", len(some)-1))
-		text = b.String() + ") v) SELECT tid FROM t"
-		args = slices.Concat(append([][]any{args}, some...)...) // rest goes on behind some
-	}
+	text, args, rest := insert.Taking(s.appends, before, only, "", extra, rows)
 	err = limit.QueryRow(ctx, q, s.SQL(text), args...).Scan(&tid)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
@@ -182,15 +163,11 @@ func (s *Store) boundPostgreSQL(ctx context.Context, q SQL) (int64, error) {
 	return bound, err
 }
 
-// findPostgreSQL waits until the transaction's lock is gone: then it is seen, or
-// never will be.
-func (s *Store) findPostgreSQL(ctx context.Context, commitID string, tid, above int64, _ Session) (found int64, landed bool, err error) {
+// findPostgreSQL waits until the transaction's lock is gone, or, if its tid is not known, the session
+// that was to take one: then it is seen, or never will be.
+func (s *Store) findPostgreSQL(ctx context.Context, commitID string, tid, above int64, session Session) (found int64, landed bool, err error) {
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 250*time.Millisecond) {
-		bound, err := s.boundPostgreSQL(ctx, s.db)
-		over := bound >= tid
-		if err == nil && !over {
-			over, err = s.forgottenPostgreSQL(ctx, tid)
-		}
+		over, err := s.overPostgreSQL(ctx, tid, session)
 		if err != nil {
 			return 0, false, err
 		}
@@ -203,6 +180,23 @@ func (s *Store) findPostgreSQL(ctx context.Context, commitID string, tid, above 
 		}
 	}
 }
+
+func (s *Store) overPostgreSQL(ctx context.Context, tid int64, session Session) (over bool, err error) {
+	if tid == 0 && session.ID != 0 {
+		err = limit.QueryRow(ctx, s.db, s.SQL("SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = CAST(? AS integer) AND coalesce("+SessionBegan+", CAST(? AS bigint)) = CAST(? AS bigint)"),
+			session.ID, session.Began, session.Began).Scan(&over)
+		return over, err
+	}
+	bound, err := s.boundPostgreSQL(ctx, s.db)
+	if err != nil || bound >= tid {
+		return true, err
+	}
+	return s.forgottenPostgreSQL(ctx, tid)
+}
+
+// SessionBegan is when a session of pg_stat_activity began, in microseconds; null for a role that may
+// not know that.
+const SessionBegan = "CAST(extract(epoch FROM backend_start) * 1000000 AS bigint)"
 
 // forgottenPostgreSQL says whether the server has forgotten that a tid was taken: it has
 // crashed since, and with it every transaction of that time has ended. If one of them
