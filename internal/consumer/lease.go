@@ -290,7 +290,7 @@ var errCallTimeout = errors.New("the call took longer than DurableConfig.CallTim
 // also ends after timeout, with errCallTimeout, and a grace after ctx.
 func (l *Lease) callContext(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
 	info := LeaseInfo{Consumer: l.claim.Name, JournalUUID: l.renewer.tables.JournalUUID(), Token: l.claim.Token}
-	calling, cancel := context.WithTimeoutCause(context.WithValue(l.ctx, leaseKey{}, info), timeout, errCallTimeout)
+	calling, cancel := context.WithTimeoutCause(WithLease(l.ctx, info), timeout, errCallTimeout)
 	stop := context.AfterFunc(ctx, func() { time.AfterFunc(stopGrace, cancel) })
 	return calling, func() {
 		stop()
@@ -306,6 +306,11 @@ type LeaseInfo struct {
 }
 
 type leaseKey struct{}
+
+// WithLease returns a context in which [LeaseFrom] finds a lease, as for a call under it.
+func WithLease(ctx context.Context, info LeaseInfo) context.Context {
+	return context.WithValue(ctx, leaseKey{}, info)
+}
 
 // LeaseFrom returns the lease of the call that ctx belongs to, and false outside
 // of one.

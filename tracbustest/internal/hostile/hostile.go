@@ -59,7 +59,14 @@ func WithField(e tracbus.Event, name string) (_ tracbus.Event, found bool) {
 	return c.Interface().(tracbus.Event), found
 }
 
-// copied returns a copy of an event that can be written, and shares no map or slice with it.
+// Copy returns a copy of an event that shares no map or slice with it.
+func Copy(e tracbus.Event) tracbus.Event {
+	c := copied(e)
+	walk(c, func(reflect.Value) {})
+	return c.Interface().(tracbus.Event)
+}
+
+// copied returns a copy of an event that can be written.
 func copied(e tracbus.Event) reflect.Value {
 	c := reflect.New(reflect.TypeOf(e)).Elem()
 	c.Set(reflect.ValueOf(e))
@@ -111,4 +118,18 @@ func walked(v reflect.Value, f func(reflect.Value)) reflect.Value {
 	c.Set(v)
 	walk(c, f)
 	return c
+}
+
+// Emptied returns a copy of an event whose Fields have null values only.
+func Emptied(e tracbus.Event) tracbus.Event {
+	c := copied(e)
+	walk(c, func(v reflect.Value) {
+		if v.Type() != fieldsType {
+			return
+		}
+		for _, name := range v.MapKeys() {
+			v.SetMapIndex(name, reflect.Zero(fieldsType.Elem()))
+		}
+	})
+	return c.Interface().(tracbus.Event)
 }
