@@ -58,7 +58,7 @@ func (tx *ModelTransaction) report(e Event) error {
 	}
 	c := e.About()
 	switch {
-	case c.Absent&^AttrValues != 0:
+	case c.Absent&^(AttrValues|AttrOld) != 0:
 		return errors.New("the event has parts that are absent: expected one that is complete")
 	case tx.kind != "" && e.Kind() != tx.kind:
 		return fmt.Errorf("it is %q, and the transaction was prepared for %q", e.Kind(), tx.kind)

@@ -69,7 +69,7 @@ func TestDecodeRefuses(t *testing.T) {
 		is               error
 		want             string
 	}{
-		{"trac.test.build.created", `{}`, tracbus.ErrUnknownChannel, "not a channel of tickets or pages"},
+		{"trac.test.build.created", `{}`, tracbus.ErrUnknownChannel, "not a channel of tickets, pages or plain resources"},
 		{"trac.test.ticket.exploded.1", `{"id":1}`, tracbus.ErrUnknownChannel, ""},
 		{"trac.test.ticket.changed.2", `{"id":1}`, tracbus.ErrUnknownChannel, `payload is of "ticket 1"`},
 		{"trac.test.ticket.created", `{"id":"1"}`, tracbus.ErrBadPayload, `member "id": expected an integer, found "1"`},

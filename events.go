@@ -40,8 +40,8 @@ const (
 
 // An Event describes one change of one resource. The types are [TicketCreated],
 // [TicketChanged], [TicketDeleted], [WikiPageCreated], [WikiPageChanged],
-// [WikiPageDeleted], five rarer ones beside them, and [Resync], which says that
-// changes were missed.
+// [WikiPageDeleted], five rarer ones beside them, [ResourceCreated], [ResourceChanged] and
+// [ResourceDeleted] of other realms, and [Resync], which says that changes were missed.
 //
 // Events are values, but their [Fields] are shared by all who have them: nobody may
 // change them once the event was given to a bus. A listener may keep them as long as
@@ -112,6 +112,7 @@ type Attrs uint16
 // TID, Seq, CommitID, IPNR, Authenticated, Primary, and who deleted or renamed a
 // page, and when. AttrValues are the values of a ticket that did not change. AttrActor is
 // who made the change, and AttrAddress are IPNR and Authenticated: what a [Capture] cannot know.
+// AttrOld are the values before the change: then Old has null for each field that may have changed.
 const (
 	AttrAuthor   = Attrs(wire.Author)
 	AttrComment  = Attrs(wire.Comment)
@@ -124,6 +125,7 @@ const (
 	AttrOrigin   = Attrs(wire.Origin)
 	AttrActor    = Attrs(wire.Actor)
 	AttrAddress  = Attrs(wire.Address)
+	AttrOld      = Attrs(wire.Old)
 )
 
 // Has says whether a holds all of b.

@@ -75,12 +75,13 @@ func (t *tracker) setStatusInOwn(ctx context.Context, user string, id int64, sta
 	if _, err := tx.ExecContext(ctx, `UPDATE issue SET status = ? WHERE id = ?`, status, id); err != nil {
 		return err
 	}
-	// Was: return tx.Commit()
+	// Added, in the place of return tx.Commit(): what changed.
 	_, err = t.journal.CommitWith(ctx, tx, tracbus.Actor{Author: user}, tx.Commit, tracbus.TicketChanged{
 		ID:     id,
 		Values: tracbus.Fields{"title": title, "status": status},
 		Old:    tracbus.Fields{"status": old},
 	})
+	// As before.
 	return err
 }
 

@@ -117,7 +117,7 @@ func (c codec) Append(dst []byte, e Event) (_ []byte, middle int, err error) {
 // The errors of [Decode] and of a [Subscriber] for a message that is no event, which
 // are wrapped in a [DecodeError].
 var (
-	ErrUnknownChannel = errors.New("not a channel of tickets or pages")
+	ErrUnknownChannel = errors.New("not a channel of tickets, pages or plain resources")
 	ErrBadPayload     = wire.ErrPayload // "not a payload of this channel"
 )
 
@@ -156,13 +156,22 @@ func Decode(prefix, channel, payload string) (Event, error) {
 type decoder func(c Change, kind Kind, members []value.Member) (Event, error)
 
 func decode(prefix, channel, payload string) (Event, error) {
-	if !strings.Contains(channel, "."+string(RealmTicket)+".") && !strings.Contains(channel, "."+string(RealmWiki)+".") {
+	known := strings.Contains(channel, "."+string(RealmTicket)+".") || strings.Contains(channel, "."+string(RealmWiki)+".")
+	if !known && !strings.Contains(payload, `"realm"`) {
 		return nil, ErrUnknownChannel
 	}
 	var few [24]value.Member
 	members, err := value.ParseObject(few[:0], payload)
-	if err != nil {
+	if err != nil && !known {
+		return nil, ErrUnknownChannel
+	} else if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBadPayload, err)
+	}
+	if e, err := decodeResource(prefix, channel, members); err != errNotPlain {
+		return e, err
+	}
+	if !known {
+		return nil, ErrUnknownChannel
 	}
 	// Only the payload says which part of the channel is the id. A page has no
 	// member "id", but a ticket may have a field "name".

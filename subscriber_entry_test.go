@@ -124,7 +124,7 @@ func TestWhatIsNoStreamEntry(t *testing.T) {
 		{"9-0", []string{"payload", `{"id":7,"due":3}`}, ErrStreamEntry, `field "due": expected a time, found "3"`},
 		{"9-0", []string{"payload", `{"id":7,"due":"today"}`}, ErrStreamEntry, `field "due": expected a time, found "today"`},
 		{"9-0", []string{"payload", `{}`}, ErrBadPayload, `expected a member "id" or "name"`},
-		{"9-0", []string{"channel", "trac.test.build.created"}, ErrUnknownChannel, "not a channel of tickets or pages"},
+		{"9-0", []string{"channel", "trac.test.build.created"}, ErrUnknownChannel, "not a channel of tickets, pages or plain resources"},
 		{entryID(3<<48, 0), nil, ErrStreamEntry, `field "id": expected a tid`},
 		{"9-1099511627776", nil, ErrStreamEntry, `field "id": expected a tid and a place in the transaction, found "9-1099511627776"`},
 	} {

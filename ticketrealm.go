@@ -33,15 +33,7 @@ func (e TicketDeleted) Entry() Entry {
 
 // Entry implements [Recordable].
 func (e TicketChanged) Entry() Entry {
-	state := stateOf(e.Values, e.New)
-	if state != nil {
-		for name := range e.New {
-			if _, ok := e.Values[name]; !ok {
-				state[stateLost+name] = nil
-			}
-		}
-	}
-	return Entry{e.Resource(), KindChanged, e.Change, state, e.New, e.Old}
+	return Entry{e.Resource(), KindChanged, e.Change, stateAfter(e.Values, e.New), e.New, e.Old}
 }
 
 // Entry implements [Recordable].
@@ -73,6 +65,20 @@ func stateOf(values, changed Fields) Fields {
 	return state
 }
 
+// stateAfter returns the values of a change, and which new ones are none of them.
+func stateAfter(values, fresh Fields) Fields {
+	state := stateOf(values, fresh)
+	if state == nil {
+		return nil
+	}
+	for name := range fresh {
+		if _, ok := values[name]; !ok {
+			state[stateLost+name] = nil
+		}
+	}
+	return state
+}
+
 // Tickets is the [JournalRealm] of tickets. The events are the same whether
 // trac.TicketEdit wrote the ticket to Trac's tables, or the application wrote it
 // elsewhere and reports it with [ModelTransaction.Record]. Trac's custom fields
@@ -96,11 +102,11 @@ func (Tickets) Event(e Entry) (Event, error) {
 	}
 	switch e.Kind {
 	case KindCreated:
-		return TicketCreated{e.Change, id, e.ticketValues()}, nil
+		return TicketCreated{e.Change, id, e.stateValues()}, nil
 	case KindDeleted:
-		return TicketDeleted{e.Change, id, e.ticketValues()}, nil
+		return TicketDeleted{e.Change, id, e.stateValues()}, nil
 	case KindChanged:
-		return TicketChanged{e.Change, id, e.ticketValues(), e.New, e.Old}, nil
+		return TicketChanged{e.Change, id, e.stateValues(), e.New, e.Old}, nil
 	case KindCommentEdited:
 		edited, ok1 := e.State[stateEdited].(time.Time)
 		comment, ok2 := e.State[stateOldComment].(string)
@@ -118,8 +124,8 @@ func (Tickets) Event(e Entry) (Event, error) {
 	return fail("a kind of change that tickets have")
 }
 
-// ticketValues puts together again what Entry took apart.
-func (e Entry) ticketValues() Fields {
+// stateValues puts together again what Entry took apart.
+func (e Entry) stateValues() Fields {
 	if e.State == nil {
 		return nil
 	}

@@ -141,9 +141,9 @@ func TestWhatIsNoEventIsALineToo(t *testing.T) {
 	r := start(t, "-json", "-redis", "redis://"+server.Addr(), "*")
 	r.line(r.said)
 	for _, test := range []struct{ channel, payload, want string }{
-		{"news", "hello", `{"channel":"news","payload":"hello","error":"message on channel \"news\": not a channel of tickets or pages"}`},
-		{"news", `{"a": "<b>"}`, `{"channel":"news","payload":{"a":"<b>"},"error":"message on channel \"news\": not a channel of tickets or pages"}`},
-		{"news", "\"\xff\"", `{"channel":"news","payload":"\"\ufffd\"","error":"message on channel \"news\": not a channel of tickets or pages"}`},
+		{"news", "hello", `{"channel":"news","payload":"hello","error":"message on channel \"news\": not a channel of tickets, pages or plain resources"}`},
+		{"news", `{"a": "<b>"}`, `{"channel":"news","payload":{"a":"<b>"},"error":"message on channel \"news\": not a channel of tickets, pages or plain resources"}`},
+		{"news", "\"\xff\"", `{"channel":"news","payload":"\"\ufffd\"","error":"message on channel \"news\": not a channel of tickets, pages or plain resources"}`},
 	} {
 		publish(t, c, test.channel, test.payload)
 		assert.Equal(t, test.want, r.line(r.printed))
@@ -177,7 +177,7 @@ trac.test  "wiki Evil\x1b[2J"  changed  by "\x1b[31mjoe"
     version 2 of 2020-01-02 03:04:05, read-only
     text: "new\r\ntext"
     text before: "old"
-message on channel "trac.test.nothing": not a channel of tickets or pages
+message on channel "trac.test.nothing": not a channel of tickets, pages or plain resources
     "\x1b[2J"
 `
 	var got strings.Builder

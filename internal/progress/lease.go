@@ -57,7 +57,7 @@ func (t *Tables) AcquireLeases(ctx context.Context, seen []Consumer, holder stri
 	}
 	// Because of the condition on the token and the heartbeat, one of many wins: the others
 	// find a row that changed. Databases check it again once they have locked the row.
-	args := []any{holder, lease.Microseconds(), holder, number(force)}
+	args := []any{holder, lease.Microseconds(), holder, sqltext.Number(force)}
 	which := make([]string, len(seen))
 	names := make([]string, len(seen))
 	for i, o := range seen {
@@ -174,12 +174,4 @@ func (t *Tables) NoteFailure(ctx context.Context, name string, token int64, fail
 // database.
 func (t *Tables) NoteGeneration(ctx context.Context, name string, token, generation int64) (held bool, err error) {
 	return t.exec(ctx, "UPDATE {journal_consumer} SET heartbeat = heartbeat + 1, generation = ? WHERE name = ? AND token = ? AND holder <> ''", generation, name, token)
-}
-
-// number is a bool as the columns have it.
-func number(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }

@@ -121,8 +121,7 @@ func (s *Store) begin(ctx context.Context, most time.Duration, statements []stri
 	return c, nil
 }
 
-// InTransaction returns an error unless q, which is an application's, is in a transaction. The
-// name of the savepoint is not one that an application would give to its own.
+// InTransaction returns an error unless q, which is an application's, is in a transaction.
 func (s *Store) InTransaction(ctx context.Context, q SQL) (err error) {
 	defer s.Within(s.limits.Answer, &ctx, &err)()
 	if s.dialect.oneWriter {

@@ -67,8 +67,8 @@ func (s *Store) migrate(ctx context.Context, manual bool) (err error) {
 	if err != nil {
 		return err
 	}
-	if text := s.dialect.sql().Marks(); text != "" && !manual && !l.table("journal_mark") {
-		_, _ = s.db.ExecContext(ctx, s.SQL(text)) // who may not do it, and has savepoints, is told so by their first statement
+	if text := s.dialect.sql().Marks(); text != "" && !manual && !l.table("journal_mark") { // who may not do it learns that from the first savepoint
+		_, _ = s.db.ExecContext(ctx, s.SQL(text))
 	}
 	if err := s.readFacts(ctx); err != nil {
 		return err

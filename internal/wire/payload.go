@@ -25,6 +25,7 @@ const (
 	Origin
 	Actor
 	Address
+	Old
 )
 
 // Has says whether a holds all of b.

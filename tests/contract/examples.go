@@ -17,6 +17,8 @@ func Examples() []tracbus.Event {
 	page := tracbus.WikiPage{
 		Name: "WikiStart", Version: 2, Text: "Page contents. More.", Readonly: true, Time: later, Author: "joe", Comment: "Editing page.",
 	}
+	task := tracbus.Resources("task").Of("5")
+	open, done := tracbus.Fields{"title": "Buy milk", "done": false}, tracbus.Fields{"title": "Buy milk", "done": true}
 	events := []tracbus.Event{
 		tracbus.TicketCreated{Change: joe, ID: 17, Values: ticket},
 		tracbus.TicketChanged{
@@ -35,6 +37,9 @@ func Examples() []tracbus.Event {
 		tracbus.WikiPageRenamed{Change: joe, Page: page, OldName: "SandBox"},
 		tracbus.WikiPageVersionDeleted{Change: joe, Page: page},
 		tracbus.WikiPageCommentEdited{Change: joe, Page: page, OldComment: "Editing."},
+		tracbus.ResourceCreated{Change: joe, Of: task, Values: open},
+		tracbus.ResourceChanged{Change: joe, Of: task, Values: done, New: tracbus.Fields{"done": true}, Old: tracbus.Fields{"done": false}},
+		tracbus.ResourceDeleted{Change: joe, Of: task, Values: done},
 	}
 	return append(events, examplesOfRealms(joe, first)...)
 }
