@@ -110,7 +110,7 @@ type Attrs uint16
 // The attributes. In an event with a Page, AttrAuthor, AttrComment and AttrTime
 // are the Page's. AttrOrigin is what no message of the original plugin carries:
 // TID, Seq, CommitID, IPNR, Authenticated, Primary, and who deleted or renamed a
-// page, and when. AttrValues are the values of a ticket that did not change. AttrActor is
+// page, and when. AttrValues are the values of a ticket that did not change, and the Values of a plain resource. AttrActor is
 // who made the change, and AttrAddress are IPNR and Authenticated: what a [Capture] cannot know.
 // AttrOld are the values before the change: then Old has null for each field that may have changed.
 const (

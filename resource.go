@@ -30,11 +30,11 @@ func (r Resources) Of(id string) Resource { return Resource{Realm(r), id} }
 type ResourceCreated struct {
 	Change
 	Of     Resource
-	Values Fields // all of them
+	Values Fields // all of them; nil if they are not known
 }
 
 // ResourceChanged says that a plain resource was changed. Recorded with Values and Old, New is
-// filled in; see [Diff] and [ModelTransaction.RecordState] if the old values are not at hand.
+// filled in; see [Diff], and [ModelTransaction.RecordState] if the old values are not at hand.
 type ResourceChanged struct {
 	Change
 	Of     Resource
@@ -143,19 +143,27 @@ func (e ResourceChanged) WithChange(c Change) Event { e.Change = c; return e }
 func (e ResourceDeleted) WithChange(c Change) Event { e.Change = c; return e }
 
 func (e ResourceCreated) normalized(c Change) (_ Event, err error) {
-	e.Change = c
+	e.Change = c.withValues(e.Values)
 	e.Values, err = normalizedResource(e.Of, e.Values)
 	return e, err
 }
 
 func (e ResourceDeleted) normalized(c Change) (_ Event, err error) {
-	e.Change = c
+	e.Change = c.withValues(e.Values)
 	e.Values, err = normalizedResource(e.Of, e.Values)
 	return e, err
 }
 
+// withValues says that values are not known, if they are not.
+func (c Change) withValues(values Fields) Change {
+	if values == nil {
+		c.Absent |= AttrValues
+	}
+	return c
+}
+
 func (e ResourceChanged) normalized(c Change) (_ Event, err error) {
-	e.Change = c
+	e.Change = c.withValues(e.Values)
 	if e.Values, err = normalizedResource(e.Of, e.Values); err != nil {
 		return nil, err
 	}
@@ -209,6 +217,9 @@ func (e ResourceDeleted) appendPayload(dst []byte, f form) ([]byte, error) {
 }
 
 func appendResource(dst []byte, c Change, r Resource, values, fresh, old Fields, f form) ([]byte, error) {
+	if c.Absent.Has(AttrValues) {
+		values = nil
+	}
 	return wire.AppendResource(dst, wire.Resource{
 		Realm: string(r.Realm), ID: r.ID, Said: c.said(), Time: c.Time, Values: values, New: fresh, Old: old,
 	}, f.orders)
@@ -227,7 +238,7 @@ func decodeResource(prefix, channel string, members []value.Member) (Event, erro
 	}
 	p := wire.Reader{Members: members}
 	m := p.Resource()
-	c := Change{Env: ch.Env, Absent: AttrOrigin | Attrs(p.Absent), Null: Attrs(p.Null), Author: m.Said.Author, Comment: m.Said.Comment, Time: m.Time}
+	c := Change{Env: ch.Env, Absent: AttrOrigin | Attrs(p.Absent), Null: Attrs(p.Null), Author: m.Said.Author, Comment: m.Said.Comment, Time: m.Time}.withValues(m.Values)
 	r := Resource{Realm(realm), id}
 	var e Event
 	switch Kind(ch.Kind) {

@@ -16,7 +16,8 @@ func merge(a, b Entry) (_ *Entry, ok bool) {
 	}
 	switch [2]string{a.Kind, b.Kind} {
 	case [2]string{created, changed}:
-		b.Kind, b.State, b.New, b.Old = created, b.NewState(), nil, nil
+		b.Kind, b.State, b.New, b.Old = created, stateAfter(a, b), nil, nil
+		b.Absent &^= wire.Values | wire.Old
 	case [2]string{created, deleted}:
 		return nil, true
 	case [2]string{changed, deleted}:
@@ -32,6 +33,21 @@ func merge(a, b Entry) (_ *Entry, ok bool) {
 		b.Null = b.Null&^wire.Comment | a.Null&wire.Comment
 	}
 	return &b, true
+}
+
+// stateAfter returns the state after b, also if b says only what it changed of a.
+func stateAfter(a, b Entry) Fields {
+	if b.State != nil {
+		return b.NewState()
+	}
+	state := orEmpty(maps.Clone(a.NewState()))
+	maps.Copy(state, b.New)
+	for name := range b.Old {
+		if _, stays := b.New[name]; !stays {
+			delete(state, name)
+		}
+	}
+	return state
 }
 
 // undone says whether b took back what a changed, so that merged, which is both,

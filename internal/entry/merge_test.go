@@ -157,3 +157,16 @@ func TestPending(t *testing.T) {
 	p.Add(change(b, "2", "1"))
 	assert.Equal(t, []Entry{change(a, "1", "3")}, p.All(), "what was retracted is not kept either")
 }
+
+// A change that says only what it changed leaves what was created before as it was.
+func TestMergeCreatedAndPart(t *testing.T) {
+	var p Pending
+	r := Resource{Realm: "task", ID: "1"}
+	p.Add(Entry{Resource: r, Kind: created, State: Fields{"a": "1", "b": "1", "c": "1"}})
+	p.Add(Entry{Resource: r, Kind: changed, New: Fields{"a": "2"}, Old: Fields{"a": "1", "b": "1"}, Absent: wire.Values})
+	got, ok := p.Of(r)
+	assert.True(t, ok)
+	assert.Equal(t, created, got.Kind)
+	assert.Equal(t, Fields{"a": "2", "c": "1"}, got.State)
+	assert.Zero(t, got.Absent)
+}

@@ -93,7 +93,7 @@ func appended(t *testing.T, client redis.UniversalClient, config tracbus.Publish
 		Bus:    tracbus.BusConfig{Tracer: new(everyOther)},
 		Before: func(b *tracbus.Bus) { published = b.All(tracbus.Durable("redis"), publisher) },
 		Journal: tracbus.JournalConfig{Realms: []tracbus.JournalRealm{
-			trac.Tickets{}, tracbus.Pages{}, realms.Milestones{}, realms.Components{}, realms.Versions{}, realms.Attachments{},
+			trac.Tickets{}, tracbus.Pages{}, realms.Milestones{}, realms.Components{}, realms.Versions{}, realms.Attachments{}, tracbus.Resources("task"),
 		}},
 	})
 	for _, e := range events {

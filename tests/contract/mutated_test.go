@@ -46,7 +46,7 @@ type mutator struct{ message, realm string }
 
 // hasFields says whether an object has a ticket's fields, which may have any name.
 func (m mutator) hasFields(within string) bool {
-	return m.realm == "ticket" && (within != "" || m.message == "TicketCreated" || m.message == "TicketDeleted")
+	return m.realm == "task" && within != "" || m.realm == "ticket" && (within != "" || m.message == "TicketCreated" || m.message == "TicketDeleted")
 }
 
 // optional says whether a member may be missing.
@@ -54,6 +54,8 @@ func (m mutator) optional(within, name string) bool {
 	switch {
 	case m.hasFields(within):
 		return within != "" || name != "id"
+	case m.realm == "task":
+		return name == "values" || name == "old_values"
 	case within != "old_values":
 		return false
 	}
@@ -64,6 +66,8 @@ func (m mutator) nullable(within, name string) bool {
 	switch {
 	case m.hasFields(within):
 		return within != "" || name != "id"
+	case m.realm == "task":
+		return slices.Contains([]string{"author", "comment", "time"}, name)
 	case m.realm == "ticket":
 		return slices.Contains([]string{"author", "comment", "old_comment", "time"}, name)
 	case m.realm == "wiki":

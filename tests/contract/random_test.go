@@ -31,6 +31,9 @@ func (d dice) event(t *testing.T, like tracbus.Event) tracbus.Event {
 	for range 1000 {
 		e := like
 		for _, l := range leavesOf(typ) {
+			if l.name == "Realm" && like.Resource().Realm == "task" {
+				continue // the channel's
+			}
 			e = with(e, []leaf{l}, func(v reflect.Value) { d.fill(l.name, v) })
 		}
 		for _, pair := range before(typ) {

@@ -52,7 +52,7 @@ var attributes = []struct {
 	{"AttrAuthor", tracbus.AttrAuthor}, {"AttrComment", tracbus.AttrComment}, {"AttrTime", tracbus.AttrTime},
 	{"AttrVersion", tracbus.AttrVersion}, {"AttrText", tracbus.AttrText}, {"AttrOldText", tracbus.AttrOldText},
 	{"AttrReadonly", tracbus.AttrReadonly}, {"AttrValues", tracbus.AttrValues}, {"AttrOrigin", tracbus.AttrOrigin},
-	{"AttrActor", tracbus.AttrActor}, {"AttrAddress", tracbus.AttrAddress},
+	{"AttrActor", tracbus.AttrActor}, {"AttrAddress", tracbus.AttrAddress}, {"AttrOld", tracbus.AttrOld},
 }
 
 // shapeOf returns what the payload of events like e can be.
@@ -319,7 +319,10 @@ func (p *probe) absent() error {
 				return err
 			}
 			for name := range full {
-				if _, ok := payload[name]; !ok && !slices.Contains(p.root.members[name].absent, a.name) {
+				_, there := payload[name]
+				if !there && (a.attr == tracbus.AttrOld || a.attr == tracbus.AttrValues) {
+					p.root.counts[name] = 0 // a journal may not know it either
+				} else if !there && !slices.Contains(p.root.members[name].absent, a.name) {
 					p.root.members[name].absent = append(p.root.members[name].absent, a.name)
 				}
 			}

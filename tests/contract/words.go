@@ -10,6 +10,12 @@ var words = map[string]string{
 	"author":     "Who made the change; null if that is not known.",
 	"comment":    "What the author said of the change.",
 
+	"task.realm":                 "The realm of the resource: task stands for any that is not ticket or wiki.",
+	"task.time":                  "When the change was made.",
+	"task.values":                "All fields, after the change or at the end; left out if they are not known.",
+	"ResourceChanged.new_values": "The fields that changed, after the change.",
+	"ResourceChanged.old_values": "The fields that changed, as they were before; left out if that is not known.",
+
 	"ticket.id":          "The number of the ticket. It may be larger than 2^53.",
 	"ticket.old_comment": "The comment as it was before.",
 	"ticket.time":        "When the change that is now edited or gone had been made.",
