@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"reflect"
 	"runtime"
 	"strings"
 	"testing"
@@ -13,6 +14,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/tracbus/tracbus/internal/delivery"
+	"github.com/tracbus/tracbus/internal/entry"
 	"github.com/tracbus/tracbus/internal/testkit"
 )
 
@@ -91,4 +94,20 @@ func TestTraceOfNotify(t *testing.T) {
 	}
 	require.NoError(t, bus.Close(t.Context()))
 	assert.Equal(t, []Trace{{parent, "a=1"}, {Parent: parent}, {}, {}, {}}, got)
+}
+
+// Without a Tracer nothing is paid for it: no call is wrapped, and a commit allocates nothing more.
+func TestNoTracer(t *testing.T) {
+	bus := NewBus("test")
+	t.Cleanup(func() { assert.NoError(t, bus.Close(context.Background())) })
+	tx := &ModelTransaction{journal: &Journal{bus: bus}}
+	tx.pending.Add(entry.Entry{Resource: entry.Resource{Realm: "wiki", ID: "A"}, Kind: "created"})
+	ctx := t.Context()
+	assert.Zero(t, testing.AllocsPerRun(100, func() {
+		_, done := tx.traced(ctx)
+		done(1, nil)
+	}))
+	deliver := func(context.Context, Event) error { return nil }
+	listener := delivery.Listener[Event]{Deliver: deliver}
+	assert.Equal(t, reflect.ValueOf(deliver).Pointer(), reflect.ValueOf(bus.traced(Primary, deliver, listener).Deliver).Pointer())
 }
