@@ -50,7 +50,7 @@ var floors = [][]string{
 	{"internal/consumer"},
 	{"internal/publish"},
 	{""},
-	{"internal/foreign", "trac/internal/nameedit", "trac/realms", "tracbustest/internal/hostile", "figures"},
+	{"internal/foreign", "trac/internal/nameedit", "trac/realms", "tracbustest/internal/hostile", "tracbustest/internal/redistrial", "figures"},
 	{"trac/internal/intake", "tracbustest"},
 	{"trac"},
 	{"pages"},
