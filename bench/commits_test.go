@@ -21,6 +21,9 @@ func commits(t *testing.T, dialect string) *contest.Contest {
 		At: writers, AtWhat: "writers", Units: []string{"commits/s"}, Against: "outbox", Plot: dialect == "postgresql",
 		Ways: []contest.Way{outbox(t, s), record(t, s, false), record(t, s, true)},
 	}
+	if dialect == "postgresql" {
+		c.Ways = append(c.Ways, native(t, s, "a pgx.Tx, CommitWith", false), native(t, s, "the same, begun together with a statement", true))
+	}
 	c.Ways = append(c.Ways, limits(t, s)...)
 	c.Ways = append(c.Ways, peers(t, s)...)
 	return c

@@ -30,6 +30,8 @@ func goals() []goal {
 			title: "A commit: " + dialect, way: "Record, with Run and a listener", to: "Record", at: writers})
 	}
 	commit("PostgreSQL", "0.60 / 0.60 / 0.54", "0.90 / 0.90 / 0.90")
+	list = append(list, goal{work: "a pgx.Tx with CommitWith, compared with an outbox by hand over package sql, 1 / 8 / 32 writers", before: "–", want: "1.2 / 1.2 / 1.2",
+		title: "A commit: PostgreSQL", way: "a pgx.Tx, CommitWith", to: "outbox", at: writers})
 	commit("SQLite", "0.63 / 0.66 / 0.61", "1.0 / 2.0 / 3.0")
 	commit("MariaDB", "0.63 / 0.39 / 0.33", "0.90 / 0.90 / 0.90")
 	for _, d := range [][2]string{{"PostgreSQL", "0.73 / 0.65 / 0.48"}, {"SQLite", "0.60 / 0.63 / 0.64"}, {"MariaDB", "0.67 / 0.53 / 0.48"}} {

@@ -31,8 +31,11 @@ func apart(t *testing.T, limits store.Limits) (*desk, *testserver.TCPProxy) {
 		},
 		config: func(c *pgxpool.Config) { c.MaxConns = 1 },
 	})
-	_, err := d.CommitWith(testkit.Within(t), d.begin(1, "first"), joe, changed(1, "first"))
-	require.NoError(t, err)
+	for _, ctx := range []context.Context{context.Background(), testkit.Within(t)} { // each has a statement of its own
+		comment := fmt.Sprint(ctx)
+		_, err := d.CommitWith(ctx, d.begin(1, comment), joe, changed(1, comment))
+		require.NoError(t, err)
+	}
 	return d, proxy
 }
 

@@ -1,6 +1,7 @@
 package pgxbus
 
 import (
+	"bytes"
 	"database/sql/driver"
 	"io"
 	"time"
@@ -62,8 +63,13 @@ func (r *rows) value(oid uint32, format int16, raw []byte) (driver.Value, error)
 		return scanned[bool](r.types, oid, format, raw)
 	case pgtype.ByteaOID:
 		return scanned[[]byte](r.types, oid, format, raw)
-	case pgtype.Int2OID, pgtype.Int4OID, pgtype.Int8OID, pgtype.OIDOID:
+	case pgtype.Int2OID, pgtype.Int4OID, pgtype.Int8OID:
 		return scanned[int64](r.types, oid, format, raw)
+	case pgtype.JSONOID, pgtype.JSONBOID:
+		return bytes.Clone(raw), nil
+	case pgtype.OIDOID:
+		n, err := scanned[uint32](r.types, oid, format, raw)
+		return int64(n), err
 	case pgtype.Float4OID, pgtype.Float8OID:
 		return scanned[float64](r.types, oid, format, raw)
 	case pgtype.DateOID, pgtype.TimestampOID, pgtype.TimestamptzOID:
@@ -72,8 +78,7 @@ func (r *rows) value(oid uint32, format int16, raw []byte) (driver.Value, error)
 	return string(raw), nil
 }
 
-func scanned[T any](types *pgtype.Map, oid uint32, format int16, raw []byte) (driver.Value, error) {
-	var v T
-	err := types.Scan(oid, format, raw, &v)
+func scanned[T any](types *pgtype.Map, oid uint32, format int16, raw []byte) (v T, err error) {
+	err = types.Scan(oid, format, raw, &v)
 	return v, err
 }

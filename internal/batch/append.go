@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,12 +20,12 @@ func Append(ctx context.Context, s *store.Store, q Tx, commitID, origin string, 
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	most := s.Limits().Lock
+	var most time.Duration // for which others are waited for; zero: the limit, when nobody waits any more
 	if end, ends := ctx.Deadline(); ends {
-		most = min(most, max(time.Until(end), time.Millisecond))
+		most = min(s.Limits().Lock, max(time.Until(end), time.Millisecond))
 	}
 	if commit {
-		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), most+s.Limits().Commit)
+		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), cmp.Or(most, s.Limits().Lock)+s.Limits().Commit)
 		defer cancel()
 		ctx = bounded
 	} else {
