@@ -43,7 +43,7 @@ type source struct {
 var floors = [][]string{
 	{"internal/redisconn/guard", "internal/redisconn/words", "internal/redisconn/setting", "internal/redisconn/quorum", "internal/sqltext", "internal/limit", "tracbustest/internal/compare", "internal/tracecontext"},
 	{"internal/value", "internal/store/schema", "internal/store/insert", "internal/store/turns", "internal/delivery", "internal/tracini", "internal/redisconn", "internal/persistent", "internal/question"},
-	{"internal/session", "internal/tombstone", "internal/mark", "internal/lazyconn", "internal/chain", "internal/capture", "internal/tracvalue", "internal/tracfile"},
+	{"internal/session", "internal/tombstone", "internal/mark", "internal/lazyconn", "internal/chain", "internal/capture", "internal/tracvalue", "internal/tracfile", "internal/pool"},
 	{"internal/borrow", "internal/namedrow", "internal/store", "internal/wire", "internal/stream", "internal/publish/pipeline", "internal/publish/script"},
 	{"internal/checkpoint", "internal/retention", "internal/recent", "internal/probe", "internal/tracsql", "internal/batch"},
 	{"internal/entry", "internal/follow", "internal/progress"},

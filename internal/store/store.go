@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/tracbus/tracbus/internal/limit"
+	"github.com/tracbus/tracbus/internal/pool"
 	"github.com/tracbus/tracbus/internal/session"
 	"github.com/tracbus/tracbus/internal/store/turns"
 	"github.com/tracbus/tracbus/internal/tombstone"
@@ -98,6 +99,11 @@ func Open(ctx context.Context, db *sql.DB, config Config) (*Store, error) {
 func (s *Store) examine(ctx context.Context) (err error) {
 	defer s.Within(s.toWrite(), &ctx, &err)()
 	return s.patiently(ctx, func() error { // the first connections to a file may be making it one with a WAL
+		if why, err := pool.Unfit(ctx, s.db, s.dialect.text.Name); why != "" {
+			return fmt.Errorf("%w: %s", ErrUnsupported, why)
+		} else if err != nil {
+			return err
+		}
 		if err := s.findSchema(ctx); err != nil {
 			return err
 		}

@@ -1,0 +1,23 @@
+package glebarez_test
+
+import (
+	"database/sql"
+	"testing"
+
+	_ "github.com/glebarez/go-sqlite"
+
+	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/tests/drivers"
+)
+
+// TestDrivers: what docs/databases.md lists as tested.
+func TestDrivers(t *testing.T) {
+	for name, pool := range map[string]int{"any number of connections": 0, "two connections": 2, "one connection": 1} {
+		t.Run(name, func(t *testing.T) {
+			file := "file:" + t.TempDir() + "/t.db"
+			drivers.Essential(t, tracbus.SQLite, pool, func() (*sql.DB, error) {
+				return sql.Open("sqlite", file+"?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_txlock=immediate")
+			})
+		})
+	}
+}
