@@ -20,6 +20,7 @@
 //
 // A program without a database calls [Bus.Notify] instead. Package trac writes the
 // tables of Trac itself; package pages keeps values that are derived from wiki pages.
+// Package tracbustest checks what you write for this one, and your database and Redis.
 //
 // # Words
 //

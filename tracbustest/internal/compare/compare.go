@@ -98,7 +98,7 @@ func sortedKeys(m reflect.Value) []reflect.Value {
 
 func orWhole(path string) string {
 	if path == "" {
-		return "the event"
+		return "the value"
 	}
 	return path
 }
