@@ -81,7 +81,19 @@ func addressOf(e tracbus.Event) (string, error) {
 	if stem, ok := strings.CutSuffix(channel, "."+e.Resource().ID); ok {
 		channel = stem + ".{id}"
 	}
+	if anyRealm(e) {
+		channel = strings.Replace(channel, "."+string(e.Resource().Realm)+".", ".{realm}.", 1)
+	}
 	return channel, nil
+}
+
+// anyRealm says whether events of that type can be of any realm.
+func anyRealm(e tracbus.Event) bool {
+	switch e.(type) {
+	case tracbus.ResourceCreated, tracbus.ResourceChanged, tracbus.ResourceDeleted:
+		return true
+	}
+	return false
 }
 
 // Document returns docs/asyncapi.yaml. root is the folder of the root module; entries are
@@ -170,7 +182,7 @@ func (k kindOf) message() (object, error) {
 	}
 	o := object{
 		{"name", k.name},
-		{"title", strings.ReplaceAll(fmt.Sprintf("%s %s", k.event.Resource().Realm, k.event.Kind()), "_", " ")},
+		{"title", k.title()},
 		{"summary", firstSentence(k.comment)},
 	}
 	if rest := strings.TrimSpace(strings.TrimPrefix(k.comment, firstSentence(k.comment))); rest != "" {
@@ -183,6 +195,15 @@ func (k kindOf) message() (object, error) {
 		member{"payload", ref("components/schemas/" + k.name)},
 		member{"examples", list{object{{"payload", exampleOf(payload)}}}},
 	), nil
+}
+
+// title says what was done to what.
+func (k kindOf) title() string {
+	realm := string(k.event.Resource().Realm)
+	if anyRealm(k.event) {
+		realm = "plain resource"
+	}
+	return realm + " " + strings.ReplaceAll(string(k.event.Kind()), "_", " ")
 }
 
 // exampleOf makes an object of the document of a payload.
@@ -209,6 +230,7 @@ func parameters() object {
 	return object{
 		{"prefix", object{{"description", "The first part of every channel, as configured."}, {"default", tracbus.DefaultPrefix}}},
 		{"env", object{{"description", "The short name of the tracker, or of one of its projects; of a Trac environment, the name of its folder. It may have dots."}}},
+		{"realm", object{{"description", "The realm of plain resources, such as task, as the tracker names it: lower-case letters, digits and _, a letter first. Not ticket, and not wiki."}}},
 		{"id", object{{"description", "The id of the resource, as it is: the payload says where it begins."}}},
 		{"stream", object{{"description", "The key of the stream, as configured."}, {"default", "trac:stream"}}},
 	}

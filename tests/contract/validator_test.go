@@ -84,12 +84,13 @@ func readContract(t *testing.T) *contract {
 }
 
 // matches says whether a channel of Redis is one of this address, with a prefix and an env.
+// Plain resources are tasks here.
 func (c channel) matches(name, prefix, env string) bool {
 	address := c.address
 	if prefix == "" {
 		address = strings.TrimPrefix(address, "{prefix}.")
 	}
-	address = strings.NewReplacer("{prefix}", prefix, "{env}", env).Replace(address)
+	address = strings.NewReplacer("{prefix}", prefix, "{env}", env, "{realm}", "task").Replace(address)
 	pattern := strings.ReplaceAll(regexp.QuoteMeta(address), `\{id\}`, `(?s:.*)`)
 	return regexp.MustCompile(`^` + pattern + `$`).MatchString(name)
 }

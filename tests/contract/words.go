@@ -10,7 +10,7 @@ var words = map[string]string{
 	"author":     "Who made the change; null if that is not known.",
 	"comment":    "What the author said of the change.",
 
-	"task.realm":                 "The realm of the resource: task stands for any that is not ticket or wiki.",
+	"task.realm":                 "The realm of the resource, as in the channel.",
 	"task.time":                  "When the change was made.",
 	"task.values":                "All fields, after the change or at the end; left out if they are not known.",
 	"ResourceChanged.new_values": "The fields that changed, after the change.",
