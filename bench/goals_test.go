@@ -59,6 +59,8 @@ func goals() []goal {
 		delay(d[0], "by the poll that is the default", d[3], "–", "–", "100")
 	}
 	delay("PostgreSQL", "woken by LISTEN and NOTIFY", "–", "1.0", "–", "3.0")
+	list = append(list, goal{work: "commits of 32 writers while processes wake each other by LISTEN and NOTIFY, compared with polls", before: "–", want: "0.97",
+		title: "Commits of processes that wake each other: PostgreSQL", way: "LISTEN and NOTIFY", to: polled, at: []int{32}})
 	list = append(list,
 		goal{work: "statements of a TicketEdit with a durable consumer, with BEGIN and COMMIT, PostgreSQL", before: "20", want: "13",
 			title: "What a change costs the database: PostgreSQL", way: "TicketEdit, and a durable consumer of the process", unit: 1},

@@ -35,6 +35,9 @@ type Waker struct {
 	connect func(ctx context.Context) (*pgx.Conn, error)
 	send    func(ctx context.Context, channel, text string) error
 
+	calling sync.Mutex
+	rest    time.Time // before which nothing is sent
+
 	mu   sync.Mutex
 	line *line // to the server; nil: nobody hears
 }
@@ -80,9 +83,25 @@ func (c WakerConfig) of(connect func(context.Context) (*pgx.Conn, error), send f
 	return &Waker{within: c.PingAfter, connect: connect, send: send}
 }
 
-// Call sends a text to all who hear a channel.
+// Call sends a text to all who hear a channel. Before the next call sends, it waits ten times as long as
+// this one took, up to 20 ms: a server that is busy is not kept busy with calls.
 func (w *Waker) Call(ctx context.Context, channel, text string) error {
-	return w.send(ctx, channel, text)
+	w.calling.Lock()
+	rest := w.rest
+	w.calling.Unlock()
+	pause := time.NewTimer(time.Until(rest))
+	defer pause.Stop()
+	select {
+	case <-pause.C:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	began := time.Now()
+	err := w.send(ctx, channel, text)
+	w.calling.Lock()
+	defer w.calling.Unlock()
+	w.rest = time.Now().Add(min(10*time.Since(began), 20*time.Millisecond))
+	return err
 }
 
 // Hear yields what is sent on a channel, each text once if it was sent several times meanwhile,
