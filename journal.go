@@ -20,7 +20,6 @@ import (
 	"github.com/tracbus/tracbus/internal/delivery"
 	"github.com/tracbus/tracbus/internal/entry"
 	"github.com/tracbus/tracbus/internal/follow"
-	"github.com/tracbus/tracbus/internal/mark"
 	"github.com/tracbus/tracbus/internal/progress"
 	"github.com/tracbus/tracbus/internal/redisconn"
 	"github.com/tracbus/tracbus/internal/retention"
@@ -252,7 +251,6 @@ func (j *Journal) newTransaction() (*ModelTransaction, error) {
 	now := time.Now().UTC().Truncate(time.Microsecond)
 	tx := &ModelTransaction{journal: j, time: now, commitID: rand.Text()}
 	tx.after, tx.rewinds = j.follower.Now()
-	tx.marks = mark.For(string(j.dialect), tx.commitID, j.store.SQL)
 	return tx, nil
 }
 

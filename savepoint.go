@@ -3,6 +3,8 @@ package tracbus
 import (
 	"context"
 	"fmt"
+
+	"github.com/tracbus/tracbus/internal/mark"
 )
 
 // Savepoints. An application may roll back a part of a transaction, in a joined one behind the
@@ -25,6 +27,9 @@ func (tx *ModelTransaction) setMark(ctx context.Context) (err error) {
 	}
 	if err := tx.lent.Ready(); err != nil {
 		return err
+	}
+	if tx.marks == nil {
+		tx.marks = mark.For(string(tx.journal.dialect), tx.commitID, tx.journal.store.SQL)
 	}
 	defer tx.journal.store.Within(tx.journal.store.Limits().Answer, &ctx, &err)()
 	n, err := tx.marks.Set(ctx, tx.q)

@@ -2,9 +2,12 @@ package tracbus
 
 import (
 	"fmt"
+	"maps"
 	"strconv"
+	"strings"
 	"time"
 
+	"github.com/tracbus/tracbus/internal/entry"
 	"github.com/tracbus/tracbus/internal/value"
 	"github.com/tracbus/tracbus/internal/wire"
 )
@@ -18,7 +21,7 @@ const (
 	stateEdited     = "=edited"      // when the comment that was edited had been made
 	stateOldComment = "=old_comment" // what it was
 	stateDeleted    = "=deleted"     // when the change that was deleted had been made
-	stateLost       = "=-"           // and the name of a field of New that Values does not have
+	stateLost       = entry.Lost     // and the name of a field of New that Values does not have
 )
 
 // Entry implements [Recordable].
@@ -124,24 +127,27 @@ func (Tickets) Event(e Entry) (Event, error) {
 	return fail("a kind of change that tickets have")
 }
 
-// stateValues puts together again what Entry took apart.
+// stateValues puts together again what Entry took apart. Of two changes that were made one, State
+// may have fields of New under their own names, and what the second did not have any more.
 func (e Entry) stateValues() Fields {
 	if e.State == nil {
 		return nil
 	}
 	values := make(Fields, len(e.State)+len(e.New))
-	for name, v := range e.New {
-		if _, lost := e.State[stateLost+name]; !lost {
-			values[name] = v
-		}
-	}
+	maps.Copy(values, e.New)
 	for name, v := range e.State {
-		if name != "" && name[0] == notField {
-			if name = name[1:]; name == "" || name[0] != notField {
-				continue
-			}
+		switch {
+		case strings.HasPrefix(name, stateLost):
+			continue
+		case len(name) > 1 && name[0] == notField && name[1] == notField:
+			name = name[1:]
 		}
 		values[name] = v
+	}
+	for name := range e.State {
+		if lost, ok := strings.CutPrefix(name, stateLost); ok {
+			delete(values, lost)
+		}
 	}
 	return values
 }

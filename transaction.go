@@ -50,7 +50,7 @@ type ModelTransaction struct {
 	tookIn   map[Resource]int // the mark after which it was
 	imports  bool             // it is no more than that
 
-	marks     *mark.Marks // of its changes: see savepoint.go
+	marks     *mark.Marks // of its changes, nil until there are some: see savepoint.go
 	mark      int         // the last one
 	touchedAt int
 	whole     bool  // a joined one: nothing of the application comes before its commit

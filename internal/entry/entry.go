@@ -49,6 +49,10 @@ const (
 	deleted = "deleted"
 )
 
+// Lost begins the name, in State, of a field of New that the resource does not have any more: New
+// has what is sent in its place.
+const Lost = "=-"
+
 // NewState returns the full state after the change: State with New laid over it.
 func (e Entry) NewState() Fields {
 	all := make(Fields, len(e.State)+len(e.New))

@@ -119,6 +119,7 @@ func mergeFields(a Entry, b *Entry) {
 			delete(old, name)
 		}
 	}
+	own := b.New
 	b.New, b.Old = fresh, old
 	if b.State == nil {
 		return
@@ -126,5 +127,10 @@ func mergeFields(a Entry, b *Entry) {
 	b.State = full
 	for name := range fresh {
 		delete(b.State, name)
+		if _, lost := a.State[Lost+name]; lost {
+			if _, later := own[name]; !later {
+				b.State[Lost+name] = nil
+			}
+		}
 	}
 }

@@ -170,3 +170,18 @@ func TestMergeCreatedAndPart(t *testing.T) {
 	assert.Equal(t, Fields{"a": "2", "c": "1"}, got.State)
 	assert.Zero(t, got.Absent)
 }
+
+// What a resource lost in the first of two changes it does not have after the second either.
+func TestMergeKeepsLost(t *testing.T) {
+	lost := Entry{Kind: changed, State: Fields{"b": "1", Lost + "a": nil}, New: Fields{"a": ""}, Old: Fields{"a": "1"}}
+	then := Entry{Kind: changed, State: Fields{}, New: Fields{"b": "2"}, Old: Fields{"b": "1"}}
+	got, ok := merge(lost, then)
+	assert.True(t, ok)
+	assert.Equal(t, Fields{Lost + "a": nil}, got.State)
+	assert.Equal(t, Fields{"a": "", "b": "2"}, got.New)
+
+	again := Entry{Kind: changed, State: Fields{"b": "1"}, New: Fields{"a": "2"}, Old: Fields{}}
+	got, _ = merge(lost, again)
+	assert.Equal(t, Fields{"b": "1"}, got.State)
+	assert.Equal(t, Fields{"a": "2"}, got.New)
+}

@@ -91,13 +91,16 @@ func (m *Marks) learn(now string) (err error) {
 // database said last. What came before all marks does: its number is 0.
 func (m *Marks) Holds(n int) bool { return n == 0 || m.holds.has(n) }
 
-// Used says whether there is any mark.
-func (m *Marks) Used() bool { return m.set }
+// Used says whether there is any mark; there is none of a nil one.
+func (m *Marks) Used() bool { return m != nil && m.set }
 
 // Prove says whether Take would have found out that the transaction has ended meanwhile.
 func (m *Marks) Prove() bool {
+	if !m.Used() {
+		return false
+	}
 	_, bySetting := m.way.(*inSetting)
-	return m.set && bySetting
+	return bySetting
 }
 
 // ranges are numbers in rising order, as "1-5,8".
