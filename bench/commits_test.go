@@ -19,7 +19,7 @@ func commits(t *testing.T, dialect string) *contest.Contest {
 		About: "A writer reads one of 1,000 tickets, changes it, and commits. Beside the ticket, “outbox” inserts one row with the " +
 			"whole message into a table, by hand: nothing orders these rows, or brings them anywhere.",
 		At: writers, AtWhat: "writers", Units: []string{"commits/s"}, Against: "outbox", Plot: dialect == "postgresql",
-		Ways: []contest.Way{outbox(t, s), record(t, s, false), record(t, s, true)},
+		Ways: []contest.Way{outbox(t, s), record(t, s, false), record(t, s, true), state(t, s), with(t, s)},
 	}
 	if dialect == "postgresql" {
 		c.Ways = append(c.Ways, native(t, s, "a pgx.Tx, CommitWith", false), native(t, s, "the same, begun together with a statement", true))
@@ -75,6 +75,43 @@ func (k *tracker) edit(ctx context.Context, more func(tx transaction, e edit, be
 		return err
 	}
 	return tx.Commit()
+}
+
+// state is a journal that is told what the ticket is now, and finds out what happened.
+func state(t *testing.T, s *testdatabase.Server) contest.Way {
+	k := newTracker(t, s)
+	j := k.open(t, tracbus.NewBus("bench"), tracbus.JournalConfig{})
+	return committing("RecordState", k, func(ctx context.Context) error {
+		_, err := j.Update(ctx, joe, func(tx *tracbus.ModelTransaction) error {
+			e := anyEdit()
+			before, err := k.write(ctx, tx.SQL(), e)
+			if err != nil {
+				return err
+			}
+			told := e.event(before)
+			return tx.RecordState(ctx, tracbus.State{Resource: told.Resource(), Values: told.Values, Change: told.Change})
+		})
+		return err
+	})
+}
+
+// with is a journal whose rows are committed with a transaction of the application's.
+func with(t *testing.T, s *testdatabase.Server) contest.Way {
+	k := newTracker(t, s)
+	j := k.open(t, tracbus.NewBus("bench"), tracbus.JournalConfig{})
+	return committing("CommitWith", k, func(ctx context.Context) error {
+		tx, err := k.begin(ctx)
+		if err != nil {
+			return err
+		}
+		defer tx.Rollback()
+		e := anyEdit()
+		before, err := k.write(ctx, tx, e)
+		if err == nil {
+			_, err = j.CommitWith(ctx, tx, joe, tx.Commit, e.event(before))
+		}
+		return err
+	})
 }
 
 // record is a journal that is told what happened; followed says whether a listener is

@@ -30,7 +30,7 @@ var joe = tracbus.Actor{Author: "joe", IPNR: "192.0.2.1", Authenticated: true}
 func durableServer(t *testing.T, dialect string) *testdatabase.Server {
 	switch dialect {
 	case "postgresql":
-		return &testdatabase.Server{Dialect: dialect, Driver: "pgx", Postgres: testserver.Postgres(t, testserver.PostgresOptions{Durable: true})}
+		return &testdatabase.Server{Dialect: dialect, Driver: "pgx", Postgres: testserver.Postgres(t, testserver.PostgresOptions{Durable: true, Args: []string{"-c", "max_connections=1000"}})}
 	case "mysql":
 		return &testdatabase.Server{Dialect: dialect, Driver: "mysql", MariaDB: testserver.MariaDB(t, testserver.MariaDBOptions{Durable: true})}
 	}
