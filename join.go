@@ -157,9 +157,11 @@ func (tx *ModelTransaction) Flush(ctx context.Context) (tid int64, err error) {
 		return 0, err
 	}
 	tid, err = tx.flush(ctx)
-	tx.mark = 0 // what poisons it now cannot be rolled back alone
 	tx.leave("flush", err)
 	if err != nil {
+		tx.mu.Lock()
+		tx.errAt = 0 // for good: the marks may be gone
+		tx.mu.Unlock()
 		return 0, fmt.Errorf("flush: %w", err)
 	}
 	return tid, nil

@@ -32,6 +32,7 @@ func (tx *ModelTransaction) setMark(ctx context.Context) (err error) {
 		tx.marks = mark.For(string(tx.journal.dialect), tx.commitID, tx.journal.store.SQL)
 	}
 	defer tx.journal.store.Within(tx.journal.store.Limits().Answer, &ctx, &err)()
+	tx.mark = 0 // what fails now cannot be rolled back alone
 	n, err := tx.marks.Set(ctx, tx.q)
 	if err != nil {
 		return err

@@ -3,9 +3,11 @@ package tracbus
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/tracbus/tracbus/internal/limit"
+	"github.com/tracbus/tracbus/internal/store"
 	"github.com/tracbus/tracbus/internal/value"
 )
 
@@ -159,23 +161,33 @@ func orEmpty(f Fields) Fields {
 	return f
 }
 
-// lastKnown reads what is known of a resource, which is locked.
+// lastKnown reads what is known of a resource, which is locked: what the transaction is going to
+// report, what it took in of others, and what the journal has.
 func (tx *ModelTransaction) lastKnown(ctx context.Context, r Resource) (k lastKnown, err error) {
 	k.values, k.removed = Fields{}, map[string]bool{}
-	if e, ok := tx.Pending(r); ok && !k.add(e) {
-		return k, nil
+	before := tx.pending.Back(plainResource(r))
+	for _, t := range slices.Backward(tx.taken) {
+		if t.entry.Resource == plainResource(r) {
+			before = append(before, t.entry)
+		}
+	}
+	for _, e := range before {
+		if !k.add(madeOf(e)) {
+			return k, nil
+		}
 	}
 	if err := tx.sees(ctx); err != nil {
 		return k, err
 	}
 	for most := 1; ; most *= 16 {
-		rows, err := tx.journal.store.Latest(ctx, tx.q, string(r.Realm), r.ID, most)
+		rows, err := tx.latest(ctx, r, most)
 		if err != nil {
 			return k, err
 		}
 		for i, row := range rows {
 			e, err := entryOf(row)
 			if err != nil { // damaged: what is older may be wrong by now
+				k.seen = true
 				return k, nil
 			}
 			if i >= most/16 && !k.add(e) { // what was not read before
@@ -188,6 +200,21 @@ func (tx *ModelTransaction) lastKnown(ctx context.Context, r Resource) (k lastKn
 	}
 }
 
+// latest returns the last changes of a resource. A joined transaction of MySQL may show them as they
+// were when it began, and to have it lock what is there now would lock what is between rows: so
+// they are read elsewhere too.
+func (tx *ModelTransaction) latest(ctx context.Context, r Resource, most int) ([]store.Change, error) {
+	rows, err := tx.journal.store.Latest(ctx, tx.q, string(r.Realm), r.ID, most)
+	if err != nil || !tx.joined || tx.journal.dialect != MySQL || tx.journal.db.Stats().MaxOpenConnections == 1 {
+		return rows, err
+	}
+	others, err := tx.journal.store.Latest(ctx, tx.journal.db, string(r.Realm), r.ID, most)
+	if err == nil && len(others) > 0 && (len(rows) == 0 || others[0].TID > rows[0].TID) {
+		rows = others
+	}
+	return rows, err
+}
+
 // sees returns an error if the transaction may not see what others have committed.
 func (tx *ModelTransaction) sees(ctx context.Context) error {
 	if !tx.joined || tx.journal.dialect != PostgreSQL {
@@ -197,7 +224,7 @@ func (tx *ModelTransaction) sees(ctx context.Context) error {
 	if err := limit.QueryRow(ctx, tx.q, "SELECT current_setting('transaction_isolation')").Scan(&level); err != nil {
 		return err
 	}
-	if level != "read committed" {
+	if level != "read committed" && level != "read uncommitted" { // which is the same there
 		return fmt.Errorf("the transaction's isolation level is %q, with which it may not see what was committed last: expected %q", level, "read committed")
 	}
 	return nil

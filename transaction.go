@@ -283,7 +283,8 @@ func (tx *ModelTransaction) leave(what string, err error) {
 
 // Lock locks resources among all transactions of this journal until this one
 // ends, which Save, Delete and Record do for theirs. A database that lets one
-// transaction write at a time needs no more than that. With [JournalConfig.Capture] the
+// transaction write at a time needs no more than that. On PostgreSQL a lock that was taken after
+// a savepoint ends when that is rolled back to. With [JournalConfig.Capture] the
 // journal first gets what others wrote to them and it does not have yet.
 func (tx *ModelTransaction) Lock(ctx context.Context, resources ...Resource) error {
 	if _, _, busy := tx.known(); !busy {

@@ -23,6 +23,7 @@ func merge(a, b Entry) (_ *Entry, ok bool) {
 	case [2]string{changed, deleted}:
 		return &b, true
 	case [2]string{changed, changed}:
+		b.Absent |= a.Absent & wire.Old
 		mergeFields(a, &b)
 		b.Null = b.Null&^wire.OldText | a.Null&wire.OldText // what was before is of the first
 	default:
@@ -114,7 +115,7 @@ func mergeFields(a Entry, b *Entry) {
 		}
 	}
 	for name, v := range fresh {
-		if was, ok := old[name]; ok && reflect.DeepEqual(was, v) {
+		if was, ok := old[name]; ok && reflect.DeepEqual(was, v) && !b.Absent.Has(wire.Old) { // else the null says nothing
 			delete(fresh, name)
 			delete(old, name)
 		}

@@ -75,6 +75,16 @@ func (p *Pending) Of(r Resource) (Entry, bool) {
 	return *p.now.entries[i], true
 }
 
+// Back returns all that is to be reported of a resource so far, the newest first.
+func (p *Pending) Back(r Resource) (all []Entry) {
+	for _, e := range slices.Backward(p.now.entries) {
+		if e != nil && e.Resource == r {
+			all = append(all, *e)
+		}
+	}
+	return all
+}
+
 // Add takes one more change.
 func (p *Pending) Add(e Entry) { p.step(func(r *reported) { r.add(e) }) }
 

@@ -14,15 +14,8 @@ import (
 type inTable struct{}
 
 func (w inTable) extend(ctx context.Context, q SQL, m *Marks, n int) (string, error) {
-	want := m.holds.with(n)
-	if len(m.holds) > 0 {
-		changed, err := w.exec(ctx, q, m, "UPDATE {journal_mark} SET marks = ? WHERE commit_id = ? AND marks = ?", want, m.id, m.known)
-		if err != nil || changed > 0 {
-			return want, err
-		}
-	}
 	var now string
-	if m.set { // else there is no row
+	if m.set { // else there is no row: to look for one with a lock would lock what is between rows
 		var err error
 		if now, err = w.read(ctx, q, m, false); err != nil {
 			return "", err
@@ -36,26 +29,18 @@ func (w inTable) extend(ctx context.Context, q SQL, m *Marks, n int) (string, er
 	if now != "" {
 		text = "UPDATE {journal_mark} SET marks = ? WHERE commit_id = ?"
 	}
-	want = holds.with(n)
-	_, err = w.exec(ctx, q, m, text, want, m.id)
+	want := holds.with(n)
+	_, err = q.ExecContext(ctx, m.text(text), want, m.id)
 	return want, err
 }
 
-func (w inTable) read(ctx context.Context, q SQL, m *Marks, remove bool) (now string, err error) {
+func (inTable) read(ctx context.Context, q SQL, m *Marks, remove bool) (now string, err error) {
 	err = limit.QueryRow(ctx, q, m.text("SELECT marks FROM {journal_mark} WHERE commit_id = ?"), m.id).Scan(&now)
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", nil
 	}
 	if err == nil && remove {
-		_, err = w.exec(ctx, q, m, "DELETE FROM {journal_mark} WHERE commit_id = ?", m.id)
+		_, err = q.ExecContext(ctx, m.text("DELETE FROM {journal_mark} WHERE commit_id = ?"), m.id)
 	}
 	return now, err
-}
-
-func (inTable) exec(ctx context.Context, q SQL, m *Marks, text string, args ...any) (changed int64, err error) {
-	result, err := q.ExecContext(ctx, m.text(text), args...)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected()
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/tracbus/tracbus/internal/limit"
 )
@@ -30,7 +31,12 @@ func Unfit(ctx context.Context, db *sql.DB, dialect string) (why string, err err
 	return why, err
 }
 
-// pair calls f with two connections of a pool, if it may have two.
+// patience is how long a second connection is waited for, and tried with. The application may
+// have the others, or another journal that is being opened: then nothing is found, and what is
+// unfit shows itself later.
+const patience = 300 * time.Millisecond
+
+// pair calls f with two connections of a pool, if it gets two soon.
 func pair(ctx context.Context, db *sql.DB, f func(a, b *sql.Conn) error) error {
 	if db.Stats().MaxOpenConnections == 1 {
 		return nil
@@ -40,8 +46,13 @@ func pair(ctx context.Context, db *sql.DB, f func(a, b *sql.Conn) error) error {
 		return err
 	}
 	defer a.Close()
-	b, err := db.Conn(ctx)
-	if err != nil {
+	soon, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	b, err := db.Conn(soon)
+	switch {
+	case err != nil && soon.Err() != nil && ctx.Err() == nil:
+		return nil
+	case err != nil:
 		return err
 	}
 	defer b.Close()
@@ -67,7 +78,7 @@ func sharesCache(ctx context.Context, db *sql.DB) (shares bool, err error) {
 		}
 		err = limit.QueryRow(ctx, b, "PRAGMA main.cache_size").Scan(&other)
 		shares = other == odd && was != odd
-		_, back := a.ExecContext(ctx, "PRAGMA main.cache_size = "+strconv.Itoa(was))
+		_, back := a.ExecContext(context.WithoutCancel(ctx), "PRAGMA main.cache_size = "+strconv.Itoa(was))
 		return errors.Join(err, back)
 	})
 	return shares, err
@@ -101,23 +112,26 @@ func handed(ctx context.Context, db *sql.DB) (handed bool, err error) {
 	return handed, err
 }
 
-// tries is how often each of two connections asks: one of some tens fails where any can.
+// tries is how often each of two connections asks, if there is time: one of some tens fails where
+// any can.
 const tries = 400
 
 // race has two connections ask at the same time, with one value and with two, so that each sees if
 // it gets the statement of the other. One of them does it in transactions, so that it is in the way
 // of the other one now and then. It returns when both have ended.
 func race(ctx context.Context, a, b *sql.Conn) error {
+	began := time.Now()
+	more := func(i int, err error) bool { return err == nil && i < tries && time.Since(began) < patience }
 	tried := make(chan error, 1)
 	go func() {
 		var err error
-		for i := 0; i < tries && err == nil; i++ {
+		for i := 0; more(i, err); i++ {
 			err = within(ctx, b)
 		}
 		tried <- err
 	}()
 	var one error
-	for i := 0; i < tries && one == nil; i++ {
+	for i := 0; more(i, one); i++ {
 		_, one = session(ctx, a)
 	}
 	if other := <-tried; one == nil || isLost(other) {

@@ -41,8 +41,6 @@ type dialect struct {
 	// checksOnAppend says that append fails if the transaction has ended.
 	checksOnAppend bool
 
-	lockLatest string // ends a SELECT that shows what others committed since the transaction began
-
 	// lock locks a slot until the commit. Not called if oneWriter.
 	lock func(s *Store, ctx context.Context, q SQL, slot int64) error
 

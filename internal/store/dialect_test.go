@@ -18,7 +18,7 @@ func TestDialects(t *testing.T) {
 		switch field {
 		case "stillOpen", "lock", "LockRows":
 			return d.oneWriter
-		case "lockLatest", "ownTables", "migrating", "migrated", "inSchema", "NoLimit", "setCounter", "routines":
+		case "ownTables", "migrating", "migrated", "inSchema", "NoLimit", "setCounter", "routines":
 			return true
 		}
 		return false

@@ -25,7 +25,6 @@ var mysql = &dialect{
 	snapshot:       []string{"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"},
 	stillOpen:      "RELEASE SAVEPOINT tracbus_begun", // a deadlock ends a whole transaction
 	checksOnAppend: true,
-	lockLatest:     " LOCK IN SHARE MODE",
 	lock:           (*Store).lockMySQL,
 
 	counter:    "SELECT coalesce(max(tid), 0) FROM {journal_change}", // InnoDB keeps what comes next above that

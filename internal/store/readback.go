@@ -100,14 +100,10 @@ func (s *Store) HistoryBefore(ctx context.Context, q SQL, realm, id string, tid 
 	return all, err
 }
 
-// Latest returns the last changes of one resource, which q has locked, the newest first.
+// Latest returns the last changes of one resource, which is locked, as q sees them, the newest first.
 func (s *Store) Latest(ctx context.Context, q SQL, realm, id string, limit int) (all []Change, err error) {
 	defer s.Within(s.limits.Answer, &ctx, &err)()
-	text := "WHERE realm = ? AND id = ? ORDER BY tid DESC, seq DESC LIMIT ?"
-	if _, own := q.(*Conn); !own {
-		text += s.dialect.lockLatest
-	}
-	return s.some(ctx, q, text, realm, id, limit)
+	return s.some(ctx, q, "WHERE realm = ? AND id = ? ORDER BY tid DESC, seq DESC LIMIT ?", realm, id, limit)
 }
 
 // some reads single changes.

@@ -18,6 +18,7 @@ import (
 	"github.com/tracbus/tracbus/internal/testkit"
 	"github.com/tracbus/tracbus/internal/testserver"
 	"github.com/tracbus/tracbus/tests/drivers"
+	"github.com/tracbus/tracbus/tests/testdatabase"
 )
 
 // TestDrivers: what docs/databases.md lists as tested.
@@ -133,6 +134,35 @@ func TestRefusedAtOpen(t *testing.T) {
 			err := open(t, tracbus.PostgreSQL, driver, server.DSNVia(addr, name))
 			assert.ErrorIs(t, err, tracbus.ErrUnsupportedDatabase, driver)
 			assert.ErrorContains(t, err, want)
+		}
+	})
+}
+
+// TestOpenWithOneConnectionFree: a journal is opened on a pool of which the application keeps all
+// connections but one, and two journals at the same time on a pool of two.
+func TestOpenWithOneConnectionFree(t *testing.T) {
+	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
+		db := s.Open(t, s.DSN(s.Name()))
+		db.SetMaxOpenConns(2)
+		open := func() error {
+			bus := tracbus.NewBus("test")
+			defer bus.Close(testkit.Within(t))
+			j, err := tracbus.OpenJournal(testkit.Within(t), db, bus, tracbus.JournalConfig{Dialect: tracbus.Dialect(s.Dialect), Logger: testkit.Quiet})
+			if err != nil {
+				return err
+			}
+			return j.Close(testkit.Within(t))
+		}
+		held, err := db.Conn(testkit.Within(t))
+		require.NoError(t, err)
+		require.NoError(t, open())
+		require.NoError(t, held.Close())
+		opened := make(chan error, 2)
+		for range 2 {
+			go func() { opened <- open() }()
+		}
+		for range 2 {
+			require.NoError(t, <-opened)
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package journal_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -291,4 +292,44 @@ func marksLeft(t *testing.T, dialect tracbus.Dialect, d *desk.Desk) (n int) {
 	}
 	require.NoError(t, d.DB.QueryRowContext(testkit.Within(t), "SELECT count(*) FROM journal_mark").Scan(&n))
 	return n
+}
+
+// TestPoisonStays: a call that fails before its change was marked, or a Flush that fails, poisons
+// the transaction for good: it cannot be taken for one that was rolled back to a savepoint.
+func TestPoisonStays(t *testing.T) {
+	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
+		d := desk.Seat(t, s, s.DSN(s.Name()), desk.Config{Idle: true})
+		over, cancel := context.WithCancel(t.Context())
+		cancel()
+		for name, spoil := range map[string]func(w *within){
+			"a call whose context is over": func(w *within) {
+				w.exec("SAVEPOINT a")
+				w.note("a")
+				w.exec("ROLLBACK TO SAVEPOINT a")
+				require.Error(t, w.tx.Record(over, desk.Remark(7, "never")))
+			},
+			"a flush that failed": func(w *within) {
+				w.note("a")
+				require.Error(t, w.tx.Save(testkit.Within(t), failing{errors.New("no")}))
+				_, err := w.tx.Flush(testkit.Within(t))
+				require.ErrorContains(t, err, "poisoned")
+			},
+		} {
+			t.Run(name, func(t *testing.T) {
+				_, err := d.DB.Exec("CREATE TABLE IF NOT EXISTS note (text VARCHAR(200))")
+				require.NoError(t, err)
+				q, _, rollback := begin(t, d, s.Dialect)
+				defer rollback()
+				tx, err := d.Join(q)
+				require.NoError(t, err)
+				defer tx.Rollback()
+				require.NoError(t, tx.Prepare(desk.Joe, ""))
+				spoil(&within{t, d, q, tx, new(int64(100))})
+				for range 2 {
+					_, err = tx.Flush(testkit.Within(t))
+					require.ErrorContains(t, err, "poisoned")
+				}
+			})
+		}
+	})
 }

@@ -206,6 +206,30 @@ func TestUnseenStates(t *testing.T) {
 		assert.IsType(t, tracbus.ResourceCreated{}, record(tracbus.State{Resource: a, Values: f("x", "1")})[0])
 		assert.Empty(t, record(tracbus.State{Resource: tasks.Of("new"), Values: f("x", "1")}, tracbus.State{Resource: tasks.Of("new"), Deleted: true}))
 
+		// What the transaction has recorded so far counts, also behind what is no state.
+		many := []tracbus.State{{Resource: a, Deleted: true}, {Resource: a, Values: f("x", "2")}, {Resource: a, Deleted: true}, {Resource: a, Deleted: true}, {Resource: a, Values: f("x", "3")}}
+		e = record(many...)
+		require.Len(t, e, 2)
+		assert.IsType(t, tracbus.ResourceDeleted{}, e[0])
+		assert.Equal(t, f("x", "3"), e[1].(tracbus.ResourceCreated).Values)
+		d.ForgetHeard()
+		commented, err := d.Update(testkit.Within(t), desk.Joe, func(tx *tracbus.ModelTransaction) error {
+			require.NoError(t, tx.RecordState(testkit.Within(t), tracbus.State{Resource: tracbus.TicketResource(5), Values: f("status", "closed")}))
+			require.NoError(t, tx.Record(testkit.Within(t), tracbus.TicketCommentEdited{ID: 5, CommentTime: time.Unix(1, 0), OldComment: "x"}))
+			return tx.RecordState(testkit.Within(t), tracbus.State{Resource: tracbus.TicketResource(5), Values: f("status", "closed")})
+		})
+		require.NoError(t, err)
+		require.NoError(t, d.Wait(testkit.Within(t), commented))
+		e, _ = d.Heard()
+		assert.Len(t, e, 2, "%s", desk.Lines(e))
+
+		// Two changes of which the first has unknown old values are one that has them.
+		e = record(tracbus.State{Resource: tasks.Of("older"), Values: f("x", "1"), Unseen: tracbus.KindChanged}, tracbus.State{Resource: tasks.Of("older"), Values: f("x", nil)})
+		require.Len(t, e, 1)
+		changed = e[0].(tracbus.ResourceChanged)
+		assert.True(t, changed.Absent.Has(tracbus.AttrOld))
+		assert.Equal(t, f("x", nil), changed.New)
+
 		// Once changes were pruned, a resource may be older.
 		_, err = d.Prune(testkit.Within(t), tracbus.Retention{KeepLast: 1})
 		require.NoError(t, err)
