@@ -72,7 +72,7 @@ func (n native) Send(ctx context.Context, commit bool, statements ...batch.State
 	case err == nil || errors.As(err, &word):
 	case pgconn.SafeToRetry(err):
 		err = fmt.Errorf("%w: %w", batch.ErrNotSent, err)
-	default: // the session has to end, for it is asked whether it has
+	default: // the session has to end, because Outcome asks whether it has
 		over, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
 		_ = c.Close(over)
