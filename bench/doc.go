@@ -7,5 +7,6 @@
 //
 // That takes some half an hour. A comparison that fails is said to have, and loses no
 // other one. Without the variable each way runs for a moment, so that it is known to work. A
-// word in TRACBUS_BENCH_ONLY picks the comparisons that have it in their titles.
+// word in TRACBUS_BENCH_ONLY picks the comparisons that have it in their titles; the
+// sections of others stay as they were.
 package bench

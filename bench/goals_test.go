@@ -92,16 +92,6 @@ func goals() []goal {
 	return list
 }
 
-// summary is the table of goals, with what was measured in this run.
-func summary(results map[string]*contest.Result) string {
-	var b strings.Builder
-	b.WriteString("## Goals\n\nWhat was before comes from another machine and day; all else is of this run.\n\n| | before | goal | now |\n|---|---|---|---|\n")
-	for _, g := range goals() {
-		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", g.work, g.before, g.want, g.now(results[g.title]))
-	}
-	return b.String() + "\n"
-}
-
 // check says what of a goal a comparison does not measure.
 func (g goal) check(c *contest.Contest) error {
 	for _, name := range []string{g.way, g.to} {
@@ -122,9 +112,6 @@ func (g goal) check(c *contest.Contest) error {
 
 // now is what was measured.
 func (g goal) now(r *contest.Result) string {
-	if r == nil {
-		return "–"
-	}
 	if g.grows {
 		first, ok1 := r.Figure(g.way, r.At[0], g.unit)
 		last, ok2 := r.Figure(g.way, r.At[len(r.At)-1], g.unit)

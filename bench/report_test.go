@@ -67,8 +67,12 @@ func TestReport(t *testing.T) {
 	for _, g := range goals() {
 		require.True(t, slices.ContainsFunc(all(), func(c comparison) bool { return c.title == g.title }), "no comparison is called %q", g.title)
 	}
-	var report strings.Builder
-	results := map[string]*contest.Result{}
+	var report page
+	if where != "" {
+		before, err := os.ReadFile(filepath.Join(where, "benchmarks.md"))
+		require.True(t, err == nil || os.IsNotExist(err), "%v", err)
+		report = readPage(string(before))
+	}
 	for _, c := range all() {
 		if !strings.Contains(c.title, os.Getenv(onlyEnv)) {
 			continue
@@ -88,9 +92,6 @@ func TestReport(t *testing.T) {
 			}
 			r, err := of.Hold(t.Context(), rounds, long)
 			require.NoError(t, err)
-			if where != "" {
-				results[c.title] = r
-			}
 			picture := ""
 			if of.Plot && where != "" {
 				picture = "benchmarks/" + fileName(c.title) + ".svg"
@@ -99,16 +100,23 @@ func TestReport(t *testing.T) {
 			}
 			section := r.Markdown(picture)
 			t.Log("\n" + section)
-			if where != "" {
-				report.WriteString(section)
+			if where == "" {
+				return
+			}
+			report.sections[c.title] = section + measured(t.Context())
+			for _, g := range goals() {
+				if g.title == c.title {
+					report.goals[g.work] = g.now(r)
+				}
 			}
 		})
-		if !held { // the others are not lost by it
-			fmt.Fprintf(&report, "## %s\n\nThis comparison failed: it has no figures.\n\n", c.title)
+		if where == "" {
+			continue
 		}
-	}
-	if where != "" && os.Getenv(onlyEnv) == "" {
-		require.NoError(t, os.WriteFile(filepath.Join(where, "benchmarks.md"), []byte(preface(t.Context())+summary(results)+report.String()), 0o644))
+		if !held { // the others are not lost by it
+			report.sections[c.title] = fmt.Sprintf("## %s\n\nThis comparison failed: it has no figures.\n\n", c.title)
+		}
+		require.NoError(t, os.WriteFile(filepath.Join(where, "benchmarks.md"), []byte(report.write()), 0o644))
 	}
 }
 
@@ -117,15 +125,7 @@ func fileName(title string) string {
 	return strings.Join(strings.FieldsFunc(strings.ToLower(title), func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') }), "-")
 }
 
-// preface says what was measured where.
-func preface(ctx context.Context) string {
-	return fmt.Sprintf(`# Benchmarks
-
-%s wrote this page, on %s.
-
-All ways of a table took turns on one private server with its default durability: read the
-ratios, because the absolute figures are of this machine. A figure is the median of its
-turns, with the least and the greatest.
-
-`, "`TRACBUS_BENCH=../docs go test -count=1 -timeout 4h ./bench`", machine(ctx))
+// measured says when and where a comparison was held.
+func measured(ctx context.Context) string {
+	return fmt.Sprintf("Measured on %s, on %s.\n\n", time.Now().UTC().Format(time.DateOnly), machine(ctx))
 }
