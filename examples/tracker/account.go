@@ -108,7 +108,7 @@ func (s *site) makeAccount(ctx context.Context, name, password string) error {
 		return taken
 	}
 	var hash []byte
-	err := s.work(ctx, func() (err error) {
+	err := s.rendering.do(ctx, func() (err error) {
 		hash, err = bcrypt.GenerateFromPassword([]byte(password), bcrypt.DefaultCost)
 		return err
 	})
@@ -138,7 +138,7 @@ func (s *site) checkPassword(ctx context.Context, name, password string) error {
 	if known == nil {
 		return wrong
 	}
-	return s.work(ctx, func() error {
+	return s.rendering.do(ctx, func() error {
 		if bcrypt.CompareHashAndPassword(known, []byte(password)) != nil {
 			return wrong
 		}

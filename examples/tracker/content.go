@@ -58,7 +58,7 @@ func (s *site) checkContent(r *http.Request, comment, text string) error {
 	}
 	var pattern string
 	var bad bool
-	err := s.work(r.Context(), func() error {
+	err := s.rendering.do(r.Context(), func() error {
 		pattern, bad = s.bad.Match(who.Author + "\n" + comment + "\n" + text)
 		return nil
 	})

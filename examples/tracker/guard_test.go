@@ -1,13 +1,11 @@
 package main
 
 import (
-	"context"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -215,29 +213,4 @@ func TestRequestsHaveALimit(t *testing.T) {
 	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
 	assert.Positive(t, left)
 	assert.LessOrEqual(t, left, requestLimit)
-}
-
-// What takes the processor long is done by a few at a time, and not for those who
-// have gone.
-func TestWork(t *testing.T) {
-	s := newSite(&changes{}, nil, settings{}, "")
-	begun, end := make(chan struct{}), make(chan struct{})
-	var working sync.WaitGroup
-	for range cap(s.working) {
-		working.Go(func() {
-			assert.NoError(t, s.work(t.Context(), func() error {
-				begun <- struct{}{}
-				<-end
-				return nil
-			}))
-		})
-		<-begun
-	}
-	gone, leave := context.WithCancel(t.Context())
-	leave()
-	err := s.work(gone, func() error { t.Error("it is worked for somebody who has gone"); return nil })
-	assert.ErrorIs(t, err, context.Canceled)
-	close(end)
-	working.Wait()
-	assert.NoError(t, s.work(t.Context(), func() error { return nil }))
 }

@@ -28,7 +28,7 @@ type site struct {
 	metrics   http.Handler
 
 	streams    chan struct{} // holds a token for each browser that watches
-	working    chan struct{} // holds a token for each request that needs much of the processor
+	rendering  slots         // for texts that are shown
 	closing    context.Context
 	endStreams func()
 }
@@ -36,7 +36,7 @@ type site struct {
 func newSite(c *changes, db *tracdb.DB, o settings, address string) *site {
 	s := &site{
 		changes: c, db: db, env: o.env, hosts: o.hosts, operators: o.operators,
-		metrics: newMetrics(c), streams: make(chan struct{}, mostStreams), working: make(chan struct{}, runtime.GOMAXPROCS(0)),
+		metrics: newMetrics(c), streams: make(chan struct{}, mostStreams), rendering: make(slots, runtime.GOMAXPROCS(0)),
 	}
 	s.process = fmt.Sprintf("process %d on %s", os.Getpid(), address)
 	s.closing, s.endStreams = context.WithCancel(context.Background())
@@ -84,20 +84,9 @@ func (s *site) handler() http.Handler {
 	return s.forHost(http.NewCrossOriginProtection().Handler(withHeaders(all)))
 }
 
-// work runs what takes the processor long, such as bcrypt: a few at a time.
-func (s *site) work(ctx context.Context, f func() error) error {
-	select {
-	case s.working <- struct{}{}:
-		defer func() { <-s.working }()
-		return f()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
 // html shows a text as a part of a page.
 func (s *site) html(ctx context.Context, text string) (html template.HTML, err error) {
-	err = s.work(ctx, func() error {
+	err = s.rendering.do(ctx, func() error {
 		html, err = markup.HTML(text, s.pages.Get(), s.links)
 		return err
 	})
