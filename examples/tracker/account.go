@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"golang.org/x/crypto/bcrypt"
 )
@@ -58,12 +57,15 @@ func (s *site) changeAccount(w http.ResponseWriter, r *http.Request) error {
 		http.Redirect(w, r, "/", http.StatusSeeOther)
 		return nil
 	}
-	form := accountForm{Next: r.PostFormValue("next"), Name: strings.TrimSpace(r.PostFormValue("name"))}
-	var err error
-	if do == "make" {
-		err = s.makeAccount(ctx, form.Name, r.PostFormValue("password"))
-	} else {
-		err = s.checkPassword(ctx, form.Name, r.PostFormValue("password"))
+	form := accountForm{Next: r.PostFormValue("next"), Name: oneLine(r.PostFormValue("name"))}
+	who, err := personOf(form.Name)
+	switch {
+	case err != nil:
+		err = refusal{http.StatusUnprocessableEntity, fmt.Sprintf("That name cannot be used: %v.", err)}
+	case do == "make":
+		err = s.makeAccount(ctx, who, r.PostFormValue("password"))
+	default:
+		err = s.checkPassword(ctx, who.key, r.PostFormValue("password"))
 	}
 	var refused refusal
 	if errors.As(err, &refused) {
@@ -73,7 +75,7 @@ func (s *site) changeAccount(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.signIn(w, r, form.Name); err != nil {
+	if err := s.signIn(w, r, who.key); err != nil {
 		return err
 	}
 	http.Redirect(w, r, localPath(form.Next), http.StatusSeeOther)
@@ -92,16 +94,16 @@ func (s *site) signIn(w http.ResponseWriter, r *http.Request, name string) error
 	return err
 }
 
-func (s *site) makeAccount(ctx context.Context, name, password string) error {
+// makeAccount makes an account that goes by the key of a name: "Ann" and "ann" are one.
+func (s *site) makeAccount(ctx context.Context, who person, password string) error {
+	name := who.key
+	taken := refusal{http.StatusConflict, fmt.Sprintf("The name %q is taken.", name)}
 	switch {
-	case name == "" || len(name) > 100 || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) || strings.ContainsRune(",;<>", r) }):
-		return refusal{http.StatusUnprocessableEntity, "That name cannot be used: expected up to 100 bytes, without commas, semicolons and angle brackets."}
-	case name == "anonymous" || name == "tracker":
-		return refusal{http.StatusConflict, fmt.Sprintf("The name %q is taken.", name)}
+	case reserved(who) && !slices.Contains(s.operators, name):
+		return taken
 	case len(password) < 8 || len(password) > 72:
 		return refusal{http.StatusUnprocessableEntity, "That password cannot be used: expected 8 to 72 bytes."}
 	}
-	taken := refusal{http.StatusConflict, fmt.Sprintf("The name %q is taken.", name)}
 	if known, err := s.passwordOf(ctx, name); err != nil {
 		return err
 	} else if known != nil {

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/tracbus/tracbus"
@@ -42,8 +41,8 @@ func changeOf(e tracbus.Event) change {
 	about := e.About()
 	c := change{
 		Place: placeOf(about), Resource: e.Resource(), Kind: string(e.Kind()), What: string(e.Kind()),
-		Title: e.Resource().String(), Time: about.Time, Comment: about.Comment,
-		Author: cmp.Or(about.Author, "anonymous"), IPNR: about.IPNR, Authenticated: about.Authenticated,
+		Title: shownLine(e.Resource().String()), Time: about.Time, Comment: about.Comment,
+		Author: cmp.Or(shownLine(about.Author), anonymous), IPNR: about.IPNR, Authenticated: about.Authenticated,
 	}
 	switch e := e.(type) {
 	case tracbus.TicketCreated:
@@ -87,11 +86,11 @@ func changeOf(e tracbus.Event) change {
 func (c *change) ticket(id int64, values tracbus.Fields) {
 	c.Link = "/tickets/" + strconv.FormatInt(id, 10)
 	c.Title = "#" + strconv.FormatInt(id, 10)
-	c.Summary = values.Text("summary")
+	c.Summary = shownLine(values.Text("summary"))
 }
 
 func (c *change) page(p tracbus.WikiPage) {
-	c.Link, c.Title, c.Version = markup.PageLink(p.Name), p.Name, p.Version
+	c.Link, c.Title, c.Version = markup.PageLink(p.Name), shownLine(p.Name), p.Version
 }
 
 // fields notes what a ticket's change did. The description's differences have a
@@ -118,7 +117,7 @@ func shown(v any) string {
 	case time.Time:
 		return v.Format("2006-01-02 15:04 MST")
 	}
-	return strings.TrimSpace(fmt.Sprint(v))
+	return shownLine(fmt.Sprint(v))
 }
 
 // textsOf returns the texts that an event changed, before and after.

@@ -39,7 +39,7 @@ func TestConflicts(t *testing.T) {
 		a, err = bob.post(ticking(t), "/tickets/1", again)
 		require.NoError(t, err)
 		require.Equal(t, 200, a.status, "%s", a.problem())
-		assert.Regexp(t, regexp.MustCompile(`(?s)<b>priority</b> <del>minor</del> → <ins>blocker</ins>.*<b>milestone</b> <del>m1</del> → <ins>m2</ins>`), a.body)
+		assert.Regexp(t, regexp.MustCompile(`(?s)<b>priority</b> <del><bdi>minor</bdi></del> → <ins><bdi>blocker</bdi></ins>.*<b>milestone</b> <del><bdi>m1</bdi></del> → <ins><bdi>m2</bdi></ins>`), a.body)
 		assert.Equal(t, 1, strings.Count(a.body, "<b>milestone</b>"))
 
 		edit := bob.get("/wiki/WikiStart?action=edit").hidden()

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/tracbus/tracbus"
@@ -36,6 +35,8 @@ func (s *site) checkTexts(r *http.Request, form ticketForm, set tracbus.Fields) 
 			return refusal{http.StatusUnprocessableEntity, fmt.Sprintf("The field %q is too long: expected %d KiB at most.", name, mostText>>10)}
 		case !f.Long && utf8.RuneCountInString(v) > mostLine:
 			return refusal{http.StatusUnprocessableEntity, fmt.Sprintf("The field %q is too long: expected %d characters at most.", name, mostLine)}
+		case !f.Long && checkLine(name, v) != nil:
+			return checkLine(name, v)
 		case f.Options != nil && !slices.Contains(f.Options, v):
 			return refusal{http.StatusUnprocessableEntity, fmt.Sprintf("The field %q cannot be %.100q: expected one of %q.", name, v, f.Options)}
 		}
@@ -48,29 +49,23 @@ func (s *site) checkTexts(r *http.Request, form ticketForm, set tracbus.Fields) 
 
 // checkContent refuses what the page BadContent forbids, which every process knows
 // as soon as it is changed in one of them, and authors who are not who they say.
+// The name of the author is forbidden by it, too.
 func (s *site) checkContent(r *http.Request, comment, text string) error {
-	who := whoOf(r)
+	who, err := s.author(r)
 	switch {
-	case utf8.RuneCountInString(who.Author) > 100 || strings.ContainsFunc(who.Author, unicode.IsControl):
-		return refusal{http.StatusUnprocessableEntity, "That is no name: expected one line, 100 characters at most. Nothing was stored."}
+	case err != nil:
+		return err
 	case len(comment) > mostComment:
 		return refusal{http.StatusUnprocessableEntity, fmt.Sprintf("The comment is too long: expected %d KiB at most. Nothing was stored.", mostComment>>10)}
 	}
 	var pattern string
 	var bad bool
-	err := s.rendering.do(r.Context(), func() error {
+	err = s.rendering.do(r.Context(), func() error {
 		pattern, bad = s.bad.Match(who.Author + "\n" + comment + "\n" + text)
 		return nil
 	})
 	if bad {
 		return refusal{http.StatusUnprocessableEntity, fmt.Sprintf("That is refused: the page BadContent forbids %q. Nothing was stored.", pattern)}
-	}
-	if err != nil || who.Authenticated {
-		return err
-	}
-	known, err := s.passwordOf(r.Context(), who.Author)
-	if err == nil && known != nil {
-		err = refusal{http.StatusForbidden, fmt.Sprintf("%q is somebody's account: sign in, or choose another name. Nothing was stored.", who.Author)}
 	}
 	return err
 }

@@ -15,8 +15,6 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
-
-	"github.com/tracbus/tracbus"
 )
 
 const (
@@ -28,8 +26,9 @@ const (
 // visitor is who sends a request: a browser that is known by a random cookie, and
 // whoever signed in with it.
 type visitor struct {
-	cookie string
-	Name   string // empty: nobody signed in
+	cookie  string
+	Name    string // empty: nobody signed in
+	address string // that they come from
 }
 
 // token goes into every form of the visitor's pages. Other sites cannot make it,
@@ -47,21 +46,13 @@ func visitorOf(r *http.Request) visitor {
 	return v
 }
 
-// whoOf returns who makes the changes of a request. Behind a proxy, IPNR would be
-// what the proxy says in a header.
-func whoOf(r *http.Request) tracbus.Actor {
+// peer returns the address that a request comes from.
+func peer(r *http.Request) string {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
-		host = r.RemoteAddr
+		return r.RemoteAddr
 	}
-	who := tracbus.Actor{Author: visitorOf(r).Name, IPNR: host, Authenticated: true}
-	if who.Author == "" {
-		who.Author, who.Authenticated = strings.TrimSpace(r.PostFormValue("author")), false
-	}
-	if who.Author == "" {
-		who.Author = "anonymous"
-	}
-	return who
+	return host
 }
 
 // guard lets only those requests through that a page of this site can have made,
@@ -73,6 +64,7 @@ func (s *site) guard(next http.Handler) http.Handler {
 		r = r.WithContext(ctx)
 		r.Body = http.MaxBytesReader(w, r.Body, mostForm)
 		v, err := s.recognise(w, r)
+		v.address = peer(r)
 		r = r.WithContext(context.WithValue(ctx, visitorKey{}, v))
 		if err == nil {
 			err = checkForm(r, v)

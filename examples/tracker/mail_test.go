@@ -146,7 +146,7 @@ func TestMail(t *testing.T) {
 	eventually(t, "the mail behind the refused one", func() bool { return len(office.kept()) == 3 })
 	assert.Equal(t, "[tracker] #4 created by anonymous: behind it", office.kept()[2].subject())
 
-	c.signIn("operator")
+	c.signIn("olga")
 	status := c.get("/status")
 	assert.Contains(t, status.body, "Dead letters: mail")
 	assert.Regexp(t, `tid \d+\.0, ticket 2</td><td>.*550.* \(8 times\)`, status.body)

@@ -65,6 +65,18 @@ func (n *names) Set(text string) error {
 	return nil
 }
 
+// people turns names into those that accounts go by, and says whether they are some.
+func (n names) people() bool {
+	for i, name := range n {
+		p, err := personOf(name)
+		if err != nil {
+			return false
+		}
+		n[i] = p.key
+	}
+	return true
+}
+
 func main() {
 	var s settings
 	var dialect string
@@ -115,6 +127,8 @@ func run(ctx context.Context, s settings, rest []string) (err error) {
 		return fmt.Errorf("arguments %q: expected flags only (-help lists them)", rest)
 	case s.env == "" || !utf8.ValidString(s.env):
 		return fmt.Errorf("-env %q: expected a name", s.env)
+	case !s.operators.people():
+		return fmt.Errorf("-operators %q: %w", s.operators, errNoName)
 	case s.stream != "" && s.redis == "":
 		return fmt.Errorf("-stream %q: expected -redis beside it", s.stream)
 	}

@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/tracbus/tracbus"
 	"github.com/tracbus/tracbus/examples/tracker/internal/markup"
@@ -16,11 +15,14 @@ func (s *site) renamePage(w http.ResponseWriter, r *http.Request, name string) e
 	if err := mustSignIn(r, "rename pages"); err != nil {
 		return err
 	}
-	to, comment := strings.TrimSpace(r.PostFormValue("to")), strings.TrimSpace(r.PostFormValue("comment"))
-	if err := checkName(to); err != nil {
+	to, comment := oneLine(r.PostFormValue("to")), oneLine(r.PostFormValue("comment"))
+	if err := checkNewName(to); err != nil {
 		return err
 	}
 	err := s.mustMove(r, name, to)
+	if err == nil {
+		err = checkLine("comment", comment)
+	}
 	if err == nil {
 		err = s.checkContent(r, comment, to)
 	}
@@ -28,7 +30,7 @@ func (s *site) renamePage(w http.ResponseWriter, r *http.Request, name string) e
 		return err
 	}
 	base, _ := strconv.ParseInt(r.PostFormValue("base"), 10, 64) // else it is no form of ours, and any version will do
-	err = s.update(r.Context(), whoOf(r), func(tx *tracbus.ModelTransaction) error {
+	err = s.store(r, func(tx *tracbus.ModelTransaction) error {
 		return tx.Save(r.Context(), trac.PageRename{Name: name, NewName: to, Comment: comment, Base: base})
 	})
 	if err != nil {
@@ -43,8 +45,11 @@ func (s *site) deletePage(w http.ResponseWriter, r *http.Request, name string) e
 	if err := mustSignIn(r, "delete pages"); err != nil {
 		return err
 	}
-	comment := strings.TrimSpace(r.PostFormValue("comment"))
+	comment := oneLine(r.PostFormValue("comment"))
 	err := s.mustMove(r, name)
+	if err == nil {
+		err = checkLine("comment", comment)
+	}
 	if err == nil && name != "BadContent" {
 		err = s.checkContent(r, comment, "")
 	}
@@ -52,7 +57,7 @@ func (s *site) deletePage(w http.ResponseWriter, r *http.Request, name string) e
 		return err
 	}
 	base, _ := strconv.ParseInt(r.PostFormValue("base"), 10, 64) // else it is no form of ours, and any version will do
-	err = s.update(r.Context(), whoOf(r), func(tx *tracbus.ModelTransaction) error {
+	err = s.store(r, func(tx *tracbus.ModelTransaction) error {
 		return tx.Delete(r.Context(), trac.PageEdit{Name: name, Comment: comment, Base: base})
 	})
 	if err != nil {

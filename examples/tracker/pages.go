@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/tracbus/tracbus"
 	"github.com/tracbus/tracbus/examples/tracker/internal/markup"
@@ -46,8 +45,8 @@ func (s *site) showPages(w http.ResponseWriter, r *http.Request) error {
 
 // goToPage shows the page that a visitor named, or the form to create it.
 func (s *site) goToPage(w http.ResponseWriter, r *http.Request) error {
-	name := strings.TrimSpace(r.PostFormValue("name"))
-	if err := checkName(name); err != nil {
+	name := oneLine(r.PostFormValue("name"))
+	if err := checkNewName(name); err != nil {
 		return err
 	}
 	link := markup.PageLink(name)
@@ -65,6 +64,15 @@ func checkName(name string) error {
 		return refusal{http.StatusUnprocessableEntity, "That name is too long: expected 150 bytes at most."}
 	}
 	return tracbus.ValidatePageName(name)
+}
+
+// checkNewName refuses what nobody is to call a page. One that is called so already, by
+// another program, can be read and renamed.
+func checkNewName(name string) error {
+	if err := checkLine("name", name); err != nil {
+		return err
+	}
+	return checkName(name)
 }
 
 func (s *site) showPage(w http.ResponseWriter, r *http.Request) error {
@@ -143,13 +151,13 @@ func (s *site) changePage(w http.ResponseWriter, r *http.Request) error {
 
 func (s *site) savePage(w http.ResponseWriter, r *http.Request, name string) error {
 	form := wikiForm{
-		Text: r.PostFormValue("text"), Comment: strings.TrimSpace(r.PostFormValue("comment")),
+		Text: r.PostFormValue("text"), Comment: oneLine(r.PostFormValue("comment")),
 		Author: r.PostFormValue("author"), Readonly: r.PostFormValue("readonly") != "", WasReadonly: r.PostFormValue("was-readonly") != "",
 	}
 	form.Base, _ = strconv.ParseInt(r.PostFormValue("base"), 10, 64) // else it is a new page
 	err := s.checkPage(r, name, form)
 	if err == nil {
-		err = s.update(r.Context(), whoOf(r), func(tx *tracbus.ModelTransaction) error {
+		err = s.store(r, func(tx *tracbus.ModelTransaction) error {
 			return s.storePage(r, tx, name, form)
 		})
 	}
@@ -211,7 +219,7 @@ func (s *site) pageConflict(w http.ResponseWriter, r *http.Request, name string,
 	}
 	form.Base = page.Newest
 	return s.formPage(w, r, http.StatusConflict, name, form, fmt.Sprintf(
-		"%s changed this page while you were writing: there is a version %d now. Your text is below and not stored; put theirs in, and send it again.", page.Author, page.Newest))
+		"%s changed this page while you were writing: there is a version %d now. Your text is below and not stored; put theirs in, and send it again.", shownLine(page.Author), page.Newest))
 }
 
 func (s *site) formPage(w http.ResponseWriter, r *http.Request, status int, name string, form wikiForm, problem string) error {
@@ -223,6 +231,12 @@ func (s *site) formPage(w http.ResponseWriter, r *http.Request, status int, name
 func (s *site) checkPage(r *http.Request, name string, form wikiForm) error {
 	if len(form.Text) > mostText {
 		return refusal{http.StatusUnprocessableEntity, fmt.Sprintf("The page is too long: expected %d KiB at most.", mostText>>10)}
+	}
+	if err := checkNewName(name); err != nil {
+		return err
+	}
+	if err := checkLine("comment", form.Comment); err != nil {
+		return err
 	}
 	if name == "BadContent" {
 		return s.checkBadContent(r, form)

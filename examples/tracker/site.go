@@ -102,6 +102,7 @@ var views = template.Must(template.New("").Funcs(template.FuncMap{
 	"round":    round,
 	"pageLink": markup.PageLink,
 	"excerpt":  excerpt,
+	"line":     shownLine,
 	"held":     held,
 	"list":     func(values ...any) []any { return values },
 }).ParseFS(viewFiles, "views/*.html"))
@@ -117,7 +118,7 @@ func round(d time.Duration) time.Duration {
 // excerpt shortens a text to one line.
 func excerpt(text string) string {
 	const most = 200
-	text = strings.Join(strings.Fields(text), " ")
+	text = shownLine(strings.Join(strings.Fields(text), " "))
 	if r := []rune(text); len(r) > most {
 		text = string(r[:most]) + "…"
 	}

@@ -46,6 +46,14 @@ func fieldOf(name string) ticketField {
 	return ticketField{}
 }
 
+// read returns a text as the field has it.
+func (f ticketField) read(text string) string {
+	if f.Long {
+		return strings.TrimSpace(text)
+	}
+	return oneLine(text)
+}
+
 // batchFields are those that several tickets may get at once.
 func batchFields() []ticketField {
 	return slices.DeleteFunc(ticketFields(), func(f ticketField) bool {
@@ -90,8 +98,8 @@ func readForm(r *http.Request) ticketForm {
 	}
 	for _, field := range ticketFields() {
 		if r.PostForm.Has(field.Name) {
-			f.Values[field.Name] = strings.TrimSpace(r.PostFormValue(field.Name))
-			f.Was[field.Name] = strings.TrimSpace(r.PostFormValue("was-" + field.Name))
+			f.Values[field.Name] = field.read(r.PostFormValue(field.Name))
+			f.Was[field.Name] = field.read(r.PostFormValue("was-" + field.Name))
 		}
 	}
 	return f

@@ -86,7 +86,7 @@ func (s *site) createTicket(w http.ResponseWriter, r *http.Request) error {
 	err := s.checkTicket(r, form, values)
 	var id int64
 	if err == nil {
-		err = s.update(r.Context(), whoOf(r), func(tx *tracbus.ModelTransaction) error {
+		err = s.store(r, func(tx *tracbus.ModelTransaction) error {
 			return tx.Save(r.Context(), trac.TicketCreate{AssignedID: &id, Set: values})
 		})
 	}
@@ -111,7 +111,7 @@ func (s *site) changeTicket(w http.ResponseWriter, r *http.Request) error {
 	edit := trac.TicketEdit{ID: id, Set: form.changes(), Comment: form.Comment, Base: form.base()}
 	err = s.checkTicket(r, form, edit.Set)
 	if err == nil {
-		err = s.update(r.Context(), whoOf(r), func(tx *tracbus.ModelTransaction) error {
+		err = s.store(r, func(tx *tracbus.ModelTransaction) error {
 			return tx.Save(r.Context(), edit)
 		})
 	}
@@ -137,7 +137,7 @@ func (s *site) deleteTicket(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	form := readForm(r)
-	err = s.update(r.Context(), whoOf(r), func(tx *tracbus.ModelTransaction) error {
+	err = s.store(r, func(tx *tracbus.ModelTransaction) error {
 		return tx.Delete(r.Context(), trac.TicketEdit{ID: id, Base: form.base()})
 	})
 	if errors.Is(err, tracbus.ErrConflict) {
@@ -173,7 +173,7 @@ func (s *site) changeTickets(w http.ResponseWriter, r *http.Request) error {
 	if err := s.checkTexts(r, form, set); err != nil {
 		return err
 	}
-	err = s.update(r.Context(), whoOf(r), func(tx *tracbus.ModelTransaction) error {
+	err = s.store(r, func(tx *tracbus.ModelTransaction) error {
 		return s.storeBatch(r.Context(), tx, ids, set, form.Comment)
 	})
 	if errors.Is(err, tracbus.ErrNotFound) {
