@@ -9,11 +9,19 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/crypto/bcrypt"
 )
+
+// passwordCost is how much work a password is to whoever guesses it.
+const passwordCost = bcrypt.DefaultCost
+
+// noAccount is a hash of no password that anybody knows. It is compared when a name has
+// no account: the answer takes as long, and does not tell which names have one.
+const noAccount = "$2a$10$iicBBZHK3dZDfKvpOgIfMuofzNr/SheY1Be1Fre/OD7Jb3Ao/Dt/O"
 
 // sessionAge is for how long somebody stays signed in.
 const sessionAge = 30 * 24 * time.Hour
@@ -62,10 +70,15 @@ func (s *site) changeAccount(w http.ResponseWriter, r *http.Request) error {
 	switch {
 	case err != nil:
 		err = refusal{http.StatusUnprocessableEntity, fmt.Sprintf("That name cannot be used: %v.", err)}
+	case s.mustWait(w, r, who) > 0:
+		err = refusal{http.StatusTooManyRequests, fmt.Sprintf("There were too many attempts with this name, or from where you are. Try again in %s seconds.", w.Header().Get("Retry-After"))}
 	case do == "make":
 		err = s.makeAccount(ctx, who, r.PostFormValue("password"))
 	default:
 		err = s.checkPassword(ctx, who.key, r.PostFormValue("password"))
+		if err == nil {
+			s.signIns.succeed(who.key, visitorOf(r).address)
+		}
 	}
 	var refused refusal
 	if errors.As(err, &refused) {
@@ -80,6 +93,16 @@ func (s *site) changeAccount(w http.ResponseWriter, r *http.Request) error {
 	}
 	http.Redirect(w, r, localPath(form.Next), http.StatusSeeOther)
 	return nil
+}
+
+// mustWait counts an attempt to sign in or to make an account. If there were too many, it
+// returns how long to wait, and says so in the answer's headers.
+func (s *site) mustWait(w http.ResponseWriter, r *http.Request, who person) time.Duration {
+	wait := s.signIns.begin(who.key, visitorOf(r).address)
+	if wait > 0 {
+		w.Header().Set("Retry-After", strconv.FormatInt(int64((wait+time.Second-1)/time.Second), 10))
+	}
+	return wait
 }
 
 // signIn ties a name to a new cookie: one that somebody else may have put into the
@@ -110,8 +133,8 @@ func (s *site) makeAccount(ctx context.Context, who person, password string) err
 		return taken
 	}
 	var hash []byte
-	err := s.rendering.do(ctx, func() (err error) {
-		hash, err = bcrypt.GenerateFromPassword([]byte(password), bcrypt.DefaultCost)
+	err := s.signing.do(ctx, func() (err error) {
+		hash, err = bcrypt.GenerateFromPassword([]byte(password), passwordCost)
 		return err
 	})
 	if err != nil {
@@ -136,13 +159,13 @@ func (s *site) checkPassword(ctx context.Context, name, password string) error {
 	if err != nil {
 		return err
 	}
-	wrong := refusal{http.StatusForbidden, "Name and password do not belong together."}
+	hash := known
 	if known == nil {
-		return wrong
+		hash = []byte(noAccount)
 	}
-	return s.rendering.do(ctx, func() error {
-		if bcrypt.CompareHashAndPassword(known, []byte(password)) != nil {
-			return wrong
+	return s.signing.do(ctx, func() error {
+		if s.compare(hash, []byte(password)) != nil || known == nil {
+			return refusal{http.StatusForbidden, "Name and password do not belong together."}
 		}
 		return nil
 	})

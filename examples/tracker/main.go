@@ -166,15 +166,7 @@ func run(ctx context.Context, s settings, rest []string) (err error) {
 	}
 
 	site := newSite(changes, db, s, listener.Addr().String())
-	server := &http.Server{
-		Handler:           site.handler(),
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       20 * time.Second,
-		WriteTimeout:      40 * time.Second, // event streams have one of their own
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(slog.Default().Handler(), slog.LevelWarn), // of handlers that panic
-	}
+	server := newServer(site)
 	server.RegisterOnShutdown(site.endStreams)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
@@ -190,4 +182,17 @@ func run(ctx context.Context, s settings, rest []string) (err error) {
 		return fmt.Errorf("end the requests: %w", errors.Join(err, server.Close()))
 	}
 	return nil
+}
+
+// newServer bounds how long and how much of a request is waited for.
+func newServer(s *site) *http.Server {
+	return &http.Server{
+		Handler:           s.handler(),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       20 * time.Second,
+		WriteTimeout:      40 * time.Second, // event streams have one of their own
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(slog.Default().Handler(), slog.LevelWarn), // of handlers that panic
+	}
 }

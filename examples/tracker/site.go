@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/crypto/bcrypt"
+
 	"github.com/tracbus/tracbus/examples/internal/tracdb"
 	"github.com/tracbus/tracbus/examples/tracker/internal/markup"
 )
@@ -29,6 +31,9 @@ type site struct {
 
 	streams    chan struct{} // holds a token for each browser that watches
 	rendering  slots         // for texts that are shown
+	signing    slots         // for passwords
+	signIns    *signIns
+	compare    func(hash, password []byte) error
 	closing    context.Context
 	endStreams func()
 }
@@ -37,6 +42,7 @@ func newSite(c *changes, db *tracdb.DB, o settings, address string) *site {
 	s := &site{
 		changes: c, db: db, env: o.env, hosts: o.hosts, operators: o.operators,
 		metrics: newMetrics(c), streams: make(chan struct{}, mostStreams), rendering: make(slots, runtime.GOMAXPROCS(0)),
+		signing: make(slots, max(1, runtime.GOMAXPROCS(0)/2)), signIns: newSignIns(), compare: bcrypt.CompareHashAndPassword,
 	}
 	s.process = fmt.Sprintf("process %d on %s", os.Getpid(), address)
 	s.closing, s.endStreams = context.WithCancel(context.Background())
