@@ -21,7 +21,11 @@ import (
 //	PEP   http://www.python.org/peps/pep-$1.html   # Python Enhancement Proposal $1
 //	----
 //
-// A line that is not an entry is ignored, so every page can be parsed. See
+// A line that is not an entry is ignored. An entry is left out, and the others are
+// used, if its prefix has more than 100 bytes, its URL or its title more than 1,000
+// bytes or 20 places, or if there are 1,000 before it: the log and Err have
+// [EntryErrors], which list each of them. Have [CheckInterMap] refuse such a page before
+// it is saved. Control characters of a URL and a title stay as they are on the page; see
 // [Value].
 type InterMap struct {
 	// Value is a map of the entries by their upper-case prefixes.
@@ -58,10 +62,9 @@ func NewInterMap(config InterMapConfig) *InterMap {
 	if config.SafeSchemes == nil {
 		config.SafeSchemes = tracSafeSchemes
 	}
-	m := &InterMap{
-		Value: NewValue("InterMapTxt", parseInterMap, config.Config),
-		safe:  make(map[string]bool),
-	}
+	v := NewValue("InterMapTxt", parseInterMap, config.Config)
+	v.partial = true
+	m := &InterMap{Value: v, safe: make(map[string]bool)}
 	for _, scheme := range config.SafeSchemes {
 		m.safe[scheme] = true
 	}
@@ -80,22 +83,37 @@ func (m *InterMap) All() iter.Seq[InterMapEntry] {
 	}
 }
 
+// What whoever edits the page, or writes a link, can make of it at most.
+const (
+	mostPrefix   = 100     // bytes
+	mostAddress  = 1000    // bytes of a URL on the page, and of a title
+	mostPlaces   = 20      // in each of them
+	mostEntries  = 1000    // of the page
+	mostExpanded = 4 << 10 // bytes of a URL that Expand returns, and of its title
+)
+
 // Expand returns the URL of the link prefix:target, and its title. ok is false if
-// there is no such prefix, or if the URL would be empty or have a scheme that is
-// not safe, such as javascript.
+// there is no such prefix, if the URL would be empty or have a scheme that is not
+// safe, such as javascript, or if target, the URL or the title would have more than
+// 4 KiB: nothing is built that is longer.
 //
 // The URL's $1 to $9 become the parts of target between colons; the last of them
 // becomes all that is left, and one without a part becomes empty. If the URL has
 // none of them, the target is appended. Then target's ?query is added to the
 // URL's, and its #fragment replaces the URL's.
 func (m *InterMap) Expand(prefix, target string) (url, title string, ok bool) {
+	if len(prefix) > mostPrefix || len(target) > mostExpanded {
+		return "", "", false
+	}
 	entry, ok := m.Get()[strings.ToUpper(prefix)]
 	if !ok {
 		return "", "", false
 	}
 	target, query, fragment := splitURL(target)
 	parts := strings.SplitN(target, ":", max(1, places(entry.URL)))
-	url = expand(entry.URL, parts)
+	if url, ok = expand(entry.URL, parts); !ok {
+		return "", "", false
+	}
 	if url == entry.URL {
 		url += parts[0]
 	}
@@ -110,21 +128,69 @@ func (m *InterMap) Expand(prefix, target string) (url, title string, ok bool) {
 	if scheme, _, absolute := strings.Cut(url, ":"); url == "" || absolute && !m.safe[scheme] {
 		return "", "", false
 	}
-	title = expand(entry.Title, parts)
+	if title, ok = expand(entry.Title, parts); !ok {
+		return "", "", false
+	}
 	if title == entry.Title {
-		title = fmt.Sprintf("%s in %s", target, title)
+		title = target + " in " + title
+	}
+	if len(url) > mostExpanded || len(title) > mostExpanded {
+		return "", "", false
 	}
 	return url, title, true
+}
+
+// CheckInterMap says what [InterMap] cannot use of a page's text: it returns nil or
+// [EntryErrors]. An application calls it to refuse an edit of the page.
+func CheckInterMap(text string) error {
+	_, err := parseInterMap(text)
+	return err
+}
+
+// EntryErrors are the entries of the page [InterMap] that are left out. [errors.As]
+// finds them in its Err and in what [CheckInterMap] returns.
+type EntryErrors []EntryError
+
+// EntryError is an entry of the page [InterMap] that is left out.
+type EntryError struct {
+	Line   int    // of the page, from 1
+	Prefix string // as it is written there
+	Err    error  // what is wrong with it
+}
+
+// Error names the first ten lines with their prefixes and what is wrong with them, and
+// how many others there are.
+func (e EntryErrors) Error() string {
+	return firstOf(e, func(e EntryError) string {
+		return fmt.Sprintf("line %d: prefix %.100q: %v", e.Line, e.Prefix, e.Err)
+	})
+}
+
+// firstOf says the first ten of what is wrong with a page, because a page can have
+// thousands of lines, and a log has one for all of them.
+func firstOf[E any](wrong []E, say func(E) string) string {
+	const most = 10
+	var said []string
+	for _, e := range wrong[:min(most, len(wrong))] {
+		said = append(said, say(e))
+	}
+	if more := len(wrong) - most; more > 0 {
+		said = append(said, fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(said, "; ")
 }
 
 // interMapLine is Trac's _interwiki_re, with the LINK_SCHEME of Trac 0.12 to 1.6.
 var interMapLine = regexp.MustCompile(`^([a-zA-Z][-a-zA-Z0-9+._]*)[ \t]+([^ \t]+)(?:[ \t]+#(.*))?`)
 
-// parseInterMap never fails.
+// parseInterMap returns the entries that can be used, and EntryErrors if there are
+// others. After mostEntries, one error stands for all the rest.
 func parseInterMap(text string) (map[string]InterMapEntry, error) {
 	entries := make(map[string]InterMapEntry)
-	within := false
+	var broken EntryErrors
+	within, number := false, 0
 	for line := range strings.SplitSeq(text, "\n") {
+		number++
 		if strings.HasPrefix(line, "----") {
 			within = !within
 			continue
@@ -132,12 +198,41 @@ func parseInterMap(text string) (map[string]InterMapEntry, error) {
 		if !within {
 			continue
 		}
-		if m := interMapLine.FindStringSubmatch(line); m != nil {
-			title := strings.TrimSpace(cmp.Or(m[3], m[1]))
-			entries[strings.ToUpper(m[1])] = InterMapEntry{m[1], strings.TrimSpace(m[2]), title}
+		m := interMapLine.FindStringSubmatch(line)
+		if m == nil {
+			continue
 		}
+		entry := InterMapEntry{m[1], strings.TrimSpace(m[2]), strings.TrimSpace(cmp.Or(m[3], m[1]))}
+		if len(entries)+len(broken) == mostEntries {
+			broken = append(broken, EntryError{number, entry.Prefix, fmt.Errorf("expected %d entries at most: it and those after it are left out", mostEntries)})
+			break
+		}
+		if err := entry.check(); err != nil {
+			broken = append(broken, EntryError{number, entry.Prefix, err})
+			continue
+		}
+		entries[strings.ToUpper(entry.Prefix)] = entry
+	}
+	if broken != nil {
+		return entries, broken
 	}
 	return entries, nil
+}
+
+// check refuses an entry of which a short link would become a long one.
+func (e InterMapEntry) check() error {
+	if len(e.Prefix) > mostPrefix {
+		return fmt.Errorf("the prefix has %d bytes: expected %d at most", len(e.Prefix), mostPrefix)
+	}
+	for _, part := range []struct{ what, text string }{{"URL", e.URL}, {"title", e.Title}} {
+		if len(part.text) > mostAddress {
+			return fmt.Errorf("the %s has %d bytes: expected %d at most", part.what, len(part.text), mostAddress)
+		}
+		if n := strings.Count(part.text, "$"); n > mostPlaces {
+			return fmt.Errorf("the %s has %d times $: expected %d at most", part.what, n, mostPlaces)
+		}
+	}
+	return nil
 }
 
 // splitURL cuts a URL before its query and its fragment, which keep their ? and
@@ -169,22 +264,42 @@ func places(s string) (highest int) {
 	return highest
 }
 
-// expand puts parts into the places of s. There is nothing to put into $0.
-func expand(s string, parts []string) string {
-	if strings.IndexByte(s, '$') < 0 {
-		return s
+// expand puts parts into the places of s. There is nothing to put into $0. ok is false,
+// and nothing is built, if that is longer than mostExpanded.
+func expand(s string, parts []string) (expanded string, ok bool) {
+	length := 0
+	for piece := range pieces(s, parts) {
+		length += len(piece)
+	}
+	if length > mostExpanded {
+		return "", false
 	}
 	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		n, ok := place(s[i:])
-		if !ok {
-			b.WriteByte(s[i])
-			continue
-		}
-		if 0 < n && n <= len(parts) {
-			b.WriteString(parts[n-1])
-		}
-		i++
+	b.Grow(length)
+	for piece := range pieces(s, parts) {
+		b.WriteString(piece)
 	}
-	return b.String()
+	return b.String(), true
+}
+
+// pieces iterates over what s consists of, with parts in its places.
+func pieces(s string, parts []string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		begin := 0
+		for i := 0; i < len(s); i++ {
+			n, ok := place(s[i:])
+			if !ok {
+				continue
+			}
+			if !yield(s[begin:i]) {
+				return
+			}
+			if 0 < n && n <= len(parts) && !yield(parts[n-1]) {
+				return
+			}
+			i++
+			begin = i + 1
+		}
+		yield(s[begin:])
+	}
 }

@@ -3,6 +3,7 @@ package pages_test
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +14,15 @@ import (
 	"github.com/tracbus/tracbus"
 	"github.com/tracbus/tracbus/pages"
 )
+
+// allocated returns how many bytes f allocates.
+func allocated(f func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc
+}
 
 // interMapOf returns what a page says.
 func interMapOf(t testing.TB, text string, schemes ...string) *pages.InterMap {
@@ -153,6 +163,79 @@ func TestInterMapIsReadWhole(t *testing.T) {
 		_, _, ok := m.Expand("p7", "page")
 		assert.True(t, ok)
 	})
+}
+
+// TestCostOfInterMapEntriesIsBounded: 30,000 places and a target of 60,000 characters
+// were 1.8 GB for each link. Such an entry is left out and said; the others are used.
+func TestCostOfInterMapEntriesIsBounded(t *testing.T) {
+	long := strings.Repeat("x", 1001)
+	text := "----\n" +
+		"places http://h/" + strings.Repeat("$1", 21) + "\n" +
+		"ok http://h/" + strings.Repeat("$1", 20) + " # " + strings.Repeat("$1", 20) + "\n" +
+		"address http://h/" + long + "\n" +
+		"title http://h/ # " + long + "\n" +
+		"titles http://h/ # " + strings.Repeat("$1", 30_000) + "\n" +
+		strings.Repeat("p", 101) + " http://h/\n----\n"
+	err := pages.CheckInterMap(text)
+	var broken pages.EntryErrors
+	require.ErrorAs(t, err, &broken)
+	var lines []int
+	for _, e := range broken {
+		lines = append(lines, e.Line)
+		assert.Error(t, e.Err)
+	}
+	assert.Equal(t, []int{2, 4, 5, 6, 7}, lines)
+	assert.ErrorContains(t, err, `line 2: prefix "places": the URL has 21 times $: expected 20 at most; `)
+
+	m := interMapOf(t, text)
+	assert.ErrorContains(t, m.Err(), err.Error())
+	url, title, ok := m.Expand("ok", "ab")
+	assert.True(t, ok)
+	assert.Equal(t, "http://h/"+strings.Repeat("ab", 20), url)
+	assert.Equal(t, strings.Repeat("ab", 20), title)
+	for _, e := range broken {
+		_, _, ok := m.Expand(e.Prefix, "ab")
+		assert.False(t, ok, e.Prefix)
+	}
+}
+
+// TestCostOfExpandIsKnownBefore it is paid: a link that would be too long allocates
+// nothing of it.
+func TestCostOfExpandIsKnownBefore(t *testing.T) {
+	m := interMapOf(t, "----\nurl http://h/"+strings.Repeat("$1", 20)+"\ntitle http://h/$1 # "+strings.Repeat("$1", 20)+"\nappend http://h/ # x\n")
+	for _, prefix := range []string{"url", "title"} {
+		_, _, ok := m.Expand(prefix, strings.Repeat("x", 200))
+		assert.True(t, ok, prefix)
+		for _, length := range []int{210, 4096, 4097, 60_000} {
+			target := strings.Repeat("x", length)
+			_, _, ok = m.Expand(prefix, target)
+			assert.False(t, ok, "%s with %d bytes", prefix, length)
+			assert.Less(t, allocated(func() { m.Expand(prefix, target) }), uint64(6<<10), "%s with %d bytes", prefix, length)
+		}
+	}
+	for _, rest := range []string{"", "?", "#"} { // which the URL has, and the title has not
+		most := 4096 - len("http://h/") - len(rest)
+		url, _, ok := m.Expand("append", strings.Repeat("x", most)+rest)
+		assert.True(t, ok, rest)
+		assert.Len(t, url, 4096, rest)
+		_, _, ok = m.Expand("append", strings.Repeat("x", most+1)+rest)
+		assert.False(t, ok, rest)
+	}
+	_, _, ok := m.Expand(strings.Repeat("p", 1<<20), "x")
+	assert.False(t, ok)
+}
+
+// TestInterMapHasAThousandEntries at most, and says where the rest begins.
+func TestInterMapHasAThousandEntries(t *testing.T) {
+	var text strings.Builder
+	text.WriteString("----\n")
+	for i := range 5000 {
+		fmt.Fprintf(&text, "p%d http://h/\n", i)
+	}
+	m := interMapOf(t, text.String())
+	assert.Len(t, m.Get(), 1000)
+	assert.EqualError(t, m.Err(), `page "InterMapTxt", version 1: line 1002: prefix "p1000": expected 1000 entries at most: it and those after it are left out`)
+	assert.NoError(t, pages.CheckInterMap(strings.Join(strings.Split(text.String(), "\n")[:1001], "\n")))
 }
 
 // FuzzInterMap: no page and no link makes it panic, and a link goes to a safe
