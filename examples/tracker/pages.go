@@ -245,6 +245,9 @@ func (s *site) checkPage(r *http.Request, name string, form wikiForm) error {
 		if err := mustSignIn(r, "change where prefixes lead"); err != nil {
 			return err
 		}
+		if err := pages.CheckInterMap(form.Text); err != nil {
+			return refusal{http.StatusUnprocessableEntity, fmt.Sprintf("That cannot be used: %v. Nothing was stored.", err)}
+		}
 	}
 	return s.checkContent(r, form.Comment, name+"\n"+form.Text)
 }

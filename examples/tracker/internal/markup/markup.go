@@ -29,7 +29,8 @@ import (
 // every process: looking them up never waits.
 //
 // A text that would take the parser long, or become a page of many times its
-// size, is shown as it stands.
+// size, is shown as it stands. If the prefixes of a text would become more than
+// mostLinked bytes of addresses and titles, the last of them are no links.
 func HTML(source string, pages *pages.Set, links *pages.InterMap) (template.HTML, error) {
 	if tooDeep(source) || tooWide(source) {
 		return asItStands(source), nil
@@ -40,7 +41,7 @@ func HTML(source string, pages *pages.Set, links *pages.InterMap) (template.HTML
 			parser.WithBlockParsers(withoutTags(parser.DefaultBlockParsers(), parser.NewHTMLBlockParser())...),
 			parser.WithInlineParsers(withoutTags(parser.DefaultInlineParsers(), parser.NewRawHTMLParser())...),
 			parser.WithParagraphTransformers(parser.DefaultParagraphTransformers()...),
-			parser.WithASTTransformers(util.Prioritized(&linker{pages, links}, 500)),
+			parser.WithASTTransformers(util.Prioritized(&linker{pages, links, mostLinked}, 500)),
 		)),
 	)
 	var out page
@@ -78,6 +79,7 @@ const (
 	mostOpen   = 4000    // brackets, stars and the like that may open something
 	mostCells  = 100_000 // of a table, whose short rows are filled up
 	mostHTML   = 1 << 20 // bytes
+	mostLinked = 1 << 18 // bytes of addresses and titles that prefixes become
 )
 
 // tooDeep says whether a text could nest more deeply than anybody writes.
@@ -127,6 +129,7 @@ func withoutTags(parsers []util.PrioritizedValue, tags any) (rest []util.Priorit
 type linker struct {
 	pages *pages.Set
 	links *pages.InterMap
+	left  int // bytes that prefixes may become yet
 }
 
 // trackerLink finds what may be a link: wiki:"a page" or wiki:Page, #17, the name
@@ -232,7 +235,7 @@ func (l *linker) link(group func(int) string) *ast.Link {
 		link.Destination = []byte("/tickets/" + group(3))
 	case group(5) != "":
 		url, title, ok := l.links.Expand(group(5), group(6))
-		if !ok {
+		if l.left -= len(url) + len(title); !ok || l.left < 0 {
 			return nil
 		}
 		link.Destination, link.Title = []byte(url), []byte(title)

@@ -64,6 +64,33 @@ func TestHTML(t *testing.T) {
 	assert.Contains(t, string(html), `<td><a href="/tickets/1">#1</a></td>`)
 }
 
+// Two pages could make a tracker end: a prefix, and thousands of links with it. What the
+// links become is summed up while they are made, and the rest of them is text.
+func TestPrefixesBecomeNoMoreThanAPageMayHave(t *testing.T) {
+	index, links := pages.NewIndex(pages.Config{}), pages.NewInterMap(pages.InterMapConfig{})
+	require.NoError(t, links.WikiPageCreated(context.Background(), tracbus.WikiPageCreated{Page: tracbus.WikiPage{
+		Name: "InterMapTxt", Version: 1, Text: "----\na http://" + strings.Repeat("h", 900) + "/$1$1$1 # " + strings.Repeat("t", 900) + "\n----\n"}}))
+	l := &linker{index.Get(), links, mostLinked}
+	bytes, none := 0, 0
+	for range 16 << 10 {
+		link := l.link(func(i int) string { return map[int]string{5: "a", 6: "b"}[i] })
+		if link == nil {
+			none++
+			continue
+		}
+		bytes += len(link.Destination) + len(link.Title)
+	}
+	assert.LessOrEqual(t, bytes, mostLinked)
+	assert.Greater(t, bytes, mostLinked-4<<10)
+	assert.Positive(t, none)
+
+	html, err := HTML(strings.Repeat("a:b ", 16<<10), index.Get(), links)
+	require.NoError(t, err)
+	assert.Less(t, len(html), mostHTML)
+	assert.Equal(t, 16<<10-none, strings.Count(string(html), "<a "), "the first are links, the rest is text")
+	assert.True(t, strings.HasSuffix(string(html), "a:b a:b</p>\n"))
+}
+
 // What would take the parser long, or much memory, is shown as text.
 func TestTooDeep(t *testing.T) {
 	pages, links := known(t)
