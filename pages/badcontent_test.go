@@ -1,8 +1,11 @@
 package pages_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 
@@ -23,6 +26,14 @@ func badContentOf(t testing.TB, texts ...string) *pages.BadContent {
 	return b
 }
 
+// match looks for what a page forbids.
+func match(t testing.TB, b *pages.BadContent, text string) (pattern string, bad bool) {
+	t.Helper()
+	pattern, bad, err := b.Match(t.Context(), text)
+	require.NoError(t, err)
+	return pattern, bad
+}
+
 // TestBadContentKeepsWhatCompiles is the page's life: it forbids, somebody writes what
 // cannot be compiled, everybody learns where, and the rest of it forbids on.
 func TestBadContentKeepsWhatCompiles(t *testing.T) {
@@ -37,21 +48,21 @@ func TestBadContentKeepsWhatCompiles(t *testing.T) {
 	const first = "= Bad content =\n{{{\ncasino\n(?i)cheap\\s+pills\n}}}\n"
 	require.NoError(t, pages.CheckBadContent(first))
 	told(1, first)
-	pattern, bad := b.Match("buy CHEAP   pills")
+	pattern, bad := match(t, b, "buy CHEAP   pills")
 	assert.True(t, bad)
 	assert.Equal(t, `(?i)cheap\s+pills`, pattern)
-	_, bad = b.Match("buy books")
+	_, bad = match(t, b, "buy books")
 	assert.False(t, bad)
 
 	const second = "= Bad content =\n{{{\ncasino\n  poker(  \nbooks\n(?<=free )money\n}}}\n"
 	for range 2 {
 		told(2, second)
 	}
-	_, bad = b.Match("casino")
+	_, bad = match(t, b, "casino")
 	assert.True(t, bad, "before it")
-	_, bad = b.Match("buy books")
+	_, bad = match(t, b, "buy books")
 	assert.True(t, bad, "between two")
-	_, bad = b.Match("buy cheap pills")
+	_, bad = match(t, b, "buy cheap pills")
 	assert.False(t, bad, "no longer on the page")
 	var broken pages.PatternErrors
 	require.ErrorAs(t, b.Err(), &broken)
@@ -68,11 +79,11 @@ func TestBadContentKeepsWhatCompiles(t *testing.T) {
 
 	told(3, "{{{\npoker\n}}}")
 	assert.NoError(t, b.Err())
-	_, bad = b.Match("play poker")
+	_, bad = match(t, b, "play poker")
 	assert.True(t, bad)
 
 	require.NoError(t, b.WikiPageDeleted(t.Context(), deleted("BadContent")))
-	_, bad = b.Match("play poker")
+	_, bad = match(t, b, "play poker")
 	assert.False(t, bad)
 }
 
@@ -103,7 +114,7 @@ func TestBadContentReadsAsTracSpamFilter(t *testing.T) {
 	} {
 		b := badContentOf(t, c.page)
 		require.NoError(t, b.Err(), c.what)
-		pattern, bad := b.Match(c.text)
+		pattern, bad := match(t, b, c.text)
 		assert.Equal(t, c.pattern, pattern, c.what)
 		assert.Equal(t, c.pattern != "", bad, c.what)
 	}
@@ -142,9 +153,146 @@ func TestBadContentNamesWhatGoHasNot(t *testing.T) {
 			assert.NotContains(t, broken[0].Err.Error(), "\n", pattern)
 		}
 		for _, text := range []string{"before", "after"} {
-			_, bad := b.Match(text)
+			_, bad := match(t, b, text)
 			assert.True(t, bad, "%s is used beside %s", text, pattern)
 		}
+	}
+}
+
+// TestCostOfAPatternIsBounded: what would take long to search for, or much memory, is
+// left out and said before it is compiled, and the others are used.
+func TestCostOfAPatternIsBounded(t *testing.T) {
+	for pattern, why := range map[string]string{
+		`[^z]{0,1000}z`:                            "a search for it would take 2003 instructions for each character: expected 500 at most",
+		`.{1000}`:                                  "a search for it would take 2002 instructions for each character: expected 500 at most",
+		`(a{0,30}){0,30}b`:                         "a search for it would take",
+		strings.Repeat(`.{900}`, 160):              "a search for it would take",
+		strings.Repeat("ab", 251) + "+":            "a search for it would take 503 instructions",
+		strings.Repeat("a", 1001):                  "it has 1001 bytes: expected 1000 at most",
+		`(?i)[b-\U0001e942]`:                       "", // 125,152 characters
+		`(?i)[b-\U0001e942][^b-𞥂]`:                 "its ranges have 250304 characters: expected 200000 at most",
+		`(?i)[b-𞥂b-𞥂]`:                             "its ranges have 250304 characters",
+		`(?i)[--𞥂][^^b-𞥂]`:                         "its ranges have 250",
+		`(?i)[\d--𞥂a-bb-𞥂]`:                        "its ranges have 250",
+		`(?i)[\x00-@B-\U0001e943][b-\U0010ffff]`:   "its ranges have",
+		`(?i)[` + strings.Repeat(`\S`, 100) + `]z`: "",
+		`(?i)[一-龥][а-яё][\]-a][a-]`:                "",
+		strings.Repeat(`\pL`, 6):                   "",
+		strings.Repeat(`\PL`, 11):                  "its ranges have 220000 characters: expected 200000 at most",
+		`[` + strings.Repeat(`\pL`, 11):            "missing closing ]",
+		`[[` + strings.Repeat(`\pL]`, 5):           "",
+	} {
+		text := "{{{\nbefore\n" + pattern + "\nafter\n}}}"
+		var b *pages.BadContent
+		bytes := allocated(func() { b = badContentOf(t, text) })
+		assert.Less(t, bytes, uint64(1<<20), pattern)
+		var broken pages.PatternErrors
+		if why == "" {
+			assert.NoError(t, b.Err(), pattern)
+		} else if assert.ErrorAs(t, b.Err(), &broken, pattern) {
+			assert.Len(t, broken, 1)
+			assert.ErrorContains(t, broken[0].Err, why, pattern)
+		}
+		for _, text := range []string{"before", "after"} {
+			_, bad := match(t, b, text)
+			assert.True(t, bad, "%s is used beside %s", text, pattern)
+		}
+	}
+}
+
+// TestCostOfAPageIsBounded: 250 kB of .{1000} were 1.4 GB in each process.
+func TestCostOfAPageIsBounded(t *testing.T) {
+	const programs = "a search for it, and for the lines before it, would take more than 20000 instructions for each character"
+	for line, why := range map[string]string{
+		`.{1000}`:                 "a search for it would take 2002 instructions for each character: expected 500 at most",
+		`.{200}`:                  programs,
+		`x.`:                      programs,
+		`x`:                       "expected 5000 expressions and 256 KiB of them at most: it and those after it are left out",
+		strings.Repeat("x", 1000): "expected 5000 expressions and 256 KiB of them at most: it and those after it are left out",
+		`(`:                       "expected 5000 expressions and 256 KiB of them at most: it and those after it are left out",
+		`(?i)[b-𞥂]`:               "its ranges, with those of the lines before it, have more than 2000000 characters",
+	} {
+		text := "{{{\n" + strings.Repeat(line+"\n", 1<<20/(len(line)+1)) + "}}}"
+		var b *pages.BadContent
+		bytes := allocated(func() { b = badContentOf(t, text) })
+		t.Logf("%.20s: %d KiB for %d KiB, %d patterns", line, bytes>>10, len(text)>>10, len(b.Get()))
+		assert.Less(t, bytes, uint64(32<<20), line)
+		var broken pages.PatternErrors
+		if assert.ErrorAs(t, b.Err(), &broken, line) {
+			assert.True(t, slices.ContainsFunc(broken, func(e pages.PatternError) bool { return e.Err.Error() == why }), "%s: %v", line, b.Err())
+			assert.Less(t, len(b.Err().Error()), 6000, "the log has one line for all")
+		}
+	}
+}
+
+// endsAfter is a context that ends when it was looked at a number of times.
+type endsAfter struct {
+	context.Context
+	looks int
+}
+
+func (c *endsAfter) Err() error {
+	if c.looks--; c.looks < 0 {
+		return context.DeadlineExceeded
+	}
+	return nil
+}
+
+// TestCostOfMatchEndsWithItsContext between two expressions, and within one that takes
+// long.
+func TestCostOfMatchEndsWithItsContext(t *testing.T) {
+	b := badContentOf(t, "{{{\na.*b.*c\n[^z]{0,200}z\nx.x\n}}}")
+	require.NoError(t, b.Err())
+	long := strings.Repeat("y", 64<<10) // 403 instructions for each
+	for _, c := range []struct {
+		text    string
+		looks   int
+		pattern string
+	}{
+		{"ayy", 0, ""}, {"ayy", 1, ""}, {"ayy", 2, ""}, {"ayy", 3, "none"}, {"x-x", 3, "x.x"}, {"a b c", 1, "a.*b.*c"},
+		{long, 2, ""}, {long + "xyx", 4, "x.x"}, {long + "z", 3, "[^z]{0,200}z"}, {long, 4, "none"},
+	} {
+		ctx := &endsAfter{t.Context(), c.looks}
+		pattern, bad, err := b.Match(ctx, c.text)
+		what := fmt.Sprintf("%.10s, after %d looks", c.text, c.looks)
+		if c.pattern == "" {
+			assert.ErrorIs(t, err, context.DeadlineExceeded, what)
+			assert.False(t, bad, what)
+			assert.Equal(t, -1, ctx.looks, "%s: nothing looks further", what)
+			continue
+		}
+		assert.NoError(t, err, what)
+		assert.Equal(t, c.pattern != "none", bad, what)
+		if bad {
+			assert.Equal(t, c.pattern, pattern, what)
+		}
+	}
+}
+
+// TestCostOfTheLastPatternEndsWithItsContext, after which nobody looks at the context.
+func TestCostOfTheLastPatternEndsWithItsContext(t *testing.T) {
+	b := badContentOf(t, "{{{\n[^z]{0,200}z$\n}}}")
+	require.NoError(t, b.Err())
+	text := strings.Repeat("y", 64<<10) + "z" // and where it seems to end, there is no z
+	_, bad, err := b.Match(&endsAfter{t.Context(), 1}, text)
+	assert.ErrorIs(t, err, context.DeadlineExceeded)
+	assert.False(t, bad)
+	_, bad, err = b.Match(&endsAfter{t.Context(), 2}, text)
+	assert.NoError(t, err)
+	assert.True(t, bad)
+}
+
+// TestBadContentFindsTextsAsExpressions: a text needs no program, and means the same.
+func TestBadContentFindsTextsAsExpressions(t *testing.T) {
+	for _, c := range []struct {
+		pattern, text string
+		bad           bool
+	}{
+		{`example\.com`, "see EXAMPLE.com example.com", true}, {`example\.com`, "example-com", false},
+		{`(?i)a`, "A", true}, {`a`, "A", false}, {"a\ufffd", "a\xff", true}, {"a\ufffd", "a\ufffd", true},
+	} {
+		_, bad := match(t, badContentOf(t, "{{{\n"+c.pattern+"\n}}}"), c.text)
+		assert.Equal(t, c.bad, bad, "%q in %q", c.pattern, c.text)
 	}
 }
 
@@ -165,7 +313,7 @@ func FuzzBadContent(f *testing.F) {
 				t.Errorf("%q: %v, but checked %v", page, err, checked)
 			}
 		}
-		b.Match(text)
+		match(t, b, text)
 	})
 }
 
@@ -181,7 +329,7 @@ func BenchmarkBadContentMatch(b *testing.B) {
 	content := badContentOf(b, page+"}}}")
 	b.SetBytes(int64(len(text)))
 	for b.Loop() {
-		if _, bad := content.Match(text); bad {
+		if _, bad, _ := content.Match(b.Context(), text); bad {
 			b.Fatal("there is none")
 		}
 	}

@@ -63,7 +63,7 @@ func ExampleBadContent() {
 	if err := edit(ctx, j, "BadContent", "{{{\ncheap (pills|watches)\n}}}"); err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(badContent.Match("Buy cheap watches here"))
+	fmt.Println(badContent.Match(ctx, "Buy cheap watches here"))
 	if err := errors.Join(j.Close(ctx), bus.Close(ctx), db.Close()); err != nil {
 		log.Fatal(err)
 	}

@@ -20,6 +20,7 @@ type translation struct {
 	verbose []bool // of the whole and of each group that is open: spaces do not count
 	opened  int    // length of out after the last parenthesis that opens a group
 	dollar  bool   // there is a $
+	folded  int    // characters in the ranges of classes
 }
 
 // noCharacter matches nothing.
@@ -132,6 +133,9 @@ func (t *translation) escape(inClass bool) error {
 		t.put(`\z`, 2)
 	case r >= utf8.RuneSelf:
 		t.put(string(r), 1+size)
+	case r == 'p' || r == 'P': // Go's own
+		t.folded += namedClass
+		t.take(2)
 	default:
 		t.take(1 + size)
 	}
@@ -152,6 +156,7 @@ func (t *translation) hexadecimal(n int) error {
 
 // class reads a class of characters. Python knows no classes by name in it.
 func (t *translation) class() error {
+	begin := len(t.out)
 	t.take(1)
 	if strings.HasPrefix(t.in, "^") {
 		t.take(1)
@@ -160,6 +165,7 @@ func (t *translation) class() error {
 		switch c := t.in[0]; {
 		case c == ']' && !first:
 			t.take(1)
+			t.folded += folded(string(t.out[begin:]))
 			return nil
 		case c == ']', c == '[':
 			t.put(`\`+string(c), 1)

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/tracbus/tracbus"
@@ -58,14 +60,28 @@ func (s *site) checkContent(r *http.Request, comment, text string) error {
 	case len(comment) > mostComment:
 		return refusal{http.StatusUnprocessableEntity, fmt.Sprintf("The comment is too long: expected %d KiB at most. Nothing was stored.", mostComment>>10)}
 	}
-	var pattern string
-	var bad bool
-	err = s.rendering.do(r.Context(), func() error {
-		pattern, bad = s.bad.Match(who.Author + "\n" + comment + "\n" + text)
-		return nil
-	})
+	pattern, bad, err := s.search(r.Context(), searchLimit, who.Author+"\n"+comment+"\n"+text)
 	if bad {
 		return refusal{http.StatusUnprocessableEntity, fmt.Sprintf("That is refused: the page BadContent forbids %q. Nothing was stored.", pattern)}
 	}
 	return err
+}
+
+// searchLimit is for how long a text is searched for what is forbidden, and waits for
+// that.
+const searchLimit = 5 * time.Second
+
+// search looks for what the page BadContent forbids. It has slots of its own: however
+// long its expressions take, pages are shown and people sign in.
+func (s *site) search(ctx context.Context, limit time.Duration, text string) (pattern string, bad bool, err error) {
+	searching, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	err = s.searching.do(searching, func() (err error) {
+		pattern, bad, err = s.bad.Match(searching, text)
+		return err
+	})
+	if err != nil && ctx.Err() == nil {
+		err = refusal{http.StatusServiceUnavailable, "The text could not be searched for what the page BadContent forbids: that takes too long. Nothing was stored. Try again; if that does not help, tell an operator."}
+	}
+	return pattern, bad, err
 }

@@ -34,6 +34,7 @@ type site struct {
 	signing    slots         // for passwords
 	signIns    *signIns
 	compare    func(hash, password []byte) error
+	searching  slots // for texts that are searched for what is forbidden
 	closing    context.Context
 	endStreams func()
 }
@@ -43,6 +44,7 @@ func newSite(c *changes, db *tracdb.DB, o settings, address string) *site {
 		changes: c, db: db, env: o.env, hosts: o.hosts, operators: o.operators,
 		metrics: newMetrics(c), streams: make(chan struct{}, mostStreams), rendering: make(slots, runtime.GOMAXPROCS(0)),
 		signing: make(slots, max(1, runtime.GOMAXPROCS(0)/2)), signIns: newSignIns(), compare: bcrypt.CompareHashAndPassword,
+		searching: make(slots, max(1, runtime.GOMAXPROCS(0)/2)),
 	}
 	s.process = fmt.Sprintf("process %d on %s", os.Getpid(), address)
 	s.closing, s.endStreams = context.WithCancel(context.Background())

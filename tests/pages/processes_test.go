@@ -100,7 +100,7 @@ func TestDerivedValuesAreTheSameInEveryProcess(t *testing.T) {
 			t.Helper()
 			for i, p := range all {
 				assert.Equal(t, pep, p.link("pep", "8"), "%s: process %d", what, i)
-				pattern, _ := p.bad.Match("a casino for books")
+				pattern, _, _ := p.bad.Match(t.Context(), "a casino for books")
 				assert.Equal(t, bad, pattern, "%s: process %d", what, i)
 				assert.Equal(t, broken, p.bad.Err() != nil, "%s: process %d: %v", what, i, p.bad.Err())
 				assert.Equal(t, pages, slices.Sorted(p.pages.Get().All()), "%s: process %d", what, i)

@@ -114,7 +114,7 @@ func TestLoadedFromAHistoryThatIsGone(t *testing.T) {
 					d.Bus.All(tracbus.Everywhere, &bare)
 					has := func(pep, content string, all ...string) bool {
 						url, _, _ := links.Expand("pep", "8")
-						pattern, _ := bad.Match("it is old, or gone")
+						pattern, _, _ := bad.Match(t.Context(), "it is old, or gone")
 						seen, _ := bare.read()
 						return url == pep && pattern == content && slices.Equal(all, slices.Sorted(index.Get().All())) && slices.Equal(all, seen)
 					}
