@@ -12,7 +12,7 @@ import (
 
 // commitBatch is [Journal.CommitWith] of a transaction whose driver sends many statements in one round
 // trip: the rows, with what locks resources before them, and COMMIT.
-func (j *Journal) commitBatch(ctx context.Context, q SQL, b batch.Tx, who Actor, commit func() error, events []Event) (tid int64, err error) {
+func (j *Journal) commitBatch(ctx context.Context, q SQL, b batch.Tx, who Actor, commit func() error, changes []Told) (tid int64, err error) {
 	tx, err := j.newTransaction()
 	if err != nil {
 		return 0, fmt.Errorf("commit with: %w: %w", ErrNotCommitted, err)
@@ -21,7 +21,7 @@ func (j *Journal) commitBatch(ctx context.Context, q SQL, b batch.Tx, who Actor,
 	tx.joined, tx.whole = true, true
 	tx.lend(q)
 	defer tx.lent.Return(errTxEnded, j.store.Limits().Rollback)
-	resources, err := tx.recordAll(who, events)
+	resources, err := tx.recordAll(who, changes)
 	ctx, done := tx.traced(ctx)
 	defer func() { done(tid, err) }()
 	if err == nil && tx.pending.Any() {
@@ -41,13 +41,14 @@ func (j *Journal) commitBatch(ctx context.Context, q SQL, b batch.Tx, who Actor,
 	return tid, nil
 }
 
-// recordAll records all events that there are, and returns what is to be locked for them.
-func (tx *ModelTransaction) recordAll(who Actor, events []Event) (resources [][2]string, err error) {
+// recordAll records all changes that there are, which are events, and returns what is to be locked for them.
+func (tx *ModelTransaction) recordAll(who Actor, changes []Told) (resources [][2]string, err error) {
 	if err := tx.Prepare(who, ""); err != nil {
 		return nil, err
 	}
-	for _, e := range events {
-		if err := checkType(e); err != nil {
+	for _, t := range changes {
+		e, err := toldEvent(t)
+		if err != nil {
 			return nil, fmt.Errorf("record: %w", err)
 		}
 		r := e.Resource()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"slices"
 	"sync"
 
 	"github.com/tracbus/tracbus/internal/batch"
@@ -19,14 +20,14 @@ import (
 //	tid, err := j.CommitWith(ctx, tx, tracbus.Actor{Author: "joe"}, tx.Commit, tracbus.TicketCreated{ID: 17, Values: values})
 //
 // q is the transaction, such as a *sql.Tx, under the conditions of [Journal.Join], and commit
-// commits it. The events are as [ModelTransaction.Record] takes them. nil says that the commit
+// commits it. The changes are as [ModelTransaction.Record] takes them. nil says that the commit
 // holds, whatever happens to delivery; tid is 0 if there was nothing to deliver. An error that
 // wraps [ErrNotCommitted] says that it does not hold: the application rolls back, as with a
 // deferred tx.Rollback(). If commit failed and it could not be found out whether the commit
 // holds, the error is a [*CommitUnknownError]. An error of commit itself is wrapped.
-func (j *Journal) CommitWith(ctx context.Context, q SQL, who Actor, commit func() error, events ...Event) (tid int64, err error) {
-	if b, batches := q.(batch.Tx); batches && j.inbox == nil {
-		return j.commitBatch(ctx, q, b, who, commit, events)
+func (j *Journal) CommitWith(ctx context.Context, q SQL, who Actor, commit func() error, changes ...Told) (tid int64, err error) {
+	if b, batches := q.(batch.Tx); batches && j.inbox == nil && !slices.ContainsFunc(changes, isState) {
+		return j.commitBatch(ctx, q, b, who, commit, changes)
 	}
 	tx, err := j.Join(q)
 	if err == nil {
@@ -34,9 +35,9 @@ func (j *Journal) CommitWith(ctx context.Context, q SQL, who Actor, commit func(
 		defer tx.fate.settle() // an error says it
 		err = tx.Prepare(who, "")
 	}
-	for _, e := range events {
+	for _, t := range changes {
 		if err == nil {
-			err = tx.Record(ctx, e)
+			err = tx.Record(ctx, t)
 		}
 	}
 	if err == nil {

@@ -34,7 +34,7 @@ type ResourceCreated struct {
 }
 
 // ResourceChanged says that a plain resource was changed. Recorded with Values and Old, New is
-// filled in; see [Diff], and [ModelTransaction.RecordState] if the old values are not at hand.
+// filled in; see [Diff], and [State] if the old values are not at hand.
 type ResourceChanged struct {
 	Change
 	Of     Resource

@@ -11,12 +11,28 @@ import (
 	"github.com/tracbus/tracbus/internal/value"
 )
 
+// Told is what a transaction is told of a resource, to be recorded: an [Event] says what happened
+// to it, a [State] what it is now.
+type Told interface {
+	Resource() Resource
+	About() Change
+}
+
 // State is a resource as it is after a change, from a caller who does not know what it was
-// before. [ModelTransaction.RecordState] finds out.
+// before, such as one with an ORM. [ModelTransaction.Record] and [Journal.CommitWith] find out
+// what is different from the state that the journal knew last of the resource, which they lock
+// first. If nothing is, and there is no comment, nothing is stored or delivered. A resource that was
+// deleted is created again. Of a change whose old values the journal does not know, all fields may
+// have changed: Absent has [AttrOld].
+//
+// The realm is of [Resources] or [Tickets]. The state last known is that of the journal: who
+// writes the resource without it, or records only a part of what it changed, is found out by the
+// next State. In a joined transaction on PostgreSQL, the isolation level must be READ
+// COMMITTED: with another one the transaction may not see what was committed last.
 type State struct {
-	Resource Resource
-	Values   Fields // all that it has
-	Change   Change // Comment, and Env and Time if they are not the usual ones
+	Of     Resource
+	Values Fields // all that it has
+	Change Change // Comment, and Env and Time if they are not the usual ones
 
 	// Deleted says that the resource is gone. Values are then what it was at the end; nil means
 	// as it was last known.
@@ -28,32 +44,44 @@ type State struct {
 	Unseen Kind
 }
 
-// RecordState records what is different from the state that the journal knew last of the
-// resource, which it locks first, like [ModelTransaction.Record]. If nothing is, and there is no
-// comment, nothing is stored or told. A resource that was deleted is created again. Of a change
-// whose old values the journal does not know, all fields may have changed: Absent has [AttrOld].
-//
-// The realm is of [Resources] or [Tickets]. The state last known is that of the journal: who
-// writes the resource without it, or records only a part of what it changed, is found out by the
-// next RecordState. In a joined transaction on PostgreSQL, the isolation level must be READ
-// COMMITTED: with another one the transaction may not see what was committed last.
-func (tx *ModelTransaction) RecordState(ctx context.Context, s State) error {
-	return tx.call(ctx, "record the state of "+s.Resource.String(), func() error {
-		realm, ok := tx.journal.realm(s.Resource.Realm).(stateRealm)
+// Resource returns Of.
+func (s State) Resource() Resource { return s.Of }
+
+// About returns Change.
+func (s State) About() Change { return s.Change }
+
+func isState(t Told) bool {
+	_, is := t.(State)
+	return is
+}
+
+// toldEvent returns what was told as an event, which is a value.
+func toldEvent(t Told) (Event, error) {
+	e, is := t.(Event)
+	if !is && t != nil {
+		return nil, fmt.Errorf("expected an event or a State, got %T", t)
+	}
+	return e, checkType(e)
+}
+
+// recordState records what is different.
+func (tx *ModelTransaction) recordState(ctx context.Context, s State) error {
+	return tx.call(ctx, "record the state of "+s.Of.String(), func() error {
+		realm, ok := tx.journal.realm(s.Of.Realm).(stateRealm)
 		if !ok {
-			return fmt.Errorf("realm %q: expected one of Resources or Tickets, which the journal was opened with", s.Resource.Realm)
+			return fmt.Errorf("realm %q: expected one of Resources or Tickets, which the journal was opened with", s.Of.Realm)
 		}
 		if s.Unseen != "" && s.Unseen != KindCreated && s.Unseen != KindChanged {
 			return fmt.Errorf("unseen %q: expected %q or %q", s.Unseen, KindCreated, KindChanged)
 		}
-		values, err := realm.checkState(s.Resource, s.Values)
+		values, err := realm.checkState(s.Of, s.Values)
 		if err != nil {
 			return err
 		}
-		if err := tx.lock(ctx, s.Resource); err != nil {
+		if err := tx.lock(ctx, s.Of); err != nil {
 			return err
 		}
-		was, err := tx.lastKnown(ctx, s.Resource)
+		was, err := tx.lastKnown(ctx, s.Of)
 		if err == nil && !was.seen && s.Unseen == "" {
 			s.Unseen, err = tx.unseen(ctx)
 		}
@@ -66,7 +94,7 @@ func (tx *ModelTransaction) RecordState(ctx context.Context, s State) error {
 			return nil
 		}
 		s.Change.Absent |= d.absent
-		e, err := realm.stateEvent(s.Resource, d, s.Change)
+		e, err := realm.stateEvent(s.Of, d, s.Change)
 		if err != nil {
 			return err
 		}

@@ -183,8 +183,13 @@ func (tx *ModelTransaction) change(ctx context.Context, verb string, m Model, do
 // delivered as one. If the second takes the first back, without a comment, and the
 // rest of the state is the same except for times, nothing is stored or delivered.
 // Fields of this package's events are the caller's again when Record returns.
-func (tx *ModelTransaction) Record(ctx context.Context, e Event) error {
-	if err := checkType(e); err != nil {
+// Instead of an event it takes a [State].
+func (tx *ModelTransaction) Record(ctx context.Context, t Told) error {
+	if s, is := t.(State); is {
+		return tx.recordState(ctx, s)
+	}
+	e, err := toldEvent(t)
+	if err != nil {
 		return tx.call(ctx, "record", func() error { return err })
 	}
 	return tx.call(ctx, "record "+e.Resource().String(), func() error {

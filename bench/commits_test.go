@@ -81,7 +81,7 @@ func (k *tracker) edit(ctx context.Context, more func(tx transaction, e edit, be
 func state(t *testing.T, s *testdatabase.Server) contest.Way {
 	k := newTracker(t, s)
 	j := k.open(t, tracbus.NewBus("bench"), tracbus.JournalConfig{})
-	return committing("RecordState", k, func(ctx context.Context) error {
+	return committing("Record of a State", k, func(ctx context.Context) error {
 		_, err := j.Update(ctx, joe, func(tx *tracbus.ModelTransaction) error {
 			e := anyEdit()
 			before, err := k.write(ctx, tx.SQL(), e)
@@ -89,7 +89,7 @@ func state(t *testing.T, s *testdatabase.Server) contest.Way {
 				return err
 			}
 			told := e.event(before)
-			return tx.RecordState(ctx, tracbus.State{Resource: told.Resource(), Values: told.Values, Change: told.Change})
+			return tx.Record(ctx, tracbus.State{Of: told.Resource(), Values: told.Values, Change: told.Change})
 		})
 		return err
 	})

@@ -218,18 +218,42 @@ func TestCommitWith(t *testing.T) {
 func TestCommitWithMany(t *testing.T) {
 	testkit.NoLeaks(t)
 	d := newDesk(t, options{})
-	var events []tracbus.Event
+	var changes []tracbus.Told
 	for id := int64(1); id <= 1500; id++ {
-		events = append(events, changed(id, fmt.Sprint("first of ", id)), changed(id, fmt.Sprint(id)))
+		changes = append(changes, changed(id, fmt.Sprint("first of ", id)), changed(id, fmt.Sprint(id)))
 	}
 	tx := d.begin(1, "1")
-	tid, err := d.CommitWith(testkit.Within(t), tx, joe, events...)
+	tid, err := d.CommitWith(testkit.Within(t), tx, joe, changes...)
 	require.NoError(t, err)
 	assert.Equal(t, 1500, number(t, d.own, "SELECT count(*) FROM journal_change WHERE tid = %d AND changes = 1500", tid))
 	require.NoError(t, d.Wait(testkit.Within(t), tid))
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	assert.Len(t, d.heard, 1500)
+}
+
+// TestCommitWithState: what differs from the state that the journal knew is told, and the application's
+// rows are committed if nothing does.
+func TestCommitWithState(t *testing.T) {
+	testkit.NoLeaks(t)
+	d := newDesk(t, options{})
+	state := func(status string) (tid int64) {
+		t.Helper()
+		tx, err := d.pool.Begin(testkit.Within(t))
+		require.NoError(t, err)
+		tid, err = d.CommitWith(testkit.Within(t), tx, joe, tracbus.State{Of: tracbus.TicketResource(1), Values: tracbus.Fields{"status": status}})
+		require.NoError(t, err)
+		return tid
+	}
+	state("new")
+	tid := state("closed")
+	assert.Zero(t, state("closed"), "nothing differs")
+	require.NoError(t, d.Wait(testkit.Within(t), tid))
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	require.Len(t, d.heard, 1, "the first is told as created")
+	assert.Equal(t, tracbus.Fields{"status": "closed"}, d.heard[0].New)
+	assert.Equal(t, tracbus.Fields{"status": "new"}, d.heard[0].Old)
 }
 
 // TestCommitWithNothing: without an event it is the application's commit.
@@ -358,11 +382,11 @@ func TestCommitWithWaits(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
 		tx := d.begin(7, "waits")
-		var events []tracbus.Event
+		var changes []tracbus.Told
 		for _, id := range ids {
-			events = append(events, changed(id, "waits"))
+			changes = append(changes, changed(id, "waits"))
 		}
-		_, err = d.CommitWith(ctx, tx, joe, events...)
+		_, err = d.CommitWith(ctx, tx, joe, changes...)
 		assert.ErrorIs(t, err, tracbus.ErrNotCommitted)
 		assert.ErrorContains(t, err, "others have locked")
 		require.NoError(t, tx.Rollback(testkit.Within(t)))

@@ -35,8 +35,8 @@ func Open(ctx context.Context, pool *pgxpool.Pool, bus *tracbus.Bus, config trac
 }
 
 // CommitWith is the function [CommitWith] with this journal.
-func (j *Journal) CommitWith(ctx context.Context, tx pgx.Tx, who tracbus.Actor, events ...tracbus.Event) (tid int64, err error) {
-	return CommitWith(ctx, j.Journal, tx, who, events...)
+func (j *Journal) CommitWith(ctx context.Context, tx pgx.Tx, who tracbus.Actor, changes ...tracbus.Told) (tid int64, err error) {
+	return CommitWith(ctx, j.Journal, tx, who, changes...)
 }
 
 // Join is the function [Join] with this journal.

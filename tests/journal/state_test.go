@@ -108,11 +108,11 @@ func (h *history) step(t *testing.T, tx *tracbus.ModelTransaction) error {
 		h.states[r] = after
 	}
 	if h.byState {
-		s := tracbus.State{Resource: r, Values: after, Change: c, Deleted: gone}
+		s := tracbus.State{Of: r, Values: after, Change: c, Deleted: gone}
 		if gone && h.rand.IntN(2) == 0 {
 			s.Values = nil
 		}
-		return tx.RecordState(testkit.Within(t), s)
+		return tx.Record(testkit.Within(t), s)
 	}
 	if gone {
 		h.rand.IntN(2) // in step with the other
@@ -152,7 +152,7 @@ func TestUnseenStates(t *testing.T) {
 			d.ForgetHeard()
 			tid, err := d.Update(testkit.Within(t), desk.Joe, func(tx *tracbus.ModelTransaction) error {
 				for _, state := range some {
-					require.NoError(t, tx.RecordState(testkit.Within(t), state))
+					require.NoError(t, tx.Record(testkit.Within(t), state))
 				}
 				return nil
 			})
@@ -171,23 +171,23 @@ func TestUnseenStates(t *testing.T) {
 		}
 		a := tasks.Of("a")
 
-		e := record(tracbus.State{Resource: a, Values: f("x", "1")})
+		e := record(tracbus.State{Of: a, Values: f("x", "1")})
 		require.Len(t, e, 1)
 		assert.Equal(t, f("x", "1"), e[0].(tracbus.ResourceCreated).Values)
-		assert.Empty(t, record(tracbus.State{Resource: a, Values: f("x", "1")}), "nothing differs")
+		assert.Empty(t, record(tracbus.State{Of: a, Values: f("x", "1")}), "nothing differs")
 
-		e = record(tracbus.State{Resource: tasks.Of("old"), Values: f("x", "1", "y", nil), Unseen: tracbus.KindChanged})
+		e = record(tracbus.State{Of: tasks.Of("old"), Values: f("x", "1", "y", nil), Unseen: tracbus.KindChanged})
 		require.Len(t, e, 1)
 		changed := e[0].(tracbus.ResourceChanged)
 		assert.True(t, changed.Absent.Has(tracbus.AttrOld))
 		assert.Equal(t, f("x", "1", "y", nil), changed.New)
 		assert.Equal(t, f("x", nil, "y", nil), changed.Old)
-		e = record(tracbus.State{Resource: tasks.Of("old"), Values: f("x", "2", "y", nil)})
+		e = record(tracbus.State{Of: tasks.Of("old"), Values: f("x", "2", "y", nil)})
 		changed = e[0].(tracbus.ResourceChanged)
 		assert.False(t, changed.Absent.Has(tracbus.AttrOld), "from now on it is known")
 		assert.Equal(t, f("x", "1"), changed.Old)
 
-		e = record(tracbus.State{Resource: tracbus.TicketResource(5), Values: f("status", "new"), Unseen: tracbus.KindChanged})
+		e = record(tracbus.State{Of: tracbus.TicketResource(5), Values: f("status", "new"), Unseen: tracbus.KindChanged})
 		assert.Equal(t, f("status", nil), e[0].(tracbus.TicketChanged).Old)
 
 		// A change of which only a part was recorded.
@@ -196,27 +196,27 @@ func TestUnseenStates(t *testing.T) {
 		})
 		require.NoError(t, err)
 		require.NoError(t, d.Wait(testkit.Within(t), part))
-		e = record(tracbus.State{Resource: tasks.Of("part"), Values: f("x", "3", "y", "1")})
+		e = record(tracbus.State{Of: tasks.Of("part"), Values: f("x", "3", "y", "1")})
 		changed = e[0].(tracbus.ResourceChanged)
 		assert.Equal(t, f("x", "2", "y", nil), changed.Old)
 		assert.True(t, changed.Absent.Has(tracbus.AttrOld))
 
-		assert.IsType(t, tracbus.ResourceDeleted{}, record(tracbus.State{Resource: a, Deleted: true})[0])
-		assert.Empty(t, record(tracbus.State{Resource: a, Deleted: true}), "it is gone already")
-		assert.IsType(t, tracbus.ResourceCreated{}, record(tracbus.State{Resource: a, Values: f("x", "1")})[0])
-		assert.Empty(t, record(tracbus.State{Resource: tasks.Of("new"), Values: f("x", "1")}, tracbus.State{Resource: tasks.Of("new"), Deleted: true}))
+		assert.IsType(t, tracbus.ResourceDeleted{}, record(tracbus.State{Of: a, Deleted: true})[0])
+		assert.Empty(t, record(tracbus.State{Of: a, Deleted: true}), "it is gone already")
+		assert.IsType(t, tracbus.ResourceCreated{}, record(tracbus.State{Of: a, Values: f("x", "1")})[0])
+		assert.Empty(t, record(tracbus.State{Of: tasks.Of("new"), Values: f("x", "1")}, tracbus.State{Of: tasks.Of("new"), Deleted: true}))
 
 		// What the transaction has recorded so far counts, also behind what is no state.
-		many := []tracbus.State{{Resource: a, Deleted: true}, {Resource: a, Values: f("x", "2")}, {Resource: a, Deleted: true}, {Resource: a, Deleted: true}, {Resource: a, Values: f("x", "3")}}
+		many := []tracbus.State{{Of: a, Deleted: true}, {Of: a, Values: f("x", "2")}, {Of: a, Deleted: true}, {Of: a, Deleted: true}, {Of: a, Values: f("x", "3")}}
 		e = record(many...)
 		require.Len(t, e, 2)
 		assert.IsType(t, tracbus.ResourceDeleted{}, e[0])
 		assert.Equal(t, f("x", "3"), e[1].(tracbus.ResourceCreated).Values)
 		d.ForgetHeard()
 		commented, err := d.Update(testkit.Within(t), desk.Joe, func(tx *tracbus.ModelTransaction) error {
-			require.NoError(t, tx.RecordState(testkit.Within(t), tracbus.State{Resource: tracbus.TicketResource(5), Values: f("status", "closed")}))
+			require.NoError(t, tx.Record(testkit.Within(t), tracbus.State{Of: tracbus.TicketResource(5), Values: f("status", "closed")}))
 			require.NoError(t, tx.Record(testkit.Within(t), tracbus.TicketCommentEdited{ID: 5, CommentTime: time.Unix(1, 0), OldComment: "x"}))
-			return tx.RecordState(testkit.Within(t), tracbus.State{Resource: tracbus.TicketResource(5), Values: f("status", "closed")})
+			return tx.Record(testkit.Within(t), tracbus.State{Of: tracbus.TicketResource(5), Values: f("status", "closed")})
 		})
 		require.NoError(t, err)
 		require.NoError(t, d.Wait(testkit.Within(t), commented))
@@ -224,7 +224,7 @@ func TestUnseenStates(t *testing.T) {
 		assert.Len(t, e, 2, "%s", desk.Lines(e))
 
 		// Two changes of which the first has unknown old values are one that has them.
-		e = record(tracbus.State{Resource: tasks.Of("older"), Values: f("x", "1"), Unseen: tracbus.KindChanged}, tracbus.State{Resource: tasks.Of("older"), Values: f("x", nil)})
+		e = record(tracbus.State{Of: tasks.Of("older"), Values: f("x", "1"), Unseen: tracbus.KindChanged}, tracbus.State{Of: tasks.Of("older"), Values: f("x", nil)})
 		require.Len(t, e, 1)
 		changed = e[0].(tracbus.ResourceChanged)
 		assert.True(t, changed.Absent.Has(tracbus.AttrOld))
@@ -233,17 +233,63 @@ func TestUnseenStates(t *testing.T) {
 		// Once changes were pruned, a resource may be older.
 		_, err = d.Prune(testkit.Within(t), tracbus.Retention{KeepLast: 1})
 		require.NoError(t, err)
-		assert.IsType(t, tracbus.ResourceChanged{}, record(tracbus.State{Resource: tasks.Of("another"), Values: f("x", "1")})[0])
-		assert.IsType(t, tracbus.ResourceCreated{}, record(tracbus.State{Resource: tasks.Of("third"), Values: f("x", "1"), Unseen: tracbus.KindCreated})[0])
+		assert.IsType(t, tracbus.ResourceChanged{}, record(tracbus.State{Of: tasks.Of("another"), Values: f("x", "1")})[0])
+		assert.IsType(t, tracbus.ResourceCreated{}, record(tracbus.State{Of: tasks.Of("third"), Values: f("x", "1"), Unseen: tracbus.KindCreated})[0])
 
 		for why, state := range map[string]tracbus.State{
-			`realm "wiki": expected one of Resources or Tickets`: {Resource: tracbus.Resource{Realm: tracbus.RealmWiki, ID: "A"}},
-			`unseen "gone": expected "created" or "changed"`:     {Resource: a, Unseen: "gone"},
-			`expected a number from 1`:                           {Resource: tracbus.Resource{Realm: tracbus.RealmTicket, ID: "x"}},
-			`expected an id of 1 to 1000 bytes`:                  {Resource: tasks.Of(strings.Repeat("x", 1001))},
-			`x`:                                                  {Resource: a, Values: f("x", struct{}{})},
+			`realm "wiki": expected one of Resources or Tickets`: {Of: tracbus.Resource{Realm: tracbus.RealmWiki, ID: "A"}},
+			`unseen "gone": expected "created" or "changed"`:     {Of: a, Unseen: "gone"},
+			`expected a number from 1`:                           {Of: tracbus.Resource{Realm: tracbus.RealmTicket, ID: "x"}},
+			`expected an id of 1 to 1000 bytes`:                  {Of: tasks.Of(strings.Repeat("x", 1001))},
+			`x`:                                                  {Of: a, Values: f("x", struct{}{})},
 		} {
-			_, err := d.Update(testkit.Within(t), desk.Joe, func(tx *tracbus.ModelTransaction) error { return tx.RecordState(testkit.Within(t), state) })
+			_, err := d.Update(testkit.Within(t), desk.Joe, func(tx *tracbus.ModelTransaction) error { return tx.Record(testkit.Within(t), state) })
+			assert.ErrorContains(t, err, why)
+		}
+	})
+}
+
+// TestCommitWithStates: one call commits an application's transaction, and tells what became different
+// by it. Nothing that is no event and no state is taken.
+func TestCommitWithStates(t *testing.T) {
+	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
+		d := desk.Seat(t, s, s.DSN(s.Name()), withTasks())
+		commit := func(changes ...tracbus.Told) (events []tracbus.Event, err error) {
+			t.Helper()
+			d.ForgetHeard()
+			q, end, rollback := begin(t, d, s.Dialect)
+			tid, err := d.CommitWith(testkit.Within(t), q, desk.Joe, func() error { end(); return nil }, changes...)
+			if err != nil {
+				rollback()
+				return nil, err
+			}
+			require.NoError(t, d.Wait(testkit.Within(t), tid))
+			events, _ = d.Heard()
+			return events, nil
+		}
+		a := tracbus.State{Of: tasks.Of("a"), Values: tracbus.Fields{"x": "1"}}
+		events, err := commit(a, desk.Remark(1, "beside it"))
+		require.NoError(t, err)
+		require.Len(t, events, 2)
+		assert.IsType(t, tracbus.ResourceCreated{}, events[0])
+
+		a.Values = tracbus.Fields{"x": "2"}
+		events, err = commit(a)
+		require.NoError(t, err)
+		require.Len(t, events, 1)
+		assert.Equal(t, tracbus.Fields{"x": "1"}, events[0].(tracbus.ResourceChanged).Old)
+
+		events, err = commit(a) // nothing differs
+		require.NoError(t, err)
+		assert.Empty(t, events)
+
+		for why, bad := range map[string]tracbus.Told{
+			"expected an event, got nil":                     nil,
+			"expected an event or a State, got *tracbus.Sta": &a,
+			"expected a value of type tracbus.TicketDeleted": &tracbus.TicketDeleted{ID: 1},
+		} {
+			_, err = commit(bad)
+			require.ErrorIs(t, err, tracbus.ErrNotCommitted, why)
 			assert.ErrorContains(t, err, why)
 		}
 	})
@@ -260,7 +306,7 @@ func TestStateIsTheLast(t *testing.T) {
 		set := func(x string) {
 			t.Helper()
 			_, err := d.Update(testkit.Within(t), desk.Joe, func(tx *tracbus.ModelTransaction) error {
-				return tx.RecordState(testkit.Within(t), tracbus.State{Resource: tasks.Of("a"), Values: tracbus.Fields{"x": x}})
+				return tx.Record(testkit.Within(t), tracbus.State{Of: tasks.Of("a"), Values: tracbus.Fields{"x": x}})
 			})
 			require.NoError(t, err)
 		}
@@ -276,7 +322,7 @@ func TestStateIsTheLast(t *testing.T) {
 			tx, err := d.Join(own)
 			require.NoError(t, err)
 			require.NoError(t, tx.Prepare(desk.Joe, ""))
-			err = tx.RecordState(testkit.Within(t), tracbus.State{Resource: tasks.Of("a"), Values: tracbus.Fields{"x": "3"}})
+			err = tx.Record(testkit.Within(t), tracbus.State{Of: tasks.Of("a"), Values: tracbus.Fields{"x": "3"}})
 			if level == sql.LevelRepeatableRead && s.Dialect == "postgresql" {
 				assert.ErrorContains(t, err, `isolation level is "repeatable read"`)
 				require.NoError(t, own.Rollback())
