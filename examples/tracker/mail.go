@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -23,12 +25,17 @@ type mailSettings struct {
 	server string // host:port; "": mails go to the log
 	from   string
 	domain string // of those who have none; "": they get no mail
+	plain  bool   // to a server that cannot encrypt
 }
 
 // mailer is a TicketListener that mails each change of a ticket to its owner and
 // to those in its field cc. It is registered as a durable consumer: one process at a
 // time is called, and called again until it returns nil.
-type mailer struct{ mailSettings }
+type mailer struct {
+	mailSettings
+	dial  func(ctx context.Context, network, address string) (net.Conn, error)
+	roots *x509.CertPool // that certificates of the server lead to; nil: those of the system
+}
 
 // newMailer refuses settings that could never send a mail.
 func newMailer(s mailSettings) (*mailer, error) {
@@ -38,8 +45,9 @@ func newMailer(s mailSettings) (*mailer, error) {
 	if _, err := netmail.ParseAddress("x@" + s.domain); err != nil && s.domain != "" {
 		return nil, fmt.Errorf("-mail-domain %q: expected a domain: %w", s.domain, err)
 	}
+	m := &mailer{mailSettings: s, dial: (&net.Dialer{}).DialContext}
 	if s.server == "" {
-		return &mailer{s}, nil
+		return m, nil
 	}
 	_, port, err := net.SplitHostPort(s.server)
 	if err == nil {
@@ -48,7 +56,7 @@ func newMailer(s mailSettings) (*mailer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("-smtp %q: expected host:port: %w", s.server, err)
 	}
-	return &mailer{s}, nil
+	return m, nil
 }
 
 func (m *mailer) TicketCreated(ctx context.Context, e tracbus.TicketCreated) error {
@@ -142,9 +150,10 @@ func (m *mailer) send(ctx context.Context, letter *mail.Msg) error {
 	if err != nil {
 		return err
 	}
-	client, err := mail.NewClient(host, mail.WithPort(port), mail.WithTLSPolicy(tlsFor(host)),
+	client, err := mail.NewClient(host, mail.WithPort(port), mail.WithTLSPolicy(m.tlsFor(host)),
+		mail.WithTLSConfig(&tls.Config{ServerName: host, RootCAs: m.roots, MinVersion: tls.VersionTLS12}),
 		mail.WithDialContextFunc(func(dialing context.Context, network, address string) (net.Conn, error) {
-			conn, err := (&net.Dialer{}).DialContext(dialing, network, address)
+			conn, err := m.dial(dialing, network, address)
 			if err == nil { // the library heeds a context only until it is connected
 				context.AfterFunc(ctx, func() { _ = conn.Close() })
 			}
@@ -159,11 +168,12 @@ func (m *mailer) send(ctx context.Context, letter *mail.Msg) error {
 	return nil
 }
 
-// tlsFor encrypts where the server can, and then checks who it is; what does not
+// tlsFor sends nothing that is not encrypted, to no server that cannot show who it is:
+// whoever is between could else take away what the server says of STARTTLS. What does not
 // leave this machine needs neither.
-func tlsFor(host string) mail.TLSPolicy {
-	if host == "localhost" || net.ParseIP(host).IsLoopback() {
+func (m *mailer) tlsFor(host string) mail.TLSPolicy {
+	if m.plain || host == "localhost" || net.ParseIP(host).IsLoopback() {
 		return mail.NoTLS
 	}
-	return mail.TLSOpportunistic
+	return mail.TLSMandatory
 }

@@ -1,11 +1,15 @@
 package main
 
 import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"mime"
 	"mime/quotedprintable"
 	"net"
+	"net/http/httptest"
 	"net/mail"
 	"regexp"
 	"strings"
@@ -16,6 +20,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/tracbus/tracbus"
 	"github.com/tracbus/tracbus/tests/testdatabase"
 )
 
@@ -41,9 +46,13 @@ func (l letter) subject() string {
 	return subject
 }
 
-func newPostOffice(t *testing.T) *postOffice {
+func newPostOffice(t *testing.T) *postOffice { return newTLSPostOffice(t, nil) }
+
+// newTLSPostOffice is newPostOffice for one that offers STARTTLS, if it is given how.
+func newTLSPostOffice(t *testing.T, config *tls.Config) *postOffice {
 	o := &postOffice{refused: map[string]bool{}}
 	server := smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) { return &mailSession{office: o}, nil }))
+	server.TLSConfig = config
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	o.address = listener.Addr().String()
@@ -112,7 +121,7 @@ func (s *mailSession) Logout() error { return nil }
 func TestMail(t *testing.T) {
 	t.Parallel()
 	office := newPostOffice(t)
-	r := newRig(t, testdatabase.New(t, "sqlite"), "-smtp", office.address, "-mail-domain", "example.org")
+	r := newRig(t, testdatabase.New(t, "sqlite"), "-smtp", office.address, "-mail-domain", "example.org", "-metrics", "127.0.0.1:0")
 	p, q := r.start(), r.start()
 	c := newClient(t, p)
 	c.ticket("summary", "not sent", "owner", `address@@x; <b>`, "cc", `"a..b"@example.org,"a@b"@example.org`, "description", "x") // keeps nobody from theirs
@@ -126,10 +135,10 @@ func TestMail(t *testing.T) {
 	c.ticket("summary", "for nobody")
 
 	holder, other := p, q
-	if strings.Contains(newClient(t, q).get("/metrics").body, `tracbus_consumer_leased_here{consumer="mail"} 1`) {
+	if strings.Contains(q.figures(), `tracbus_consumer_leased_here{consumer="mail"} 1`) {
 		holder, other = q, p
 	}
-	require.Contains(t, newClient(t, holder).get("/metrics").body, `tracbus_consumer_leased_here{consumer="mail"} 1`)
+	require.Contains(t, holder.figures(), `tracbus_consumer_leased_here{consumer="mail"} 1`)
 	holder.kill() // another one sends the next
 	c = newClient(t, other)
 	c.send("/tickets/2", "/tickets/2", "summary", "one\r\nBcc: eve@example.org", "comment", "so it is", "author", "joe")
@@ -173,5 +182,50 @@ func TestMail(t *testing.T) {
 	assert.Equal(t, 409, c.send("/status", "/status", "do", "drop-consumer", "name", "mail").status)
 	assert.Equal(t, 404, c.send("/status", "/status", "do", "drop-consumer", "name", "nobody").status)
 	assert.Equal(t, 400, c.send("/status", "/status", "do", "x", "name", "mail").status)
-	assert.Contains(t, c.get("/metrics").body, `tracbus_consumer_leased{consumer="mail"} 1`)
+	assert.Contains(t, other.figures(), `tracbus_consumer_leased{consumer="mail"} 1`)
+}
+
+// No mail leaves this machine unencrypted, or to a server that cannot show who it is,
+// because whoever is between could take away that it offers STARTTLS.
+func TestMailIsEncrypted(t *testing.T) {
+	web := httptest.NewUnstartedServer(nil) // has a certificate of example.com
+	web.StartTLS()
+	defer web.Close()
+	known := x509.NewCertPool()
+	known.AddCert(web.Certificate())
+	encrypted := &tls.Config{Certificates: web.TLS.Certificates}
+	for _, tc := range []struct {
+		name   string
+		server *tls.Config // nil: STARTTLS is stripped off
+		host   string
+		roots  *x509.CertPool
+		plain  bool
+		want   string // "": it is sent
+	}{
+		{"stripped", nil, "example.com", known, false, "STARTTLS"},
+		{"encrypted", encrypted, "example.com", known, false, ""},
+		{"of nobody we know", encrypted, "example.com", x509.NewCertPool(), false, "certificate signed by unknown authority"},
+		{"of another name", encrypted, "example.net", known, false, "not example.net"},
+		{"switched off", nil, "example.com", known, true, ""},
+		{"this machine", nil, "127.0.0.1", known, false, ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			office := newTLSPostOffice(t, tc.server)
+			m, err := newMailer(mailSettings{server: tc.host + ":25", from: "tracker@localhost", plain: tc.plain})
+			require.NoError(t, err)
+			m.roots = tc.roots
+			m.dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
+				return new(net.Dialer).DialContext(ctx, network, office.address)
+			}
+			err = m.TicketCreated(ticking(t), tracbus.TicketCreated{ID: 1, Values: tracbus.Fields{"summary": "secret", "owner": "ann@example.org"}})
+			if tc.want != "" {
+				assert.ErrorContains(t, err, tc.want)
+				assert.Empty(t, office.kept())
+				return
+			}
+			require.NoError(t, err)
+			require.Len(t, office.kept(), 1)
+			assert.Contains(t, office.kept()[0].subject(), "secret")
+		})
+	}
 }
