@@ -61,7 +61,7 @@ func (s *site) changeAccount(w http.ResponseWriter, r *http.Request) error {
 		if _, err := s.db.ExecContext(ctx, s.db.SQL("DELETE FROM tracker_session WHERE visitor = ?"), sessionKey(visitorOf(r).cookie)); err != nil {
 			return err
 		}
-		newVisitor(w, r)
+		s.newVisitor(w, r)
 		http.Redirect(w, r, "/", http.StatusSeeOther)
 		return nil
 	}
@@ -77,7 +77,7 @@ func (s *site) changeAccount(w http.ResponseWriter, r *http.Request) error {
 	default:
 		err = s.checkPassword(ctx, who.key, r.PostFormValue("password"))
 		if err == nil {
-			s.signIns.succeed(who.key, visitorOf(r).address)
+			s.signIns.succeed(who.key, crowd(visitorOf(r).address))
 		}
 	}
 	var refused refusal
@@ -98,7 +98,7 @@ func (s *site) changeAccount(w http.ResponseWriter, r *http.Request) error {
 // mustWait counts an attempt to sign in or to make an account. If there were too many, it
 // returns how long to wait, and says so in the answer's headers.
 func (s *site) mustWait(w http.ResponseWriter, r *http.Request, who person) time.Duration {
-	wait := s.signIns.begin(who.key, visitorOf(r).address)
+	wait := s.signIns.begin(who.key, crowd(visitorOf(r).address))
 	if wait > 0 {
 		w.Header().Set("Retry-After", strconv.FormatInt(int64((wait+time.Second-1)/time.Second), 10))
 	}
@@ -113,7 +113,7 @@ func (s *site) signIn(w http.ResponseWriter, r *http.Request, name string) error
 		return err
 	}
 	_, err := s.db.ExecContext(r.Context(), s.db.SQL("INSERT INTO tracker_session (visitor, name, expires) VALUES (?, ?, ?)"),
-		sessionKey(newVisitor(w, r).cookie), name, now.Add(sessionAge).UnixMicro())
+		sessionKey(s.newVisitor(w, r).cookie), name, now.Add(sessionAge).UnixMicro())
 	return err
 }
 
@@ -189,23 +189,27 @@ func mustSignIn(r *http.Request, what string) error {
 }
 
 // mustOperate refuses what only an operator may do.
-func (s *site) mustOperate(r *http.Request, what string) error {
+func mustOperate(r *http.Request, what string) error {
 	if err := mustSignIn(r, what); err != nil {
 		return err
 	}
-	operators := s.operators
-	if len(operators) == 0 {
-		var first string
-		err := s.db.QueryRowContext(r.Context(), "SELECT name FROM tracker_account ORDER BY made, name LIMIT 1").Scan(&first)
-		if err != nil {
-			return err
-		}
-		operators = []string{first}
-	}
-	if !slices.Contains(operators, visitorOf(r).Name) {
+	if !visitorOf(r).Operator {
 		return refusal{http.StatusForbidden, "Only an operator may " + what + "."}
 	}
 	return nil
+}
+
+// operates says whether an account is an operator's.
+func (s *site) operates(ctx context.Context, name string) (bool, error) {
+	if len(s.operators) > 0 {
+		return slices.Contains(s.operators, name), nil
+	}
+	var first string
+	err := s.db.QueryRowContext(ctx, "SELECT name FROM tracker_account ORDER BY made, name LIMIT 1").Scan(&first)
+	if errors.Is(err, sql.ErrNoRows) { // somebody is signed in whose account was taken away
+		return false, nil
+	}
+	return first == name, err
 }
 
 // localPath returns a path of this site, whatever was asked for.

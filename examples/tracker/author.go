@@ -71,7 +71,7 @@ func reserved(p person) bool {
 // author returns who makes the changes of a request. Who is not signed in goes by the
 // name that they say, unless it is, or looks like, somebody else's.
 func (s *site) author(r *http.Request) (tracbus.Actor, error) {
-	who := tracbus.Actor{Author: visitorOf(r).Name, IPNR: visitorOf(r).address, Authenticated: true}
+	who := tracbus.Actor{Author: visitorOf(r).Name, IPNR: visitorOf(r).address.String(), Authenticated: true}
 	if who.Author != "" {
 		return who, nil
 	}

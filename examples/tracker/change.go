@@ -83,6 +83,14 @@ func changeOf(e tracbus.Event) change {
 	return c
 }
 
+// seenBy leaves out what a visitor is not to see: from where somebody wrote.
+func (c change) seenBy(v visitor) change {
+	if !v.Operator {
+		c.IPNR = ""
+	}
+	return c
+}
+
 func (c *change) ticket(id int64, values tracbus.Fields) {
 	c.Link = "/tickets/" + strconv.FormatInt(id, 10)
 	c.Title = "#" + strconv.FormatInt(id, 10)
@@ -142,11 +150,11 @@ type history struct {
 
 const historyPerPage = 50
 
-// historyOf reads from the journal what was done to a resource before a tid, or at
-// last, also if it is gone by now.
-func (s *site) historyOf(ctx context.Context, r tracbus.Resource, before int64, link string) (history, error) {
+// historyOf reads from the journal what was done to a resource, also if it is gone by
+// now: the page of it that a request is for.
+func (s *site) historyOf(r *http.Request, resource tracbus.Resource, link string) (history, error) {
 	h := history{Link: link}
-	for e, err := range s.journal.HistoryBefore(ctx, r, before) {
+	for e, err := range s.journal.HistoryBefore(r.Context(), resource, beforeOf(r)) {
 		if err != nil {
 			return h, err
 		}
@@ -154,7 +162,7 @@ func (s *site) historyOf(ctx context.Context, r tracbus.Resource, before int64, 
 			h.Older = h.Changes[n-1].Place.tid
 			break
 		}
-		h.Changes = append(h.Changes, changeOf(e))
+		h.Changes = append(h.Changes, changeOf(e).seenBy(visitorOf(r)))
 	}
 	return h, nil
 }

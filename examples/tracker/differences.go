@@ -36,7 +36,7 @@ func (s *site) showDifferences(w http.ResponseWriter, r *http.Request, resource 
 	if err != nil {
 		return err
 	}
-	d := differences{Change: changeOf(e)}
+	d := differences{Change: changeOf(e).seenBy(visitorOf(r))}
 	before, after := textsOf(e)
 	if d.Hunks, err = hunks(lines(before), lines(after)); err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 	"mime"
 	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -26,9 +27,10 @@ const (
 // visitor is who sends a request: a browser that is known by a random cookie, and
 // whoever signed in with it.
 type visitor struct {
-	cookie  string
-	Name    string // empty: nobody signed in
-	address string // that they come from
+	cookie   string
+	Name     string // empty: nobody signed in
+	Operator bool
+	address  netip.Addr // that they come from
 }
 
 // token goes into every form of the visitor's pages. Other sites cannot make it,
@@ -46,15 +48,6 @@ func visitorOf(r *http.Request) visitor {
 	return v
 }
 
-// peer returns the address that a request comes from.
-func peer(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	return host
-}
-
 // guard lets only those requests through that a page of this site can have made,
 // with texts that are texts, and says who the visitor is.
 func (s *site) guard(next http.Handler) http.Handler {
@@ -64,7 +57,7 @@ func (s *site) guard(next http.Handler) http.Handler {
 		r = r.WithContext(ctx)
 		r.Body = http.MaxBytesReader(w, r.Body, mostForm)
 		v, err := s.recognise(w, r)
-		v.address = peer(r)
+		v.address = s.addressOf(r)
 		r = r.WithContext(context.WithValue(ctx, visitorKey{}, v))
 		if err == nil {
 			err = checkForm(r, v)
@@ -81,19 +74,22 @@ func (s *site) guard(next http.Handler) http.Handler {
 func (s *site) recognise(w http.ResponseWriter, r *http.Request) (visitor, error) {
 	cookie, err := r.Cookie(cookieName)
 	if err != nil || len(cookie.Value) < 20 {
-		return newVisitor(w, r), nil
+		return s.newVisitor(w, r), nil
 	}
 	v := visitor{cookie: cookie.Value}
 	v.Name, err = s.signedIn(r.Context(), v.cookie)
+	if err == nil && v.Name != "" {
+		v.Operator, err = s.operates(r.Context(), v.Name)
+	}
 	return v, err
 }
 
-func newVisitor(w http.ResponseWriter, r *http.Request) visitor {
+func (s *site) newVisitor(w http.ResponseWriter, r *http.Request) visitor {
 	v := visitor{cookie: rand.Text()}
 	http.SetCookie(w, &http.Cookie{
 		Name: cookieName, Value: v.cookie, Path: "/", MaxAge: int(sessionAge.Seconds()),
 		HttpOnly: true, SameSite: http.SameSiteLaxMode,
-		Secure: r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https", // as a proxy says
+		Secure: s.encrypted(r),
 	})
 	return v
 }

@@ -47,7 +47,9 @@ type settings struct {
 	stream  string
 	mail    mailSettings
 
-	operators names // none: whoever made the first account
+	proxies   networks
+	metrics   string // address; "": there are none
+	operators names  // none: whoever made the first account
 }
 
 // names are words of the command line, between commas.
@@ -82,6 +84,8 @@ func main() {
 	var dialect string
 	flag.StringVar(&s.listen, "listen", "127.0.0.1:8080", "`address` to listen on; everybody who reaches it may make an account")
 	flag.Var(&s.hosts, "host", "`names` by which browsers call the tracker, besides localhost and IP addresses")
+	flag.Var(&s.proxies, "proxies", "`addresses` or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed (default none)")
+	flag.StringVar(&s.metrics, "metrics", "", "`address` to answer a Prometheus on, which nobody else should reach (default none)")
 	flag.Var(&s.operators, "operators", "`accounts` that may see the page Status and edit BadContent (default the first account that was made); make these accounts before anybody else does")
 	flag.StringVar(&s.env, "env", "tracker", "the tracker's short `name`, a part of Redis channels")
 	flag.StringVar(&dialect, "dialect", string(tracbus.SQLite), "the `kind` of database: sqlite, postgresql or mysql (MariaDB too)")
@@ -89,6 +93,7 @@ func main() {
 	flag.StringVar(&s.redis, "redis", "", "`URL` of a Redis that changes are published on (default $TRACKER_REDIS, or none)")
 	flag.StringVar(&s.stream, "stream", "", "`key` of a Redis stream that changes are appended to as well (default none)")
 	flag.StringVar(&s.mail.server, "smtp", "", "`host:port` of a mail server (default none: mails go to the log)")
+	flag.BoolVar(&s.mail.plain, "smtp-plain", false, "send mails unencrypted; else -smtp has to offer STARTTLS with a valid certificate, unless it is on this machine")
 	flag.StringVar(&s.mail.from, "mail-from", "tracker@localhost", "sender `address` of mails")
 	flag.StringVar(&s.mail.domain, "mail-domain", "", "`domain` of owners and cc without one (default none: these get no mail)")
 	flag.Parse()
@@ -145,6 +150,13 @@ func run(ctx context.Context, s settings, rest []string) (err error) {
 		return fmt.Errorf("-listen: %w", err)
 	}
 	defer listener.Close()
+	var metrics net.Listener
+	if s.metrics != "" {
+		if metrics, err = net.Listen("tcp", s.metrics); err != nil {
+			return fmt.Errorf("-metrics: %w", err)
+		}
+		defer metrics.Close()
+	}
 	starting, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	db, err := tracdb.Open(starting, s.dialect, s.dsn, ownTables)
@@ -168,7 +180,13 @@ func run(ctx context.Context, s settings, rest []string) (err error) {
 	site := newSite(changes, db, s, listener.Addr().String())
 	server := newServer(site)
 	server.RegisterOnShutdown(site.endStreams)
-	served := make(chan error, 1)
+	served := make(chan error, 2)
+	if metrics != nil {
+		figures := newMetricsServer(site)
+		defer figures.Close()
+		go func() { served <- figures.Serve(metrics) }()
+		fmt.Printf("tracker: metrics on http://%s/\n", metrics.Addr())
+	}
 	go func() { served <- server.Serve(listener) }()
 	fmt.Printf("tracker: http://%s/\n", listener.Addr())
 	select {

@@ -19,7 +19,7 @@ func (s *site) renamePage(w http.ResponseWriter, r *http.Request, name string) e
 	if err := checkNewName(to); err != nil {
 		return err
 	}
-	err := s.mustMove(r, name, to)
+	err := mustMove(r, name, to)
 	if err == nil {
 		err = checkLine("comment", comment)
 	}
@@ -46,7 +46,7 @@ func (s *site) deletePage(w http.ResponseWriter, r *http.Request, name string) e
 		return err
 	}
 	comment := oneLine(r.PostFormValue("comment"))
-	err := s.mustMove(r, name)
+	err := mustMove(r, name)
 	if err == nil {
 		err = checkLine("comment", comment)
 	}
@@ -68,9 +68,9 @@ func (s *site) deletePage(w http.ResponseWriter, r *http.Request, name string) e
 }
 
 // mustMove leaves the page BadContent to the operators.
-func (s *site) mustMove(r *http.Request, pages ...string) error {
+func mustMove(r *http.Request, pages ...string) error {
 	if slices.Contains(pages, "BadContent") {
-		return s.mustOperate(r, "say what is forbidden")
+		return mustOperate(r, "say what is forbidden")
 	}
 	return nil
 }

@@ -102,7 +102,7 @@ func (s *site) showPage(w http.ResponseWriter, r *http.Request) error {
 		v.Body, v.Title, v.At = body, "Edit "+name, place{}
 		return s.show(w, r, http.StatusOK, "editpage.html", v)
 	case "history":
-		if body.History, err = s.historyOf(r.Context(), tracbus.PageResource(name), beforeOf(r), markup.PageLink(name)+"?action=history&"); err != nil {
+		if body.History, err = s.historyOf(r, tracbus.PageResource(name), markup.PageLink(name)+"?action=history&"); err != nil {
 			return err
 		}
 		v.Body, v.Title = body, "History of "+name
@@ -256,7 +256,7 @@ func (s *site) checkPage(r *http.Request, name string, form wikiForm) error {
 // mended whatever it forbids, must not take long to look for, and must be what can
 // be looked for.
 func (s *site) checkBadContent(r *http.Request, form wikiForm) error {
-	if err := s.mustOperate(r, "say what is forbidden"); err != nil {
+	if err := mustOperate(r, "say what is forbidden"); err != nil {
 		return err
 	}
 	if most := 4 << 10; len(form.Text) > most || len(form.Comment) > mostComment {

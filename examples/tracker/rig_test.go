@@ -68,11 +68,12 @@ func (r *rig) withRedis() *rig {
 
 // process is a running tracker.
 type process struct {
-	t    testing.TB
-	cmd  *exec.Cmd
-	url  string
-	log  *logBuffer
-	gone chan struct{} // closed when it has ended
+	t       testing.TB
+	cmd     *exec.Cmd
+	url     string
+	metrics string // "": it has none
+	log     *logBuffer
+	gone    chan struct{} // closed when it has ended
 }
 
 // logBuffer is what a process says of itself.
@@ -119,10 +120,14 @@ func (r *rig) try(args ...string) (*process, error) {
 	out, err := p.cmd.StdoutPipe()
 	require.NoError(r.t, err)
 	require.NoError(r.t, p.cmd.Start())
-	said := make(chan string, 1)
+	said := make(chan string, 2)
 	go func() {
-		line, _ := bufio.NewReader(out).ReadString('\n')
-		said <- strings.TrimSpace(line)
+		lines := bufio.NewReader(out)
+		for more := true; more; {
+			line, err := lines.ReadString('\n')
+			more = err == nil && strings.Contains(line, "metrics")
+			said <- strings.TrimSpace(line)
+		}
 		_, _ = io.Copy(io.Discard, out)
 		_ = p.cmd.Wait() // how it ended is in cmd
 		close(p.gone)
@@ -136,18 +141,24 @@ func (r *rig) try(args ...string) (*process, error) {
 			r.t.Errorf("a data race in process %d:\n%s", p.cmd.Process.Pid, p.log)
 		}
 	})
-	select {
-	case line := <-said:
-		where, ok := strings.CutPrefix(line, "tracker: ")
-		if !ok {
-			<-p.gone
-			return nil, fmt.Errorf("%s%s", line, p.log)
+	for p.url == "" {
+		select {
+		case line := <-said:
+			if where, ok := strings.CutPrefix(line, "tracker: metrics on "); ok {
+				p.metrics = strings.TrimSuffix(where, "/")
+				continue
+			}
+			where, ok := strings.CutPrefix(line, "tracker: ")
+			if !ok {
+				<-p.gone
+				return nil, fmt.Errorf("%s%s", line, p.log)
+			}
+			p.url = strings.TrimSuffix(where, "/")
+		case <-time.After(patience):
+			return nil, fmt.Errorf("it does not start: %s", p.log)
 		}
-		p.url = strings.TrimSuffix(where, "/")
-		return p, nil
-	case <-time.After(patience):
-		return nil, fmt.Errorf("it does not start: %s", p.log)
 	}
+	return p, nil
 }
 
 // address returns the host and port that it listens on.
@@ -155,6 +166,16 @@ func (p *process) address() string {
 	u, err := url.Parse(p.url)
 	require.NoError(p.t, err)
 	return u.Host
+}
+
+// figures returns what it answers a Prometheus.
+func (p *process) figures() string {
+	p.t.Helper()
+	c := newClient(p.t, p)
+	c.base = p.metrics
+	a := c.get("/metrics")
+	require.Equal(p.t, 200, a.status, "%s", a.body)
+	return a.body
 }
 
 // kill ends it as a crash does.

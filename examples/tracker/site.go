@@ -27,11 +27,12 @@ type site struct {
 	hosts     []string
 	operators []string
 	process   string // which one of those that share the database this is
-	metrics   http.Handler
+	proxies   networks
 
-	streams    chan struct{} // holds a token for each browser that watches
-	rendering  slots         // for texts that are shown
-	signing    slots         // for passwords
+	watching   *watching
+	replaying  slots // for changes that a browser has missed
+	rendering  slots // for texts that are shown
+	signing    slots // for passwords
 	signIns    *signIns
 	compare    func(hash, password []byte) error
 	searching  slots // for texts that are searched for what is forbidden
@@ -42,8 +43,8 @@ type site struct {
 func newSite(c *changes, db *tracdb.DB, o settings, address string) *site {
 	s := &site{
 		changes: c, db: db, env: o.env, hosts: o.hosts, operators: o.operators,
-		metrics: newMetrics(c), streams: make(chan struct{}, mostStreams), rendering: make(slots, runtime.GOMAXPROCS(0)),
-		signing: make(slots, max(1, runtime.GOMAXPROCS(0)/2)), signIns: newSignIns(), compare: bcrypt.CompareHashAndPassword,
+		proxies: o.proxies, watching: newWatching(), rendering: make(slots, runtime.GOMAXPROCS(0)),
+		replaying: make(slots, 4), signing: make(slots, max(1, runtime.GOMAXPROCS(0)/2)), signIns: newSignIns(), compare: bcrypt.CompareHashAndPassword,
 		searching: make(slots, max(1, runtime.GOMAXPROCS(0)/2)),
 	}
 	s.process = fmt.Sprintf("process %d on %s", os.Getpid(), address)
@@ -87,7 +88,6 @@ func (s *site) handler() http.Handler {
 	all := http.NewServeMux()
 	all.Handle("GET /static/", http.FileServerFS(staticFiles))
 	all.HandleFunc("GET /changes", s.streamChanges)
-	all.HandleFunc("GET /metrics", s.writeMetrics)
 	all.Handle("/", s.guard(pages))
 	return s.forHost(http.NewCrossOriginProtection().Handler(withHeaders(all)))
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"slices"
 	"strconv"
@@ -42,12 +41,12 @@ type redisStatus struct {
 }
 
 func (s *site) showStatus(w http.ResponseWriter, r *http.Request) error {
-	if err := s.mustOperate(r, "see how the tracker works"); err != nil {
+	if err := mustOperate(r, "see how the tracker works"); err != nil {
 		return err
 	}
 	ctx := r.Context()
 	page := statusPage{
-		Listeners: s.bus.Status(), Streams: len(s.streams), DeadLetters: map[string]deadLetterList{},
+		Listeners: s.bus.Status(), Streams: s.watching.count(), DeadLetters: map[string]deadLetterList{},
 		Pages: map[string]error{"InterMapTxt": s.links.Err(), "BadContent": s.bad.Err()},
 	}
 	var err error
@@ -91,7 +90,7 @@ func (s *site) redisStatus(ctx context.Context) *redisStatus {
 
 // operate does what the buttons of the status page say.
 func (s *site) operate(w http.ResponseWriter, r *http.Request) error {
-	if err := s.mustOperate(r, "operate the tracker"); err != nil {
+	if err := mustOperate(r, "operate the tracker"); err != nil {
 		return err
 	}
 	ctx, name := r.Context(), r.PostFormValue("name")
@@ -153,14 +152,18 @@ func (s *site) dropConsumer(ctx context.Context, name string) (int, error) {
 // held says whether a process runs a name.
 func held(o tracbus.ConsumerStatus) bool { return o.Holder != "" && o.LeaseRemaining > 0 }
 
-// writeMetrics answers a Prometheus on the same machine, but not those for whom a
-// proxy there asks.
-func (s *site) writeMetrics(w http.ResponseWriter, r *http.Request) {
-	if host, _, _ := net.SplitHostPort(r.RemoteAddr); !net.ParseIP(host).IsLoopback() || forwarded(r) {
-		http.Error(w, "expected a request that comes from this machine and through no proxy", http.StatusForbidden)
-		return
+// newMetricsServer answers a Prometheus, at an address of its own that no visitor needs.
+func newMetricsServer(s *site) *http.Server {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", newMetrics(s.changes))
+	return &http.Server{
+		Handler:           s.forHost(mux),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       5 * time.Second,
+		WriteTimeout:      40 * time.Second,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(slog.Default().Handler(), slog.LevelWarn),
 	}
-	s.metrics.ServeHTTP(w, r)
 }
 
 // newMetrics returns what answers with the figures of this process.
@@ -172,10 +175,4 @@ func newMetrics(c *changes) http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(prom.NewCollector(c.journal, c.bus, publishers...))
 	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
-}
-
-// forwarded says whether a proxy handed a request on.
-func forwarded(r *http.Request) bool {
-	return slices.ContainsFunc([]string{"Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip"},
-		func(name string) bool { return r.Header.Get(name) != "" })
 }

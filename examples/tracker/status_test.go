@@ -35,18 +35,24 @@ func TestForgottenName(t *testing.T) {
 	assert.Empty(t, row(c))
 }
 
-// What the page Status says, and metrics, is not for everybody.
+// Metrics are for nobody unless they are asked for, and then at an address of their own.
 func TestMetrics(t *testing.T) {
 	t.Parallel()
-	p := newRig(t, testdatabase.New(t, "sqlite")).start()
+	r := newRig(t, testdatabase.New(t, "sqlite"))
+	p := r.start("-metrics", "127.0.0.1:0")
+	assert.Contains(t, p.figures(), "tracbus_journal_head")
 	c := newClient(t, p)
-	assert.Contains(t, c.get("/metrics").body, "tracbus_journal_head")
-	for _, header := range []string{"X-Forwarded-For", "X-Forwarded-Proto", "Forwarded"} {
-		r, err := http.NewRequestWithContext(ticking(t), http.MethodGet, p.url+"/metrics", nil)
-		require.NoError(t, err)
-		r.Header.Set(header, "x")
-		a, err := c.do(r)
-		require.NoError(t, err)
-		assert.Equal(t, 403, a.status, header)
-	}
+	assert.Equal(t, 404, c.get("/metrics").status, "visitors do not reach them")
+	request, err := http.NewRequestWithContext(ticking(t), http.MethodGet, p.metrics+"/metrics", nil)
+	require.NoError(t, err)
+	request.Host = "evil.example.org"
+	a, err := c.do(request)
+	require.NoError(t, err)
+	assert.Equal(t, 421, a.status, "nor does another site's page")
+	q := r.start()
+	assert.Empty(t, q.metrics)
+	assert.Equal(t, 404, newClient(t, q).get("/metrics").status)
+	require.NoError(t, p.stop())
+	_, err = r.try("-metrics", q.address())
+	assert.ErrorContains(t, err, "-metrics: ")
 }

@@ -15,7 +15,10 @@ import (
 
 const (
 	mostStreams = 1000             // at a time
+	mostCrowd   = 64               // of them from one address
 	mostMissed  = 5000             // changes; who missed more loads the page anew
+	mostAsked   = timelineLines    // the same for those who are not signed in
+	replayed    = 256              // changes that are read from the journal at a time
 	heartbeat   = 15 * time.Second // of a stream on which nothing happens
 	slowest     = 10 * time.Second // that a browser may take for what it is sent
 )
@@ -37,20 +40,19 @@ func (s *site) streamChanges(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "after: expected a place, as in 17.0.a1b2", http.StatusBadRequest)
 		return
 	}
-	select {
-	case s.streams <- struct{}{}:
-		defer func() { <-s.streams }()
-	default:
+	leave, ok := s.watching.enter(crowd(s.addressOf(r)))
+	if !ok {
 		w.Header().Set("Retry-After", "10")
 		http.Error(w, "too many browsers watch", http.StatusServiceUnavailable)
 		return
 	}
+	defer leave()
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	defer context.AfterFunc(s.closing, cancel)()
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no") // asks proxies to pass on at once what comes
-	st := &stream{site: s, w: w, out: http.NewResponseController(w), at: at}
+	st := &stream{site: s, w: w, out: http.NewResponseController(w), at: at, most: s.mostMissed(ctx, r)}
 	err := st.run(ctx)
 	if err != nil && ctx.Err() == nil && !errors.Is(err, errSend) {
 		slog.Warn("a stream of changes ends; the browser will come again", "at", st.at, "err", err)
@@ -63,6 +65,20 @@ type stream struct {
 	w   http.ResponseWriter
 	out *http.ResponseController
 	at  place // what the browser was sent
+
+	most int // changes that it is sent when it has missed some
+}
+
+// mostMissed is how many changes a browser is sent that has missed some.
+func (s *site) mostMissed(ctx context.Context, r *http.Request) int {
+	cookie, err := r.Cookie(cookieName)
+	if err != nil {
+		return mostAsked
+	}
+	if name, err := s.signedIn(ctx, cookie.Value); err != nil || name == "" {
+		return mostAsked // it may load anew
+	}
+	return mostMissed
 }
 
 // run sends what the browser missed and then what happens, until ctx ends.
@@ -105,27 +121,40 @@ func (st *stream) run(ctx context.Context) error {
 // catchUp sends what the journal has behind the place, if that is still the
 // history in which it was seen.
 func (st *stream) catchUp(ctx context.Context) error {
-	var lines []line
-	missed := 0
-	for e, err := range st.journal.Resume(ctx, tracbus.Change{TID: st.at.tid, Seq: st.at.seq, CommitID: st.at.mark}) {
+	for missed := 0; ; {
+		lines, err := st.read(ctx)
 		if err != nil {
 			return err
 		}
-		if missed++; missed > mostMissed {
+		if missed += len(lines); missed > st.most {
 			return errTooMany
 		}
-		message, err := changeMessage(e)
-		if err != nil {
+		if err := st.sendLines(lines); err != nil || len(lines) < replayed {
 			return err
 		}
-		if lines = append(lines, line{placeOf(e.About()), message}); len(lines) == 100 {
-			if err := st.sendLines(lines); err != nil {
+	}
+}
+
+// read reads some of what the journal has behind the place. A few streams at a time do:
+// however many there are, requests for pages need not wait for them. A slow browser holds
+// up no other, because it is sent them after that.
+func (st *stream) read(ctx context.Context) (lines []line, err error) {
+	err = st.replaying.do(ctx, func() error {
+		for e, err := range st.journal.Resume(ctx, tracbus.Change{TID: st.at.tid, Seq: st.at.seq, CommitID: st.at.mark}) {
+			if err != nil {
 				return err
 			}
-			lines = lines[:0]
+			message, err := changeMessage(e)
+			if err != nil {
+				return err
+			}
+			if lines = append(lines, line{placeOf(e.About()), message}); len(lines) == replayed {
+				return nil
+			}
 		}
-	}
-	return st.sendLines(lines)
+		return nil
+	})
+	return lines, err
 }
 
 // resync tells the browser to load anew, and goes on from the journal's end.

@@ -42,7 +42,7 @@ func (s *site) ticketPage(w http.ResponseWriter, r *http.Request, status int, id
 		return err
 	}
 	page := ticketPage{}
-	if page.History, err = s.historyOf(r.Context(), tracbus.TicketResource(id), beforeOf(r), fmt.Sprintf("/tickets/%d?", id)); err != nil {
+	if page.History, err = s.historyOf(r, tracbus.TicketResource(id), fmt.Sprintf("/tickets/%d?", id)); err != nil {
 		return err
 	}
 	title := fmt.Sprintf("#%d", id)
