@@ -41,7 +41,7 @@ type source struct {
 
 // floors says which packages may import which: only those on lower floors.
 var floors = [][]string{
-	{"internal/redisconn/guard", "internal/redisconn/words", "internal/redisconn/setting", "internal/redisconn/quorum", "internal/sqltext", "internal/limit", "tracbustest/internal/compare", "internal/tracecontext"},
+	{"internal/redisconn/guard", "internal/redisconn/words", "internal/redisconn/setting", "internal/redisconn/quorum", "internal/sqltext", "internal/limit", "tracbustest/internal/compare", "internal/tracecontext", "internal/plain"},
 	{"internal/value", "internal/store/schema", "internal/store/insert", "internal/store/turns", "internal/delivery", "internal/tracini", "internal/redisconn", "internal/persistent", "internal/question"},
 	{"internal/session", "internal/tombstone", "internal/mark", "internal/lazyconn", "internal/chain", "internal/capture", "internal/tracvalue", "internal/tracfile", "internal/pool"},
 	{"internal/borrow", "internal/namedrow", "internal/store", "internal/wire", "internal/stream", "internal/publish/pipeline", "internal/publish/script"},

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/tracbus/tracbus"
-	"github.com/tracbus/tracbus/cmd/tracbus/internal/plain"
+	"github.com/tracbus/tracbus/internal/plain"
 )
 
 const deadLettersUsage = `usage: tracbus dead-letters [list] [-trac DIR] [-consumer NAME] [-json]

@@ -6,7 +6,7 @@ import (
 	"slices"
 
 	"github.com/tracbus/tracbus"
-	"github.com/tracbus/tracbus/cmd/tracbus/internal/plain"
+	"github.com/tracbus/tracbus/internal/plain"
 )
 
 const historyUsage = `usage: tracbus history [-trac DIR] [FLAG...] REALM ID

@@ -17,7 +17,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tracbus/tracbus"
-	"github.com/tracbus/tracbus/cmd/tracbus/internal/plain"
+	"github.com/tracbus/tracbus/internal/plain"
 	"github.com/tracbus/tracbus/cmd/tracbus/internal/tracdb"
 )
 

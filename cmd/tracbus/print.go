@@ -7,7 +7,7 @@ import (
 	"regexp"
 	"time"
 
-	"github.com/tracbus/tracbus/cmd/tracbus/internal/plain"
+	"github.com/tracbus/tracbus/internal/plain"
 )
 
 // printJSON prints one line of JSON.

@@ -13,7 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/tracbus/tracbus"
-	"github.com/tracbus/tracbus/cmd/tracbus/internal/plain"
+	"github.com/tracbus/tracbus/internal/plain"
 )
 
 // item is what tail and history show: a change, a gap, or a message that is no event.

@@ -9,7 +9,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 
-	"github.com/tracbus/tracbus/cmd/tracbus/internal/plain"
+	"github.com/tracbus/tracbus/internal/plain"
 )
 
 // dangerous are characters that a terminal obeys, or that deceive who reads.
