@@ -3,7 +3,6 @@ package tracbus
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -11,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tracbus/tracbus/internal/plain"
 	"github.com/tracbus/tracbus/internal/publish"
 	"github.com/tracbus/tracbus/internal/redisconn/setting"
 	"github.com/tracbus/tracbus/internal/tracini"
@@ -34,7 +34,8 @@ type Config struct {
 
 	// Warnings are for the log: what Trac ignores, such as an inherited file
 	// that is missing, an unknown word where "enabled" is expected, or an unknown
-	// option of [redispub] or [redis_client].
+	// option of [redispub] or [redis_client]. Each is one line, without characters
+	// that command a terminal.
 	Warnings []string
 }
 
@@ -81,7 +82,7 @@ type ConfigError struct {
 }
 
 // Error names the place, the setting, its value unless that may be secret, and
-// what was expected.
+// what was expected, on one line without characters that command a terminal.
 func (e *ConfigError) Error() string {
 	var place []string
 	if e.File != "" {
@@ -95,7 +96,7 @@ func (e *ConfigError) Error() string {
 		option = strings.TrimSpace("[" + e.Section + "] " + option)
 	}
 	if e.Value != "" {
-		option += fmt.Sprintf(" = %q", e.Value)
+		option += " = " + plain.Quote(e.Value)
 	}
 	if option != "" {
 		place = append(place, option)
@@ -106,7 +107,7 @@ func (e *ConfigError) Error() string {
 	if e.Err != nil {
 		place = append(place, e.Err.Error())
 	}
-	return strings.Join(place, ": ")
+	return plain.Line(strings.Join(place, ": "))
 }
 
 // Unwrap returns the cause.
@@ -122,7 +123,8 @@ func configError(bad *tracini.Error) *ConfigError {
 
 // LoadConfig reads a trac.ini as Trac does, unchanged, with what it inherits.
 // path is the file, or the folder of the environment that has it as
-// conf/trac.ini. Paths in it are relative to its folder.
+// conf/trac.ini. Paths in it are relative to its folder. With what it inherits, it
+// has 1 MiB at most.
 //
 // Every error is found here and is a [*ConfigError]: also settings that Trac
 // would notice when the first change is published.

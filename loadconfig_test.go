@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -284,4 +285,43 @@ func FuzzLoadConfig(f *testing.F) {
 			assert.NoError(t, client.Close())
 		}
 	})
+}
+
+// Nothing of a trac.ini reaches a terminal as it is: neither by a warning nor by an error.
+func TestConfigTextsAreHarmless(t *testing.T) {
+	harmless := func(text string) {
+		t.Helper()
+		for _, r := range text {
+			assert.True(t, unicode.IsPrint(r), "%q in %q", r, text)
+		}
+	}
+	for _, hostile := range []string{"\x1b]0;title\a", "\u009b31m", "\u202e", "\x7f", "\u200b"} {
+		dir := t.TempDir()
+		file := filepath.Join(dir, "trac.ini")
+		write := func(text string) {
+			require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+		}
+		write("[inherit]\nfile = no" + hostile + "x.ini\n[redispub]\no" + hostile + "x = 1\n[redis_client]\np" + hostile + " = 1\n[ticket-custom]\nf" + hostile + " = text\ng = " + hostile + "\n")
+		c, err := tracbus.LoadConfig(file)
+		require.NoError(t, err)
+		assert.Len(t, c.Warnings, 6)
+		for _, warning := range c.Warnings {
+			harmless(warning)
+		}
+		for _, text := range []string{
+			"[redispub]\nnew_values = a" + hostile + "b\n", "[inherit]\nfile = trac.ini\n[a" + hostile + "]\nb", "[a" + hostile + "b]\nb" + hostile + "c\n",
+			"[redis_client]\ntls_ca = a" + hostile + "b\n", "[redis_client]\nurl = redis://a" + hostile + "b:x/\n",
+			"[components]\ntracext.redispub.* = " + hostile + "\n[redispub]\nstream_age = " + hostile + "\nstream = a\n",
+		} {
+			write(text)
+			_, err = tracbus.LoadConfig(file)
+			if assert.Error(t, err, "%q", text) {
+				harmless(err.Error())
+			}
+		}
+		_, err = tracbus.LoadConfig(filepath.Join(dir, "no"+hostile+"such"))
+		if assert.Error(t, err) {
+			harmless(err.Error())
+		}
+	}
 }

@@ -17,8 +17,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tracbus/tracbus"
-	"github.com/tracbus/tracbus/internal/plain"
 	"github.com/tracbus/tracbus/cmd/tracbus/internal/tracdb"
+	"github.com/tracbus/tracbus/internal/plain"
 )
 
 // The exit codes. docs/relay.md has them.

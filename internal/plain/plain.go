@@ -41,6 +41,10 @@ func Quote(s string) string {
 	return strconv.Quote(s[:end]) + fmt.Sprintf("… (%d bytes)", len(s))
 }
 
+// Line returns a text on one line whose characters are harmless: each other one, also a
+// newline, is escaped as in Go's quotes.
+func Line(s string) string { return strings.ReplaceAll(Lines(s), "\n", `\n`) }
+
 // Lines returns a text of several lines whose characters are harmless: each other one
 // is escaped as in Go's quotes.
 func Lines(s string) string {

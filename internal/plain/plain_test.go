@@ -23,7 +23,7 @@ var dangerous = []string{
 func TestDangerousCharactersAreEscaped(t *testing.T) {
 	for _, s := range dangerous {
 		for name, got := range map[string]string{
-			"Word": plain.Word("a" + s + "b"), "Quote": plain.Quote("a" + s + "b"), "Lines": plain.Lines("a" + s + "b"),
+			"Word": plain.Word("a" + s + "b"), "Quote": plain.Quote("a" + s + "b"), "Lines": plain.Lines("a" + s + "b"), "Line": plain.Line("a" + s + "b"),
 		} {
 			assertHarmless(t, got, "%s of %q", name, s)
 			assert.True(t, strings.Contains(got, "a") && strings.Contains(got, `\`) && strings.Contains(got, "b"), "%s of %q: %s", name, s, got)
@@ -51,6 +51,7 @@ func TestHarmlessTextStays(t *testing.T) {
 	for _, s := range []string{"", "WikiStart", "naïve Ünicode", "日本語", "a b", `back\slash "quoted"`, "😀", "\ufffd"} {
 		assert.Equal(t, s, plain.Word(s))
 		assert.Equal(t, s+"\n"+s, plain.Lines(s+"\n"+s))
+		assert.Equal(t, s+`\n`+s, plain.Line(s+"\n"+s))
 		text, _ := json.Marshal(s)
 		assert.Equal(t, string(text), string(plain.JSON(text)))
 	}

@@ -56,32 +56,25 @@ type document struct {
 	sections map[string]*section // DEFAULT included
 }
 
-// lookup finds an option of a section, or of DEFAULT if the section exists.
-func (d *document) lookup(sectionName, option string) (Value, bool) {
+// options adds the options of a section, and then those of DEFAULT if the section
+// exists, to those that are known of it.
+func (d *document) options(sectionName string, known *section) {
 	s := d.sections[sectionName]
 	if s == nil {
-		return Value{}, false
+		return
 	}
-	if v, ok := s.values[option]; ok {
-		return v, true
-	}
-	v, ok := d.sections[defaultSection].values[option]
-	return v, ok
+	known.add(s)
+	known.add(d.sections[defaultSection])
 }
 
-// options names the options of a section, then those of DEFAULT.
-func (d *document) options(sectionName string) []string {
-	s := d.sections[sectionName]
-	if s == nil || sectionName == defaultSection {
-		return nil
-	}
-	names := s.names
-	for _, name := range d.sections[defaultSection].names {
-		if _, own := s.values[name]; !own {
-			names = append(names[:len(names):len(names)], name)
+// add adds the options that are not known yet.
+func (s *section) add(others *section) {
+	for _, name := range others.names {
+		if _, known := s.values[name]; !known {
+			s.names = append(s.names, name)
+			s.values[name] = others.values[name]
 		}
 	}
-	return names
 }
 
 // parser holds what the grammar needs from one line to the next.
@@ -90,6 +83,7 @@ type parser struct {
 	name    string   // of the current section
 	section *section // nil before the first header
 	option  string   // the option that a deeper line would continue, or ""
+	more    []byte   // lines that continue its value
 	indent  int      // of the last line that was no continuation
 	line    int
 }
@@ -106,6 +100,7 @@ func parse(path string, data []byte) (*document, error) {
 			return nil, err
 		}
 	}
+	p.end()
 	for _, s := range p.doc.sections {
 		for name, v := range s.values {
 			v.Text = strings.TrimRightFunc(v.Text, isSpace)
@@ -146,7 +141,8 @@ func (p *parser) read(line string) error {
 }
 
 func (p *parser) header(name string) error {
-	p.name, p.option = name, ""
+	p.end()
+	p.name = name
 	p.section = p.doc.sections[name]
 	switch {
 	case p.section == nil:
@@ -159,7 +155,7 @@ func (p *parser) header(name string) error {
 }
 
 func (p *parser) assignment(value string) error {
-	p.option = ""
+	p.end()
 	at := strings.IndexAny(value, "=:")
 	if at < 0 {
 		return p.fail("\"option = value\", a [section], or an indented line that continues a value")
@@ -179,12 +175,19 @@ func (p *parser) assignment(value string) error {
 
 // continueWith adds a line to the current option's value, if there is one.
 func (p *parser) continueWith(line string) {
-	if p.option == "" {
-		return
+	if p.option != "" {
+		p.more = append(append(p.more, '\n'), line...)
 	}
-	v := p.section.values[p.option]
-	v.Text += "\n" + line
-	p.section.values[p.option] = v
+}
+
+// end ends the current option: its value has all lines now.
+func (p *parser) end() {
+	if len(p.more) > 0 {
+		v := p.section.values[p.option]
+		v.Text += string(p.more)
+		p.section.values[p.option] = v
+	}
+	p.option, p.more = "", p.more[:0]
 }
 
 func (p *parser) fail(format string, args ...any) error {

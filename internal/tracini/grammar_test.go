@@ -47,7 +47,7 @@ func TestParse(t *testing.T) {
 func TestDefaultsNeedTheSection(t *testing.T) {
 	d, err := parse("trac.ini", []byte("[DEFAULT]\nk = 1\n[a]"))
 	require.NoError(t, err)
-	_, ok := d.lookup("b", "k")
+	_, ok := optionsOf(d, "b").values["k"]
 	assert.False(t, ok)
 	assert.Equal(t, map[string]string{"k": "1"}, texts(d, "a"))
 	assert.Empty(t, texts(d, "b"))
@@ -106,7 +106,7 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("written again, it is refused: %#v\n%s", err, write(d))
 		}
 		for name := range d.sections {
-			assert.Equal(t, d.options(name), again.options(name), "options of [%s]", name)
+			assert.Equal(t, optionsOf(d, name).names, optionsOf(again, name).names, "options of [%s]", name)
 			assert.Equal(t, texts(d, name), texts(again, name), "values of [%s]", name)
 		}
 		assert.Len(t, again.sections, len(d.sections))
@@ -116,8 +116,8 @@ func FuzzParse(f *testing.F) {
 // texts are a section's options as lookup answers.
 func texts(d *document, section string) map[string]string {
 	found := map[string]string{}
-	for _, name := range d.options(section) {
-		v, _ := d.lookup(section, name)
+	for _, name := range optionsOf(d, section).names {
+		v := optionsOf(d, section).values[name]
 		found[name] = v.Text
 	}
 	return found
@@ -142,4 +142,11 @@ func write(d *document) string {
 		}
 	}
 	return b.String()
+}
+
+// optionsOf returns the options of a section, with those of DEFAULT.
+func optionsOf(d *document, name string) *section {
+	s := newSection()
+	d.options(name, s)
+	return s
 }

@@ -3,6 +3,7 @@ package tracini
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"iter"
 	"os"
@@ -16,19 +17,28 @@ type Config struct {
 	// that names it and, in Text, its path. Trac passes over them in silence.
 	Missing []Value
 
-	docs []*document // in the order they are asked; the first that knows answers
+	docs     []*document         // in the order they are asked; the first that knows answers
+	sections map[string]*section // what they answer together, of the sections that were asked for
 }
+
+// What a trac.ini has at most, with what it inherits: nobody writes that much, and what is
+// larger is no trac.ini.
+const (
+	mostBytes = 1 << 20 // of all files
+	mostNames = 1000    // of files, also of those that are not there, or are named again
+)
 
 // Load reads the file and, depth first, what it inherits ([inherit] file, a list
 // separated by commas, each relative to the folder of the file that names it).
-// Errors are an [*Error].
+// Errors are an [*Error]. All files together have 1 MiB at most, and name 1,000 others at
+// most.
 func Load(path string) (*Config, error) {
 	if info, err := os.Stat(path); err != nil {
-		return nil, &Error{File: path, Err: plain(err)}
+		return nil, &Error{File: path, Err: cause(err)}
 	} else if !info.Mode().IsRegular() {
 		return nil, &Error{File: path, Want: "a file"}
 	}
-	l := loader{seen: map[string]bool{}}
+	l := loader{seen: map[string]bool{}, left: mostBytes}
 	if err := l.load(path); err != nil {
 		return nil, err
 	}
@@ -40,28 +50,35 @@ func (c *Config) file() string { return c.docs[0].path }
 
 // Lookup finds an option, whose name must be in lower case.
 func (c *Config) Lookup(section, option string) (Value, bool) {
-	for _, d := range c.docs {
-		if v, ok := d.lookup(section, option); ok {
-			return v, true
-		}
+	v, ok := c.section(section).values[option]
+	return v, ok
+}
+
+// section has all options of a section: the file's own, then those that only inherited
+// files have.
+func (c *Config) section(name string) *section {
+	if s := c.sections[name]; s != nil {
+		return s
 	}
-	return Value{}, false
+	s := newSection()
+	for _, d := range c.docs {
+		d.options(name, s)
+	}
+	if c.sections == nil {
+		c.sections = map[string]*section{}
+	}
+	c.sections[name] = s
+	return s
 }
 
 // Options are all options of a section, by name in lower case: the file's own,
 // then those that only inherited files have.
 func (c *Config) Options(section string) iter.Seq2[string, Value] {
 	return func(yield func(string, Value) bool) {
-		seen := map[string]bool{}
-		for _, d := range c.docs {
-			for _, name := range d.options(section) {
-				if seen[name] {
-					continue
-				}
-				seen[name] = true
-				if v, _ := c.Lookup(section, name); !yield(name, v) {
-					return
-				}
+		s := c.section(section)
+		for _, name := range s.names {
+			if !yield(name, s.values[name]) {
+				return
 			}
 		}
 	}
@@ -72,12 +89,14 @@ type loader struct {
 	config Config
 	chain  []string        // the files that are being read, outermost first
 	seen   map[string]bool // also those already read
+	left   int64           // bytes that files may have yet
+	named  int             // files
 }
 
 func (l *loader) load(path string) error {
-	data, err := os.ReadFile(path)
+	data, err := l.read(path)
 	if err != nil {
-		return &Error{File: path, Err: plain(err)}
+		return err
 	}
 	d, err := parse(path, data)
 	if err != nil {
@@ -89,7 +108,9 @@ func (l *loader) load(path string) error {
 	l.chain = append(l.chain, key)
 	defer func() { l.chain = l.chain[:len(l.chain)-1] }()
 
-	files, _ := d.lookup("inherit", "file")
+	inherit := newSection()
+	d.options("inherit", inherit)
+	files := inherit.values["file"]
 	for name := range strings.SplitSeq(files.Text, ",") {
 		parent := strip(name)
 		if parent == "" {
@@ -106,8 +127,28 @@ func (l *loader) load(path string) error {
 	return nil
 }
 
+// read returns what is in a file, unless that is more than the files may have yet.
+func (l *loader) read(path string) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, &Error{File: path, Err: cause(err)}
+	}
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, l.left+1))
+	if err != nil {
+		return nil, &Error{File: path, Err: cause(err)}
+	}
+	if l.left -= int64(len(data)); l.left < 0 {
+		return nil, &Error{File: path, Want: fmt.Sprintf("%d KiB at most, with all files that inherit it or are inherited", mostBytes>>10)}
+	}
+	return data, nil
+}
+
 // inherit loads what the option named by, if it is there and new.
 func (l *loader) inherit(by Value, path string) error {
+	if l.named++; l.named > mostNames {
+		return &Error{File: by.File, Line: by.Line, Section: "inherit", Option: "file", Want: fmt.Sprintf("%d names of files at most, with those that they inherit", mostNames)}
+	}
 	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
 		l.config.Missing = append(l.config.Missing, Value{Text: path, File: by.File, Line: by.Line, Section: by.Section})
 		return nil
@@ -133,8 +174,8 @@ func identity(path string) string {
 	return filepath.Join(RealPath(filepath.Dir(path)), filepath.Base(path))
 }
 
-// plain takes operation and path off an error that is shown with the path.
-func plain(err error) error {
+// cause takes operation and path off an error that is shown with the path.
+func cause(err error) error {
 	var pathError *fs.PathError
 	if errors.As(err, &pathError) {
 		return pathError.Err

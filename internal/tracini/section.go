@@ -6,17 +6,20 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/tracbus/tracbus/internal/plain"
 )
 
 // Findings are what is wrong with the options that were read. The first error
 // stays, so that options can be read one after the other.
 type Findings struct {
-	Warnings []string // what Trac ignores; each once
+	Warnings []string // what Trac ignores; each once, and on one line that is harmless to a terminal
 	Err      *Error
+
+	warned map[string]bool // the warnings
 }
 
 // Section reads options of one section, each by its name in lower case. What is
@@ -195,10 +198,15 @@ func (s *Section) WarnOfUnknown() {
 }
 
 func (f *Findings) warn(at Value, what string) {
-	what = fmt.Sprintf("%s:%d: %s", at.File, at.Line, what)
-	if !slices.Contains(f.Warnings, what) {
-		f.Warnings = append(f.Warnings, what)
+	what = plain.Line(fmt.Sprintf("%s:%d: %s", at.File, at.Line, what))
+	if f.warned[what] {
+		return
 	}
+	if f.warned == nil {
+		f.warned = map[string]bool{}
+	}
+	f.warned[what] = true
+	f.Warnings = append(f.Warnings, what)
 }
 
 // Printable leaves out a value that is or may hold a secret.
