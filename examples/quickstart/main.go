@@ -30,6 +30,7 @@ import (
 
 	"github.com/tracbus/tracbus"
 	"github.com/tracbus/tracbus/examples/internal/tracdb"
+	"github.com/tracbus/tracbus/internal/plain"
 )
 
 // env is the tracker's short name, the second part of every channel.
@@ -42,7 +43,7 @@ func main() {
 	dsn := flag.String("db", "", "data source `name` of the database (default a new SQLite file)")
 	flag.Parse()
 	if err := run(*redisURL, tracbus.Dialect(*dialect), *dsn); err != nil {
-		log.Fatal("quickstart: ", err)
+		log.Fatal("quickstart: ", plain.Line(err.Error()))
 	}
 }
 
@@ -136,7 +137,7 @@ func printMessages(ctx context.Context, pubsub *redis.PubSub, n int) error {
 		if err := json.Indent(&payload, []byte(m.Payload), "  ", "  "); err != nil {
 			return fmt.Errorf("payload on %s: %w", m.Channel, err)
 		}
-		fmt.Printf("%s\n  %s\n\n", m.Channel, payload.Bytes())
+		fmt.Printf("%s\n  %s\n\n", plain.Line(m.Channel), plain.JSON(payload.Bytes()))
 	}
 	return nil
 }

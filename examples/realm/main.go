@@ -24,12 +24,13 @@ import (
 
 	"github.com/tracbus/tracbus"
 	"github.com/tracbus/tracbus/examples/internal/tracdb"
+	"github.com/tracbus/tracbus/internal/plain"
 )
 
 func main() {
 	log.SetFlags(0)
 	if err := run(os.Stdout); err != nil {
-		log.Fatal("realm: ", err)
+		log.Fatal("realm: ", plain.Line(err.Error()))
 	}
 }
 
@@ -86,12 +87,12 @@ func run(out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "Redis: %s %s\n", message.Channel, message.Payload)
+	fmt.Fprintf(out, "Redis: %s %s\n", plain.Line(message.Channel), plain.Line(message.Payload))
 	for e, err := range j.History(ctx, tracbus.Resource{Realm: MilestoneRealm, ID: "1.0"}) {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(out, "History: tid %d, %s by %s\n", e.About().TID, e.Kind(), e.About().Author)
+		fmt.Fprintf(out, "History: tid %d, %s by %s\n", e.About().TID, e.Kind(), plain.Word(e.About().Author))
 	}
 	return errors.Join(j.Close(ctx), bus.Close(ctx))
 }

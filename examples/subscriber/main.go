@@ -25,6 +25,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/internal/plain"
 )
 
 const usage = `usage: subscriber [-redis URL | -trac-ini FILE] [-json] [PATTERN...]
@@ -58,12 +59,18 @@ func main() {
 	case errors.Is(err, flag.ErrHelp):
 		fmt.Print(usage)
 	case errors.As(err, &bad):
-		fmt.Fprintf(os.Stderr, "subscriber: %v (-help shows what is)\n", err)
+		say(os.Stderr, "%v (-help shows what is)", err)
 		os.Exit(2)
 	case err != nil:
-		fmt.Fprintf(os.Stderr, "subscriber: %v\n", err)
+		say(os.Stderr, "%v", err)
 		os.Exit(1)
 	}
+}
+
+// say writes a line of what is not an event. What servers, files and the command line
+// have put into it commands no terminal.
+func say(w io.Writer, format string, args ...any) {
+	fmt.Fprintln(w, plain.Line("subscriber: "+fmt.Sprintf(format, args...)))
 }
 
 // silent drops the lines that go-redis writes to stderr by itself.
@@ -92,7 +99,7 @@ func run(ctx context.Context, o options) error {
 			continue
 		}
 		if undecoded := (*tracbus.DecodeError)(nil); err != nil && !errors.As(err, &undecoded) {
-			fmt.Fprintf(os.Stderr, "subscriber: %s; trying again\n", o.withoutSecrets(err.Error()))
+			say(os.Stderr, "%s; trying again", o.withoutSecrets(err.Error()))
 			continue
 		}
 		if err := show(entry, err); err != nil {
@@ -132,7 +139,7 @@ func (o options) tell(at string, e tracbus.Resync) {
 			where = fmt.Sprintf("reading %q from %s", o.stream, at)
 		}
 	}
-	fmt.Fprintf(os.Stderr, "subscriber: %s\n", where)
+	say(os.Stderr, "%s", where)
 }
 
 // options are what the command line asks for.
@@ -203,7 +210,7 @@ func (o *options) readTracIni(path string) error {
 		return err
 	}
 	for _, warning := range c.Warnings {
-		fmt.Fprintf(os.Stderr, "subscriber: %s\n", warning)
+		say(os.Stderr, "%s", warning)
 	}
 	o.redis = c.Redis
 	if len(o.patterns) == 0 {

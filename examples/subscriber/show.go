@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,20 +12,19 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/internal/plain"
 )
 
 // show prints an entry, or the error that stands for one that is no event. Its own
 // error is that of the output. What was published on a channel has no ID.
 type show func(entry tracbus.StreamEntry, err error) error
 
-// showJSON prints one line for each message.
+// showJSON prints one line for each message, in which each character that could command
+// a terminal is escaped.
 func showJSON(w io.Writer) show {
-	lines := json.NewEncoder(w)
-	lines.SetEscapeHTML(false)
 	return func(entry tracbus.StreamEntry, err error) error {
 		channel, payload := entry.Channel, entry.Payload
 		if entry.ID == "" {
@@ -42,7 +42,14 @@ func showJSON(w io.Writer) show {
 		if err != nil {
 			line.Error = err.Error()
 		}
-		return lines.Encode(line)
+		var text bytes.Buffer
+		encoder := json.NewEncoder(&text)
+		encoder.SetEscapeHTML(false)
+		if err := encoder.Encode(line); err != nil {
+			return err
+		}
+		_, err = w.Write(plain.JSON(text.Bytes()))
+		return err
 	}
 }
 
@@ -83,11 +90,11 @@ func showText(w io.Writer, colours bool) show {
 	return func(entry tracbus.StreamEntry, err error) error {
 		id, event := "", entry.Event
 		if entry.ID != "" {
-			id = paint(faint, entry.ID) + "  "
+			id = paint(faint, plain.Word(entry.ID)) + "  "
 		}
 		var undecoded *tracbus.DecodeError
 		if errors.As(err, &undecoded) {
-			_, err := fmt.Fprintf(w, "%s%s\n    %s\n", id, paint(red, printable(undecoded.Error())), quote(undecoded.Payload))
+			_, err := fmt.Fprintf(w, "%s%s\n    %s\n", id, paint(red, plain.Word(undecoded.Error())), plain.Quote(undecoded.Payload))
 			return err
 		}
 		about, colour := event.About(), yellow
@@ -98,13 +105,13 @@ func showText(w io.Writer, colours bool) show {
 			colour = red
 		}
 		var text strings.Builder
-		fmt.Fprintf(&text, "%s%s  %s  %s", id, paint(faint, printable(about.Env)),
-			paint(bold, printable(event.Resource().String())), paint(colour, string(event.Kind())))
+		fmt.Fprintf(&text, "%s%s  %s  %s", id, paint(faint, plain.Word(about.Env)),
+			paint(bold, plain.Word(event.Resource().String())), paint(colour, plain.Word(string(event.Kind()))))
 		if about.Author != "" {
-			fmt.Fprintf(&text, "  by %s", printable(about.Author))
+			fmt.Fprintf(&text, "  by %s", plain.Word(about.Author))
 		}
 		if about.Comment != "" {
-			fmt.Fprintf(&text, "  %s", quote(about.Comment))
+			fmt.Fprintf(&text, "  %s", plain.Quote(about.Comment))
 		}
 		for _, detail := range details(event) {
 			fmt.Fprintf(&text, "\n    %s", detail)
@@ -124,21 +131,21 @@ func details(event tracbus.Event) []string {
 	case tracbus.TicketDeleted:
 		return values(e.Values)
 	case tracbus.TicketCommentEdited:
-		return []string{"comment before: " + quote(e.OldComment)}
+		return []string{"comment before: " + plain.Quote(e.OldComment)}
 	case tracbus.TicketChangeDeleted:
 		return append([]string{"change of " + e.ChangeTime.Format(time.DateTime)}, difference(e.Old, e.New)...)
 	case tracbus.WikiPageCreated:
 		return page(e.Page)
 	case tracbus.WikiPageChanged:
-		return append(page(e.Page), "text before: "+quote(e.OldText))
+		return append(page(e.Page), "text before: "+plain.Quote(e.OldText))
 	case tracbus.WikiPageDeleted:
 		return page(e.Page)
 	case tracbus.WikiPageRenamed:
-		return append(page(e.Page), "name before: "+quote(e.OldName))
+		return append(page(e.Page), "name before: "+plain.Quote(e.OldName))
 	case tracbus.WikiPageVersionDeleted:
 		return page(e.Page)
 	case tracbus.WikiPageCommentEdited:
-		return append(page(e.Page), "comment before: "+quote(e.OldComment))
+		return append(page(e.Page), "comment before: "+plain.Quote(e.OldComment))
 	}
 	return nil
 }
@@ -151,14 +158,14 @@ func page(p tracbus.WikiPage) []string {
 	if p.Readonly {
 		version += ", read-only"
 	}
-	return []string{version, "text: " + quote(p.Text)}
+	return []string{version, "text: " + plain.Quote(p.Text)}
 }
 
 // values leaves out empty fields, of which a ticket has many.
 func values(f tracbus.Fields) (lines []string) {
 	for _, name := range slices.Sorted(maps.Keys(f)) {
 		if v := f[name]; v != nil && v != "" {
-			lines = append(lines, printable(name)+": "+value(v))
+			lines = append(lines, plain.Word(name)+": "+value(v))
 		}
 	}
 	return lines
@@ -171,7 +178,7 @@ func difference(before, after tracbus.Fields) (lines []string) {
 	}
 	maps.Copy(both, before)
 	for _, name := range slices.Sorted(maps.Keys(both)) {
-		lines = append(lines, printable(name)+": "+value(before[name])+" → "+value(after[name]))
+		lines = append(lines, plain.Word(name)+": "+value(before[name])+" → "+value(after[name]))
 	}
 	return lines
 }
@@ -181,26 +188,7 @@ func value(v any) string {
 	case nil:
 		return "null"
 	case string:
-		return quote(v)
+		return plain.Quote(v)
 	}
 	return fmt.Sprint(v)
-}
-
-// quote returns a text on one line, shortened.
-func quote(s string) string {
-	const most = 200
-	if len(s) <= most {
-		return strconv.Quote(s)
-	}
-	return strconv.Quote(strings.ToValidUTF8(s[:most], "")) + fmt.Sprintf("… (%d bytes)", len(s))
-}
-
-// printable returns a text that cannot command a terminal: anybody may write a
-// page's name.
-func printable(s string) string {
-	odd := func(r rune) bool { return !unicode.IsPrint(r) }
-	if !utf8.ValidString(s) || strings.ContainsFunc(s, odd) {
-		return strconv.Quote(s)
-	}
-	return s
 }

@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
@@ -187,6 +188,69 @@ message on channel "trac.test.nothing": not a channel of tickets, pages or plain
 	assert.Equal(t, want, got.String(), "a pipe gets no colours, and nobody's page commands a terminal")
 	printed, said := r.end(syscall.SIGTERM)
 	assert.Empty(t, printed+said)
+}
+
+// Nothing that Redis, a publisher, a trac.ini or the command line says reaches the
+// terminal as it is, in whatever form.
+func TestNothingCommandsATerminal(t *testing.T) {
+	harmless := func(line string) {
+		t.Helper()
+		for _, r := range line {
+			assert.True(t, unicode.IsPrint(r), "%q in %q", r, line)
+		}
+	}
+	server := testserver.Redis(t, testserver.RedisOptions{})
+	c := client(t, &redis.Options{Addr: server.Addr()})
+	const hostile = "\x1b]0;title\a\u009b31m\u202e\x7f\u200b"
+	dir := t.TempDir()
+	host, port, err := net.SplitHostPort(server.Addr())
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "trac.ini"), []byte("[redis_client]\nhost = "+host+"\nport = "+port+"\no"+hostile+" = 1\n"), 0o600))
+	for _, form := range [][]string{{"-json"}, {}} {
+		r := start(t, append(form, "-trac-ini", filepath.Join(dir, "trac.ini"), "*")...)
+		warned := r.line(r.said)
+		assert.Contains(t, warned, "is not an option here")
+		harmless(warned)
+		harmless(r.line(r.said))
+		for _, m := range [][2]string{
+			{"trac.a.wiki.created", `{"pagename": "x", "text": "` + strings.ReplaceAll(hostile, "\x1b]0;title\a", `\u001b`) + `"}`},
+			{"trac." + hostile + ".wiki.created", hostile}, {hostile, `"` + hostile + `"`},
+			{"trac.a.wiki." + hostile, "{}"}, {"trac.a.wiki.changed", "\xff" + hostile},
+		} {
+			publish(t, c, m[0], m[1])
+			harmless(r.line(r.printed))
+			if len(form) == 0 {
+				harmless(r.line(r.printed)) // of an error, the payload
+			}
+		}
+		printed, said := r.end(os.Interrupt)
+		for line := range strings.SplitSeq(printed+said, "\n") {
+			harmless(line)
+		}
+	}
+
+	liar, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer liar.Close()
+	go func() {
+		for {
+			conn, err := liar.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = io.WriteString(conn, strings.Repeat("-ERR no "+hostile+"\r\n", 20))
+			_ = conn.Close()
+		}
+	}()
+	r := start(t, "-redis", "redis://"+liar.Addr().String())
+	said := r.line(r.said)
+	assert.Contains(t, said, "trying again")
+	harmless(said)
+	for _, args := range [][]string{{"-" + hostile}, {"-redis", "redis:" + hostile}, {"-since", hostile}, {"-trac-ini", hostile}} {
+		out, err := exec.Command(program, args...).CombinedOutput()
+		assert.Error(t, err, "%q", args)
+		harmless(strings.TrimSuffix(string(out), "\n"))
+	}
 }
 
 func TestColoursAreForTerminals(t *testing.T) {

@@ -21,6 +21,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -34,6 +35,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/tracbus/tracbus"
 	"github.com/tracbus/tracbus/examples/internal/tracdb"
+	"github.com/tracbus/tracbus/internal/plain"
 )
 
 // settings are what the command line says.
@@ -106,7 +108,7 @@ func main() {
 	context.AfterFunc(ctx, stop) // a second interrupt ends at once
 	redis.SetLogger(details{slog.Default()})
 	if err := run(ctx, s, flag.Args()); err != nil {
-		fmt.Fprintln(os.Stderr, "tracker:", err)
+		fmt.Fprintln(os.Stderr, "tracker:", plain.Lines(err.Error()))
 		os.Exit(1)
 	}
 }
@@ -116,7 +118,14 @@ func main() {
 type details struct{ *slog.Logger }
 
 func (d details) Printf(ctx context.Context, format string, v ...any) {
-	d.DebugContext(ctx, fmt.Sprintf(format, v...))
+	d.DebugContext(ctx, plain.Line(fmt.Sprintf(format, v...)))
+}
+
+// Write takes a line of net/http's, in which a browser may have put what commands a
+// terminal.
+func (d details) Write(line []byte) (int, error) {
+	d.Warn(plain.Lines(strings.TrimSuffix(string(line), "\n")))
+	return len(line), nil
 }
 
 //go:embed tables.sql
@@ -211,6 +220,6 @@ func newServer(s *site) *http.Server {
 		WriteTimeout:      40 * time.Second, // event streams have one of their own
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(slog.Default().Handler(), slog.LevelWarn), // of handlers that panic
+		ErrorLog:          log.New(details{slog.Default()}, "", 0), // of handlers that panic
 	}
 }
