@@ -77,39 +77,39 @@ func work(t *testing.T, p program, source string) (l *ledger, redis string) {
 	return l, redis
 }
 
-func total(all map[int64][]string) (n int) {
+func total(all map[string][]string) (n int) {
 	for _, lines := range all {
 		n += len(lines)
 	}
 	return n
 }
 
-// disagreements returns what the journal, the stream and the table do not say as the ledger does.
+// disagreements returns what the journal, the stream and the tables do not say as the ledger does.
 func disagreements(t *testing.T, l *ledger, dialect, redis string) (found testkit.Findings) {
 	t.Helper()
 	want := l.histories()
-	for where, got := range map[string]map[int64][]string{"journal": journaled(t, l, dialect), "stream": streamed(t, redis)} {
+	for where, got := range map[string]map[string][]string{"journal": journaled(t, l, dialect), "stream": streamed(t, redis)} {
 		for id := range merged(want, got) {
 			if !slices.Equal(want[id], got[id]) {
-				found.Add("%s: ticket %d: expected %q, got %q", where, id, want[id], got[id])
+				found.Add("%s: %s: expected %q, got %q", where, id, want[id], got[id])
 			}
 		}
 	}
-	tickets := map[int64]string{}
+	titles := map[string]string{}
 	for id, lines := range streamed(t, redis) {
 		words := strings.Fields(lines[len(lines)-1])
 		if words[0] != "deleted" {
-			tickets[id] = words[len(words)-1]
+			titles[id] = words[len(words)-1]
 		}
 	}
-	if has := l.tickets(); !maps.Equal(has, tickets) {
-		found.Add("the table has %v, the stream %v", has, tickets)
+	if has := l.titles(); !maps.Equal(has, titles) {
+		found.Add("the tables have %v, the stream %v", has, titles)
 	}
 	return found
 }
 
-// merged returns the tickets of both.
-func merged(a, b map[int64][]string) map[int64][]string {
+// merged returns the resources of both.
+func merged(a, b map[string][]string) map[string][]string {
 	all := maps.Clone(a)
 	maps.Copy(all, b)
 	return all

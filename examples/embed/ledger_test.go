@@ -12,7 +12,7 @@ import (
 	"github.com/tracbus/tracbus/tests/testdatabase"
 )
 
-// ledger is what the database itself knows of the tickets: triggers write down each change, in the
+// ledger is what the database itself knows of tickets and tasks: triggers write down each change, in the
 // transaction that makes it. Neither the applications nor tracbus know of it.
 type ledger struct {
 	t   *testing.T
@@ -20,7 +20,10 @@ type ledger struct {
 	db  *sql.DB
 }
 
-// newLedger makes a database with the table of the applications.
+// tables are those of the applications.
+var tables = [...]string{"ticket", "task"}
+
+// newLedger makes a database with the tables of the applications.
 func newLedger(t *testing.T, s *testdatabase.Server) *ledger {
 	t.Helper()
 	l := &ledger{t: t, dsn: s.DSN(s.Name())}
@@ -33,20 +36,24 @@ func newLedger(t *testing.T, s *testdatabase.Server) *ledger {
 		"postgresql": "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
 	}[s.Dialect]
 	l.exec("CREATE TABLE ticket (id " + id + ", title TEXT NOT NULL)")
-	l.exec("CREATE TABLE ledger (n " + id + ", ticket BIGINT NOT NULL, line TEXT NOT NULL)")
-	l.trigger(s.Dialect, "INSERT", "NEW", "'created ', NEW.title")
-	l.trigger(s.Dialect, "UPDATE", "NEW", "'changed ', OLD.title, ' to ', NEW.title")
-	l.trigger(s.Dialect, "DELETE", "OLD", "'deleted ', OLD.title")
+	l.exec("CREATE TABLE task (id VARCHAR(20) PRIMARY KEY, title TEXT NOT NULL)")
+	l.exec("CREATE TABLE ledger (n " + id + ", resource TEXT NOT NULL, line TEXT NOT NULL)")
+	for _, table := range tables {
+		l.trigger(s.Dialect, table, "INSERT", "NEW", "'created ', NEW.title")
+		l.trigger(s.Dialect, table, "UPDATE", "NEW", "'changed ', OLD.title, ' to ', NEW.title")
+		l.trigger(s.Dialect, table, "DELETE", "OLD", "'deleted ', OLD.title")
+	}
 	return l
 }
 
-func (l *ledger) trigger(dialect, when, row, line string) {
-	insert := fmt.Sprintf("INSERT INTO ledger (ticket, line) VALUES (%s.id, CONCAT(%s))", row, line)
-	on := fmt.Sprintf("CREATE TRIGGER told%s AFTER %s ON ticket FOR EACH ROW ", when, when)
+func (l *ledger) trigger(dialect, table, when, row, line string) {
+	insert := fmt.Sprintf("INSERT INTO ledger (resource, line) VALUES (CONCAT('%s ', %s.id), CONCAT(%s))", table, row, line)
+	name := "told" + table + when
+	on := fmt.Sprintf("CREATE TRIGGER %s AFTER %s ON %s FOR EACH ROW ", name, when, table)
 	switch dialect {
 	case "postgresql":
-		l.exec("CREATE FUNCTION told" + when + "() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN " + insert + "; RETURN NULL; END $$")
-		l.exec(on + "EXECUTE FUNCTION told" + when + "()")
+		l.exec("CREATE FUNCTION " + name + "() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN " + insert + "; RETURN NULL; END $$")
+		l.exec(on + "EXECUTE FUNCTION " + name + "()")
 	case "sqlite":
 		l.exec(on + "BEGIN " + strings.NewReplacer("CONCAT(", "(", ", '", " || '", "', ", "' || ").Replace(insert) + "; END")
 	default:
@@ -67,23 +74,23 @@ func (l *ledger) count() (n int) {
 	return n
 }
 
-// histories returns the changes of each ticket, in the order in which they were committed: who changes
-// a ticket locks it, so that they are numbered in this order.
-func (l *ledger) histories() map[int64][]string {
+// histories returns the changes of each resource, in the order in which they were committed: who changes
+// one locks it, so that they are numbered in this order.
+func (l *ledger) histories() map[string][]string {
 	l.t.Helper()
-	all := map[int64][]string{}
-	var ticket int64
-	var line string
-	testkit.Scan(l.t, l.db, "SELECT ticket, line FROM ledger ORDER BY n", func() { all[ticket] = append(all[ticket], line) }, &ticket, &line)
+	all := map[string][]string{}
+	var resource, line string
+	testkit.Scan(l.t, l.db, "SELECT resource, line FROM ledger ORDER BY n", func() { all[resource] = append(all[resource], line) }, &resource, &line)
 	return all
 }
 
-// tickets returns the titles.
-func (l *ledger) tickets() map[int64]string {
+// titles returns those of tickets and tasks.
+func (l *ledger) titles() map[string]string {
 	l.t.Helper()
-	all := map[int64]string{}
-	var ticket int64
-	var title string
-	testkit.Scan(l.t, l.db, "SELECT id, title FROM ticket", func() { all[ticket] = title }, &ticket, &title)
+	all := map[string]string{}
+	for _, table := range tables {
+		var id, title string
+		testkit.Scan(l.t, l.db, "SELECT id, title FROM "+table, func() { all[table+" "+id] = title }, &id, &title)
+	}
 	return all
 }

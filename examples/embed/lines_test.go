@@ -62,13 +62,16 @@ func without(source string) (before string, added map[string]int) {
 // works, and knows nothing of tracbus.
 func TestEmbeddingLines(all *testing.T) {
 	docprogram.NotCached(all)
-	servers := map[string]*testdatabase.Server{}
+	servers, tasks := map[string]*testdatabase.Server{}, 0
 	for _, p := range programs {
 		all.Run(p.name, func(t *testing.T) {
 			before, added := without(p.source(t))
 			assert.LessOrEqual(t, added[""]+added["main"]+added["Create"], 10, "%v", added)
 			assert.LessOrEqual(t, added["Change"], 3)
 			assert.LessOrEqual(t, added["Delete"], 3)
+			assert.LessOrEqual(t, added["Do"], 3, "tasks, which are another realm")
+			tasks += added["Do"]
+			delete(added, "Do") // which not all have
 			assert.Len(t, added, 5, "there are others: %v", added)
 			t.Logf("lines: %v", added)
 			for line := range strings.Lines(before) {
@@ -87,4 +90,5 @@ func TestEmbeddingLines(all *testing.T) {
 			require.GreaterOrEqual(t, l.count(), 40, "what triggers saw")
 		})
 	}
+	assert.Positive(all, tasks, "no application has tasks")
 }

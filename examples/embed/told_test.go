@@ -1,6 +1,7 @@
 package embed_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -13,27 +14,34 @@ import (
 	"github.com/tracbus/tracbus/internal/testkit"
 )
 
-// journaled returns what a journal says of each ticket, as the ledger's histories do.
-func journaled(t *testing.T, l *ledger, dialect string) map[int64][]string {
+// journaled returns what a journal says of each ticket and task, as the ledger's histories do.
+func journaled(t *testing.T, l *ledger, dialect string) map[string][]string {
 	t.Helper()
 	ctx := t.Context()
 	bus := tracbus.NewBus("reader")
-	j, err := tracbus.OpenJournal(ctx, l.db, bus, tracbus.JournalConfig{Dialect: tracbus.Dialect(dialect), WriteOnly: true})
+	j, err := tracbus.OpenJournal(ctx, l.db, bus, tracbus.JournalConfig{Dialect: tracbus.Dialect(dialect), WriteOnly: true, Realms: []tracbus.JournalRealm{tracbus.Tickets{}, tracbus.Resources("task")}})
 	require.NoError(t, err)
 	defer func() {
 		require.NoError(t, j.Close(ctx))
 		require.NoError(t, bus.Close(ctx))
 	}()
-	all := map[int64][]string{}
+	all := map[string][]string{}
+	add := func(e tracbus.Event, line string) {
+		all[e.Resource().String()] = append(all[e.Resource().String()], line)
+	}
 	for e, err := range j.Since(ctx, 0) {
 		require.NoError(t, err)
 		switch e := e.(type) {
 		case tracbus.TicketCreated:
-			all[e.ID] = append(all[e.ID], "created "+e.Values.Text("title"))
+			add(e, "created "+e.Values.Text("title"))
 		case tracbus.TicketChanged:
-			all[e.ID] = append(all[e.ID], "changed "+e.Old.Text("title")+" to "+e.New.Text("title"))
+			add(e, "changed "+e.Old.Text("title")+" to "+e.New.Text("title"))
 		case tracbus.TicketDeleted:
-			all[e.ID] = append(all[e.ID], "deleted "+e.Values.Text("title"))
+			add(e, "deleted "+e.Values.Text("title"))
+		case tracbus.ResourceCreated:
+			add(e, "created "+e.Values.Text("title"))
+		case tracbus.ResourceChanged:
+			add(e, "changed "+e.Old.Text("title")+" to "+e.New.Text("title"))
 		default:
 			t.Errorf("an event that nobody recorded: %v", e)
 		}
@@ -41,34 +49,38 @@ func journaled(t *testing.T, l *ledger, dialect string) map[int64][]string {
 	return all
 }
 
-// streamed returns what a stream says of each ticket, as it is in Redis.
-func streamed(t *testing.T, addr string) map[int64][]string {
+// streamed returns what a stream says of each ticket and task, as it is in Redis.
+func streamed(t *testing.T, addr string) map[string][]string {
 	t.Helper()
 	client := testkit.PatientClient(t, addr)
 	entries, err := client.XRange(t.Context(), "changes", "-", "+").Result()
 	require.NoError(t, err)
-	all := map[int64][]string{}
+	all := map[string][]string{}
 	for _, entry := range entries {
-		id, line := told(t, entry)
-		all[id] = append(all[id], line)
+		resource, line := told(t, entry)
+		all[resource] = append(all[resource], line)
 	}
 	return all
 }
 
 // told reads an entry without the library.
-func told(t *testing.T, entry redis.XMessage) (id int64, line string) {
+func told(t *testing.T, entry redis.XMessage) (resource, line string) {
 	t.Helper()
 	var m struct {
-		ID        json.Number
+		Realm     string
+		ID        any
 		Title     string
+		Values    struct{ Title string }
 		NewValues struct{ Title string } `json:"new_values"`
 		OldValues struct{ Title string } `json:"old_values"`
 	}
 	channel, payload := fmt.Sprint(entry.Values["channel"]), fmt.Sprint(entry.Values["payload"])
 	require.NoError(t, json.Unmarshal([]byte(payload), &m), payload)
-	id, err := m.ID.Int64()
-	require.NoError(t, err, payload)
 	switch {
+	case strings.Contains(channel, ".task.created"):
+		line = "created " + m.Values.Title
+	case strings.Contains(channel, ".task.changed"):
+		line = "changed " + m.OldValues.Title + " to " + m.NewValues.Title
 	case strings.Contains(channel, ".ticket.created"):
 		line = "created " + m.Title
 	case strings.Contains(channel, ".ticket.changed"):
@@ -77,5 +89,5 @@ func told(t *testing.T, entry redis.XMessage) (id int64, line string) {
 		line = "deleted " + m.Title
 	}
 	require.NotEmpty(t, line, "%s %s", channel, payload)
-	return id, line
+	return cmp.Or(m.Realm, "ticket") + " " + fmt.Sprint(m.ID), line
 }

@@ -1,4 +1,4 @@
-// Command sqlx is an application that keeps tickets in PostgreSQL with sqlx. The lines that are
+// Command sqlx is an application that keeps tickets and tasks in PostgreSQL with sqlx. The lines that are
 // marked are what tracbus adds.
 package main
 
@@ -30,7 +30,7 @@ func main() {
 	// With tracbus:
 	bus := tracbus.NewBus("sqlx")
 	bus.All(tracbus.Durable("redis"), tracbus.NewPublisher(redis.NewClient(&redis.Options{Addr: os.Getenv("REDIS")}), tracbus.PublisherConfig{StreamKey: "changes"}))
-	t.journal = clerk.Must(tracbus.OpenJournal(ctx, db.DB, bus, tracbus.JournalConfig{Dialect: tracbus.PostgreSQL}))
+	t.journal = clerk.Must(tracbus.OpenJournal(ctx, db.DB, bus, tracbus.JournalConfig{Dialect: tracbus.PostgreSQL, Realms: []tracbus.JournalRealm{tracbus.Tickets{}, tracbus.Resources("task")}}))
 	go t.journal.Run(ctx)
 	defer func() { t.journal.Close(ctx); bus.Close(ctx) }()
 
@@ -98,5 +98,25 @@ func (t *tickets) Delete(ctx context.Context, user string, id int64) error {
 	// With tracbus:
 	deleted := tracbus.TicketDeleted{ID: id, Values: tracbus.Fields{"title": title}}
 	_, err = t.journal.CommitWith(ctx, tx, tracbus.Actor{Author: user}, tx.Commit, deleted)
+	return err
+}
+
+// Do makes or changes a task, and does not read what it was before: the journal knows.
+func (t *tickets) Do(ctx context.Context, user, name, title string) error {
+	tx, err := t.db.BeginTxx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	if _, err := tx.ExecContext(ctx, `INSERT INTO task (id, title) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET title = excluded.title`, name, title); err != nil {
+		return err
+	}
+	if err := clerk.Check(title); err != nil {
+		return err
+	}
+	// Without tracbus: return tx.Commit()
+	// With tracbus:
+	state := tracbus.State{Of: tracbus.Resources("task").Of(name), Values: tracbus.Fields{"title": title}}
+	_, err = t.journal.CommitWith(ctx, tx, tracbus.Actor{Author: user}, tx.Commit, state)
 	return err
 }

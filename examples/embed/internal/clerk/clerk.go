@@ -22,6 +22,12 @@ type Tickets interface {
 	IDs(ctx context.Context) ([]int64, error)
 }
 
+// Tasks is an application that has tasks too, each of which has a name, and is made when it first gets
+// a title.
+type Tasks interface {
+	Do(ctx context.Context, user, name, title string) error
+}
+
 // errRefused is the rule of the applications. They look at it after they have written, so that there
 // is something to roll back.
 var errRefused = errors.New("a title of spam is refused")
@@ -64,6 +70,9 @@ func once(ctx context.Context, t Tickets, n int) error {
 	title, user := fmt.Sprintf("%d.%d", os.Getpid(), n), fmt.Sprintf("user%d", n%3)
 	if rand.IntN(5) == 0 {
 		title += " spam"
+	}
+	if tasks, has := t.(Tasks); has && rand.IntN(4) == 0 {
+		return tasks.Do(ctx, user, fmt.Sprintf("task%d", rand.IntN(5)), title)
 	}
 	ids, err := t.IDs(ctx)
 	if err != nil {
