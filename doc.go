@@ -58,6 +58,10 @@
 //     that the database's answer was lost and could not be asked for again, or not before
 //     the transaction may have been pruned: if it was committed, its changes are
 //     delivered like any other.
+//   - [Journal.CommitWith] says in the same way whether the commit of an application's own
+//     transaction holds. In a transaction with savepoints, what was recorded after one is
+//     not delivered if the application rolls back to it, and is if it releases it. If a
+//     transaction was joined, changes were recorded, and Flush was forgotten, the log says so.
 //   - No change gets a tid that the journal has had, even if a restore of a part of the
 //     database has put back what counts them: the change is refused, with
 //     [ErrNotCommitted], and the counter set right.
