@@ -92,7 +92,8 @@ func (j *Journal) newInbox(ctx context.Context) (err error) {
 	config := capture.ImporterConfig{
 		Inbox: j.inbox, DB: j.db, Holder: j.origin, Poll: poll, Many: j.store.OneWriter(), Take: j.takeIn, Logger: j.config.Logger,
 	}
-	if w := j.config.Waker; w != nil && j.dialect == PostgreSQL { // what others have installed may notify
+	w := j.config.Waker
+	if _, redis := w.(*RedisWaker); w != nil && !redis && j.dialect == PostgreSQL { // what others have installed may notify
 		config.Hear = func(ctx context.Context) iter.Seq2[string, error] { return w.Hear(ctx, channel) }
 	}
 	j.importer = capture.NewImporter(config, found)

@@ -42,9 +42,6 @@ func (j *Journal) Run(ctx context.Context) error {
 		close(running)
 	}()
 
-	if j.caller != nil {
-		defer j.caller.Close()
-	}
 	var consumers sync.WaitGroup
 	defer consumers.Wait()
 	defer cancel()
@@ -119,9 +116,6 @@ func (j *Journal) Close(ctx context.Context) error {
 	}
 	if err := j.follower.Finish(ctx); err != nil {
 		return fmt.Errorf("close journal: %w", err)
-	}
-	if j.config.WriteOnly && j.caller != nil { // else Run has closed it
-		j.caller.Close()
 	}
 	return nil
 }

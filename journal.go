@@ -13,15 +13,12 @@ import (
 	"sync"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/tracbus/tracbus/internal/capture"
 	"github.com/tracbus/tracbus/internal/consumer"
 	"github.com/tracbus/tracbus/internal/delivery"
 	"github.com/tracbus/tracbus/internal/entry"
 	"github.com/tracbus/tracbus/internal/follow"
 	"github.com/tracbus/tracbus/internal/progress"
-	"github.com/tracbus/tracbus/internal/redisconn"
 	"github.com/tracbus/tracbus/internal/retention"
 	"github.com/tracbus/tracbus/internal/store"
 	"github.com/tracbus/tracbus/internal/tracfile"
@@ -74,11 +71,8 @@ type JournalConfig struct {
 	// BatchSize bounds how many transactions are read at once. Zero means 256.
 	BatchSize int
 
-	// WakeRedis is a Redis by which the processes wake each other after a commit. It
-	// is borrowed, and never closed. Zero means none: others are polled for.
-	WakeRedis redis.UniversalClient
-
-	// Waker is another way to wake each other, in the place of WakeRedis. Zero means none.
+	// Waker is how the processes wake each other after a commit, such as that of [NewRedisWaker].
+	// Zero means not at all: others are polled for.
 	Waker Waker
 
 	// Logger gets one line for each change of state. Zero means
@@ -86,16 +80,21 @@ type JournalConfig struct {
 	Logger *slog.Logger
 }
 
-// Waker is a way for processes to wake each other, such as LISTEN and NOTIFY of PostgreSQL.
-// What it loses costs the time until the next poll. Its methods are called concurrently.
+// Waker is a way for processes to wake each other: [RedisWaker], or LISTEN and NOTIFY of PostgreSQL
+// in module pgxbus. What it loses costs the time until the next poll. Its methods are called concurrently.
 type Waker interface {
-	// Call sends a text to whoever hears a channel, the caller too. ctx ends if that takes long.
+	// Call sends a text to whoever hears a channel, the caller too. ctx ends if that takes long. An
+	// error that wraps [ErrUnheard] says that it was sent and not even the caller hears, if that is known.
 	Call(ctx context.Context, channel, text string) error
-	// Hear yields what is sent, and "" when it begins to hear, until ctx ends or it yields
-	// an error. Then it is called again after a pause. A connection that died in silence has to
-	// be an error too, such as by a ping now and then: nobody else sees that.
+	// Hear yields what is sent, and "" when it begins to hear, until ctx ends. After an error it
+	// goes on and yields "" when it hears again, or returns and is called again after a pause.
+	// A connection that died in silence has to be an error too, such as by a ping now and then:
+	// nobody else sees that.
 	Hear(ctx context.Context, channel string) iter.Seq2[string, error]
 }
+
+// ErrUnheard is an error of [Waker.Call]: a journal says it if it comes again and again while it hears.
+var ErrUnheard = follow.ErrUnheard
 
 // Journal keeps who changed what in tables beside those of the tracker, and
 // delivers that to the bus: what this process committed as primary, what others
@@ -113,7 +112,6 @@ type Journal struct {
 	origin    string // of this process: a random identity
 
 	follower *follow.Follower
-	caller   *redisconn.Caller    // wakes other processes; nil without WakeRedis
 	unread   delivery.Runs[Event] // of changes that cannot be read; only the follower uses it
 	keeper   *consumer.Keeper[Event]
 	inbox    *capture.Inbox // nil without Capture

@@ -31,7 +31,9 @@ func delays(t *testing.T, dialect string) *contest.Contest {
 			"has, as another process would.",
 		Units: []string{"p50 ms", "p99 ms"},
 		Ways: []contest.Way{
-			delayed(t, s, "woken through Redis", func(*tracker) tracbus.JournalConfig { return tracbus.JournalConfig{WakeRedis: client} }),
+			delayed(t, s, "woken through Redis", func(*tracker) tracbus.JournalConfig {
+				return tracbus.JournalConfig{Waker: tracbus.NewRedisWaker(client)}
+			}),
 			delayed(t, s, "by the poll that is the default", func(*tracker) tracbus.JournalConfig { return tracbus.JournalConfig{} }),
 		},
 	}

@@ -49,7 +49,7 @@ func followers(t *testing.T, s *testdatabase.Server, redisAddr, name string, cou
 			t.Cleanup(func() { _ = client.Close() })
 			k := newTracker(t, s)
 			pool(k.db, 6)
-			j := k.open(t, tracbus.NewBus("bench"), tracbus.JournalConfig{WakeRedis: client})
+			j := k.open(t, tracbus.NewBus("bench"), tracbus.JournalConfig{Waker: tracbus.NewRedisWaker(client)})
 			for range count(at) {
 				follower(t, follow{Dialect: s.Dialect, Driver: s.Driver, DSN: k.dsn, Redis: redisAddr})
 			}
@@ -108,7 +108,7 @@ func runFollower(t *testing.T, orders string) {
 	}
 	db := s.Open(t, f.DSN)
 	pool(db, 6)
-	j, err := tracbus.OpenJournal(t.Context(), db, bus, tracbus.JournalConfig{Dialect: tracbus.Dialect(f.Dialect), Logger: testkit.Quiet, WakeRedis: client})
+	j, err := tracbus.OpenJournal(t.Context(), db, bus, tracbus.JournalConfig{Dialect: tracbus.Dialect(f.Dialect), Logger: testkit.Quiet, Waker: tracbus.NewRedisWaker(client)})
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {

@@ -28,7 +28,9 @@ func waking(t *testing.T) *contest.Contest {
 		Ways: []contest.Way{
 			woken(t, s, polled, func(*tracker) tracbus.JournalConfig { return tracbus.JournalConfig{} }),
 			woken(t, s, "LISTEN and NOTIFY", func(k *tracker) tracbus.JournalConfig { return tracbus.JournalConfig{Waker: k.waker(t)} }),
-			woken(t, s, "Redis", func(*tracker) tracbus.JournalConfig { return tracbus.JournalConfig{WakeRedis: client} }),
+			woken(t, s, "Redis", func(*tracker) tracbus.JournalConfig {
+				return tracbus.JournalConfig{Waker: tracbus.NewRedisWaker(client)}
+			}),
 		},
 	}
 }

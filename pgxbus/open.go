@@ -20,10 +20,10 @@ type Journal struct {
 
 // Open is [tracbus.OpenJournal] over a pool of pgx, which is borrowed: the journal uses connections
 // of it, and does not close it. Dialect is PostgreSQL. A journal that has
-// neither WakeRedis nor a Waker gets that of [NewWaker].
+// no Waker gets that of [NewWaker].
 func Open(ctx context.Context, pool *pgxpool.Pool, bus *tracbus.Bus, config tracbus.JournalConfig) (*Journal, error) {
 	config.Dialect = tracbus.PostgreSQL
-	if config.WakeRedis == nil && config.Waker == nil {
+	if config.Waker == nil {
 		config.Waker = NewWaker(pool)
 	}
 	db := stdlib.OpenDBFromPool(pool)

@@ -37,7 +37,7 @@ func start(ctx context.Context, db *tracdb.DB, rdb redis.UniversalClient) (*proc
 	})
 	var err error
 	p.journal, err = tracbus.OpenJournal(ctx, db.DB, p.bus, tracbus.JournalConfig{
-		Dialect: db.Dialect, WakeRedis: rdb,
+		Dialect: db.Dialect, Waker: tracbus.NewRedisWaker(rdb),
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	if err != nil {

@@ -61,7 +61,7 @@ func openChanges(ctx context.Context, db *tracdb.DB, s settings) (*changes, erro
 		if c.redis, err = where.NewClient(); err != nil {
 			return nil, fmt.Errorf("-redis: %w", errors.Join(err, c.close(ctx)))
 		}
-		config.WakeRedis = c.redis // processes wake each other through it
+		config.Waker = tracbus.NewRedisWaker(c.redis) // processes wake each other through it
 		c.publisher = tracbus.NewPublisher(c.redis, tracbus.PublisherConfig{StreamKey: s.stream})
 		c.bus.All(tracbus.Durable("redis"), c.publisher)
 	}

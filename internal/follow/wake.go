@@ -11,10 +11,8 @@ import (
 	"github.com/tracbus/tracbus/internal/store"
 )
 
-// Wake is how the processes of a journal wake each other after a commit: by a
-// message of Redis pub/sub on tracbus:<uuid>:wake, which callOthers and hearOthers
-// in the root's wake.go send and receive, or by a [Waker]. Without it, and if a
-// message is lost, a process learns of the commit at its next poll: see wait (run.go)
+// Wake is how the processes of a journal wake each other after a commit: by a text that a
+// [Waker] sends on tracbus:<uuid>:wake. Without it, and if a text is lost, a process learns of the commit at its next poll: see wait (run.go)
 // and Config.Poll.
 type Wake struct {
 	Through string // what the log calls the way
@@ -74,8 +72,8 @@ func (w *wakeLog) hears() bool {
 	return begun && !lost
 }
 
-// errUnheard is that of a call which not even this process hears.
-var errUnheard = errors.New("nobody hears the calls: this process hears those at another server")
+// ErrUnheard is that of a call which not even this process hears.
+var ErrUnheard = errors.New("nobody hears the calls: this process hears those at another server")
 
 // hear kicks the follower whenever another process calls, and when calls are
 // heard again after they were not: one may have been lost.
@@ -105,7 +103,7 @@ func (f *Follower) call(ctx context.Context, w *wakeLog) {
 			unheard = 0
 		}
 		if unheard > maxUnheard {
-			err = errUnheard
+			err = ErrUnheard
 		}
 		if ctx.Err() != nil {
 			return

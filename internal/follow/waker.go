@@ -2,6 +2,7 @@ package follow
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"time"
@@ -20,11 +21,14 @@ type Waker interface {
 // calls, which have its origin as their text, do not wake it.
 func WakeBy(w Waker, channel, origin string, most time.Duration) *Wake {
 	return &Wake{
-		Through: "the Waker",
+		Through: fmt.Sprintf("%T", w),
 		Call: func(ctx context.Context) (heard bool, err error) {
 			calling, cancel := context.WithTimeoutCause(ctx, most, limit.ErrNoAnswer)
 			defer cancel()
-			if err = w.Call(calling, channel, origin); err != nil && context.Cause(calling) == limit.ErrNoAnswer {
+			switch err = w.Call(calling, channel, origin); {
+			case errors.Is(err, ErrUnheard):
+				return false, nil
+			case err != nil && context.Cause(calling) == limit.ErrNoAnswer:
 				err = fmt.Errorf("%w for %v: %w", limit.ErrNoAnswer, most, err)
 			}
 			return true, err

@@ -21,7 +21,7 @@ func TestBlackHoleRedis(t *testing.T) {
 	t.Run("wake", func(t *testing.T) {
 		s, proxy, notes := testdatabase.New(t, "sqlite"), testserver.Proxy(t, server.Addr()), testkit.NewNotes()
 		d := desk.Seat(t, s, s.DSN(s.Name()), desk.Config{Journal: tracbus.JournalConfig{
-			WakeRedis: testkit.HastyClient(t, proxy.Addr()), Logger: notes.Logger(),
+			Waker: tracbus.NewRedisWaker(testkit.HastyClient(t, proxy.Addr())), Logger: notes.Logger(),
 		}})
 		d.Say(t, "first", 1)
 		proxy.Swallow()

@@ -49,7 +49,7 @@ func TestRedisAway(t *testing.T) {
 		Before: func(b *tracbus.Bus) {
 			all = b.All(tracbus.DurableConfig{CallTimeout: 5 * time.Second}.Durable("redis"), publisher)
 		},
-		Journal: tracbus.JournalConfig{WakeRedis: rdb},
+		Journal: tracbus.JournalConfig{Waker: tracbus.NewRedisWaker(rdb)},
 	})
 
 	write := func(d *desk.Desk, during time.Duration) []time.Duration { return writeFor(t, d, during) }

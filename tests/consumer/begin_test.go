@@ -105,7 +105,7 @@ func TestDurableHandsOver(t *testing.T) {
 	server := testserver.Redis(t, testserver.RedisOptions{})
 	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
 	defer client.Close()
-	journal := tracbus.JournalConfig{PollInterval: time.Hour, WakeRedis: client}
+	journal := tracbus.JournalConfig{PollInterval: time.Hour, Waker: tracbus.NewRedisWaker(client)}
 	config := tracbus.DurableConfig{LeaseFor: 2 * time.Hour, CallTimeout: time.Hour}
 	log := newDeliveries()
 	slow := newTrap(said("two"))

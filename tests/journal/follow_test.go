@@ -8,13 +8,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus"
 	"github.com/tracbus/tracbus/internal/testkit"
-	"github.com/tracbus/tracbus/internal/testserver"
 	"github.com/tracbus/tracbus/tests/desk"
 	"github.com/tracbus/tracbus/tests/testdatabase"
 )
@@ -71,37 +69,6 @@ func TestDatabaseAway(t *testing.T) {
 			assert.Equal(t, st.Head, st.Position)
 		})
 	}
-}
-
-// TestWakeThroughRedis has a poll that comes too late for any test.
-func TestWakeThroughRedis(t *testing.T) {
-	s := testdatabase.New(t, "postgresql")
-	dsn := s.DSN(s.Name())
-	server := testserver.Redis(t, testserver.RedisOptions{
-		Users: []testserver.RedisUser{{Name: "waker", Password: "w", Rules: "resetchannels &tracbus:* -@all +psubscribe +publish +ping"}},
-	})
-	client := redis.NewClient(&redis.Options{Addr: server.Addr(), Username: "waker", Password: "w", DisableIdentity: true})
-	defer client.Close()
-	log := testkit.NewNotes()
-	config := desk.Config{Journal: tracbus.JournalConfig{PollInterval: time.Hour, WakeRedis: client, Logger: log.Logger()}}
-	a, b := desk.Seat(t, s, dsn, config), desk.Seat(t, s, dsn, config)
-	reaches := func(from, to *desk.Desk, comment string) {
-		t.Helper()
-		from.Say(t, comment, 1)
-		to.Until(t, comment, func(all, _ []tracbus.Event) bool { return slices.Contains(desk.Comments(all), comment) })
-	}
-	for i := range 5 {
-		reaches(a, b, fmt.Sprint("there", i))
-		reaches(b, a, fmt.Sprint("back", i))
-	}
-	server.Kill()
-	a.Say(t, "unheard", 1)
-	log.Until(t, "do not wake each other: they poll")
-	server.Restart()
-	b.Until(t, "unheard", func(all, _ []tracbus.Event) bool { return slices.Contains(desk.Comments(all), "unheard") })
-	reaches(a, b, "again")
-	log.Until(t, "wake each other again")
-	assert.Equal(t, 2, log.Count("do not wake each other: they poll"), "a line of each process for the outage")
 }
 
 // TestManySmallPools follows with as few connections as an application may allow.

@@ -75,7 +75,7 @@ func followPostgres(t testing.TB, db *sql.DB, wake string) (*tracbus.Bus, *tracb
 	if wake != "" {
 		client := redis.NewClient(&redis.Options{Addr: wake})
 		t.Cleanup(func() { assert.NoError(t, client.Close()) })
-		config.WakeRedis = client
+		config.Waker = tracbus.NewRedisWaker(client)
 	}
 	bus := tracbus.NewBus("test")
 	journal, err := tracbus.OpenJournal(t.Context(), db, bus, config)

@@ -189,7 +189,7 @@ func (u user) wakes(t *testing.T) {
 	seat := func() *desk.Desk {
 		client, _ := u.client(t, u.way, wakes)
 		d := desk.Seat(t, s, dsn, desk.Config{Idle: true, Bus: tracbus.BusConfig{Logger: u.printed.logger()}, Journal: tracbus.JournalConfig{
-			PollInterval: time.Hour, WakeRedis: client, Logger: u.printed.logger(),
+			PollInterval: time.Hour, Waker: tracbus.NewRedisWaker(client), Logger: u.printed.logger(),
 		}})
 		d.DB.SetMaxOpenConns(2) // else it looks into the file every 5 ms
 		d.Follow()

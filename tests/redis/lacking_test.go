@@ -145,7 +145,7 @@ func (l *lacking) appending(c tracbus.PublisherConfig) *desk.Desk {
 // woken returns a journal whose poll comes too late for any test.
 func (l *lacking) woken(s *testdatabase.Server) *desk.Desk {
 	d := desk.Seat(l.t, s, s.DSN("woken"), desk.Config{Idle: true, Bus: tracbus.BusConfig{Logger: l.printed.logger()}, Journal: tracbus.JournalConfig{
-		PollInterval: time.Hour, WakeRedis: l.client(), Logger: l.printed.logger(),
+		PollInterval: time.Hour, Waker: tracbus.NewRedisWaker(l.client()), Logger: l.printed.logger(),
 	}})
 	d.DB.SetMaxOpenConns(2) // else it looks into the file every 5 ms
 	d.Follow()

@@ -76,7 +76,7 @@ func newRig(t *testing.T, pingAfter time.Duration, client func(role string) redi
 	s := testdatabase.New(t, "sqlite")
 	r.desk = desk.Seat(t, s, s.DSN(s.Name()), desk.Config{
 		Bus:     tracbus.BusConfig{Logger: r.logger(appends)},
-		Journal: tracbus.JournalConfig{WakeRedis: r.client(wakes), Logger: r.logger(wakes)},
+		Journal: tracbus.JournalConfig{Waker: tracbus.NewRedisWaker(r.client(wakes)), Logger: r.logger(wakes)},
 		Before: func(b *tracbus.Bus) {
 			b.All(tracbus.DurableConfig{FromOldest: true, Backoff: 20 * time.Millisecond}.Durable("redis"), r.durable)
 		},

@@ -31,7 +31,7 @@ var rights = []right{
 	{role: appends, what: "the same with a stream `changes`", rules: "resetchannels &trac.* ~tracbus:* +evalsha +eval +publish +hmget +hset +time +info ~changes +xadd +xtrim +xrange +xlen +xinfo|stream"},
 	{role: hears, what: "`Subscriber.Events`", rules: "resetchannels &trac.* +psubscribe +ping +info"},
 	{role: reads, what: "`Subscriber.Stream`", rules: "~changes +xread +xinfo|stream +info"},
-	{role: wakes, what: "`JournalConfig.WakeRedis`", rules: "resetchannels &tracbus:* +publish +psubscribe +ping +info"},
+	{role: wakes, what: "`NewRedisWaker`", rules: "resetchannels &tracbus:* +publish +psubscribe +ping +info"},
 }
 
 // clusterRules is what every role needs in a Cluster besides.

@@ -56,7 +56,7 @@ func (h hook) run() error {
 	}
 	config := tracbus.JournalConfig{Dialect: tracbus.Dialect(h.Dialect), WriteOnly: true, Logger: testkit.Quiet}
 	if h.Redis != "" {
-		config.WakeRedis = redis.NewClient(&redis.Options{Addr: h.Redis})
+		config.Waker = tracbus.NewRedisWaker(redis.NewClient(&redis.Options{Addr: h.Redis}))
 	}
 	bus := tracbus.NewBus("desk")
 	tracbus.On(bus, tracbus.Durable("log"), func(context.Context, tracbus.Event) error {

@@ -98,7 +98,7 @@ func TestHookWakes(t *testing.T) {
 		log := testkit.NewNotes()
 		dsn := s.DSN(s.Name())
 		d := desk.Seat(t, s, dsn, desk.Config{Journal: tracbus.JournalConfig{
-			PollInterval: time.Hour, WakeRedis: testkit.PatientClient(t, server.Addr()), Logger: log.Logger(),
+			PollInterval: time.Hour, Waker: tracbus.NewRedisWaker(testkit.PatientClient(t, server.Addr())), Logger: log.Logger(),
 		}})
 		d.Say(t, "here", 1)
 		d.Hears(t, "here")
