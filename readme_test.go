@@ -92,7 +92,7 @@ func TestReadmeIsShort(t *testing.T) {
 // leads somewhere.
 func TestDocumentedLinksLead(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^)#\s]*)(?:#([^)\s]*))?\)|(?:src|srcset)="([^"]+)"`)
-	for _, from := range append(documents(t), "CONTRIBUTING.md", "CHANGELOG.md") {
+	for _, from := range append(documents(t), "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md") {
 		text, err := os.ReadFile(from)
 		require.NoError(t, err)
 		for _, m := range link.FindAllStringSubmatch(string(text), -1) {

@@ -63,6 +63,10 @@ func numbered(size int, format string) string {
 
 // TestCostOfFilesHasALargestSize: what is larger than any trac.ini is not read.
 func TestCostOfFilesHasALargestSize(t *testing.T) {
+	security, err := os.ReadFile("../../SECURITY.md")
+	require.NoError(t, err)
+	assert.Contains(t, string(security), fmt.Sprintf("| %d MiB; %d,000 names of files |", mostBytes>>20, mostNames/1000))
+
 	dir := t.TempDir()
 	write := func(name string, text string) string {
 		path := filepath.Join(dir, name)
@@ -71,7 +75,7 @@ func TestCostOfFilesHasALargestSize(t *testing.T) {
 	}
 	comment := strings.Repeat("# comment\n", mostBytes/10)
 	most := comment + strings.Repeat("#", mostBytes-len(comment))
-	_, err := Load(write("most.ini", most))
+	_, err = Load(write("most.ini", most))
 	assert.NoError(t, err)
 	large := write("large.ini", most+"#")
 	_, err = Load(large)
