@@ -31,6 +31,7 @@ type Bus struct {
 	registrations []*Registration          // all, in their order
 	queues        []*delivery.Queue[Event] // of those that are not durable
 	durables      []*durable
+	ended         totals // of registrations that were closed
 	closed        bool
 	journal       *Journal    // nil on a bus that works alone
 	fed           store.Place // up to which the journal has fed it
@@ -67,9 +68,8 @@ type BusConfig struct {
 // ErrBusClosed is returned by [Bus.Notify] after [Bus.Close].
 var ErrBusClosed = errors.New("bus is closed")
 
-// NewBus returns a bus for the tracker called env, which is the second part of
-// every channel: for a Trac environment, the base name of its folder. It panics
-// if env is empty or not UTF-8.
+// NewBus returns a bus for the tracker called env, which is the second part of every channel: for a
+// Trac environment, the base name of its folder. It panics if env is empty or not UTF-8.
 func NewBus(env string) *Bus { return BusConfig{}.NewBus(env) }
 
 // NewBus returns a bus with settings of its own.
@@ -281,6 +281,7 @@ func (b *Bus) forget(r *Registration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.registrations = without(b.registrations, r)
+	b.ended = b.ended.with(r.Status())
 	b.queues = without(b.queues, r.queue)
 	b.durables = without(b.durables, r.durable)
 }

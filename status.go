@@ -4,16 +4,22 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 )
 
 // JournalStatus is the state of a journal, for operators.
 type JournalStatus struct {
 	UUID   string   // names the journal
+	Env    string   // of the bus
 	Realms []string // that this process knows
 
-	Head     int64 // the highest tid that was taken, including by transactions that are still open
-	Position int64 // the tid up to which this process has delivered to its bus
+	// Head is the highest tid that was taken, including by transactions that are open or, on
+	// PostgreSQL, were rolled back. Committed is the highest of a transaction that holds: what is
+	// after Position up to there is going to be delivered.
+	Head, Committed int64
+
+	Position int64 // the tid up to which this process has delivered to its bus; with WriteOnly, where it began
 	PrunedTo int64 // the tid up to which changes are pruned
 
 	// Blockers are the transactions that have taken a tid and not ended, the oldest
@@ -28,6 +34,10 @@ type JournalStatus struct {
 
 	// Capture is what [JournalConfig.Capture] does. It is zero without.
 	Capture CaptureStatus
+
+	// WriteOnly says that the journal has [JournalConfig.WriteOnly]: Run does not run, and is
+	// not missed.
+	WriteOnly bool
 
 	// Running says that Run is running. Err is why it cannot read the journal, and
 	// ErrSince since when: it has had no answer that began later. Both are zero if it
@@ -45,7 +55,8 @@ type Blocker struct {
 
 // Status asks the database for the state of the journal. If that fails, as within an
 // Update that has the pool's only connection, the error comes with what this process
-// knows by itself: UUID, Realms, Position, Running, Err and ErrSince.
+// knows by itself: UUID, Env, Realms, Position, WriteOnly, Running,
+// Err and ErrSince.
 func (j *Journal) Status(ctx context.Context) (JournalStatus, error) {
 	s, _, err := j.blockers(ctx)
 	if err == nil {
@@ -69,8 +80,9 @@ func (j *Journal) blockers(ctx context.Context) (s JournalStatus, heldBack bool,
 	j.mu.Unlock()
 	f := j.follower.Status()
 	s = JournalStatus{
-		UUID: j.store.UUID(), Realms: j.realmNames(), Head: max(st.Head, f.Place.TID), Position: f.Place.TID, PrunedTo: st.PrunedTo,
-		Running: running, Err: f.Err,
+		UUID: j.store.UUID(), Env: j.bus.env, Realms: j.realmNames(),
+		Head: max(st.Head, f.Place.TID), Committed: max(st.Committed, f.Place.TID), Position: f.Place.TID, PrunedTo: st.PrunedTo,
+		WriteOnly: j.config.WriteOnly, Running: running, Err: f.Err,
 	}
 	if s.Err != nil {
 		s.ErrSince = f.Since
@@ -125,4 +137,40 @@ func (h *heldBackWatch) watch(ctx context.Context, j *Journal) {
 		j.config.Logger.Warn("changes are held back by a transaction that does not end", "tid", s.Position, "head", s.Head,
 			slog.String("who", oldest.Session), "age", oldest.Age.Round(time.Second))
 	}
+}
+
+// Totals returns what was done for the listeners of each name and scope since the bus was made,
+// also by registrations that were closed since. Waiting may fall, and the others never do. It is
+// of one moment, and in the order in which the first of each was made or closed.
+func (b *Bus) Totals() []ListenerStatus {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	all := slices.Clone(b.ended)
+	for _, r := range b.registrations {
+		all = all.with(r.Status())
+	}
+	return all
+}
+
+// totals are statuses of different names and scopes.
+type totals []ListenerStatus
+
+// with adds a status to that of its name and scope.
+func (t totals) with(s ListenerStatus) totals {
+	i := slices.IndexFunc(t, func(sum ListenerStatus) bool {
+		return sum.Listener == s.Listener && sum.Scope.String() == s.Scope.String()
+	})
+	if i < 0 {
+		return append(t, s)
+	}
+	sum := &t[i]
+	sum.Waiting += s.Waiting
+	sum.Delivered += s.Delivered
+	sum.Failed += s.Failed
+	sum.Retried += s.Retried
+	sum.Dropped += s.Dropped
+	if s.LastError != nil {
+		sum.LastError = s.LastError
+	}
+	return t
 }

@@ -1,8 +1,6 @@
 package figures
 
 import (
-	"cmp"
-	"slices"
 	"strconv"
 	"time"
 
@@ -22,30 +20,11 @@ var listener = []figure[tracbus.ListenerStatus]{
 		func(l tracbus.ListenerStatus) uint64 { return l.Dropped }, "listener", "scope"),
 }
 
-// readListeners adds up listeners of one name and scope, such as several functions for one type of
-// event.
-func readListeners(readings []Reading, all []tracbus.ListenerStatus) []Reading {
-	type key struct{ listener, scope string }
-	sums := map[key]tracbus.ListenerStatus{}
+// listeners reads what was done for listeners of each name and scope.
+func (r *readings) listeners(all []tracbus.ListenerStatus) {
 	for _, l := range all {
-		k := key{l.Listener, l.Scope.String()}
-		sum := sums[k]
-		sum.Waiting += l.Waiting
-		sum.Delivered += l.Delivered
-		sum.Failed += l.Failed
-		sum.Retried += l.Retried
-		sum.Dropped += l.Dropped
-		sums[k] = sum
+		read(r, listener, l, l.Listener, l.Scope.String())
 	}
-	keys := make([]key, 0, len(sums))
-	for k := range sums {
-		keys = append(keys, k)
-	}
-	slices.SortFunc(keys, func(a, b key) int { return cmp.Or(cmp.Compare(a.listener, b.listener), cmp.Compare(a.scope, b.scope)) })
-	for _, k := range keys {
-		readings = read(readings, listener, sums[k], k.listener, k.scope)
-	}
-	return readings
 }
 
 // published is what a publisher says at a time.
@@ -75,10 +54,9 @@ var publisher = []figure[published]{
 		func(p published) time.Duration { return since(p.Disconnected, p.Since, p.now) }, "publisher"),
 }
 
-// readPublishers numbers publishers from 1.
-func readPublishers(readings []Reading, all []tracbus.PublisherStats, now time.Time) []Reading {
+// publishers numbers publishers from 1.
+func (r *readings) publishers(all []tracbus.PublisherStats, now time.Time) {
 	for i, p := range all {
-		readings = read(readings, publisher, published{p, now}, strconv.Itoa(i+1))
+		read(r, publisher, published{p, now}, strconv.Itoa(i+1))
 	}
-	return readings
 }

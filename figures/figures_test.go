@@ -24,18 +24,24 @@ import (
 func lines(all []Reading) (lines []string) {
 	for _, r := range all {
 		var labels []string
-		for i, name := range r.Figure.Labels {
-			labels = append(labels, fmt.Sprintf("%s=%q", name, r.Labels[i]))
+		for i, name := range r.Figure.Labels[1:] { // behind the journal, of which it is always
+			labels = append(labels, fmt.Sprintf("%s=%q", name, r.Labels[i+1]))
 		}
 		lines = append(lines, fmt.Sprintf("%s{%s} %v", r.Figure.Name, strings.Join(labels, ","), r.Value))
 	}
 	return lines
 }
 
+func ofJournal(s tracbus.JournalStatus, err error, now time.Time) []Reading {
+	var r readings
+	r.journal(s, err, now)
+	return r.all
+}
+
 func TestJournal(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	s := tracbus.JournalStatus{
-		UUID: "u", Realms: []string{"ticket", "wiki"}, Head: 1<<48 - 1, Position: 17, PrunedTo: 3, Running: true,
+		UUID: "u", Realms: []string{"ticket", "wiki"}, Head: 1<<48 - 1, Committed: 18, Position: 17, PrunedTo: 3, Running: true,
 		Blockers: []tracbus.Blocker{{Session: "pid 4", Age: 1500 * time.Millisecond}, {Session: "pid 5", Age: time.Second}},
 		Consumers: []tracbus.ConsumerStatus{
 			{Name: "mail", TID: 15, Lag: 2, LagAge: 250 * time.Millisecond, Holder: "web1, pid 7", HeldHere: true, Token: 4, LeaseRemaining: time.Second, LeaseAge: time.Minute, DeadLetters: 1},
@@ -46,7 +52,7 @@ func TestJournal(t *testing.T) {
 		`journal.info{uuid="u",realms="ticket,wiki"} 1`, `journal.answered{} 1`, `journal.position_tid{} 17`, `journal.followed{} 1`, `journal.failing{} 0`,
 	}
 	asked := []string{
-		`journal.head_tid{} 2.81474976710655e+14`, `journal.pruned_tid{} 3`, `journal.blockers{} 2`, `journal.blocked{} 1.5`,
+		`journal.head_tid{} 2.81474976710655e+14`, `journal.committed_tid{} 18`, `journal.pruned_tid{} 3`, `journal.blockers{} 2`, `journal.blocked{} 1.5`,
 	}
 	assert.Equal(t, slices.Concat(known, asked, []string{
 		`consumer.tid{consumer="mail"} 15`, `consumer.lag_changes{consumer="mail"} 2`, `consumer.lag{consumer="mail"} 0.25`,
@@ -55,23 +61,23 @@ func TestJournal(t *testing.T) {
 		`consumer.tid{consumer="redis"} 9`, `consumer.lag_changes{consumer="redis"} 8`, `consumer.lag{consumer="redis"} 3600`,
 		`consumer.leased{consumer="redis"} 0`, `consumer.leased_here{consumer="redis"} 0`, `consumer.lease_token{consumer="redis"} 0`, `consumer.lease_age{consumer="redis"} 0`,
 		`consumer.failing{consumer="redis"} 90`, `consumer.dead_letters{consumer="redis"} 0`,
-	}), lines(readJournal(nil, s, nil, now)))
+	}), lines(ofJournal(s, nil, now)))
 
 	s.Consumers = []tracbus.ConsumerStatus{{Name: "new", Err: "it began in this moment"}}
-	assert.Contains(t, lines(readJournal(nil, s, nil, now)), `consumer.failing{consumer="new"} 1e-06`)
+	assert.Contains(t, lines(ofJournal(s, nil, now)), `consumer.failing{consumer="new"} 1e-06`)
 
 	s.Consumers, s.Capture = nil, tracbus.CaptureStatus{Captured: []string{"ticket", "wiki"}, Wrong: []string{"x"}, Waiting: 3, Err: errors.New("no"), ErrSince: now.Add(-time.Second)}
 	assert.Equal(t, slices.Concat(known, asked, []string{
 		`capture.tables{} 2`, `capture.wrong{} 1`, `capture.waiting{} 3`, `capture.failing{} 1`,
-	}), lines(readJournal(nil, s, nil, now)))
+	}), lines(ofJournal(s, nil, now)))
 
 	s.Err, s.ErrSince = errors.New("the database is away"), now.Add(-time.Minute)
 	away := tracbus.JournalStatus{UUID: s.UUID, Realms: s.Realms, Position: 17, Running: true, Err: s.Err, ErrSince: s.ErrSince}
 	assert.Equal(t, []string{
 		known[0], `journal.answered{} 0`, known[2], `journal.followed{} 0`, `journal.failing{} 60`,
-	}, lines(readJournal(nil, away, errors.New("it does not answer"), now)), "without what only the database knows")
+	}, lines(ofJournal(away, errors.New("it does not answer"), now)), "without what only the database knows")
 	away.ErrSince = now
-	assert.Contains(t, lines(readJournal(nil, away, nil, now)), `journal.failing{} 1e-06`)
+	assert.Contains(t, lines(ofJournal(away, nil, now)), `journal.failing{} 1e-06`)
 }
 
 // Each field of a status makes a difference, or there is a reason why not: a field that is new is
@@ -79,17 +85,18 @@ func TestJournal(t *testing.T) {
 func TestEverythingIsWatched(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	no, earlier := errors.New("no"), now.Add(-time.Hour)
-	journal := func(s tracbus.JournalStatus) []Reading { return readJournal(nil, s, nil, now) }
+	journal := func(s tracbus.JournalStatus) []Reading { return ofJournal(s, nil, now) }
 	const text = "a text, which the log has"
 	compare(t, journal, tracbus.JournalStatus{ErrSince: now}, map[string]func(*tracbus.JournalStatus){
 		"UUID": func(s *tracbus.JournalStatus) { s.UUID = "u" }, "Realms": func(s *tracbus.JournalStatus) { s.Realms = []string{"wiki"} },
-		"Head": func(s *tracbus.JournalStatus) { s.Head = 1 }, "Position": func(s *tracbus.JournalStatus) { s.Position = 1 },
+		"Head": func(s *tracbus.JournalStatus) { s.Head = 1 }, "Committed": func(s *tracbus.JournalStatus) { s.Committed = 1 }, "Position": func(s *tracbus.JournalStatus) { s.Position = 1 },
 		"PrunedTo": func(s *tracbus.JournalStatus) { s.PrunedTo = 1 }, "Running": func(s *tracbus.JournalStatus) { s.Running = true },
 		"Blockers":  func(s *tracbus.JournalStatus) { s.Blockers = []tracbus.Blocker{{}} },
 		"Consumers": func(s *tracbus.JournalStatus) { s.Consumers = []tracbus.ConsumerStatus{{}} },
 		"Capture":   func(s *tracbus.JournalStatus) { s.Capture.Wrong = []string{"x"} },
+		"WriteOnly": func(s *tracbus.JournalStatus) { s.WriteOnly = true },
 		"Err":       func(s *tracbus.JournalStatus) { s.Err = no },
-	}, map[string]string{"ErrSince": "shown with Err, in TestJournal"})
+	}, map[string]string{"ErrSince": "shown with Err, in TestJournal", "Env": "the label journal, in TestName"})
 	compare(t, func(c tracbus.CaptureStatus) []Reading { return journal(tracbus.JournalStatus{Capture: c}) },
 		tracbus.CaptureStatus{Captured: []string{"wiki"}, ErrSince: earlier}, map[string]func(*tracbus.CaptureStatus){
 			"Captured": func(c *tracbus.CaptureStatus) { c.Captured = []string{"ticket", "wiki"} },
@@ -112,7 +119,9 @@ func TestEverythingIsWatched(t *testing.T) {
 		"DeadLetters": func(c *tracbus.ConsumerStatus) { c.DeadLetters = 1 },
 	}, map[string]string{"Seq": "the place within a transaction, which is of a moment"})
 	compare(t, func(l tracbus.ListenerStatus) []Reading {
-		return readListeners(nil, []tracbus.ListenerStatus{l})
+		var r readings
+		r.listeners([]tracbus.ListenerStatus{l})
+		return r.all
 	}, tracbus.ListenerStatus{Scope: tracbus.Primary}, map[string]func(*tracbus.ListenerStatus){
 		"Listener": func(l *tracbus.ListenerStatus) { l.Listener = "x" }, "Scope": func(l *tracbus.ListenerStatus) { l.Scope = tracbus.Everywhere },
 		"Waiting": func(l *tracbus.ListenerStatus) { l.Waiting = 1 }, "Delivered": func(l *tracbus.ListenerStatus) { l.Delivered = 1 },
@@ -120,7 +129,9 @@ func TestEverythingIsWatched(t *testing.T) {
 		"Dropped": func(l *tracbus.ListenerStatus) { l.Dropped = 1 },
 	}, map[string]string{"LastError": text})
 	compare(t, func(p tracbus.PublisherStats) []Reading {
-		return readPublishers(nil, []tracbus.PublisherStats{p}, now)
+		var r readings
+		r.publishers([]tracbus.PublisherStats{p}, now)
+		return r.all
 	}, tracbus.PublisherStats{Disconnected: true, Since: now}, map[string]func(*tracbus.PublisherStats){
 		"Published": func(p *tracbus.PublisherStats) { p.Published = 1 }, "NoReceivers": func(p *tracbus.PublisherStats) { p.NoReceivers = 1 },
 		"Rejected": func(p *tracbus.PublisherStats) { p.Rejected = 1 }, "Dropped": func(p *tracbus.PublisherStats) { p.Dropped = 1 },
@@ -172,6 +183,87 @@ func TestListenersAndPublishers(t *testing.T) {
 	assert.False(t, slices.ContainsFunc(all, func(l string) bool { return strings.HasPrefix(l, "journal.") }))
 }
 
+// grumbler fails on all that it gets, when its gate opens.
+type grumbler struct{ gate <-chan struct{} }
+
+func (g grumbler) HandleBatch(context.Context, []tracbus.Event) error {
+	<-g.gate
+	return errors.New("no")
+}
+
+// What counters say never falls, also when registrations are closed; what waits is gone with them.
+func TestCountersNeverFall(t *testing.T) {
+	testkit.NoLeaks(t)
+	bus := tracbus.BusConfig{Logger: testkit.Quiet, QueueSize: 1}.NewBus("test")
+	register := func(gate <-chan struct{}) *tracbus.Registration {
+		return bus.All(tracbus.Primary, grumbler{gate})
+	}
+	open, held := make(chan struct{}), make(chan struct{})
+	close(open)
+	source := Source{Bus: bus}
+	latest := map[string]float64{}
+	look := func() map[string]float64 {
+		for _, r := range source.Read(t.Context()) {
+			if r.Figure.Counter {
+				assert.GreaterOrEqual(t, r.Value, latest[r.Figure.Name], r.Figure.Name)
+			}
+			latest[r.Figure.Name] = r.Value
+		}
+		return latest
+	}
+	page := tracbus.WikiPageCreated{Page: tracbus.WikiPage{Name: "A", Version: 1}}
+	for i := range 3 {
+		first, second := register(open), register(open)
+		require.NoError(t, bus.Notify(page))
+		require.NoError(t, bus.Wait(testkit.Within(t)))
+		assert.Equal(t, float64(2*i+2), look()["listener.failed"])
+		require.NoError(t, first.Close(testkit.Within(t)))
+		look()
+		require.NoError(t, second.Close(testkit.Within(t)))
+		assert.Equal(t, float64(2*i+2), look()["listener.delivered"])
+	}
+	late := register(held)
+	require.NoError(t, bus.Notify(page, page, page))
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	assert.Error(t, late.Close(ended), "it is called, and what waits is not delivered")
+	assert.NotZero(t, look()["listener.waiting"]+look()["listener.dropped"])
+	close(held)
+	require.NoError(t, late.Close(testkit.Within(t)))
+	got := look()
+	assert.Equal(t, []float64{0, 9}, []float64{got["listener.waiting"], got["listener.delivered"] + got["listener.dropped"]})
+	assert.Empty(t, bus.Status())
+	require.NoError(t, bus.Close(testkit.Within(t)))
+}
+
+// The label journal is the source's name, or the env of its bus; and whatever others called something
+// can be shown.
+func TestName(t *testing.T) {
+	bus := tracbus.NewBus("trac")
+	tracbus.On(bus, tracbus.Primary, func(context.Context, tracbus.WikiPageCreated) error { return nil })
+	t.Cleanup(func() { assert.NoError(t, bus.Close(context.Background())) })
+	for name, source := range map[string]Source{"trac": {Bus: bus}, "wiki": {Bus: bus, Name: "wiki"}, "b\uFFFDd": {Bus: bus, Name: "b\xffd"}} {
+		all := source.Read(t.Context())
+		require.NotEmpty(t, all, name)
+		for _, r := range all {
+			assert.Equal(t, "journal", r.Figure.Labels[0])
+			assert.Equal(t, name, r.Labels[0])
+		}
+	}
+	hostile := ofJournal(tracbus.JournalStatus{Consumers: []tracbus.ConsumerStatus{{Name: "b\xffd"}}}, nil, time.Now())
+	assert.Contains(t, lines(hostile), "consumer.tid{consumer=\"b\uFFFDd\"} 0")
+}
+
+// With WriteOnly, what only those tell who follow is missing, so that nobody waits for it.
+func TestWriteOnly(t *testing.T) {
+	all := strings.Join(lines(ofJournal(tracbus.JournalStatus{WriteOnly: true}, nil, time.Now())), "\n")
+	assert.Contains(t, all, "journal.answered{} 1")
+	assert.Contains(t, all, "journal.committed_tid")
+	for _, name := range []string{"journal.followed", "journal.position_tid", "journal.failing"} {
+		assert.NotContains(t, all, name)
+	}
+}
+
 // What is read was described before, in words that every system of metrics takes.
 func TestFigures(t *testing.T) {
 	names := map[string]bool{}
@@ -184,10 +276,12 @@ func TestFigures(t *testing.T) {
 		assert.Contains(t, []string{"", "s"}, f.Unit)
 	}
 	now := time.Now()
-	read := readJournal(nil, tracbus.JournalStatus{Capture: tracbus.CaptureStatus{Waiting: 1}, Consumers: []tracbus.ConsumerStatus{{}}}, nil, now)
-	read = readPublishers(readListeners(read, []tracbus.ListenerStatus{{Scope: tracbus.Primary}}), []tracbus.PublisherStats{{}}, now)
-	assert.Len(t, read, len(described))
-	for _, r := range read {
+	var read readings
+	read.journal(tracbus.JournalStatus{Capture: tracbus.CaptureStatus{Waiting: 1}, Consumers: []tracbus.ConsumerStatus{{}}}, nil, now)
+	read.listeners([]tracbus.ListenerStatus{{Scope: tracbus.Primary}})
+	read.publishers([]tracbus.PublisherStats{{}}, now)
+	assert.Len(t, read.all, len(described))
+	for _, r := range read.all {
 		assert.Contains(t, described, r.Figure)
 		assert.Len(t, r.Labels, len(r.Figure.Labels), r.Figure.Name)
 	}

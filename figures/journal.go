@@ -24,6 +24,10 @@ var info = []figure[asked]{
 var process = []figure[asked]{
 	gauge("journal.answered", "1 if the database answered what was asked for these figures; if not, those that it knows are missing.",
 		func(a asked) float64 { return oneIf(a.err == nil) }),
+}
+
+// following is what a process knows that delivers: it is missing with WriteOnly.
+var following = []figure[asked]{
 	gauge("journal.position_tid", "Tid up to which this process has delivered to its listeners.",
 		func(a asked) float64 { return float64(a.Position) }),
 	gauge("journal.followed", "1 if this process follows the journal and can read it.",
@@ -33,8 +37,10 @@ var process = []figure[asked]{
 }
 
 var journal = []figure[asked]{
-	gauge("journal.head_tid", "Highest tid allocated, including by transactions still open.",
+	gauge("journal.head_tid", "Highest tid allocated, including by transactions still open or, on PostgreSQL, rolled back.",
 		func(a asked) float64 { return float64(a.Head) }),
+	gauge("journal.committed_tid", "Highest tid of a transaction that holds.",
+		func(a asked) float64 { return float64(a.Committed) }),
 	gauge("journal.pruned_tid", "Tid up to which changes are pruned.",
 		func(a asked) float64 { return float64(a.PrunedTo) }),
 	gauge("journal.blockers", "Open transactions that others wait for.",
@@ -86,19 +92,22 @@ var consumer = []figure[tracbus.ConsumerStatus]{
 		func(c tracbus.ConsumerStatus) float64 { return float64(c.DeadLetters) }, "consumer"),
 }
 
-// readJournal reads a status, with the error that it came with.
-func readJournal(all []Reading, s tracbus.JournalStatus, err error, now time.Time) []Reading {
+// journal reads a status, with the error that it came with.
+func (r *readings) journal(s tracbus.JournalStatus, err error, now time.Time) {
 	a := asked{s, err, now}
-	all = read(read(all, info, a, s.UUID, strings.Join(s.Realms, ",")), process, a)
-	if err != nil {
-		return all
+	read(r, info, a, s.UUID, strings.Join(s.Realms, ","))
+	read(r, process, a)
+	if !s.WriteOnly {
+		read(r, following, a)
 	}
-	all = read(all, journal, a)
+	if err != nil {
+		return
+	}
+	read(r, journal, a)
 	if c := s.Capture; len(c.Captured)+len(c.Wrong) > 0 || c.Waiting > 0 || c.Err != nil {
-		all = read(all, captured, a)
+		read(r, captured, a)
 	}
 	for _, c := range s.Consumers {
-		all = read(all, consumer, c, c.Name)
+		read(r, consumer, c, c.Name)
 	}
-	return all
 }

@@ -81,12 +81,30 @@ func TestScrape(t *testing.T) {
 	assert.NotContains(t, families, "tracbus_journal_position_tid")
 }
 
-// Two collectors of one kind share a registry if each has a label.
-func TestTwoInOneRegistry(t *testing.T) {
+// Journals of one process share a registry: the label journal tells them apart. A collector of what
+// another one has is refused.
+func TestSeveralInOneRegistry(t *testing.T) {
 	registry := prometheus.NewPedanticRegistry()
+	var sources []figures.Source
 	for _, env := range []string{"a", "b"} {
-		one := prometheus.WrapRegistererWith(prometheus.Labels{"env": env}, registry)
-		require.NoError(t, one.Register(NewCollector(nil, tracbus.NewBus(env))))
+		bus := tracbus.NewBus(env)
+		tracbus.On(bus, tracbus.Everywhere, func(context.Context, tracbus.WikiPageCreated) error { return nil })
+		t.Cleanup(func() { assert.NoError(t, bus.Close(context.Background())) })
+		sources = append(sources, figures.Source{Bus: bus})
 	}
-	assert.Error(t, registry.Register(NewCollector(nil, tracbus.NewBus("c"))))
+	sources = append(sources, figures.Source{Bus: sources[1].Bus, Name: "c"})
+	all := NewCollectorOf(sources...)
+	var names []string
+	for _, m := range scrape(t, all)["tracbus_listener_delivered_total"].GetMetric() {
+		for _, label := range m.Label {
+			if label.GetName() == "journal" {
+				names = append(names, label.GetValue())
+			}
+		}
+	}
+	assert.ElementsMatch(t, []string{"a", "b", "c"}, names)
+	require.NoError(t, registry.Register(all))
+	assert.Error(t, registry.Register(NewCollector(nil, sources[0].Bus)))
+	assert.True(t, registry.Unregister(all))
+	assert.NoError(t, registry.Register(NewCollector(nil, sources[0].Bus)))
 }

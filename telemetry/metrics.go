@@ -3,7 +3,6 @@ package telemetry
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
@@ -12,22 +11,16 @@ import (
 	"github.com/tracbus/tracbus/figures"
 )
 
-// statusTimeout is how long the database may take to answer.
-const statusTimeout = 8 * time.Second
-
 // Observe makes metrics of what package figures reads of a source: the figure consumer.lag is the
-// metric tracbus.consumer.lag. Labels are attributes, such as tracbus.consumer; tracbus.env is the bus's; and
-// those that the caller gives are there too, such as the host's. A provider of nil is OpenTelemetry's
+// metric tracbus.consumer.lag. Labels are attributes, such as tracbus.consumer; tracbus.journal tells
+// sources apart, by their Names or the envs of their buses; and those that the caller gives are there too, such as the host's. A provider of nil is OpenTelemetry's
 // global one.
 //
-// Whenever metrics are collected, it asks the database once, for 8 s at most, in the goroutine that
+// Whenever metrics are collected, it asks the database once, for the source's Timeout at most, in the goroutine that
 // collects them. Unregister ends that: call it before the journal is closed.
 func Observe(provider metric.MeterProvider, source figures.Source, attributes ...attribute.KeyValue) (metric.Registration, error) {
 	if provider == nil {
 		provider = otel.GetMeterProvider()
-	}
-	if source.Bus != nil {
-		attributes = append([]attribute.KeyValue{envKey.String(source.Bus.Env())}, attributes...)
 	}
 	meter := provider.Meter(scope)
 	instruments := map[*figures.Figure]metric.Float64Observable{}
@@ -41,8 +34,6 @@ func Observe(provider metric.MeterProvider, source figures.Source, attributes ..
 		all = append(all, instrument)
 	}
 	registration, err := meter.RegisterCallback(func(ctx context.Context, observer metric.Observer) error {
-		ctx, cancel := context.WithTimeout(ctx, statusTimeout)
-		defer cancel()
 		for _, r := range source.Read(ctx) {
 			observer.ObserveFloat64(instruments[r.Figure], r.Value, metric.WithAttributes(attributesOf(r, attributes)...))
 		}

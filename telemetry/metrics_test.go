@@ -66,13 +66,13 @@ func TestObserve(t *testing.T) {
 	got, grow := collected(t, reader)
 	want := map[string]float64{}
 	for _, r := range source.Read(t.Context()) {
-		set := attribute.NewSet(attributesOf(r, []attribute.KeyValue{envKey.String("test"), attribute.String("host", "web1")})...)
+		set := attribute.NewSet(attributesOf(r, []attribute.KeyValue{attribute.String("host", "web1")})...)
 		want[fmt.Sprintf("tracbus.%s %s{%s}", r.Figure.Name, r.Figure.Unit, set.Encoded(attribute.DefaultEncoder()))] = r.Value
 		assert.Equal(t, r.Figure.Counter, grow["tracbus."+r.Figure.Name], r.Figure.Name)
 	}
 	assert.Equal(t, want, got)
-	assert.Equal(t, 1.0, got["tracbus.publisher.published {host=web1,tracbus.env=test,tracbus.publisher=1}"])
-	assert.Contains(t, got, "tracbus.publisher.away s{host=web1,tracbus.env=test,tracbus.publisher=1}")
+	assert.Equal(t, 1.0, got["tracbus.publisher.published {host=web1,tracbus.journal=test,tracbus.publisher=1}"])
+	assert.Contains(t, got, "tracbus.publisher.away s{host=web1,tracbus.journal=test,tracbus.publisher=1}")
 
 	require.NoError(t, registration.Unregister())
 	got, _ = collected(t, reader)

@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -145,4 +146,72 @@ func TestFigures(t *testing.T) {
 		assert.Equal(t, []float64{0}, collected["tracbus.journal.answered"])
 		assert.Equal(t, []float64{0}, collected["tracbus.journal.followed"])
 	})
+}
+
+// TestRolledBack: what took a tid and was rolled back is nothing that has to be delivered.
+func TestRolledBack(t *testing.T) {
+	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
+		testkit.NoLeaks(t)
+		d := desk.Seat(t, s, s.DSN(s.Name()), desk.Config{})
+		held := d.Say(t, "holds", 1)
+		require.NoError(t, d.Wait(testkit.Within(t), held))
+		for range 3 {
+			q, err := d.DB.BeginTx(testkit.Within(t), nil)
+			require.NoError(t, err)
+			tx, err := d.Join(q)
+			require.NoError(t, err)
+			require.NoError(t, tx.Prepare(desk.Joe, ""))
+			require.NoError(t, tx.Record(testkit.Within(t), desk.Remark(1, "never")))
+			_, err = tx.Flush(testkit.Within(t))
+			require.NoError(t, err)
+			require.NoError(t, q.Rollback())
+			tx.Rollback()
+		}
+		status, err := d.Status(testkit.Within(t))
+		require.NoError(t, err)
+		assert.Equal(t, held, status.Committed)
+		if s.Dialect == "postgresql" {
+			assert.Equal(t, held+3, status.Head, "the sequence does not go back")
+		}
+		behind := func() float64 {
+			scraped := scrape(t, prom.NewCollector(d.Journal, d.Bus))
+			return scraped["tracbus_journal_committed_tid"].Metric[0].GetGauge().GetValue() - scraped["tracbus_journal_position_tid"].Metric[0].GetGauge().GetValue()
+		}
+		assert.Zero(t, behind())
+
+		d.Pause(t)
+		d.Say(t, "waits", 1)
+		assert.GreaterOrEqual(t, behind(), 1.0, "this one has to be delivered")
+		d.Follow()
+		require.NoError(t, d.Wait(testkit.Within(t), held+1))
+		testkit.Until(t, "all is delivered", func() bool { return behind() == 0 })
+	})
+}
+
+// TestHungDatabase: a scrape ends while the database does not answer, before others who ask it give up.
+func TestHungDatabase(t *testing.T) {
+	testkit.NoLeaks(t)
+	s := testdatabase.New(t, "postgresql")
+	d := desk.Seat(t, s, s.DSN(s.Name()), desk.Config{Idle: true})
+	begun := make(chan struct{})
+	d.DB.SetMaxOpenConns(1)
+	conn, err := d.DB.Conn(testkit.Within(t)) // what asks waits for it, as for a server that says nothing
+	require.NoError(t, err)
+	gaveUp := make(chan error, 1)
+	go func() {
+		close(begun)
+		_, err := d.Status(context.Background())
+		gaveUp <- err
+	}()
+	<-begun
+	scraped := scrape(t, prom.NewCollectorOf(figures.Source{Journal: d.Journal, Timeout: 10 * time.Millisecond}))
+	assert.Zero(t, scraped["tracbus_journal_answered"].Metric[0].GetGauge().GetValue())
+	assert.NotContains(t, scraped, "tracbus_journal_committed_tid")
+	select {
+	case err := <-gaveUp:
+		t.Errorf("the scrape waited as long as any other: %v", err)
+	default:
+	}
+	require.NoError(t, conn.Close())
+	require.NoError(t, <-gaveUp)
 }

@@ -161,6 +161,8 @@ func TestWriteOnly(t *testing.T) {
 		require.NoError(t, err)
 		assert.Empty(t, status.Consumers, "no consumer is made: who runs the journal makes it")
 		assert.False(t, status.Running)
+		assert.True(t, status.WriteOnly)
+		assert.Equal(t, tid, status.Committed)
 		assert.Equal(t, tid, status.Head)
 		_, err = j.Prune(testkit.Within(t), tracbus.Retention{KeepLast: 1})
 		require.NoError(t, err)
