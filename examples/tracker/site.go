@@ -55,10 +55,9 @@ func newSite(c *changes, db *tracdb.DB, o settings, address string) *site {
 //go:embed static
 var staticFiles embed.FS
 
-// handler serves everything.
-func (s *site) handler() http.Handler {
-	pages := http.NewServeMux()
-	for route, show := range map[string]func(http.ResponseWriter, *http.Request) error{
+// routes are the pages and forms, which guard looks at first.
+func (s *site) routes() map[string]func(http.ResponseWriter, *http.Request) error {
+	return map[string]func(http.ResponseWriter, *http.Request) error{
 		"GET /{$}":                  s.showTimeline,
 		"GET /tickets":              s.showTickets,
 		"GET /tickets/new":          s.showNewTicket,
@@ -78,7 +77,21 @@ func (s *site) handler() http.Handler {
 		"/": func(http.ResponseWriter, *http.Request) error {
 			return refusal{http.StatusNotFound, "There is no such page."}
 		},
-	} {
+	}
+}
+
+// others are what is no page.
+func (s *site) others() map[string]http.Handler {
+	return map[string]http.Handler{
+		"GET /static/": http.FileServerFS(staticFiles),
+		"GET /changes": http.HandlerFunc(s.streamChanges),
+	}
+}
+
+// handler serves everything.
+func (s *site) handler() http.Handler {
+	pages := http.NewServeMux()
+	for route, show := range s.routes() {
 		pages.HandleFunc(route, func(w http.ResponseWriter, r *http.Request) {
 			if err := show(w, r); err != nil {
 				s.fail(w, r, err)
@@ -86,8 +99,9 @@ func (s *site) handler() http.Handler {
 		})
 	}
 	all := http.NewServeMux()
-	all.Handle("GET /static/", http.FileServerFS(staticFiles))
-	all.HandleFunc("GET /changes", s.streamChanges)
+	for route, other := range s.others() {
+		all.Handle(route, other)
+	}
 	all.Handle("/", s.guard(pages))
 	return s.forHost(http.NewCrossOriginProtection().Handler(withHeaders(all)))
 }
