@@ -45,7 +45,7 @@ func all() (list []comparison) {
 		)
 	}
 	return append(list,
-		comparison{"Commits of processes that wake each other: PostgreSQL", 15, time.Second, waking},
+		comparison{"Commits of processes that wake each other: PostgreSQL", 61, 250 * time.Millisecond, waking},
 		comparison{"Memory", 1, time.Second, memory},
 		comparison{"A message", 7, 200 * time.Millisecond, encoding},
 		comparison{"Notify", 7, 300 * time.Millisecond, notifying},

@@ -23,8 +23,8 @@ func waking(t *testing.T) *contest.Contest {
 	t.Cleanup(func() { _ = client.Close() })
 	return &contest.Contest{
 		About: "Writers of one process commit as fast as they can, and another journal of the database follows, with a listener, as another " +
-			"process would. Both wake each other, or poll.",
-		At: []int{32}, AtWhat: "writers", Units: []string{"commits/s"}, Against: polled,
+			"process would. Both wake each other, or poll. Turns are many and short, and spreads are those of the middle half of them.",
+		At: []int{32}, AtWhat: "writers", Units: []string{"commits/s"}, Against: polled, Half: true,
 		Ways: []contest.Way{
 			woken(t, s, polled, func(*tracker) tracbus.JournalConfig { return tracbus.JournalConfig{} }),
 			woken(t, s, "LISTEN and NOTIFY", func(k *tracker) tracbus.JournalConfig { return tracbus.JournalConfig{Waker: k.waker(t)} }),

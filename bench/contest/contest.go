@@ -35,6 +35,7 @@ type Contest struct {
 	Plot bool // whether the report has a picture of it
 
 	Log   bool // the picture's heights are powers of ten, for figures that are far apart
+	Half  bool // turns are many and short, of which some meet a machine that does other things: spreads are those of the middle half
 	Grows bool // points take turns too; a last column shows the last point as a multiple of the first
 }
 
@@ -136,13 +137,22 @@ func SpreadOf(figures []float64) Spread {
 	return Spread{sorted[len(sorted)/2], sorted[0], sorted[len(sorted)-1]}
 }
 
+// spread is [SpreadOf] the figures, or of the middle half of them.
+func (r *Result) spread(figures []float64) Spread {
+	sorted := slices.Sorted(slices.Values(figures))
+	if quarter := len(sorted) / 4; r.Half {
+		sorted = sorted[quarter : len(sorted)-quarter]
+	}
+	return SpreadOf(sorted)
+}
+
 // Figure returns what a way has reached at a point, and false if it was not measured.
 func (r *Result) Figure(way string, at, unit int) (Spread, bool) {
 	figures := r.figures[key{way, at, unit}]
 	if len(figures) == 0 {
 		return Spread{}, false
 	}
-	return SpreadOf(figures), true
+	return r.spread(figures), true
 }
 
 // Ratio returns what a way has reached as a ratio of another, turn by turn.
@@ -155,5 +165,5 @@ func (r *Result) Ratio(way, to string, at, unit int) (Spread, bool) {
 	for i := range of {
 		ratios[i] = of[i] / against[i]
 	}
-	return SpreadOf(ratios), true
+	return r.spread(ratios), true
 }

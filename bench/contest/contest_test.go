@@ -28,6 +28,30 @@ func twoWays(order *[]string) *Contest {
 	}
 }
 
+// TestMiddleHalf: turns that met another machine's work do not widen a spread.
+func TestMiddleHalf(t *testing.T) {
+	figures := []float64{100, 1, 1, 0.01, 1.1, 0.9, 1.2, 0.8}
+	turn := map[string]int{}
+	way := func(name string, of func(i int) float64) Way {
+		return Way{Name: name, Run: func(context.Context, int, time.Duration) ([]float64, error) {
+			i := max(turn[name]-1, 0) // the first turn does not count
+			turn[name]++
+			return []float64{of(i)}, nil
+		}}
+	}
+	c := &Contest{Units: []string{"/s"}, Against: "one", Half: true, Ways: []Way{
+		way("one", func(int) float64 { return 2 }), way("two", func(i int) float64 { return 2 * figures[i] }),
+	}}
+	r, err := c.Hold(t.Context(), len(figures), time.Millisecond)
+	require.NoError(t, err)
+	ratio, ok := r.Ratio("two", "one", 0, 0)
+	assert.True(t, ok)
+	assert.Equal(t, Spread{1, 0.9, 1.1}, ratio)
+	figure, ok := r.Figure("two", 0, 0)
+	assert.True(t, ok)
+	assert.Equal(t, Spread{2, 1.8, 2.2}, figure)
+}
+
 func TestWaysTakeTurns(t *testing.T) {
 	var order []string
 	r, err := twoWays(&order).Hold(t.Context(), 3, time.Millisecond)
