@@ -14,11 +14,12 @@ import (
 	"github.com/tracbus/tracbus/internal/docprogram"
 	"github.com/tracbus/tracbus/internal/testkit"
 	"github.com/tracbus/tracbus/internal/testserver"
+	"github.com/tracbus/tracbus/tests/campaign/record"
 	"github.com/tracbus/tracbus/tests/testdatabase"
 )
 
-// kills is how often each of the two processes is killed.
-const kills = 4
+// killsEnv is how often each of the two processes is killed, instead of 2.
+const killsEnv = "TRACBUS_EMBED_KILLS"
 
 // Two processes of each application are killed while they write. In the end the tables, the journal and
 // the stream agree: each change that was committed is told once, with the values that it replaced, in
@@ -50,6 +51,7 @@ func TestKilledNoticesACommitWithoutTheJournal(t *testing.T) {
 func work(t *testing.T, p program, source string) (l *ledger, redis string) {
 	t.Helper()
 	testkit.NoLeaks(t)
+	kills := record.Number(t, killsEnv, 2)
 	binary := p.build(t, source)
 	l = newLedger(t, testdatabase.New(t, p.dialect))
 	redis = testserver.Redis(t, testserver.RedisOptions{}).Addr()
