@@ -15,7 +15,7 @@ type program struct {
 }
 
 var programs = []program{
-	{"sqlx", "postgresql"}, {"gorm", "postgresql"}, {"pgx", "postgresql"},
+	{"sqlx", "postgresql"}, {"gorm", "postgresql"}, {"pgx", "postgresql"}, {"ent", "postgresql"},
 	{"bun", "mysql"}, {"sqlc", "mysql"}, {"xorm", "sqlite"},
 }
 
