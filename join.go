@@ -46,8 +46,11 @@ func (j *Journal) CommitWith(ctx context.Context, q SQL, who Actor, commit func(
 	if err != nil {
 		return 0, fmt.Errorf("commit with: %w: %w", ErrNotCommitted, err)
 	}
-	if err := commit(); err != nil {
-		return tx.afterFailedCommit(ctx, err)
+	told := errors.New("commit panicked, or ended its goroutine") // unless it returns
+	defer func() { tx.told(tid, told) }()
+	if told = commit(); told != nil {
+		tid, told = tx.afterFailedCommit(ctx, told)
+		return tid, told
 	}
 	tx.Notify()
 	return tid, nil
@@ -174,7 +177,11 @@ func (tx *ModelTransaction) flush(ctx context.Context) (tid int64, err error) {
 		err = broken
 	}
 	ctx, done := tx.traced(ctx)
-	defer func() { done(tid, err) }()
+	defer func() {
+		if tx.told = done; !tx.whole || err != nil { // else CommitWith calls it, after the commit
+			done(tid, err)
+		}
+	}()
 	if err == nil && !tx.marks.Prove() && (tx.marks.Used() || tx.touched || tx.journal.store.OneWriter()) {
 		err = tx.journal.store.InTransaction(ctx, tx.q)
 	}

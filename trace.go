@@ -26,7 +26,7 @@ type Tracer interface {
 	// context of Update, Commit or Flush; not if there are none, nor of what a [Capture] takes in. It
 	// returns the context that they are written with, the Trace that is stored with them, and a
 	// function, which is called once: with the tid, or with the error. A Flush is only written
-	// then: the application commits it.
+	// then: the application commits it, but for CommitWith, whose commit is over by then.
 	Commit(ctx context.Context, env string) (context.Context, Trace, func(tid int64, err error))
 
 	// Call is called before each call of a listener, and each repetition; not before one of Load

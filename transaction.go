@@ -53,8 +53,9 @@ type ModelTransaction struct {
 	marks     *mark.Marks // of its changes, nil until there are some: see savepoint.go
 	mark      int         // the last one
 	touchedAt int
-	whole     bool  // a joined one: nothing of the application comes before its commit
-	fate      *fate // of a joined one
+	whole     bool                       // a joined one: nothing of the application comes before its commit
+	fate      *fate                      // of a joined one
+	told      func(tid int64, err error) // of whole: to the Tracer, what became of it
 
 	mu     sync.Mutex // guards what follows against misuse by goroutines
 	state  txState

@@ -3,6 +3,8 @@ package telemetry
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
@@ -14,7 +16,8 @@ import (
 
 // The attributes of spans and metrics.
 const (
-	envKey      = attribute.Key("tracbus.env")
+	envKey      = attribute.Key("tracbus.env")       // of the bus
+	eventEnvKey = attribute.Key("tracbus.event_env") // of the change, which may name another
 	tidKey      = attribute.Key("tracbus.tid")
 	listenerKey = attribute.Key("tracbus.listener")
 	scopeKey    = attribute.Key("tracbus.scope")
@@ -58,16 +61,25 @@ func (t tracer) Call(ctx context.Context, call tracbus.ListenerCall) (context.Co
 	}
 	if len(call.Events) == 1 {
 		e := call.Events[0]
-		attributes = append(attributes, tidKey.Int64(e.About().TID),
-			realmKey.String(string(e.Resource().Realm)), idKey.String(e.Resource().ID), kindKey.String(string(e.Kind())))
+		attributes = append(attributes, eventEnvKey.String(valid(e.About().Env)), tidKey.Int64(e.About().TID),
+			realmKey.String(string(e.Resource().Realm)), idKey.String(valid(e.Resource().ID)), kindKey.String(string(e.Kind())))
 	}
 	options := []trace.SpanStartOption{trace.WithSpanKind(kind), trace.WithAttributes(attributes...)}
 	commits, alone := commitsOf(call.Events)
-	if call.Batch && len(commits) > 0 {
-		options = append(options, trace.WithLinks(commits...))
+	links := commits
+	if !call.Batch {
+		links = nil
 	}
+	// Of Run's context there may be a span, which is not what made the change.
+	if around := trace.SpanContextFromContext(ctx); around.IsValid() {
+		most := min(len(links), mostLinks-1)
+		links = append(links[:most:most], trace.Link{SpanContext: around})
+	}
+	options = append(options, trace.WithLinks(links...))
 	if alone {
 		ctx = trace.ContextWithRemoteSpanContext(ctx, commits[0].SpanContext)
+	} else {
+		options = append(options, trace.WithNewRoot())
 	}
 	ctx, span := t.Start(ctx, name, options...)
 	return ctx, func(err error) { end(span, err) }
@@ -105,8 +117,21 @@ func commitsOf(events []tracbus.Event) (commits []trace.Link, alone bool) {
 // end ends a span with what came of it.
 func end(span trace.Span, err error) {
 	if err != nil && !errors.Is(err, tracbus.ErrNeedsLoad) { // which is no failure
-		span.RecordError(err)
-		span.SetStatus(codes.Error, err.Error())
+		text := valid(err.Error())
+		span.AddEvent("exception", trace.WithAttributes(attribute.String("exception.type", fmt.Sprintf("%T", err)), attribute.String("exception.message", text)))
+		span.SetStatus(codes.Error, text)
 	}
 	span.End()
+}
+
+// mostText bounds texts of others, such as an error that quotes a page.
+const mostText = 1024
+
+// valid returns a text as exporters take it: one that is not UTF-8 would cost all spans that are
+// exported with it.
+func valid(text string) string {
+	if len(text) > mostText {
+		text = text[:mostText] + "…"
+	}
+	return strings.ToValidUTF8(text, "\uFFFD")
 }

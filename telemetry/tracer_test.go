@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -82,7 +83,7 @@ func TestDeliver(t *testing.T) {
 	assert.Equal(t, "the listener panicked, or ended its goroutine", spans[3].Status.Description)
 	set := attribute.NewSet(spans[0].Attributes...)
 	for key, want := range map[attribute.Key]any{
-		envKey: "test", scopeKey: "everywhere", eventsKey: int64(1), tidKey: int64(0), realmKey: "wiki", idKey: "Fine", kindKey: "created",
+		envKey: "test", eventEnvKey: "test", scopeKey: "everywhere", eventsKey: int64(1), tidKey: int64(0), realmKey: "wiki", idKey: "Fine", kindKey: "created",
 	} {
 		got, _ := set.Value(key)
 		assert.Equal(t, want, got.AsInterface(), key)
@@ -190,4 +191,49 @@ func TestContextOf(t *testing.T) {
 	}
 	e.Trace = tracbus.Trace{Parent: page("A", 1, 1).Trace.Parent, State: "=,=;not a state"}
 	assert.Equal(t, page("A", 1, 1).Trace, TraceOf(ContextOf(t.Context(), e)), "the state alone is left out")
+}
+
+// A context that a listener is called with may have a span of its own, such as one around Run. A
+// change without a trace begins one nevertheless, with a link to that span.
+func TestAroundRun(t *testing.T) {
+	provider, exporter := recorded(t)
+	ctx, around := provider.Tracer("test").Start(t.Context(), "run")
+	around.End()
+	for _, e := range []tracbus.Event{page("A", 0, 0), page("B", 7, 71)} {
+		_, done := NewTracer(provider).Call(ctx, tracbus.ListenerCall{Env: "test", Scope: tracbus.Primary, Events: []tracbus.Event{e}})
+		done(nil)
+	}
+	spans := exporter.GetSpans()[1:]
+	require.Len(t, spans, 2)
+	assert.False(t, spans[0].Parent.IsValid())
+	assert.NotEqual(t, around.SpanContext().TraceID(), spans[0].SpanContext.TraceID())
+	assert.Equal(t, number(7), spans[1].SpanContext.TraceID())
+	for _, span := range spans {
+		require.Len(t, span.Links, 1)
+		assert.Equal(t, around.SpanContext().SpanID(), span.Links[0].SpanContext.SpanID())
+	}
+}
+
+// Texts of others are bounded, and such as exporters take.
+func TestTextsOfOthers(t *testing.T) {
+	provider, exporter := recorded(t)
+	e := page("b\xffd", 1, 1)
+	e.Env = "own"
+	_, done := NewTracer(provider).Call(t.Context(), tracbus.ListenerCall{Env: "test", Scope: tracbus.Primary, Events: []tracbus.Event{e}})
+	done(errors.New("\xff" + strings.Repeat("é", 1<<20)))
+	span := exporter.GetSpans()[0]
+	texts := []string{span.Status.Description}
+	for _, a := range append(span.Attributes, span.Events[0].Attributes...) {
+		texts = append(texts, a.Value.AsString())
+	}
+	for _, text := range texts {
+		assert.True(t, utf8.ValidString(text), "%q", text)
+		assert.LessOrEqual(t, len(text), mostText+len("…")+len("\uFFFD")*2)
+	}
+	assert.True(t, strings.HasPrefix(span.Status.Description, "\uFFFDé"))
+	set := attribute.NewSet(span.Attributes...)
+	for key, want := range map[attribute.Key]string{envKey: "test", eventEnvKey: "own", idKey: "b\uFFFDd"} {
+		got, _ := set.Value(key)
+		assert.Equal(t, want, got.AsString())
+	}
 }

@@ -3,11 +3,14 @@ package telemetry_test
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
@@ -139,6 +142,43 @@ func TestRequest(t *testing.T) {
 			assert.Equal(t, id, span.SpanContext().TraceID())
 			assert.Contains(t, e.About().Trace.Parent, commits[i].String())
 			span.End()
+		}
+	})
+}
+
+// commits returns the spans of commits that were exported so far.
+func commits(p process) tracetest.SpanStubs {
+	return slices.DeleteFunc(p.exported.GetSpans(), func(s tracetest.SpanStub) bool { return s.Name != "tracbus.commit" })
+}
+
+// TestCommitWith: the span of a commit has the application's COMMIT in it, and what became of that.
+func TestCommitWith(t *testing.T) {
+	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
+		testkit.NoLeaks(t)
+		p := newProcess(t, s, s.DSN(s.Name()), func(*tracbus.Bus) {})
+		for name, want := range map[string]codes.Code{"commits": codes.Unset, "fails": codes.Error, "panics": codes.Error} {
+			p.exported.Reset()
+			q, err := p.DB.BeginTx(testkit.Within(t), nil)
+			require.NoError(t, err)
+			commit := func() error {
+				assert.Empty(t, commits(p), "%s: the span has not ended", name)
+				switch name {
+				case "fails":
+					return errors.Join(errors.New("no"), q.Rollback())
+				case "panics":
+					require.NoError(t, q.Rollback())
+					panic("no")
+				}
+				return q.Commit()
+			}
+			func() {
+				defer func() { assert.Equal(t, name == "panics", recover() != nil) }()
+				_, err = p.CommitWith(testkit.Within(t), q, desk.Joe, commit, desk.Remark(1, name))
+				assert.Equal(t, name == "fails", err != nil, "%v", err)
+			}()
+			spans := commits(p)
+			require.Len(t, spans, 1, name)
+			assert.Equal(t, want, spans[0].Status.Code, name)
 		}
 	})
 }
