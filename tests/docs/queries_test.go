@@ -95,6 +95,9 @@ func wrongIn(query, text string, metrics map[string][]string) (wrong []string) {
 		}
 		return nil
 	})
+	if len(wrong) == 0 && !shown["journal"] {
+		say("it mixes the journals of a process")
+	}
 	for _, label := range regexp.MustCompile(`\$labels\.(\w+)`).FindAllStringSubmatch(text, -1) {
 		if !shown[label[1]] {
 			say("the text shows the label", label[1], "which the query has not")
@@ -152,11 +155,12 @@ func TestQueriesSeeWhatIsWrong(t *testing.T) {
 		"rate(tracbus_consumer_tid[5m])":                          "rate is not for tracbus_consumer_tid",
 		"deriv(tracbus_listener_failed_total[5m])":                "deriv is not for tracbus_listener_failed_total",
 		"rate(tracbus_listener_failed_total)":                     "expected type range vector",
+		"max by (consumer) (tracbus_consumer_tid) > 1":            "it mixes the journals of a process",
 		"max by (job) (tracbus_consumer_tid) > 1":                 "the text shows the label consumer which the query has not",
 	} {
 		assert.Contains(t, strings.Join(wrongIn(query, "{{ $labels.consumer }}", all), "\n"), want, query)
 	}
-	assert.Empty(t, wrongIn("max by (consumer) (tracbus_consumer_tid) > 1", "{{ $labels.consumer }}", all))
+	assert.Empty(t, wrongIn("max by (journal, consumer) (tracbus_consumer_tid) > 1", "{{ $labels.consumer }}", all))
 }
 
 // docs/telemetry.md names every metric.

@@ -98,7 +98,7 @@ func TestDatabaseSeesFaults(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			testkit.NoLeaks(t)
 			f := testkit.ExpectFailures(t)
-			tracbustest.DatabaseConfig{Timeout: 20 * time.Second}.Database(f, c.dialect, c.open(t))
+			tracbustest.DatabaseConfig{Timeout: time.Minute}.Database(f, c.dialect, c.open(t))
 			f.Want(append(c.want, "contract: ", "why: ", "seen: ")...)
 		})
 	}
