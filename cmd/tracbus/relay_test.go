@@ -94,7 +94,9 @@ func TestRelayIsNotified(t *testing.T) {
 	for i, flags := range [][]string{{"-install"}, nil} {
 		p := e.relay(append([]string{"-poll", "1h"}, flags...)...)
 		testkit.Until(t, "it listens for both", func() (both bool) {
-			require.NoError(t, e.db.QueryRow("SELECT count(*) = 1 FROM pg_stat_activity WHERE query ~ '^LISTEN' AND application_name = 'tracbus'").Scan(&both))
+			// Before, it proves that it would hear; and on a machine that is slow, it asks after a time whether the server is there.
+			require.NoError(t, e.db.QueryRow(`SELECT count(*) = 1 FROM pg_stat_activity WHERE application_name = 'tracbus'
+				AND (query LIKE 'LISTEN %' AND query NOT LIKE '%:proof:%' OR query = 'SELECT 1')`).Scan(&both))
 			return both && p.said.String() != ""
 		})
 		for n := range 3 {
