@@ -12,6 +12,7 @@ import (
 
 	"github.com/tracbus/tracbus/internal/batch"
 	"github.com/tracbus/tracbus/internal/borrow"
+	"github.com/tracbus/tracbus/internal/store"
 )
 
 // CommitWith commits a transaction that the application began, with the journal's rows about
@@ -61,7 +62,18 @@ func (j *Journal) CommitWith(ctx context.Context, q SQL, who Actor, commit func(
 func (tx *ModelTransaction) afterFailedCommit(ctx context.Context, failed error) (tid int64, err error) {
 	ctx, cancel := tx.longer(ctx)
 	defer cancel()
-	if tx.journal.store.InTransaction(ctx, tx.q) == nil {
+	if tx.journal.store.InTransaction(ctx, tx.q) == nil { // in this one, or in the next, as after COMMIT AND CHAIN
+		if _, tid, _ := tx.known(); tid != 0 {
+			landed, err := tx.journal.store.Landed(ctx, store.Place{TID: tid, CommitID: tx.commitID})
+			switch {
+			case err != nil:
+				return 0, fmt.Errorf("commit with: %w (%w)", &CommitUnknownError{tx, err}, failed)
+			case landed:
+				tx.note(txCommitted, tid)
+				tx.Notify()
+				return tid, nil
+			}
+		}
 		return 0, fmt.Errorf("commit with: %w: commit has not ended the transaction: %w", ErrNotCommitted, failed)
 	}
 	if tid, err = tx.Outcome(ctx); err != nil {

@@ -48,6 +48,16 @@ func (s *Store) Has(ctx context.Context, q SQL, p Place) (has bool, err error) {
 	return exists, err
 }
 
+// Landed is Has on another connection than an application's, which is in a transaction: so it
+// says whether what that connection did before is committed. It does not wait for the last
+// connection of the pool, which may be the application's.
+func (s *Store) Landed(ctx context.Context, p Place) (landed bool, err error) {
+	if pool := s.db.Stats(); pool.MaxOpenConnections > 0 && pool.InUse >= pool.MaxOpenConnections {
+		return false, errors.New("no connection of the pool is free to ask on")
+	}
+	return s.Has(ctx, s.db, p)
+}
+
 // Before returns the last transaction up to a tid, as far as it is seen.
 func (s *Store) Before(ctx context.Context, q SQL, tid int64) (p Place, err error) {
 	defer s.Within(s.limits.Answer, &ctx, &err)()
