@@ -264,7 +264,7 @@ func (tx *ModelTransaction) Notify() {
 	case state == txCommitted:
 		tx.journal.committed(tx, tid)
 	case state == txFlushed: // the application says so
-		tx.journal.follower.Hint()
+		tx.journal.committed(tx, tid)
 	}
 }
 
