@@ -215,10 +215,10 @@ func (tx *ModelTransaction) takeInOne(ctx context.Context, r capture.Resource) e
 			if err := in.Take(ctx, tx.q, rows, numbers); err != nil {
 				return err
 			}
-			tx.fate.record(Resource{Realm(r.Realm), r.ID})
 			for _, e := range taken {
 				tx.taken = append(tx.taken, takenIn{e, tx.mark})
 			}
+			tx.tellFate()
 			break
 		}
 		if rows = later; try == unsteady {

@@ -75,7 +75,7 @@ func (tx *ModelTransaction) report(e Event) error {
 	plain, err := tx.entryOf(e.WithChange(c), true)
 	if err == nil {
 		tx.pending.Add(plain)
-		tx.fate.record(e.Resource())
+		tx.tellFate()
 	}
 	return err
 }
@@ -95,7 +95,10 @@ func (tx *ModelTransaction) Pending(r Resource) (Entry, bool) {
 // Retract takes back what the transaction was going to report of a resource. A
 // [Model] calls it from Save when its tables show that this change undoes those
 // that the transaction made before, and returns no event.
-func (tx *ModelTransaction) Retract(r Resource) { tx.pending.Retract(plainResource(r)) }
+func (tx *ModelTransaction) Retract(r Resource) {
+	tx.pending.Retract(plainResource(r))
+	tx.tellFate()
+}
 
 // Keep makes the transaction report the changes of a resource even if they undo
 // each other. A [Model] calls it from Save after it has written a change to

@@ -122,15 +122,14 @@ type fate struct {
 
 // Of a transaction that was not joined there is none, and nothing to say.
 
-func (f *fate) record(r Resource) {
+// only says what is left of what it would tell of, after some was rolled back or undone.
+func (f *fate) only(r Resource) {
 	if f == nil {
 		return
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.first == (Resource{}) {
-		f.first = r
-	}
+	f.first = r
 }
 
 func (f *fate) settle() { f.end() }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/tracbus/tracbus/internal/entry"
 	"github.com/tracbus/tracbus/internal/mark"
 )
 
@@ -77,12 +78,28 @@ func (tx *ModelTransaction) forget() {
 			delete(tx.tookIn, r)
 		}
 	}
+	tx.tellFate()
 	tx.touched = tx.touched && tx.marks.Holds(tx.touchedAt)
 	tx.mu.Lock()
 	defer tx.mu.Unlock()
 	if tx.err != nil && !tx.marks.Holds(tx.errAt) {
 		tx.err, tx.errAt = nil, 0
 	}
+}
+
+// tellFate says what would be lost if the transaction were never flushed: the first resource of
+// which there still is something to tell.
+func (tx *ModelTransaction) tellFate() {
+	if tx.fate == nil {
+		return
+	}
+	var first entry.Resource
+	if len(tx.taken) > 0 {
+		first = tx.taken[0].entry.Resource
+	} else if e, any := tx.pending.First(); any {
+		first = e.Resource
+	}
+	tx.fate.only(Resource{Realm(first.Realm), first.ID})
 }
 
 // poisoned returns the error that poisoned the transaction, as others get it.

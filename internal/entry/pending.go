@@ -129,7 +129,18 @@ func (p *reported) keep(r Resource) {
 
 // Any says whether there is anything to be reported.
 func (p *Pending) Any() bool {
-	return slices.ContainsFunc(p.now.entries, func(e *Entry) bool { return e != nil })
+	_, any := p.First()
+	return any
+}
+
+// First returns the first of what is to be reported.
+func (p *Pending) First() (Entry, bool) {
+	for _, e := range p.now.entries {
+		if e != nil {
+			return *e, true
+		}
+	}
+	return Entry{}, false
 }
 
 // SetTrace gives all that is to be reported so far the trace of what makes it.
