@@ -137,7 +137,7 @@ var houseRules = map[string]func(house) []string{
 			lines += f.lines
 		}
 		over("files in the root", len(h.files[""]), 31) // with what embedding took: wake.go, join.go, savepoint.go, state.go, resource.go, trace.go
-		over("lines in the root", lines, 7600)
+		over("lines in the root", lines, 7700)
 		over("test files in the root", h.tests, 40)
 		over("exported types of the root", len(h.types), 89)
 		over("lines of README.md", h.readme, 220)

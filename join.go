@@ -24,7 +24,8 @@ import (
 // commits it. The changes are as [ModelTransaction.Record] takes them. nil says that the commit
 // holds, whatever happens to delivery; tid is 0 if there was nothing to deliver. An error that
 // wraps [ErrNotCommitted] says that it does not hold: the application rolls back, as with a
-// deferred tx.Rollback(). If commit failed and it could not be found out whether the commit
+// deferred tx.Rollback(). A commit that begins the next transaction, as COMMIT AND CHAIN, and then
+// fails, is told right if the pool has a second connection. If commit failed and it could not be found out whether the commit
 // holds, the error is a [*CommitUnknownError]. An error of commit itself is wrapped.
 func (j *Journal) CommitWith(ctx context.Context, q SQL, who Actor, commit func() error, changes ...Told) (tid int64, err error) {
 	if b, batches := q.(batch.Tx); batches && j.inbox == nil && !slices.ContainsFunc(changes, isState) {
@@ -63,7 +64,7 @@ func (tx *ModelTransaction) afterFailedCommit(ctx context.Context, failed error)
 	ctx, cancel := tx.longer(ctx)
 	defer cancel()
 	if tx.journal.store.InTransaction(ctx, tx.q) == nil { // in this one, or in the next, as after COMMIT AND CHAIN
-		if _, tid, _ := tx.known(); tid != 0 {
+		if _, tid, _ := tx.known(); tid != 0 && tx.journal.db.Stats().MaxOpenConnections != 1 { // its one connection is busy
 			landed, err := tx.journal.store.Landed(ctx, store.Place{TID: tid, CommitID: tx.commitID})
 			switch {
 			case err != nil:
