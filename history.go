@@ -81,7 +81,8 @@ func (j *Journal) Before(ctx context.Context, tid int64) iter.Seq2[Event, error]
 		if tid > 0 {
 			last = min(last, tid-1)
 		}
-		for most := min(16, j.config.BatchSize); err == nil && last > 0; most = min(2*most, j.config.BatchSize) {
+		most := min(firstStep, j.config.BatchSize)
+		for err == nil && last > 0 {
 			var rows []store.Change
 			var first int64
 			if rows, first, err = j.store.ReadBack(ctx, j.db, last, most, j.realmNames()); err != nil {
@@ -92,7 +93,7 @@ func (j *Journal) Before(ctx context.Context, tid int64) iter.Seq2[Event, error]
 					return
 				}
 			}
-			last = first - 1
+			last, most = first-1, j.nextStep(most, rows)
 		}
 		if err != nil {
 			yield(nil, fmt.Errorf("changes before tid %d: %w", last+1, err))
@@ -112,8 +113,8 @@ func (j *Journal) History(ctx context.Context, r Resource) iter.Seq2[Event, erro
 		}
 		var tid int64
 		seq := -1
-		for {
-			rows, err := j.store.History(ctx, j.db, string(r.Realm), r.ID, tid, seq, j.config.BatchSize)
+		for most := min(firstStep, j.config.BatchSize); ; {
+			rows, err := j.store.History(ctx, j.db, string(r.Realm), r.ID, tid, seq, most)
 			if err != nil {
 				yield(nil, fmt.Errorf("history of %s: %w", r, err))
 				return
@@ -124,9 +125,10 @@ func (j *Journal) History(ctx context.Context, r Resource) iter.Seq2[Event, erro
 				}
 				tid, seq = row.TID, row.Seq
 			}
-			if len(rows) < j.config.BatchSize {
+			if len(rows) < most {
 				return
 			}
+			most = j.nextStep(most, rows)
 		}
 	}
 }
@@ -144,7 +146,7 @@ func (j *Journal) HistoryBefore(ctx context.Context, r Resource, tid int64) iter
 			tid = 1 << 48
 		}
 		seq := 0
-		for most := min(16, j.config.BatchSize); ; most = min(2*most, j.config.BatchSize) {
+		for most := min(firstStep, j.config.BatchSize); ; {
 			rows, err := j.store.HistoryBefore(ctx, j.db, string(r.Realm), r.ID, tid, seq, most)
 			if err != nil {
 				yield(nil, fmt.Errorf("history of %s: %w", r, err))
@@ -159,8 +161,25 @@ func (j *Journal) HistoryBefore(ctx context.Context, r Resource, tid int64) iter
 			if len(rows) < most {
 				return
 			}
+			most = j.nextStep(most, rows)
 		}
 	}
+}
+
+// firstStep is how many changes are read at first: many who read back want a few.
+const firstStep = 16
+
+// nextStep returns how many changes to read after some: twice as many, or half as many if their
+// texts were long, so that nobody fills the memory by writing long ones.
+func (j *Journal) nextStep(most int, rows []store.Change) int {
+	bytes := 0
+	for _, row := range rows {
+		bytes += len(row.Document) + len(row.Comment)
+	}
+	if bytes > 1<<20 {
+		return max(most/2, 1)
+	}
+	return min(2*most, j.config.BatchSize)
 }
 
 // Retention says what [Journal.Prune] keeps. The last transaction is always
