@@ -55,7 +55,6 @@ func (s *site) guard(next http.Handler) http.Handler {
 		ctx, cancel := context.WithTimeout(r.Context(), requestLimit)
 		defer cancel()
 		r = r.WithContext(ctx)
-		r.Body = http.MaxBytesReader(w, r.Body, mostForm)
 		v, err := s.recognise(w, r)
 		v.address = s.addressOf(r)
 		r = r.WithContext(context.WithValue(ctx, visitorKey{}, v))
@@ -134,6 +133,14 @@ func (s *site) forHost(next http.Handler) http.Handler {
 			http.Error(w, fmt.Sprintf("This tracker is not called %q: expected localhost, an IP address, or what its flag -host names.", host), http.StatusMisdirectedRequest)
 			return
 		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// withLimit lets no route read more of a request than a form may have.
+func withLimit(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Body = http.MaxBytesReader(w, r.Body, mostForm)
 		next.ServeHTTP(w, r)
 	})
 }

@@ -103,7 +103,7 @@ func (s *site) handler() http.Handler {
 		all.Handle(route, other)
 	}
 	all.Handle("/", s.guard(pages))
-	return s.forHost(http.NewCrossOriginProtection().Handler(withHeaders(all)))
+	return s.forHost(http.NewCrossOriginProtection().Handler(withHeaders(withLimit(all))))
 }
 
 // html shows a text as a part of a page.

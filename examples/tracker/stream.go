@@ -35,7 +35,8 @@ func (s *site) streamChanges(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "expected GET", http.StatusMethodNotAllowed)
 		return
 	}
-	at, ok := parsePlace(cmp.Or(r.Header.Get("Last-Event-ID"), r.FormValue("after")))
+	// FormValue would read a whole form of several parts, and keep it as long as the stream.
+	at, ok := parsePlace(cmp.Or(r.Header.Get("Last-Event-ID"), r.URL.Query().Get("after")))
 	if !ok {
 		http.Error(w, "after: expected a place, as in 17.0.a1b2", http.StatusBadRequest)
 		return

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"context"
 	"database/sql"
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -32,6 +34,37 @@ func (r *rig) openJournal() (*tracbus.Journal, *sql.DB) {
 		assert.NoError(r.t, bus.Close(ticking(r.t)))
 	})
 	return j, db
+}
+
+// A stream keeps nothing of a form: that would be in memory as long as somebody watches.
+func TestStreamReadsNoForm(t *testing.T) {
+	s, p := newInside(t, settings{})
+	form := strings.Repeat("--x\r\nContent-Disposition: form-data; name=\"after\"\r\n\r\nbad\r\n", 9) + "--x--\r\n"
+	for path, want := range map[string]int{"/changes": 200, "/changes?after=bad": 400} {
+		ctx, cancel := context.WithCancel(t.Context())
+		r := httptest.NewRequestWithContext(ctx, http.MethodGet, p.url+path, strings.NewReader(form))
+		r.Header.Set("Content-Type", "multipart/form-data; boundary=x")
+		cancel() // the stream begins, and ends
+		answer := httptest.NewRecorder()
+		s.streamChanges(answer, r)
+		assert.Equal(t, want, answer.Code, path)
+		assert.Nil(t, r.MultipartForm, path)
+		left, err := io.ReadAll(r.Body)
+		require.NoError(t, err)
+		assert.Equal(t, form, string(left), path)
+	}
+}
+
+// No route, not even one without a form, reads more of a request than a form may have.
+func TestRequestsAreLimited(t *testing.T) {
+	var read int64
+	handler := withLimit(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		var err error
+		read, err = io.Copy(io.Discard, r.Body)
+		assert.ErrorAs(t, err, new(*http.MaxBytesError))
+	}))
+	handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/changes", strings.NewReader(strings.Repeat("x", 2*mostForm))))
+	assert.EqualValues(t, mostForm, read)
 }
 
 // What happens in one process is told to the browsers of another, and who
