@@ -134,8 +134,10 @@ type linker struct {
 
 // trackerLink finds what may be a link: wiki:"a page" or wiki:Page, #17, the name
 // of a page like WikiStart, prefix:target. A "!" before it says that it is none.
-var trackerLink = regexp.MustCompile(`!?(?:wiki:"([^"\n]+)"|\bwiki:([^\s"]+)|(?:\B#|\bticket:)(\d{1,9})\b` +
-	`|\b([A-Z][a-z]+(?:[A-Z][a-z]+)+(?:/[A-Z][A-Za-z]+)*)\b|\b([A-Za-z][-\w+.]*):([^\s"<>]*[\w/#=&]))`)
+// What may go over other links before it proves to be one is bounded: the search
+// would else look at the rest of the text with each link.
+var trackerLink = regexp.MustCompile(`!?(?:wiki:"([^"\n]{1,150})"|\bwiki:([^\s"]+)|(?:\B#|\bticket:)(\d{1,9})\b` +
+	`|\b([A-Z][a-z]+(?:[A-Z][a-z]+)+(?:/[A-Z][A-Za-z]+)*)\b|\b([A-Za-z][-\w+.]{0,99}):([^\s"<>]*[\w/#=&]))`)
 
 // Transform implements parser.ASTTransformer.
 func (l *linker) Transform(document *ast.Document, reader text.Reader, _ parser.Context) {
@@ -233,7 +235,7 @@ func (l *linker) link(group func(int) string) *ast.Link {
 		}
 	case group(3) != "":
 		link.Destination = []byte("/tickets/" + group(3))
-	case group(5) != "":
+	case group(5) != "" && l.left > 0:
 		url, title, ok := l.links.Expand(group(5), group(6))
 		if l.left -= len(url) + len(title); !ok || l.left < 0 {
 			return nil

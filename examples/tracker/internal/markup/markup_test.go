@@ -2,6 +2,8 @@ package markup
 
 import (
 	"context"
+	"regexp"
+	"regexp/syntax"
 	"strings"
 	"testing"
 
@@ -89,6 +91,54 @@ func TestPrefixesBecomeNoMoreThanAPageMayHave(t *testing.T) {
 	assert.Less(t, len(html), mostHTML)
 	assert.Equal(t, 16<<10-none, strings.Count(string(html), "<a "), "the first are links, the rest is text")
 	assert.True(t, strings.HasSuffix(string(html), "a:b a:b</p>\n"))
+}
+
+// A text that is all prefixes costs no more than what they may become: when nothing is left,
+// none of them is expanded.
+func TestNothingIsExpandedInVain(t *testing.T) {
+	_, links := known(t)
+	l := &linker{pages.NewIndex(pages.Config{}).Get(), links, 1}
+	assert.Nil(t, l.link(func(i int) string { return map[int]string{5: "PEP", 6: "8"}[i] }), "longer than what is left")
+	assert.Negative(t, l.left)
+	l.links = nil // which would panic
+	assert.Nil(t, l.link(func(i int) string { return map[int]string{5: "PEP", 6: "8"}[i] }))
+}
+
+// A part of an expression that goes over where other links may begin has a bound, or is the end
+// of a link: no text makes the search look at its rest again and again.
+func TestTheSearchForLinksIsBounded(t *testing.T) {
+	expression, err := syntax.Parse(trackerLink.String(), syntax.Perl)
+	require.NoError(t, err)
+	ends, others := 0, 0
+	var walk func(e *syntax.Regexp)
+	walk = func(e *syntax.Regexp) {
+		for _, sub := range e.Sub {
+			walk(sub)
+		}
+		if e.Op != syntax.OpStar && e.Op != syntax.OpPlus && (e.Op != syntax.OpRepeat || e.Max >= 0) {
+			return
+		}
+		if over := regexp.MustCompile(`^(?:` + e.Sub[0].String() + `)$`); !over.MatchString("-") && !over.MatchString(".") && !over.MatchString(" ") {
+			others++ // one word has one beginning
+			return
+		}
+		ends++
+		assert.Contains(t, []string{`[^\t\n\f\r "]`, `[^\t\n\f\r "<>]`}, e.Sub[0].String(), "%s has no bound", e)
+	}
+	walk(expression)
+	assert.Equal(t, 2, ends)
+	assert.Equal(t, 5, others)
+
+	pages, links := known(t)
+	for text, want := range map[string]string{
+		strings.Repeat("a", 100) + ":b": "", strings.Repeat("a", 101) + ":b": "", `wiki:"` + strings.Repeat("a", 150) + `"`: "<a ",
+		`wiki:"` + strings.Repeat("a", 151) + `"`: "", "wiki:" + strings.Repeat("a", 150): "<a ", "PEP:" + strings.Repeat("8", 2000): "<a ",
+		strings.Repeat("a-AaBb-", 100): "<a ",
+	} {
+		html, err := HTML(text, pages, links)
+		require.NoError(t, err)
+		assert.Equal(t, want != "", strings.Contains(string(html), "<a "), "%.40s", text)
+	}
 }
 
 // What would take the parser long, or much memory, is shown as text.
