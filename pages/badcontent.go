@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"strings"
+
+	"github.com/tracbus/tracbus/internal/plain"
 )
 
 // BadContent is what the page BadContent forbids: regular expressions, one a line,
@@ -76,7 +78,7 @@ type PatternError struct {
 // how many others there are.
 func (e PatternErrors) Error() string {
 	return firstOf(e, func(p PatternError) string {
-		return fmt.Sprintf("line %d: pattern %.200q: %v", p.Line, p.Pattern, p.Err)
+		return plain.Line(fmt.Sprintf("line %d: pattern %.200q: %v", p.Line, p.Pattern, p.Err)) // whose Err has it as it is written
 	})
 }
 

@@ -334,3 +334,12 @@ func BenchmarkBadContentMatch(b *testing.B) {
 		}
 	}
 }
+
+// An expression is whatever somebody wrote, also in what is wrong with it: what tells it
+// commands no terminal.
+func TestPatternErrorsAreHarmless(t *testing.T) {
+	err := pages.CheckBadContent("{{{\n(\x1b]0;x\x07\u202e\n[\u200b\n}}}")
+	require.Error(t, err)
+	assert.Contains(t, err.Error(), `\x1b]0;x\a\u202e`)
+	assert.NotRegexp(t, "[\x1b\x07\u202e\u200b]", err.Error())
+}
