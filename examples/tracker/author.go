@@ -25,7 +25,7 @@ type person struct{ shown, key string }
 
 // personOf reads a name. Each of its words is one that RFC 8265 allows as the name of a
 // user: it has no invisible characters, and neither its case nor its width make it
-// another. Letters of scripts that look alike are not mixed; the RFC leaves out what
+// another. Letters of several scripts are not mixed; the RFC leaves out what
 // looks alike within one script, as l and 1, or a whole word of Cyrillic letters.
 func personOf(text string) (person, error) {
 	if len(text) > 400 { // which could be no name, and is not looked at
@@ -50,15 +50,41 @@ func personOf(text string) (person, error) {
 	return p, nil
 }
 
-// mixed says whether a name has letters of several scripts whose letters look alike.
+// mixed says whether a name has letters of several scripts that are not written together:
+// it is what UTS 39 calls highly restrictive. A dot above i or j is one that nobody sees.
 func mixed(name string) bool {
-	scripts := 0
-	for _, script := range []*unicode.RangeTable{unicode.Latin, unicode.Greek, unicode.Cyrillic, unicode.Armenian, unicode.Cherokee, unicode.Coptic} {
-		if strings.ContainsFunc(name, func(r rune) bool { return unicode.Is(script, r) }) {
-			scripts++
+	scripts := map[string]bool{}
+	var before rune
+	for _, r := range name {
+		if r == '\u0307' && (before == 'i' || before == 'j') {
+			return true
+		}
+		before = r
+		scripts[scriptOf(r)] = true
+	}
+	together := [][]string{ // as Japanese, Chinese and Korean are
+		{"Latin", "Han", "Hiragana", "Katakana"}, {"Latin", "Han", "Bopomofo"}, {"Latin", "Han", "Hangul"},
+	}
+	delete(scripts, "Common")
+	delete(scripts, "Inherited")
+	return len(scripts) > 1 && !slices.ContainsFunc(together, func(t []string) bool {
+		for script := range scripts {
+			if !slices.Contains(t, script) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// scriptOf returns the script of a character, "" if it is in none.
+func scriptOf(r rune) string {
+	for script, table := range unicode.Scripts {
+		if unicode.Is(table, r) {
+			return script
 		}
 	}
-	return scripts > 1
+	return ""
 }
 
 // reserved says whether a name is one of the tracker's or Trac's own: nobody has it.

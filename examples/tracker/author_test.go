@@ -18,7 +18,7 @@ import (
 func TestNames(t *testing.T) {
 	for text, want := range map[string]person{
 		"ann": {"ann", "ann"}, "Ann": {"Ann", "ann"}, " Ann  SMITH ": {"Ann SMITH", "ann smith"}, "\uff21nn": {"Ann", "ann"},
-		"Jose\u0301": {"Jos\u00e9", "jos\u00e9"}, "\u212ann" /* a Kelvin sign */ : {"Knn", "knn"}, "ann@example.org": {"ann@example.org", "ann@example.org"}, "Анна": {"Анна", "анна"},
+		"山田 ひろ子": {"山田 ひろ子", "山田 ひろ子"}, "김철수 Kim": {"김철수 Kim", "김철수 kim"}, "Jose\u0301": {"Jos\u00e9", "jos\u00e9"}, "\u212ann" /* a Kelvin sign */ : {"Knn", "knn"}, "ann@example.org": {"ann@example.org", "ann@example.org"}, "Анна": {"Анна", "анна"},
 		"山田 太郎": {"山田 太郎", "山田 太郎"}, "דנה": {"דנה", "דנה"}, "O'Brien-9": {"O'Brien-9", "o'brien-9"}, "a\u00a0b": {"a b", "a b"},
 	} {
 		p, err := personOf(text)
@@ -27,7 +27,7 @@ func TestNames(t *testing.T) {
 	}
 	for _, text := range []string{
 		"", " ", "a,b", "a;b", "<a>", "ann\u200b", "\u202enna", "a\u00adnn", "ann\u2060", "ann\ufeff", "a\x1bb", "ann\U000e0061", "a\u034fnn", "\u3164",
-		"\u0430nn" /* the first is Cyrillic */, "\u0430 b", "ann\u03bf", "ﬁ", "x\u202dy", strings.Repeat("x", 101), strings.Repeat("x ", 1<<20),
+		"\u0430nn" /* the first is Cyrillic */, "\u0430 b", "ann\u03bf", "b\u0966b" /* a digit of Devanagari */, "b\u0e50b" /* of Thai */, "\ua4eenn" /* a letter of Lisu */, "admi\u0307n", "日本 Анна", "ﬁ", "x\u202dy", strings.Repeat("x", 101), strings.Repeat("x ", 1<<20),
 	} {
 		_, err := personOf(text)
 		assert.ErrorIs(t, err, errNoName, "%.20q", text)
