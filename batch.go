@@ -36,6 +36,9 @@ func (j *Journal) commitBatch(ctx context.Context, q SQL, b batch.Tx, who Actor,
 		if err := commit(); err != nil {
 			return tx.afterFailedCommit(ctx, err)
 		}
+		if tid != 0 {
+			tx.note(txCommitted, tid)
+		}
 	}
 	tx.Notify()
 	return tid, nil

@@ -266,8 +266,8 @@ func (tx *ModelTransaction) Notify() {
 	case tid == 0 || busy:
 	case state == txCommitted:
 		tx.journal.committed(tx, tid)
-	case state == txFlushed: // the application says so
-		tx.journal.committed(tx, tid)
+	case state == txFlushed: // the application says so, and could be wrong
+		tx.journal.follower.Hint()
 	}
 }
 

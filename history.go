@@ -167,7 +167,7 @@ func (j *Journal) HistoryBefore(ctx context.Context, r Resource, tid int64) iter
 }
 
 // firstStep is how many changes are read at first: many who read back want a few.
-const firstStep = 16
+const firstStep = 8
 
 // nextStep returns how many changes to read after some: twice as many, or half as many if their
 // texts were long, so that nobody fills the memory by writing long ones.

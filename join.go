@@ -24,9 +24,10 @@ import (
 // commits it. The changes are as [ModelTransaction.Record] takes them. nil says that the commit
 // holds, whatever happens to delivery; tid is 0 if there was nothing to deliver. An error that
 // wraps [ErrNotCommitted] says that it does not hold: the application rolls back, as with a
-// deferred tx.Rollback(). A commit that begins the next transaction, as COMMIT AND CHAIN, and then
-// fails, is told right if the pool has a second connection. If commit failed and it could not be found out whether the commit
-// holds, the error is a [*CommitUnknownError]. An error of commit itself is wrapped.
+// deferred tx.Rollback(). If commit failed and it could not be found out whether the commit
+// holds, the error is a [*CommitUnknownError]. An error of commit itself is wrapped. A commit that
+// begins the next transaction by COMMIT AND CHAIN, and then fails, is taken for one that does not
+// hold, unless another connection of the pool is free to see the journal's rows.
 func (j *Journal) CommitWith(ctx context.Context, q SQL, who Actor, commit func() error, changes ...Told) (tid int64, err error) {
 	if b, batches := q.(batch.Tx); batches && j.inbox == nil && !slices.ContainsFunc(changes, isState) {
 		return j.commitBatch(ctx, q, b, who, commit, changes)
@@ -36,6 +37,9 @@ func (j *Journal) CommitWith(ctx context.Context, q SQL, who Actor, commit func(
 		tx.whole = true
 		defer tx.fate.settle() // an error says it
 		err = tx.Prepare(who, "")
+	}
+	if err == nil && len(changes) > 1 {
+		err = tx.lockAll(ctx, changes)
 	}
 	for _, t := range changes {
 		if err == nil {
@@ -54,8 +58,25 @@ func (j *Journal) CommitWith(ctx context.Context, q SQL, who Actor, commit func(
 		tid, told = tx.afterFailedCommit(ctx, told)
 		return tid, told
 	}
+	if tid != 0 {
+		tx.note(txCommitted, tid)
+	}
 	tx.Notify()
 	return tid, nil
+}
+
+// lockAll locks the resources of several changes, in the order that all use, so that nobody waits for
+// somebody who waits for him.
+func (tx *ModelTransaction) lockAll(ctx context.Context, changes []Told) error {
+	var resources []Resource
+	for _, t := range changes {
+		if s, is := t.(State); is {
+			resources = append(resources, s.Of)
+		} else if e, err := toldEvent(t); err == nil { // Record says what is wrong with others
+			resources = append(resources, e.Resource())
+		}
+	}
+	return tx.Lock(ctx, resources...)
 }
 
 // afterFailedCommit finds out what became of a transaction whose commit, by the application,
@@ -64,12 +85,9 @@ func (tx *ModelTransaction) afterFailedCommit(ctx context.Context, failed error)
 	ctx, cancel := tx.longer(ctx)
 	defer cancel()
 	if tx.journal.store.InTransaction(ctx, tx.q) == nil { // in this one, or in the next, as after COMMIT AND CHAIN
-		if _, tid, _ := tx.known(); tid != 0 && tx.journal.db.Stats().MaxOpenConnections != 1 { // its one connection is busy
+		if _, tid, _ := tx.known(); tid != 0 {
 			landed, err := tx.journal.store.Landed(ctx, store.Place{TID: tid, CommitID: tx.commitID})
-			switch {
-			case err != nil:
-				return 0, fmt.Errorf("commit with: %w (%w)", &CommitUnknownError{tx, err}, failed)
-			case landed:
+			if err == nil && landed {
 				tx.note(txCommitted, tid)
 				tx.Notify()
 				return tid, nil
@@ -119,6 +137,7 @@ type fate struct {
 	mu      sync.Mutex
 	first   Resource // that it would tell of; zero: nothing
 	settled bool     // it is flushed, or known to be rolled back, or somebody has heard
+	failed  bool     // Flush has returned an error
 }
 
 // Of a transaction that was not joined there is none, and nothing to say.
@@ -135,6 +154,13 @@ func (f *fate) only(r Resource) {
 
 func (f *fate) settle() { f.end() }
 
+// said notes that Flush has returned an error: whoever then drops the transaction knows why.
+func (f *fate) said() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.failed = true
+}
+
 // notified says that the application has committed.
 func (f *fate) notified() {
 	if r, open := f.end(); open {
@@ -144,7 +170,7 @@ func (f *fate) notified() {
 
 // lost says that nobody refers to the transaction any more.
 func (f *fate) lost() {
-	if r, open := f.end(); open {
+	if r, open := f.end(); open && !f.failed {
 		f.logger.Error("a joined transaction was dropped without Flush or Rollback: if it was committed, its changes are not in the journal, and nobody is told", "resource", r.String())
 	}
 }
@@ -175,6 +201,7 @@ func (tx *ModelTransaction) Flush(ctx context.Context) (tid int64, err error) {
 	tid, err = tx.flush(ctx)
 	tx.leave("flush", err)
 	if err != nil {
+		tx.fate.said()
 		tx.mu.Lock()
 		tx.errAt = 0 // for good: the marks may be gone
 		tx.mu.Unlock()

@@ -230,13 +230,16 @@ func (tx *ModelTransaction) lastKnown(ctx context.Context, r Resource) (k lastKn
 
 // latest returns the last changes of a resource. A joined transaction of MySQL may show them as they
 // were when it began, and to have it lock what is there now would lock what is between rows: so
-// they are read elsewhere too.
+// they are read elsewhere too, if the pool has a connection for that at once.
 func (tx *ModelTransaction) latest(ctx context.Context, r Resource, most int) ([]store.Change, error) {
-	rows, err := tx.journal.store.Latest(ctx, tx.q, string(r.Realm), r.ID, most)
-	if err != nil || !tx.joined || tx.journal.dialect != MySQL || tx.journal.db.Stats().MaxOpenConnections == 1 {
+	stale := tx.joined && tx.journal.dialect == MySQL
+	pool := tx.journal.db.Stats()
+	full := pool.MaxOpenConnections > 0 && pool.InUse >= pool.MaxOpenConnections
+	rows, err := tx.journal.store.Latest(ctx, tx.q, string(r.Realm), r.ID, most, stale && full)
+	if err != nil || !stale || full {
 		return rows, err
 	}
-	others, err := tx.journal.store.Latest(ctx, tx.journal.db, string(r.Realm), r.ID, most)
+	others, err := tx.journal.store.Latest(ctx, tx.journal.db, string(r.Realm), r.ID, most, false)
 	if err == nil && len(others) > 0 && (len(rows) == 0 || others[0].TID > rows[0].TID) {
 		rows = others
 	}

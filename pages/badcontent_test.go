@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/internal/testkit"
 	"github.com/tracbus/tracbus/pages"
 )
 
@@ -162,6 +163,7 @@ func TestBadContentNamesWhatGoHasNot(t *testing.T) {
 // TestCostOfAPatternIsBounded: what would take long to search for, or much memory, is
 // left out and said before it is compiled, and the others are used.
 func TestCostOfAPatternIsBounded(t *testing.T) {
+	testkit.MeasuresMemory(t)
 	for pattern, why := range map[string]string{
 		`[^z]{0,1000}z`:                            "a search for it would take 2003 instructions for each character: expected 500 at most",
 		`.{1000}`:                                  "a search for it would take 2002 instructions for each character: expected 500 at most",
@@ -202,6 +204,7 @@ func TestCostOfAPatternIsBounded(t *testing.T) {
 
 // TestCostOfAPageIsBounded: 250 kB of .{1000} were 1.4 GB in each process.
 func TestCostOfAPageIsBounded(t *testing.T) {
+	testkit.MeasuresMemory(t)
 	const programs = "a search for it, and for the lines before it, would take more than 20000 instructions for each character"
 	for line, why := range map[string]string{
 		`.{1000}`:                 "a search for it would take 2002 instructions for each character: expected 500 at most",

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/internal/testkit"
 	"github.com/tracbus/tracbus/pages"
 )
 
@@ -168,6 +169,7 @@ func TestInterMapIsReadWhole(t *testing.T) {
 // TestCostOfInterMapEntriesIsBounded: 30,000 places and a target of 60,000 characters
 // were 1.8 GB for each link. Such an entry is left out and said; the others are used.
 func TestCostOfInterMapEntriesIsBounded(t *testing.T) {
+	testkit.MeasuresMemory(t)
 	long := strings.Repeat("x", 1001)
 	text := "----\n" +
 		"places http://h/" + strings.Repeat("$1", 21) + "\n" +
@@ -202,6 +204,7 @@ func TestCostOfInterMapEntriesIsBounded(t *testing.T) {
 // TestCostOfExpandIsKnownBefore it is paid: a link that would be too long allocates
 // nothing of it.
 func TestCostOfExpandIsKnownBefore(t *testing.T) {
+	testkit.MeasuresMemory(t)
 	m := interMapOf(t, "----\nurl http://h/"+strings.Repeat("$1", 20)+"\ntitle http://h/$1 # "+strings.Repeat("$1", 20)+"\nappend http://h/ # x\n")
 	for _, prefix := range []string{"url", "title"} {
 		_, _, ok := m.Expand(prefix, strings.Repeat("x", 200))

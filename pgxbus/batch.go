@@ -70,7 +70,7 @@ func (n native) Send(ctx context.Context, commit bool, statements ...batch.State
 	var word *pgconn.PgError
 	switch {
 	case err == nil || errors.As(err, &word):
-	case pgconn.SafeToRetry(err):
+	case pgconn.SafeToRetry(err), errors.Is(err, pgx.ErrTxClosed): // the connection may be another's by now
 		err = fmt.Errorf("%w: %w", batch.ErrNotSent, err)
 	default: // the session has to end, because Outcome asks whether it has
 		over, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)

@@ -16,6 +16,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/tracbus/tracbus/internal/testkit"
 	"golang.org/x/crypto/bcrypt"
 )
 
@@ -96,6 +98,7 @@ func costOf(t *testing.T, c *client, r *http.Request) (status int, bytes uint64)
 // Every text that a visitor may send, to whatever page, costs no more than in proportion to
 // its length, whatever it is; above a length it is refused.
 func TestCost(t *testing.T) {
+	testkit.MeasuresMemory(t)
 	s, p := newInside(t, settings{})
 	s.signIns.names.free, s.signIns.addresses.free = 1<<30, 1<<30
 	s.compare = func(_, _ []byte) error { return bcrypt.ErrMismatchedHashAndPassword }

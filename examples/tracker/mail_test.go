@@ -135,10 +135,10 @@ func TestMail(t *testing.T) {
 	c.ticket("summary", "for nobody")
 
 	holder, other := p, q
-	if strings.Contains(q.figures(), `tracbus_consumer_leased_here{consumer="mail"} 1`) {
+	if strings.Contains(q.figures(), `tracbus_consumer_leased_here{consumer="mail",journal="tracker"} 1`) {
 		holder, other = q, p
 	}
-	require.Contains(t, holder.figures(), `tracbus_consumer_leased_here{consumer="mail"} 1`)
+	require.Contains(t, holder.figures(), `tracbus_consumer_leased_here{consumer="mail",journal="tracker"} 1`)
 	holder.kill() // another one sends the next
 	c = newClient(t, other)
 	c.send("/tickets/2", "/tickets/2", "summary", "one\r\nBcc: eve@example.org", "comment", "so it is", "author", "joe")
@@ -182,7 +182,7 @@ func TestMail(t *testing.T) {
 	assert.Equal(t, 409, c.send("/status", "/status", "do", "drop-consumer", "name", "mail").status)
 	assert.Equal(t, 404, c.send("/status", "/status", "do", "drop-consumer", "name", "nobody").status)
 	assert.Equal(t, 400, c.send("/status", "/status", "do", "x", "name", "mail").status)
-	assert.Contains(t, other.figures(), `tracbus_consumer_leased{consumer="mail"} 1`)
+	assert.Contains(t, other.figures(), `tracbus_consumer_leased{consumer="mail",journal="tracker"} 1`)
 }
 
 // No mail leaves this machine unencrypted, or to a server that cannot show who it is,

@@ -52,6 +52,7 @@ func (s *Store) Has(ctx context.Context, q SQL, p Place) (has bool, err error) {
 // says whether what that connection did before is committed. It does not wait for the last
 // connection of the pool, which may be the application's.
 func (s *Store) Landed(ctx context.Context, p Place) (landed bool, err error) {
+	defer s.Within(s.limits.Answer, &ctx, &err)()
 	if pool := s.db.Stats(); pool.MaxOpenConnections > 0 && pool.InUse >= pool.MaxOpenConnections {
 		return false, errors.New("no connection of the pool is free to ask on")
 	}

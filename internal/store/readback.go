@@ -100,10 +100,16 @@ func (s *Store) HistoryBefore(ctx context.Context, q SQL, realm, id string, tid 
 	return all, err
 }
 
-// Latest returns the last changes of one resource, which is locked, as q sees them, the newest first.
-func (s *Store) Latest(ctx context.Context, q SQL, realm, id string, limit int) (all []Change, err error) {
+// Latest returns the last changes of one resource, which is locked, as q sees them, the newest first. If
+// current is true, MySQL shows them as they are now, and keeps others from writing beside them until
+// the transaction ends.
+func (s *Store) Latest(ctx context.Context, q SQL, realm, id string, limit int, current bool) (all []Change, err error) {
 	defer s.Within(s.limits.Answer, &ctx, &err)()
-	return s.some(ctx, q, "WHERE realm = ? AND id = ? ORDER BY tid DESC, seq DESC LIMIT ?", realm, id, limit)
+	which := "WHERE realm = ? AND id = ? ORDER BY tid DESC, seq DESC LIMIT ?"
+	if current {
+		which += " LOCK IN SHARE MODE"
+	}
+	return s.some(ctx, q, which, realm, id, limit)
 }
 
 // some reads single changes.

@@ -10,11 +10,14 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/tracbus/tracbus/internal/testkit"
 )
 
 // TestCostOfReadingIsLinear: a MiB of lines that continue a value was 25 s and 118 GB,
 // and 100,000 options in [DEFAULT] took 45 s. What is allocated grows with the file.
 func TestCostOfReadingIsLinear(t *testing.T) {
+	testkit.MeasuresMemory(t)
 	for name, text := range map[string]func(size int) string{
 		"lines that continue a value": func(size int) string {
 			return "[redispub]\nprefix = a\n" + strings.Repeat(" x\n", size/3)

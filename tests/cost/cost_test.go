@@ -24,6 +24,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tracbus/tracbus"
+	"github.com/tracbus/tracbus/internal/testkit"
 	"github.com/tracbus/tracbus/pages"
 	"github.com/tracbus/tracbus/trac/realms"
 )
@@ -166,6 +167,7 @@ var most = map[string]uint64{
 // TestCostIsLinear: 64 KiB and 1 MiB of the worst texts take memory in proportion to their
 // length. -v prints the table.
 func TestCostIsLinear(t *testing.T) {
+	testkit.MeasuresMemory(t)
 	deadline := time.AfterFunc(8*time.Minute, func() { panic("a function does not end: expected each to end in a moment, see the stacks") })
 	defer deadline.Stop()
 	for _, function := range slices.Sorted(maps.Keys(worst)) {

@@ -310,7 +310,11 @@ func TestStateIsTheLast(t *testing.T) {
 			})
 			require.NoError(t, err)
 		}
-		for _, level := range []sql.IsolationLevel{sql.LevelReadCommitted, sql.LevelRepeatableRead} {
+		for _, of := range []struct {
+			level sql.IsolationLevel
+			alone bool // no other connection of the pool is free
+		}{{sql.LevelReadCommitted, false}, {sql.LevelRepeatableRead, false}, {sql.LevelReadCommitted, true}, {sql.LevelRepeatableRead, true}} {
+			level := of.level
 			set("1")
 			own, err := d.DB.BeginTx(testkit.Within(t), &sql.TxOptions{Isolation: level})
 			require.NoError(t, err)
@@ -319,10 +323,14 @@ func TestStateIsTheLast(t *testing.T) {
 			require.NoError(t, own.QueryRowContext(testkit.Within(t), "SELECT count(*) FROM journal_change").Scan(&n))
 			set("2")
 			d.ForgetHeard()
+			if of.alone {
+				d.DB.SetMaxOpenConns(1)
+			}
 			tx, err := d.Join(own)
 			require.NoError(t, err)
 			require.NoError(t, tx.Prepare(desk.Joe, ""))
 			err = tx.Record(testkit.Within(t), tracbus.State{Of: tasks.Of("a"), Values: tracbus.Fields{"x": "3"}})
+			d.DB.SetMaxOpenConns(0)
 			if level == sql.LevelRepeatableRead && s.Dialect == "postgresql" {
 				assert.ErrorContains(t, err, `isolation level is "repeatable read"`)
 				require.NoError(t, own.Rollback())
