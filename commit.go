@@ -273,7 +273,8 @@ func (tx *ModelTransaction) Notify() {
 
 // Rollback ends a transaction that was not committed; after Commit it does
 // nothing. A joined transaction is the application's to end: Rollback says that it is not
-// going to be committed, so that nobody misses its Flush.
+// going to be committed, so that nobody misses its Flush: call it where you roll back, and not by
+// defer, or a Flush that was forgotten is not found out.
 func (tx *ModelTransaction) Rollback() {
 	tx.fate.settle()
 	tx.mu.Lock()

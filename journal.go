@@ -275,12 +275,12 @@ func (j *Journal) flushed(tx *ModelTransaction, tid int64) {
 // The errors of a journal, which are wrapped in one that says what was done.
 var (
 	// ErrNotCommitted: the transaction was rolled back; nothing was stored and
-	// nothing is delivered. Returned by Update, Commit and Outcome.
+	// nothing is delivered. Returned by Update, Commit, CommitWith and Outcome.
 	ErrNotCommitted = errors.New("not committed")
 
 	// ErrCommitUnknown: the database's answer to COMMIT was lost, or on SQLite is not there because others go
 	// on (see Update), and it could not be asked since, or the transaction may have been pruned by then. If the
-	// transaction was committed, it is delivered like any other. Returned by Update, Commit and Outcome, within a [*CommitUnknownError].
+	// transaction was committed, it is delivered like any other. Returned by Update, Commit, CommitWith and Outcome, within a [*CommitUnknownError].
 	ErrCommitUnknown = errors.New("commit unknown")
 
 	// ErrConflict: somebody else changed the resource meanwhile (Trac's mid-air

@@ -28,7 +28,8 @@ var errNested = errors.New("it is a transaction within another one, such as tx.B
 //
 // ctx bounds how long others are waited for who hold one of the resources. From then on nothing is
 // interrupted, so that the answer is heard. Where a pooler such as PgBouncer is on the way, or pgx has
-// a tracer, COMMIT goes in a round trip of its own. The CommitQuery of [pgx.TxOptions] is used only then.
+// a tracer, or if a [tracbus.State] is among the changes, COMMIT goes in a round trip of its own, which ctx
+// ends. The CommitQuery of [pgx.TxOptions] is used only then.
 func CommitWith(ctx context.Context, j *tracbus.Journal, tx pgx.Tx, who tracbus.Actor, changes ...tracbus.Told) (tid int64, err error) {
 	if isNested(tx) {
 		return 0, fmt.Errorf("commit with: %w: %w", tracbus.ErrNotCommitted, errNested)

@@ -13,7 +13,8 @@ import (
 
 // SQL returns a transaction of pgx as package sql has them, for [tracbus.Journal.Join] and others
 // that ask for a [tracbus.SQL]. Rows have to be closed before the next statement. Values come as those of pgx's package
-// stdlib do: numbers, booleans, times, bytes and JSON as such, and everything else as text.
+// stdlib do: numbers, booleans, times, bytes and JSON as such, and everything else as text. To commit it
+// with a journal, call [CommitWith], and not the journal's own, whose commit function may not be called.
 func SQL(tx pgx.Tx) tracbus.SQL { return native{tx} }
 
 // native runs statements of package sql on a transaction of pgx.

@@ -43,6 +43,7 @@ var trusted = map[string]string{
 	"tracbus.Journal.DropDeadLetters": "a consumer's name, a parameter of one statement", "tracbus.Journal.Redeliver": "a consumer's name, a parameter of one statement",
 	"tracbus.Fields.Text": "a field's name, looked up in a map", "tracbus.Fields.Time": "a field's name, looked up in a map",
 	"tracbus.Subscriber.Events": "patterns of channels, which the operator sets", "tracbus.Subscriber.Stream": "a key and an id, which the operator sets",
+	"tracbus.RedisWaker.Call": "the name of the channel, which the journal makes", "tracbus.RedisWaker.Hear": "the name of the channel, which the journal makes",
 	"pages.NewValue": "a page's name, which the program has",
 }
 
