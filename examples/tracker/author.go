@@ -44,7 +44,7 @@ func personOf(text string) (person, error) {
 		shown, key = append(shown, s), append(key, k)
 	}
 	p := person{strings.Join(shown, " "), strings.Join(key, " ")}
-	if p.key == "" || max(len(p.shown), len(p.key)) > 100 || strings.ContainsAny(p.key, ",;<>") || mixed(p.key) {
+	if p.key == "" || max(len(p.shown), len(p.key)) > 100 || strings.ContainsAny(p.key, ",;<>") || strings.ContainsFunc(p.key, unseen) || mixed(p.key) {
 		return person{}, errNoName
 	}
 	return p, nil

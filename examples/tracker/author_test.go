@@ -27,11 +27,31 @@ func TestNames(t *testing.T) {
 	}
 	for _, text := range []string{
 		"", " ", "a,b", "a;b", "<a>", "ann\u200b", "\u202enna", "a\u00adnn", "ann\u2060", "ann\ufeff", "a\x1bb", "ann\U000e0061", "a\u034fnn", "\u3164",
-		"\u0430nn" /* the first is Cyrillic */, "\u0430 b", "ann\u03bf", "b\u0966b" /* a digit of Devanagari */, "b\u0e50b" /* of Thai */, "\ua4eenn" /* a letter of Lisu */, "admi\u0307n", "日本 Анна", "ﬁ", "x\u202dy", strings.Repeat("x", 101), strings.Repeat("x ", 1<<20),
+		"\u0430nn" /* the first is Cyrillic */, "\u0430 b", "ann\u03bf", "b\u0966b" /* a digit of Devanagari */, "b\u0e50b" /* of Thai */, "\ua4eenn" /* a letter of Lisu */, "admi\u0307n", "\u0915\u094d\u200c\u0937" /* a joiner where the RFC allows it */, "ann\ufe0f", "ann\u2800", "日本 Анна", "ﬁ", "x\u202dy", strings.Repeat("x", 101), strings.Repeat("x ", 1<<20),
 	} {
 		_, err := personOf(text)
 		assert.ErrorIs(t, err, errNoName, "%.20q", text)
 	}
+}
+
+// A name of a page, or of somebody, does not look like another by a character that nobody sees.
+// A summary may have those that some scripts are not written without.
+func TestNamesHaveNothingUnseen(t *testing.T) {
+	for _, unseen := range []string{
+		"\u200b", "\u200c", "\u200d", "\u200e", "\u200f", "\u061c", "\u034f", "\u115f", "\u17b4", "\u180b", "\u180e", "\u2060", "\u2800", "\u3164", "\ufe00", "\ufe0f", "\uffa0", "\U000e0100", "\U000e01ef",
+	} {
+		for _, field := range []string{"name", "owner", "cc"} {
+			assert.ErrorContains(t, checkLine(field, "a"+unseen+"b"), fmt.Sprintf("%U", []rune(unseen)[0]), field)
+		}
+		assert.Error(t, checkNewName("Wiki"+unseen+"Start"), "%q", unseen)
+		_, err := personOf("a" + unseen + "b")
+		assert.ErrorIs(t, err, errNoName, "%q", unseen)
+	}
+	for _, fine := range []string{"ann", "José", "山田 太郎", "דָּנָה", "हिन्दी", "a, b; c@example.org", "😀"} {
+		assert.NoError(t, checkLine("owner", fine))
+		assert.NoError(t, checkNewName(fine))
+	}
+	assert.NoError(t, checkLine("summary", "می\u200cخواهم 👩\u200d💻 ❤\ufe0f \u200fשלום"))
 }
 
 // Nobody writes under the name of another, nor under one that looks like it.

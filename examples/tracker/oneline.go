@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -28,9 +29,21 @@ func hidden(r rune) bool {
 		unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Other_Default_Ignorable_Code_Point)
 }
 
-// checkLine refuses a field of one line that cannot be shown as what it is.
+// unseen says whether a character of a name is shown as nothing: a name with one looks like
+// the same without it, and needs none.
+func unseen(r rune) bool {
+	return hidden(r) || r == '\u2800' || // the empty pattern of Braille
+		unicode.In(r, unicode.Cf, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point)
+}
+
+// checkLine refuses a field of one line that cannot be shown as what it is. Those that name
+// a page or somebody also have nothing unseen.
 func checkLine(field, text string) error {
-	if i := strings.IndexFunc(text, hidden); i >= 0 {
+	refused := hidden
+	if slices.Contains([]string{"name", "owner", "cc"}, field) {
+		refused = unseen
+	}
+	if i := strings.IndexFunc(text, refused); i >= 0 {
 		return refusal{http.StatusUnprocessableEntity, fmt.Sprintf("The field %q has a character that nobody can see, %U: leave it out. Nothing was stored.", field, []rune(text[i:])[0])}
 	}
 	return nil

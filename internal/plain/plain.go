@@ -13,8 +13,11 @@ import (
 
 // harmless says whether a terminal shows a character as what it is. Control
 // characters (also U+007F to U+009F), those that turn the direction of writing,
-// those that nobody sees, and separators other than the space are not.
-func harmless(r rune) bool { return unicode.IsPrint(r) }
+// those that nobody sees, and separators other than the space are not. Some of them
+// count as letters or marks: fillers, variation selectors, an empty pattern of Braille.
+func harmless(r rune) bool {
+	return unicode.IsPrint(r) && r != '\u2800' && !unicode.In(r, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point)
+}
 
 // Word returns a text as it is if all of it is harmless, and else in quotes, with
 // escapes as in Go's.
@@ -22,8 +25,11 @@ func Word(s string) string {
 	if utf8.ValidString(s) && strings.IndexFunc(s, func(r rune) bool { return !harmless(r) }) < 0 {
 		return s
 	}
-	return strconv.Quote(s)
+	return quoted(s)
 }
+
+// quoted is as Go's, which takes more characters for harmless.
+func quoted(s string) string { return Line(strconv.Quote(s)) }
 
 // most is how many bytes of a text Quote shows.
 const most = 200
@@ -32,13 +38,13 @@ const most = 200
 // it returns the beginning and the length.
 func Quote(s string) string {
 	if len(s) <= most {
-		return strconv.Quote(s)
+		return quoted(s)
 	}
 	end := most
 	for end > most-utf8.UTFMax && !utf8.RuneStart(s[end]) {
 		end--
 	}
-	return strconv.Quote(s[:end]) + fmt.Sprintf("… (%d bytes)", len(s))
+	return quoted(s[:end]) + fmt.Sprintf("… (%d bytes)", len(s))
 }
 
 // Line returns a text on one line whose characters are harmless: each other one, also a
@@ -54,8 +60,8 @@ func Lines(s string) string {
 		if r == '\n' || harmless(r) && (r != utf8.RuneError || size > 1) {
 			b.WriteString(s[:size])
 		} else {
-			quoted := strconv.Quote(s[:size])
-			b.WriteString(quoted[1 : len(quoted)-1])
+			escaped := strconv.QuoteToASCII(s[:size])
+			b.WriteString(escaped[1 : len(escaped)-1])
 		}
 		s = s[size:]
 	}

@@ -2,6 +2,7 @@ package plain_test
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"unicode"
@@ -17,6 +18,7 @@ var dangerous = []string{
 	"\x00", "\a", "\b", "\r", "\t", "\x1b[2J", "\x7f", "\u0080", "\u009b31m", "\u009f", // control characters
 	"\u202a", "\u202b", "\u202c", "\u202d", "\u202e", "\u2066", "\u2067", "\u2068", "\u2069", "\u200e", "\u200f", "\u061c", // direction
 	"\u200b", "\ufeff", "\u00ad", "\u2028", "\u2029", "\u00a0", "\U000e0041", // what nobody sees
+	"\u034f", "\u115f", "\u1160", "\u17b4", "\u180b", "\u2800", "\u3164", "\ufe00", "\ufe0f", "\uffa0", "\U000e0100", "\U000e01ef", // and Go takes for letters and the like
 	"\xff", "\xc2", "\xed\xa0\x80", // no UTF-8
 }
 
@@ -41,9 +43,11 @@ func TestDangerousCharactersAreEscaped(t *testing.T) {
 
 func assertHarmless(t *testing.T, got string, message string, args ...any) {
 	t.Helper()
+	unseen := []rune("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0")
 	assert.True(t, utf8.ValidString(got), message, args)
 	for _, r := range got {
 		assert.True(t, unicode.IsPrint(r) || r == '\n', message, args)
+		assert.False(t, slices.Contains(unseen, r) || '\ufe00' <= r && r <= '\ufe0f' || '\U000e0100' <= r && r <= '\U000e01ef', message, args)
 	}
 }
 
