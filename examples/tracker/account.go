@@ -66,16 +66,19 @@ func (s *site) changeAccount(w http.ResponseWriter, r *http.Request) error {
 		return nil
 	}
 	form := accountForm{Next: r.PostFormValue("next"), Name: oneLine(r.PostFormValue("name"))}
+	password := r.PostFormValue("password")
 	who, err := personOf(form.Name)
 	switch {
 	case err != nil:
 		err = refusal{http.StatusUnprocessableEntity, fmt.Sprintf("That name cannot be used: %v.", err)}
-	case s.mustWait(w, r, who) > 0:
+	case do == "make" && (len(password) < 8 || len(password) > 72): // before it counts
+		err = refusal{http.StatusUnprocessableEntity, "That password cannot be used: expected 8 to 72 bytes."}
+	case s.mustWait(w, r, who, do) > 0:
 		err = refusal{http.StatusTooManyRequests, fmt.Sprintf("There were too many attempts with this name, or from where you are. Try again in %s seconds.", w.Header().Get("Retry-After"))}
 	case do == "make":
-		err = s.makeAccount(ctx, who, r.PostFormValue("password"))
+		err = s.makeAccount(ctx, who, password)
 	default:
-		err = s.checkPassword(ctx, who.key, r.PostFormValue("password"))
+		err = s.checkPassword(ctx, who.key, password)
 		if err == nil {
 			s.signIns.succeed(who.key, crowd(visitorOf(r).address))
 		}
@@ -95,10 +98,15 @@ func (s *site) changeAccount(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// mustWait counts an attempt to sign in or to make an account. If there were too many, it
-// returns how long to wait, and says so in the answer's headers.
-func (s *site) mustWait(w http.ResponseWriter, r *http.Request, who person) time.Duration {
-	wait := s.signIns.begin(who.key, crowd(visitorOf(r).address))
+// mustWait counts an attempt to sign in or to make an account, which guesses nobody's
+// password: it does not count against the name. If there were too many, it returns how long
+// to wait, and says so in the answer's headers.
+func (s *site) mustWait(w http.ResponseWriter, r *http.Request, who person, do string) time.Duration {
+	name := who.key
+	if do == "make" {
+		name = ""
+	}
+	wait := s.signIns.begin(name, crowd(visitorOf(r).address))
 	if wait > 0 {
 		w.Header().Set("Retry-After", strconv.FormatInt(int64((wait+time.Second-1)/time.Second), 10))
 	}
@@ -121,11 +129,8 @@ func (s *site) signIn(w http.ResponseWriter, r *http.Request, name string) error
 func (s *site) makeAccount(ctx context.Context, who person, password string) error {
 	name := who.key
 	taken := refusal{http.StatusConflict, fmt.Sprintf("The name %q is taken.", name)}
-	switch {
-	case reserved(who) && !slices.Contains(s.operators, name):
+	if reserved(who) && !slices.Contains(s.operators, name) {
 		return taken
-	case len(password) < 8 || len(password) > 72:
-		return refusal{http.StatusUnprocessableEntity, "That password cannot be used: expected 8 to 72 bytes."}
 	}
 	if known, err := s.passwordOf(ctx, name); err != nil {
 		return err

@@ -100,7 +100,7 @@ func costOf(t *testing.T, c *client, r *http.Request) (status int, bytes uint64)
 func TestCost(t *testing.T) {
 	testkit.MeasuresMemory(t)
 	s, p := newInside(t, settings{})
-	s.signIns.names.free, s.signIns.addresses.free = 1<<30, 1<<30
+	s.signIns.pairs.free, s.signIns.names.free, s.signIns.addresses.free = 1<<30, 1<<30, 1<<30
 	s.compare = func(_, _ []byte) error { return bcrypt.ErrMismatchedHashAndPassword }
 	c := newClient(t, p)
 	c.signIn("ann")

@@ -6,44 +6,73 @@ import (
 	"time"
 )
 
-// signIns makes those wait who try to sign in again and again: whoever tries the name,
-// and whoever tries from an address. Each process counts what it sees.
+// signIns makes those wait who try to sign in again and again: whoever tries the name from
+// an address, whoever tries the name from many, and whoever tries from an address. Each
+// process counts what it sees.
 type signIns struct {
 	mu        sync.Mutex
+	pairs     throttle // of a name and an address
 	names     throttle
 	addresses throttle
 }
 
 func newSignIns() *signIns {
 	return &signIns{
-		names:     newThrottle(5, 30*time.Second), // not long: the name's owner waits with whoever guesses
+		pairs:     newThrottle(5, 30*time.Second),
+		names:     newThrottle(100, 30*time.Second), // not long: the name's owner waits with those who guess from many addresses
 		addresses: newThrottle(20, 5*time.Minute),
 	}
 }
 
 // begin counts an attempt, until it is known to be a good one. If it has to wait, it is
-// none: begin returns how long, and counts nothing.
+// none: begin returns how long, and counts nothing. Without a name, as for a new account,
+// only the address counts.
 func (s *signIns) begin(name, address string) (wait time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n, a := s.names.of(name), s.addresses.of(address)
-	if wait := max(time.Until(n.until), time.Until(a.until)); wait > 0 {
+	var counted []*attempts
+	for _, c := range s.counts(name, address) {
+		a := c.in.of(c.key)
+		wait = max(wait, time.Until(a.until))
+		counted = append(counted, a)
+	}
+	if wait > 0 {
 		return wait
 	}
-	s.names.add(n)
-	s.addresses.add(a)
+	for i, c := range s.counts(name, address) {
+		c.in.add(counted[i])
+	}
 	return 0
 }
 
-// succeed takes back an attempt that was a good one. The address keeps its others: who
-// has one password may be guessing another.
+// succeed takes back an attempt that was a good one. The address keeps its others, because
+// who has one password may be guessing another, and so does the name, because others may be
+// guessing it.
 func (s *signIns) succeed(name, address string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	*s.names.of(name) = attempts{}
-	if a := s.addresses.of(address); a.n > 0 {
-		a.n, a.until = a.n-1, time.Time{}
+	for _, c := range s.counts(name, address) {
+		a := c.in.of(c.key)
+		if c.in == &s.pairs {
+			*a = attempts{}
+		} else if a.n > 0 {
+			a.n, a.until = a.n-1, time.Time{}
+		}
 	}
+}
+
+// count is where an attempt is counted.
+type count struct {
+	in  *throttle
+	key string
+}
+
+// counts returns where an attempt is counted.
+func (s *signIns) counts(name, address string) []count {
+	if name == "" {
+		return []count{{&s.addresses, address}}
+	}
+	return []count{{&s.pairs, name + "\n" + address}, {&s.names, name}, {&s.addresses, address}}
 }
 
 // throttle counts attempts by keys. Its table does not grow, and which keys share a

@@ -33,7 +33,7 @@ func TestThrottle(t *testing.T) {
 			waits = append(waits, fail().Round(time.Second)/time.Second)
 		}
 		assert.Equal(t, []time.Duration{0, 0, 0, 0, 0, 0, 1, 2, 4, 8, 16, 30, 30, 30}, waits)
-		assert.Positive(t, s.begin("ann", "192.0.2.99"), "from wherever it comes")
+		assert.Zero(t, s.begin("ann", "192.0.2.99"), "the name's owner does not wait")
 		assert.Zero(t, s.begin("bob", "192.0.2.1"), "another name")
 		time.Sleep(time.Minute)
 		s.succeed("ann", "192.0.2.9")
@@ -59,6 +59,19 @@ func TestThrottle(t *testing.T) {
 		time.Sleep(10 * time.Minute)
 		s.begin("x", "192.0.2.1")
 		assert.Positive(t, s.begin("y", "192.0.2.1"))
+	})
+	synctest.Test(t, func(t *testing.T) { // one name from many addresses
+		s := newSignIns()
+		for i := range 101 {
+			assert.Zero(t, s.begin("ann", fmt.Sprint("address ", i)))
+		}
+		assert.Positive(t, s.begin("ann", "another"))
+		assert.Zero(t, s.begin("", "another"), "a new account")
+		time.Sleep(time.Minute)
+		assert.Zero(t, s.begin("ann", "another"))
+		s.succeed("ann", "another")
+		assert.Zero(t, s.begin("ann", "address 1"))
+		assert.Positive(t, s.begin("ann", "another"), "a good one does not take back those of others")
 	})
 	synctest.Test(t, func(t *testing.T) { // a flood of names and addresses
 		s := newSignIns()
@@ -86,11 +99,19 @@ func TestSignInIsThrottled(t *testing.T) {
 		costs = append(costs, cost)
 		return bcrypt.ErrMismatchedHashAndPassword
 	}
-	s.signIns.names.first, s.signIns.names.most = time.Hour, time.Hour
+	s.signIns.pairs.first, s.signIns.pairs.most = time.Hour, time.Hour
 	c := newClient(t, p)
 	c.signIn("ann")
 	c.send("/", "/account", "do", "sign out")
-	s.signIns.succeed("ann", "")
+	for range 30 { // none of which guesses a password, and those too short count nowhere
+		a := c.send("/account", "/account", "name", "ann", "password", "short", "do", "make")
+		assert.Contains(t, a.problem(), "expected 8 to 72 bytes")
+	}
+	for range 7 {
+		a := c.send("/account", "/account", "name", "ann", "password", "long enough", "do", "make")
+		assert.Contains(t, a.problem(), "is taken")
+	}
+	s.signIns.addresses.free = 1 << 30
 	try := func(name, password string) answer {
 		return c.send("/account", "/account", "name", name, "password", password, "do", "sign in")
 	}
