@@ -16,6 +16,7 @@ import (
 const (
 	mostStreams = 1000             // at a time
 	mostCrowd   = 64               // of them from one address
+	mostSite    = 256              // of them from one site of IPv6, which has many addresses
 	mostMissed  = 5000             // changes; who missed more loads the page anew
 	mostAsked   = timelineLines    // the same for those who are not signed in
 	replayed    = 256              // changes that are read from the journal at a time
@@ -41,7 +42,7 @@ func (s *site) streamChanges(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "after: expected a place, as in 17.0.a1b2", http.StatusBadRequest)
 		return
 	}
-	leave, ok := s.watching.enter(crowd(s.addressOf(r)))
+	leave, ok := s.watching.enter(s.addressOf(r))
 	if !ok {
 		w.Header().Set("Retry-After", "10")
 		http.Error(w, "too many browsers watch", http.StatusServiceUnavailable)

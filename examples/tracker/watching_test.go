@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -52,17 +53,37 @@ func TestStreamsOfAll(t *testing.T) {
 	w := newWatching()
 	var all []func()
 	for i := range mostStreams {
-		leave, ok := w.enter(fmt.Sprint(i % 20))
+		leave, ok := w.enter(netip.AddrFrom4([4]byte{192, 0, 2, byte(i % 20)}))
 		require.True(t, ok)
 		all = append(all, leave)
 	}
-	_, ok := w.enter("another")
+	_, ok := w.enter(netip.MustParseAddr("198.51.100.1"))
 	assert.False(t, ok)
 	for _, leave := range all {
 		leave()
 	}
 	assert.Zero(t, w.count())
 	assert.Empty(t, w.from, "addresses that have left take no memory")
+}
+
+// One customer has many networks of IPv6, and takes the streams of nobody else.
+func TestStreamsOfOneSite(t *testing.T) {
+	w := newWatching()
+	var all []func()
+	for i := range mostSite {
+		leave, ok := w.enter(netip.MustParseAddr(fmt.Sprintf("2001:db8:0:%x::1", i)))
+		require.True(t, ok)
+		all = append(all, leave)
+	}
+	_, ok := w.enter(netip.MustParseAddr("2001:db8:0:ffff::1"))
+	assert.False(t, ok)
+	leave, ok := w.enter(netip.MustParseAddr("2001:db8:1::1"))
+	assert.True(t, ok, "another one")
+	for _, leave := range append(all, leave) {
+		leave()
+	}
+	assert.Zero(t, w.count())
+	assert.Empty(t, w.from)
 }
 
 // Who missed much is sent all of it only if they are signed in; and reading it for many
