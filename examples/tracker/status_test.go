@@ -3,12 +3,15 @@ package main
 import (
 	"net/http"
 	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/tracbus/tracbus"
 	"github.com/tracbus/tracbus/tests/testdatabase"
+	"github.com/tracbus/tracbus/trac"
 )
 
 // A name that no process runs any more can be forgotten, also where it failed to
@@ -33,6 +36,25 @@ func TestForgottenName(t *testing.T) {
 	assert.Contains(t, row(c), "Forget the consumer")
 	require.Equal(t, "/status", c.send("/status", "/status", "do", "drop-consumer", "name", "redis").path)
 	assert.Empty(t, row(c))
+}
+
+// A page of which some lines cannot be used is used for the rest, and its reader and the
+// operator are told so. The status leads to no page that is not there.
+func TestPageThatIsUsedInPart(t *testing.T) {
+	s, p := newInside(t, settings{})
+	c := newClient(t, p)
+	c.signIn("ann")
+	for _, page := range []string{"InterMapTxt", "BadContent"} {
+		text := "----\nPEP https://peps.python.org/pep-$1/\n" + strings.Repeat("x", 101) + " https://example.org/\n----\n{{{\n(\n}}}\n"
+		tid, err := s.journal.Update(ticking(t), tracbus.Actor{Author: "ann"}, func(tx *tracbus.ModelTransaction) error {
+			return tx.Save(ticking(t), trac.PageEdit{Name: page, Text: &text, Base: trac.NoPage})
+		})
+		require.NoError(t, err)
+		s.wait(ticking(t), tid)
+		assert.Contains(t, c.get("/wiki/"+page).problem(), "A part of this version is not used")
+		assert.Contains(t, c.get("/status").body, `A part of the newest version of <a href="/wiki/`+page)
+	}
+	assert.NotContains(t, c.get("/status").body, `href="/metrics"`)
 }
 
 // Metrics are for nobody unless they are asked for, and then at an address of their own.
