@@ -85,6 +85,7 @@ func costOf(t *testing.T, c *client, r *http.Request) (status int, bytes uint64)
 	runtime.ReadMemStats(&before)
 	response, err := c.http.Do(r)
 	if err != nil { // the server did not wait for the end of what is too long
+		require.Greater(t, r.ContentLength+int64(len(r.URL.RawQuery)+headerBytes(r)), int64(mostForm), "%s %s: %v", r.Method, r.URL.Path, err)
 		return http.StatusRequestEntityTooLarge, 0
 	}
 	defer response.Body.Close()
@@ -93,6 +94,13 @@ func costOf(t *testing.T, c *client, r *http.Request) (status int, bytes uint64)
 	}
 	runtime.ReadMemStats(&after)
 	return response.StatusCode, after.TotalAlloc - before.TotalAlloc
+}
+
+func headerBytes(r *http.Request) (n int) {
+	for name, values := range r.Header {
+		n += len(name) + len(strings.Join(values, ""))
+	}
+	return n
 }
 
 // Every text that a visitor may send, to whatever page, costs no more than in proportion to
