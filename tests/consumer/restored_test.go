@@ -166,7 +166,7 @@ func TestDurableRestoredToBefore(t *testing.T) {
 				k.Add(t, "c07")
 				told := log.ends(t, "c07")
 				fresh := slices.DeleteFunc(slices.Clone(told[before:]), func(page string) bool { return page[0] == 'a' }) // heard again, or not
-				fresh = slices.Compact(fresh) // a lease that a slow machine has lost repeats a call
+				fresh = slices.Compact(fresh)                                                                             // a lease that a slow machine has lost repeats a call
 				assert.Equal(t, append([]string{"(rewound)"}, testkit.Numbered("c", 1, 7)...), fresh)
 				testkit.Until(t, "all is done", func() bool { return d.Consumer(t, "log").Lag == 0 })
 
