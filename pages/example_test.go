@@ -63,7 +63,11 @@ func ExampleBadContent() {
 	if err := edit(ctx, j, "BadContent", "{{{\ncheap (pills|watches)\n}}}"); err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(badContent.Match(ctx, "Buy cheap watches here"))
+	expression, found, err := badContent.Match(ctx, "Buy cheap watches here")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(expression, found)
 	if err := errors.Join(j.Close(ctx), bus.Close(ctx), db.Close()); err != nil {
 		log.Fatal(err)
 	}
