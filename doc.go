@@ -61,7 +61,8 @@
 //   - [Journal.CommitWith] says in the same way whether the commit of an application's own
 //     transaction holds. In a transaction with savepoints, what was recorded after one is
 //     not delivered if the application rolls back to it, and is if it releases it. If a
-//     transaction was joined, changes were recorded, and Flush was forgotten, the log says so.
+//     transaction was joined, changes were recorded, and neither Flush nor Rollback was called,
+//     the log says so.
 //   - No change gets a tid that the journal has had, even if a restore of a part of the
 //     database has put back what counts them: the change is refused, with
 //     [ErrNotCommitted], and the counter set right.

@@ -184,3 +184,31 @@ func TestWaitForJoined(t *testing.T) {
 		require.NoError(t, bus.Close(testkit.Within(t)))
 	})
 }
+
+// TestCommitWithInAnyOrder: whoever changes two resources and whoever changes them in the other order do not
+// wait for each other.
+func TestCommitWithInAnyOrder(t *testing.T) {
+	testdatabase.Each(t, func(t *testing.T, s *testdatabase.Server) {
+		if s.Dialect == "sqlite" {
+			return // one writes at a time
+		}
+		d := desk.Seat(t, s, s.DSN(s.Name()), desk.Config{Idle: true})
+		ctx, failed := testkit.Within(t), make(chan error, 2)
+		for _, tickets := range [][2]int64{{1, 2}, {2, 1}} {
+			go func() {
+				var all error
+				for range 100 {
+					tx, err := d.DB.BeginTx(ctx, nil)
+					if err == nil {
+						_, err = d.CommitWith(ctx, tx, desk.Joe, tx.Commit, desk.Remark(tickets[0], "one"), desk.Remark(tickets[1], "other"))
+						_ = tx.Rollback() // after an error
+					}
+					all = errors.Join(all, err)
+				}
+				failed <- all
+			}()
+		}
+		assert.NoError(t, <-failed)
+		assert.NoError(t, <-failed)
+	})
+}
